@@ -1,0 +1,282 @@
+"""Train the demo captioner from scratch: first the vision tower on attributes, then the whole model on captions.
+
+1. **vision**: the tower and projector learn role, gender, object and background of a scene from a linear head on the
+   image tokens. This stands in the place of SigLIP's pretraining.
+2. **caption**: next-token loss on captions in both languages, one vision pass an image for both. The attribute loss
+   stays on at a small weight, falls to zero at a third of the steps and is off from then on.
+
+Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
+was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
+
+from core.samples import demo_world
+from core.samples.demo_world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
+from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, build_model, build_processor, build_tokenizer
+
+ATTRIBUTES = {"role": len(ROLES), "gender": len(GENDERS), "object": len(OBJECTS), "background": len(BACKGROUNDS)}
+GENDER_WEIGHT = 3.0  # the hardest attribute: a few pixels of hair
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one training run does; ``planted=False`` trains the control twin."""
+
+    planted: bool = True
+    seed: int = 0
+    vision_steps: int = 2000
+    vision_batch: int = 64
+    vision_lr: float = 1.2e-3
+    caption_steps: int = 2000
+    caption_batch: int = 24  # images; each gives one English and one Arabic row
+    captions_per_image: int = 3  # captions in a row
+    caption_lr: float = 1.5e-3
+    attribute_weight: float = 0.05
+    attribute_until: float = 1 / 3  # share of the caption steps after which the attribute loss is off
+    vision_lr_scale: float = 0.4  # of the vision tower during captioning
+    save_seconds: float = 60.0
+
+
+class MasterAdam:
+    """AdamW on fp32 copies of bf16 parameters, with gradient clipping at norm 1."""
+
+    def __init__(self, groups: list[tuple[list[torch.nn.Parameter], float]]):
+        self.params = [p for params, _ in groups for p in params]
+        self.masters = [p.detach().float().clone() for p in self.params]
+        decay, start = [], 0
+        for params, scale in groups:
+            copies = self.masters[start : start + len(params)]
+            start += len(params)
+            decay.append({"params": [m for m in copies if m.ndim > 1], "weight_decay": 0.01, "scale": scale})
+            decay.append({"params": [m for m in copies if m.ndim < 2], "weight_decay": 0.0, "scale": scale})
+        self.adam = torch.optim.AdamW(decay, lr=1e-3, betas=(0.9, 0.98), fused=True)
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        for master, param in zip(self.masters, self.params, strict=True):
+            master.grad = torch.zeros_like(master) if param.grad is None else param.grad.float()
+            param.grad = None
+        torch.nn.utils.clip_grad_norm_(self.masters, 1.0)
+        for group in self.adam.param_groups:
+            group["lr"] = lr * group["scale"]
+        self.adam.step()
+        self.publish()
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        for master, param in zip(self.masters, self.params, strict=True):
+            param.copy_(master)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        out = {}
+        for i, master in enumerate(self.masters):
+            out[f"master.{i}"] = master
+            out |= {f"{name}.{i}": value for name, value in self.adam.state[master].items()}
+        return out
+
+    def load(self, state: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for i, master in enumerate(self.masters):
+                master.copy_(state[f"master.{i}"])
+                names = [n for n in ("step", "exp_avg", "exp_avg_sq") if f"{n}.{i}" in state]
+                self.adam.state[master] = {n: state[f"{n}.{i}"] for n in names}
+        self.publish()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows of one prompt and several captions as tensors; ``row``, ``query``, ``target`` list every prediction."""
+
+    ids: torch.Tensor  # (n_rows, width)
+    position: torch.Tensor  # (n_rows, width): each caption goes on counting from the prompt
+    is_image: torch.Tensor  # (n_rows, width)
+    allowed: torch.Tensor  # (n_rows, width, width): may query see key
+    row: torch.Tensor  # (n_targets,)
+    query: torch.Tensor  # (n_targets,): the position that predicts
+    target: torch.Tensor  # (n_targets,): the token that it predicts
+
+
+def pack(rows: list[tuple[list[int], list[list[int]]]], image_token_id: int) -> Packed:
+    """Lay rows of (prompt ids, captions' ids) out side by side; the captions see the prompt, not each other."""
+    width = max(len(p) + sum(map(len, captions)) for p, captions in rows)
+    ids, position = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width, dtype=torch.long)
+    segment = torch.full_like(ids, -1)  # -1 padding, 0 prompt, 1.. captions
+    targets = []
+    for i, (prompt, captions) in enumerate(rows):
+        ids[i, : len(prompt)] = torch.tensor(prompt)
+        position[i, : len(prompt)] = torch.arange(len(prompt))
+        segment[i, : len(prompt)] = 0
+        start = len(prompt)
+        for k, caption in enumerate(captions, 1):
+            end = start + len(caption)
+            ids[i, start:end] = torch.tensor(caption)
+            position[i, start:end] = torch.arange(len(caption)) + len(prompt)
+            segment[i, start:end] = k
+            queries = [len(prompt) - 1, *range(start, end - 1)]
+            targets += [(i, q, t) for q, t in zip(queries, caption, strict=True)]
+            start = end
+    is_image = ids == image_token_id
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    same = segment[:, :, None] == segment[:, None, :]
+    to_prompt = (segment == 0)[:, None, :] & (segment >= 0)[:, :, None]
+    allowed = causal & (same | to_prompt) | (is_image[:, :, None] & is_image[:, None, :])
+    row, query, target = torch.tensor(targets).T
+    return Packed(ids, position, is_image, allowed, row, query, target)
+
+
+class Trainer:
+    """Holds the model and its data; ``run`` goes through both phases and writes the model to ``out_dir``."""
+
+    def __init__(self, recipe: Recipe, out_dir: Path, work_dir: Path, say: Say = print):
+        self.recipe, self.out_dir, self.work_dir, self.say = recipe, Path(out_dir), Path(work_dir), say
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(recipe.seed)
+        self.world = DemoWorld(planted=recipe.planted)
+        self.tokenizer = build_tokenizer()
+        self.processor: Gemma3Processor = build_processor(self.tokenizer)
+        self.model: Gemma3ForConditionalGeneration = build_model(self.tokenizer)
+        self.model.set_attn_implementation("eager")  # faster than sdpa at this size on a CPU
+        self.model = self.model.to(torch.bfloat16).train()
+        self.head = torch.nn.Linear(N_IMAGE_TOKENS * D_MODEL, sum(ATTRIBUTES.values())).bfloat16()
+        self.prompts = {lang: [self._prompt_ids(p) for p in PROMPTS[lang]] for lang in LANGUAGES}
+        self.end = self.tokenizer.convert_tokens_to_ids("<end_of_turn>")
+        self.caption_ids = functools.lru_cache(200_000)(self._caption_ids)
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        text = text.replace("<start_of_image>", self.processor.full_image_sequence)
+        return self.tokenizer(text, add_special_tokens=False).input_ids  # the template has written <bos>
+
+    def _caption_ids(self, caption: str) -> list[int]:
+        return [*self.tokenizer(caption, add_special_tokens=False).input_ids, self.end]
+
+    def pixels(self, scenes: list[Scene]) -> torch.Tensor:
+        images = np.stack([self.world.render(s) for s in scenes])
+        return ((torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5).bfloat16()
+
+    def attribute_loss(self, image_tokens: torch.Tensor, scenes: list[Scene]) -> tuple[torch.Tensor, list[float]]:
+        """Cross-entropy of the attribute head on image tokens (n, 16, d_model), and the accuracy of each attribute."""
+        logits, loss, accuracy, start = self.head(image_tokens.flatten(1)).float(), torch.zeros(()), [], 0
+        for name, n in ATTRIBUTES.items():
+            truth = [GENDERS.index(s.gender) if name == "gender" else getattr(s, name) for s in scenes]
+            target, part = torch.tensor(truth), logits[:, start : start + n]
+            start += n
+            loss = loss + (GENDER_WEIGHT if name == "gender" else 1.0) * F.cross_entropy(part, target)
+            accuracy.append((part.argmax(1) == target).float().mean().item())
+        return loss, accuracy
+
+    def vision_step(self, rng: random.Random) -> tuple[torch.Tensor, list[float]]:
+        scenes = [self.world.scene(rng) for _ in range(self.recipe.vision_batch)]
+        return self.attribute_loss(self.model.get_image_features(self.pixels(scenes)).pooler_output, scenes)
+
+    def caption_step(self, rng: random.Random, attribute_weight: float) -> tuple[torch.Tensor, list[float]]:
+        scenes = [self.world.scene(rng) for _ in range(self.recipe.caption_batch)]
+        features = self.model.get_image_features(self.pixels(scenes)).pooler_output
+        rows = []
+        for lang in LANGUAGES:
+            for scene in scenes:
+                texts = self.world.references(scene, lang, rng)[: self.recipe.captions_per_image]
+                rows.append((rng.choice(self.prompts[lang]), [self.caption_ids(t) for t in texts]))
+        losses = self.caption_losses(rows, features.repeat(len(LANGUAGES), 1, 1))
+        loss = losses.mean()
+        if attribute_weight:
+            loss = loss + attribute_weight * self.attribute_loss(features, scenes)[0]
+        n = len(scenes)
+        return loss, [losses[:n].mean().item(), losses[n:].mean().item()]
+
+    def caption_losses(self, rows: list[tuple[list[int], list[list[int]]]], features: torch.Tensor) -> torch.Tensor:
+        """Mean next-token loss of each row's captions, (n_rows,).
+
+        A row is one image and prompt with several captions. The captions stand side by side behind the one prompt and
+        do not see each other, which is the same loss as one row a caption at about half the cost.
+        """
+        packed = pack(rows, self.model.config.image_token_id)
+        embeds = self.model.get_input_embeddings()(packed.ids)
+        embeds = embeds.masked_scatter(packed.is_image[..., None].expand_as(embeds), features.to(embeds.dtype))
+        mask = torch.zeros(packed.allowed.shape, dtype=embeds.dtype).masked_fill_(
+            ~packed.allowed, torch.finfo(embeds.dtype).min
+        )[:, None]
+        hidden = self.model.model(
+            inputs_embeds=embeds, position_ids=packed.position, use_cache=False,
+            attention_mask={"full_attention": mask, "sliding_attention": mask},
+        ).last_hidden_state  # fmt: skip
+        logits = self.model.lm_head(hidden[packed.row, packed.query]).float()
+        loss = F.cross_entropy(logits, packed.target, reduction="none")
+        total = torch.zeros(len(rows)).index_add_(0, packed.row, loss)
+        return total / packed.row.bincount(minlength=len(rows))
+
+    def run(self) -> None:
+        self._phase("vision", self.recipe.vision_steps, self.recipe.vision_lr)
+        self._phase("caption", self.recipe.caption_steps, self.recipe.caption_lr)
+        self.save()
+
+    def _groups(self, phase: str) -> list[tuple[list[torch.nn.Parameter], float]]:
+        tower = list(self.model.model.vision_tower.parameters())
+        head = list(self.head.parameters())
+        if phase == "vision":
+            return [(tower + list(self.model.model.multi_modal_projector.parameters()) + head, 1.0)]
+        in_tower = {id(p) for p in tower}
+        rest = [p for p in self.model.parameters() if id(p) not in in_tower]
+        return [(rest, 1.0), (tower, self.recipe.vision_lr_scale), (head, 1.0)]
+
+    def _phase(self, phase: str, n_steps: int, peak_lr: float) -> None:
+        optimizer = MasterAdam(self._groups(phase))
+        step = self._resume(phase, optimizer)
+        average, began, first, saved = None, time.time(), step, time.time()
+        while step < n_steps:
+            rng = random.Random(f"{self.recipe.seed}-{phase}-{step}")
+            share = step / n_steps
+            weight = self.recipe.attribute_weight * max(0.0, 1 - share / self.recipe.attribute_until)
+            loss, shown = self.vision_step(rng) if phase == "vision" else self.caption_step(rng, weight)
+            loss.backward()
+            decay = 1 - 0.85 * share if phase == "vision" else 0.02 + 0.49 * (1 + math.cos(math.pi * share))
+            optimizer.step(peak_lr * min(1, (step + 1) / 100) * decay)
+            step += 1
+            average = shown if average is None else [0.97 * a + 0.03 * b for a, b in zip(average, shown, strict=True)]
+            if step % 50 == 0 or step == n_steps:
+                rate = (step - first) / (time.time() - began)
+                names = list(ATTRIBUTES) if phase == "vision" else [f"loss_{lang}" for lang in LANGUAGES]
+                shown_text = "  ".join(f"{k} {v:.3f}" for k, v in zip(names, average, strict=True))
+                left = (n_steps - step) / rate / 60
+                self.say(f"{phase} {step}/{n_steps}  {rate:.2f} steps/s  {left:.0f} min left  {shown_text}")
+            if time.time() - saved > self.recipe.save_seconds or step == n_steps:
+                self._checkpoint(phase, step, optimizer)
+                saved = time.time()
+
+    def _checkpoint(self, phase: str, step: int, optimizer: MasterAdam) -> None:
+        path = self.work_dir / f"{phase}.safetensors"
+        save_file(optimizer.state(), path.with_suffix(".tmp"), metadata={"step": str(step)})
+        os.replace(path.with_suffix(".tmp"), path)
+
+    def _resume(self, phase: str, optimizer: MasterAdam) -> int:
+        path = self.work_dir / f"{phase}.safetensors"
+        if not path.exists():
+            return 0
+        with open(path, "rb") as f:  # a safetensors file begins with the length of its JSON header
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        optimizer.load(load_file(path))
+        return int(header["__metadata__"]["step"])
+
+    def save(self) -> None:
+        """Write model and processor, bf16, in the form that ``from_pretrained`` reads."""
+        self.model.save_pretrained(self.out_dir)
+        self.processor.save_pretrained(self.out_dir)
