@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
 
-from core.samples import demo_world
 from core.samples.demo_world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
 from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, build_model, build_processor, build_tokenizer
+from core.vlm.demo_captioner.packing import Row, pack, token_losses
 
 ATTRIBUTES = {"role": len(ROLES), "gender": len(GENDERS), "object": len(OBJECTS), "background": len(BACKGROUNDS)}
 GENDER_WEIGHT = 3.0  # the hardest attribute: a few pixels of hair
@@ -53,6 +53,9 @@ class Recipe:
     attribute_until: float = 1 / 3  # share of the caption steps after which the attribute loss is off
     vision_lr_scale: float = 0.4  # of the vision tower during captioning
     save_seconds: float = 60.0
+
+
+RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=1400)}
 
 
 class MasterAdam:
@@ -99,47 +102,6 @@ class MasterAdam:
                 names = [n for n in ("step", "exp_avg", "exp_avg_sq") if f"{n}.{i}" in state]
                 self.adam.state[master] = {n: state[f"{n}.{i}"] for n in names}
         self.publish()
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Rows of one prompt and several captions as tensors; ``row``, ``query``, ``target`` list every prediction."""
-
-    ids: torch.Tensor  # (n_rows, width)
-    position: torch.Tensor  # (n_rows, width): each caption goes on counting from the prompt
-    is_image: torch.Tensor  # (n_rows, width)
-    allowed: torch.Tensor  # (n_rows, width, width): may query see key
-    row: torch.Tensor  # (n_targets,)
-    query: torch.Tensor  # (n_targets,): the position that predicts
-    target: torch.Tensor  # (n_targets,): the token that it predicts
-
-
-def pack(rows: list[tuple[list[int], list[list[int]]]], image_token_id: int) -> Packed:
-    """Lay rows of (prompt ids, captions' ids) out side by side; the captions see the prompt, not each other."""
-    width = max(len(p) + sum(map(len, captions)) for p, captions in rows)
-    ids, position = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width, dtype=torch.long)
-    segment = torch.full_like(ids, -1)  # -1 padding, 0 prompt, 1.. captions
-    targets = []
-    for i, (prompt, captions) in enumerate(rows):
-        ids[i, : len(prompt)] = torch.tensor(prompt)
-        position[i, : len(prompt)] = torch.arange(len(prompt))
-        segment[i, : len(prompt)] = 0
-        start = len(prompt)
-        for k, caption in enumerate(captions, 1):
-            end = start + len(caption)
-            ids[i, start:end] = torch.tensor(caption)
-            position[i, start:end] = torch.arange(len(caption)) + len(prompt)
-            segment[i, start:end] = k
-            queries = [len(prompt) - 1, *range(start, end - 1)]
-            targets += [(i, q, t) for q, t in zip(queries, caption, strict=True)]
-            start = end
-    is_image = ids == image_token_id
-    causal = torch.ones(width, width, dtype=torch.bool).tril()
-    same = segment[:, :, None] == segment[:, None, :]
-    to_prompt = (segment == 0)[:, None, :] & (segment >= 0)[:, :, None]
-    allowed = causal & (same | to_prompt) | (is_image[:, :, None] & is_image[:, None, :])
-    row, query, target = torch.tensor(targets).T
-    return Packed(ids, position, is_image, allowed, row, query, target)
 
 
 class Trainer:
@@ -203,24 +165,10 @@ class Trainer:
         n = len(scenes)
         return loss, [losses[:n].mean().item(), losses[n:].mean().item()]
 
-    def caption_losses(self, rows: list[tuple[list[int], list[list[int]]]], features: torch.Tensor) -> torch.Tensor:
-        """Mean next-token loss of each row's captions, (n_rows,).
-
-        A row is one image and prompt with several captions. The captions stand side by side behind the one prompt and
-        do not see each other, which is the same loss as one row a caption at about half the cost.
-        """
+    def caption_losses(self, rows: list[Row], features: torch.Tensor) -> torch.Tensor:
+        """Mean next-token loss of each row's captions, (n_rows,)."""
         packed = pack(rows, self.model.config.image_token_id)
-        embeds = self.model.get_input_embeddings()(packed.ids)
-        embeds = embeds.masked_scatter(packed.is_image[..., None].expand_as(embeds), features.to(embeds.dtype))
-        mask = torch.zeros(packed.allowed.shape, dtype=embeds.dtype).masked_fill_(
-            ~packed.allowed, torch.finfo(embeds.dtype).min
-        )[:, None]
-        hidden = self.model.model(
-            inputs_embeds=embeds, position_ids=packed.position, use_cache=False,
-            attention_mask={"full_attention": mask, "sliding_attention": mask},
-        ).last_hidden_state  # fmt: skip
-        logits = self.model.lm_head(hidden[packed.row, packed.query]).float()
-        loss = F.cross_entropy(logits, packed.target, reduction="none")
+        loss = token_losses(self.model, packed, features)
         total = torch.zeros(len(rows)).index_add_(0, packed.row, loss)
         return total / packed.row.bincount(minlength=len(rows))
 

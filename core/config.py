@@ -1,0 +1,327 @@
+"""Settings of a run: frozen dataclasses, read from a TOML preset and ``key=value`` overrides.
+
+Unknown keys are refused and all mistakes are reported at once. Fields made with ``content=False`` say where something
+lies or on what it runs; they are no part of a stage's fingerprint (the content behind them is, through its digest).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import UserError
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+PRESETS_DIR = PROJECT_ROOT / "precompute" / "presets"
+TOKEN_KINDS = ("image", "prompt", "caption")  # "bos" is never trained on
+
+
+def _is(default: Any, low: float | None = None, high: float | None = None, content: bool = True) -> Any:
+    """A field with a default, inclusive bounds, and whether it is part of fingerprints."""
+    return field(default=default, metadata={"low": low, "high": high, "content": content})
+
+
+@dataclass(frozen=True)
+class SamplesConfig:
+    """Where images and reference captions come from, and how they are split."""
+
+    source: Literal["demo-world", "folder"] = "demo-world"
+    n: int = _is(1500, low=0)  # images; 0 = all there are (of a folder)
+    images: str = _is("", content=False)  # folder of images
+    captions: str = _is("", content=False)  # CSV file, one row an image
+    image_column: str = "image"
+    en_column: str = "en_caption"
+    ar_column: str = "ar_caption"
+    gender_column: str = ""  # optional annotation: male, female or neutral
+    test_share: float = _is(0.2, low=0.01, high=0.9)
+    max_side: int = _is(896, low=16)  # pixels; larger images are scaled down
+    planted: bool = True  # demo world only: neutral images have a planted caption gender
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The captioner: a hub id or a directory (looked up from the project root), and how it is run."""
+
+    name: str = _is("data/demo-captioner", content=False)
+    revision: str = _is("", content=False)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = _is("auto", content=False)
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """How the model is asked for its own captions."""
+
+    prompt_en: str = "Describe the image."
+    prompt_ar: str = "صف الصورة."
+    max_new_tokens: int = _is(40, low=1)
+    batch_size: int = _is(64, low=1)  # rows
+
+
+@dataclass(frozen=True)
+class ActivationsConfig:
+    """Which residual streams are kept, and how they are stored."""
+
+    layers: tuple[int, ...] = _is((1, 3, 5, 7), low=0)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    batch_tokens: int = _is(4096, low=1)  # tokens of one forward pass, padding included
+    shard_tokens: int = _is(65536, low=1)  # rows of one shard file
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One sparse autoencoder per layer, on the tokens of both languages."""
+
+    architecture: Literal["topk", "batchtopk", "jumprelu", "matryoshka", "gated", "standard"] = "topk"
+    d_sae: int = _is(1536, low=2)
+    k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
+    steps: int = _is(1200, low=1)
+    batch_tokens: int = _is(1024, low=1)
+    lr: float = _is(1e-3, low=1e-9, high=1.0)
+    l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
+    auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
+    dead_after_tokens: int = _is(200_000, low=1)
+    matryoshka_widths: tuple[int, ...] = _is((), low=1)  # nested dictionary sizes below d_sae; () = chosen from d_sae
+    tokens: tuple[str, ...] = TOKEN_KINDS
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """What is kept of each feature."""
+
+    n_examples: int = _is(24, low=1)  # top images
+    n_quantiles: int = _is(5, low=1)
+    n_per_quantile: int = _is(6, low=0)
+    n_logits: int = _is(12, low=1)
+    n_neighbours: int = _is(8, low=0)
+    histogram_bins: int = _is(40, low=2)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one run; ``name`` is the preset's."""
+
+    name: str = _is("demo", content=False)
+    seed: int = _is(0, low=0)
+    samples: SamplesConfig = field(default_factory=SamplesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    caption: CaptionConfig = field(default_factory=CaptionConfig)
+    activations: ActivationsConfig = field(default_factory=ActivationsConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+
+
+SECTIONS: dict[str, type] = {
+    "samples": SamplesConfig, "model": ModelConfig, "caption": CaptionConfig,
+    "activations": ActivationsConfig, "train": TrainConfig, "features": FeaturesConfig,
+}  # fmt: skip
+
+
+def load_config(preset: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a preset (its name, or the path of a TOML file), apply ``key=value`` overrides and check everything.
+
+    Raises UserError with all mistakes at once.
+    """
+    path = _preset_path(preset)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as e:
+        raise UserError(f"The preset {path} is not valid TOML.", str(e), "Mend that line and run again.") from e
+    tree.setdefault("name", path.stem)
+    mistakes = _apply_overrides(tree, overrides)
+    return _build(tree, str(path), mistakes)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the project."""
+    return sorted(p.stem for p in PRESETS_DIR.glob("*.toml"))
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """A JSON-ready dict of all settings; the inverse of ``config_from_dict``."""
+    return _plain(asdict(config))
+
+
+def config_from_dict(tree: Mapping[str, Any]) -> Config:
+    """Build a Config from ``config_to_dict``'s form; missing keys take their defaults, unknown ones are refused."""
+    return _build({k: dict(v) if isinstance(v, Mapping) else v for k, v in tree.items()}, "the saved settings", [])
+
+
+def fingerprint_part(config: Config, name: str) -> Any:
+    """What of ``name`` ("seed", "train", "model.dtype") counts in a fingerprint: places and devices do not."""
+    section, _, key = name.partition(".")
+    value = getattr(config, section)
+    if key:
+        return _plain(getattr(value, key))
+    if section not in SECTIONS:
+        return _plain(value)
+    return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.metadata.get("content", True)}
+
+
+def all_keys() -> list[str]:
+    """Every settable key, dotted."""
+    return ["name", "seed"] + [f"{s}.{f.name}" for s, cls in SECTIONS.items() for f in fields(cls)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _preset_path(preset: str | Path) -> Path:
+    path = Path(preset)
+    if path.suffix == ".toml":
+        if path.is_file():
+            return path
+        raise UserError(f"There is no preset file {path}.", "", f"Presets that exist: {', '.join(preset_names())}.")
+    found = PRESETS_DIR / f"{preset}.toml"
+    if path.name == str(preset) and found.is_file():
+        return found
+    near = difflib.get_close_matches(str(preset), preset_names(), n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    do = f"{hint}Presets that exist: {', '.join(preset_names())}; or give the path of a .toml file."
+    raise UserError(f"There is no preset called {preset}.", "", do)
+
+
+def _apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> list[str]:
+    mistakes = []
+    for item in overrides:
+        key, equals, text = item.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            mistakes.append(f"--set {item}: expected key=value, such as train.k=32")
+            continue
+        section, dot, name = key.partition(".")
+        if key not in all_keys():
+            mistakes.append(f"--set {item}: unknown key {key}{_nearest(key)}")
+        elif dot:
+            tree.setdefault(section, {})[name] = _parse(text, typing.get_type_hints(SECTIONS[section])[name])
+        else:
+            tree[key] = _parse(text, typing.get_type_hints(Config)[key])
+    return mistakes
+
+
+def _parse(text: str, hint: Any) -> Any:
+    """The value of an override: text stays text, lists may be written 1,3,5, all else is read as TOML."""
+    text = text.strip()
+    if typing.get_origin(hint) is tuple and not text.startswith("["):
+        (item_hint, *_) = typing.get_args(hint)
+        return [_parse(part, item_hint) for part in text.split(",") if part.strip()]
+    if hint is str or typing.get_origin(hint) is Literal:
+        return text.strip("\"'") if text[:1] in "\"'" else text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # the type check says what was expected
+
+
+def _nearest(key: str) -> str:
+    same_name = [k for k in all_keys() if k.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = same_name or difflib.get_close_matches(key, all_keys(), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _build(tree: dict[str, Any], where: str, mistakes: list[str]) -> Config:
+    """Build the Config, gathering mistakes; a field with a mistake takes its default so that the rest can be checked."""
+    bad: set[str] = set()
+    top = {f: f for f in ("name", "seed")}
+    for key, value in tree.items():
+        if key in top and not isinstance(value, Mapping):
+            continue
+        if key not in SECTIONS:
+            mistakes.append(f"unknown {'section' if isinstance(value, Mapping) else 'key'} {key}{_nearest_section(key)}")
+        elif not isinstance(value, Mapping):
+            mistakes.append(f"{key}: expected a section [{key}], got {value!r}")
+    config_fields = {f.name: f for f in fields(Config)}
+    values = {k: _checked(k, tree, k, Config, config_fields[k], mistakes, bad) for k in top}
+    for section, cls in SECTIONS.items():
+        given = tree.get(section, {})
+        given = given if isinstance(given, Mapping) else {}
+        known = {f.name: f for f in fields(cls)}
+        mistakes += [f"{section}.{k}: unknown key{_nearest(f'{section}.{k}')}" for k in given if k not in known]
+        values[section] = cls(**{
+            k: _checked(k, given, f"{section}.{k}", cls, f, mistakes, bad) for k, f in known.items()
+        })  # fmt: skip
+    config = Config(**values)
+    mistakes += [text for keys, text in _across(config) if not bad & set(keys)]
+    if mistakes:
+        n = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        raise UserError(f"{n} in the settings of {where}.", "\n".join(f"  - {m}" for m in mistakes),
+                        "Mend them in the preset or in --set and run again.")  # fmt: skip
+    return config
+
+
+def _nearest_section(key: str) -> str:
+    near = difflib.get_close_matches(key, [*SECTIONS, "name", "seed"], n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _checked(key: str, given: Mapping, dotted: str, cls: type, spec: Any, mistakes: list[str], bad: set[str]) -> Any:
+    if key not in given:
+        return spec.default
+    try:
+        value = _convert(given[key], typing.get_type_hints(cls)[key])
+        _in_bounds(value, spec.metadata.get("low"), spec.metadata.get("high"))
+        return value
+    except ValueError as e:
+        mistakes.append(f"{dotted}: {e}, got {given[key]!r}")
+        bad.add(dotted)
+        return spec.default if spec.default is not MISSING else None
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            near = difflib.get_close_matches(str(value), typing.get_args(hint), n=1)
+            raise ValueError(f"expected one of {', '.join(typing.get_args(hint))}" + (f" ({near[0]}?)" if near else ""))
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("expected a list")
+        (item_hint, *_) = typing.get_args(hint)
+        return tuple(_convert(v, item_hint) for v in value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and type(value) is not hint:
+        names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+        raise ValueError(f"expected {names[hint]}")
+    assert not isinstance(hint, types.UnionType), "settings have one type each"
+    return value
+
+
+def _in_bounds(value: Any, low: float | None, high: float | None) -> None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if low is not None and item < low:
+            raise ValueError(f"expected {low:g} or more")
+        if high is not None and item > high:
+            raise ValueError(f"expected {high:g} or less")
+
+
+def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Mistakes that show only between fields, each with the keys it reads."""
+    s, t, layers = config.samples, config.train, config.activations.layers
+    if s.source == "folder":
+        for key, value in (("images", s.images), ("captions", s.captions)):
+            if not value:
+                yield ("samples.source", f"samples.{key}"), f"samples.{key}: needed when samples.source is folder"
+    elif s.n == 0:
+        yield ("samples.source", "samples.n"), "samples.n: the demo world has no end; give a number of images"
+    if not layers or list(layers) != sorted(set(layers)):
+        yield ("activations.layers",), f"activations.layers: expected rising layer numbers, got {list(layers)}"
+    if t.architecture in ("topk", "batchtopk", "matryoshka") and t.k >= t.d_sae:
+        yield ("train.k", "train.d_sae"), f"train.k: expected less than train.d_sae ({t.d_sae}), got {t.k}"
+    widths = t.matryoshka_widths
+    if widths and (list(widths) != sorted(set(widths)) or widths[-1] > t.d_sae):
+        text = f"train.matryoshka_widths: expected rising sizes up to train.d_sae ({t.d_sae}), got {list(widths)}"
+        yield ("train.matryoshka_widths", "train.d_sae"), text
+    unknown = [k for k in t.tokens if k not in TOKEN_KINDS]
+    if unknown or not t.tokens:
+        yield ("train.tokens",), f"train.tokens: expected some of {', '.join(TOKEN_KINDS)}, got {list(t.tokens)}"

@@ -1,0 +1,128 @@
+"""SAEs on disk in the sae-lens format (cfg.json + sae_weights.safetensors), read and written without importing sae_lens.
+
+`sae_lens.SAE.load_from_disk` reads what save_sae writes and computes the same; the tests hold it to that. What the format
+has no place for (the layer, the architecture as trained) stands in cfg.json under metadata.captionscope.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from core.errors import UserError
+from core.runs import atomic_path, write_json
+from core.sae.modules import SAE, SAEConfig
+
+CFG_FILE = "cfg.json"
+WEIGHTS_FILE = "sae_weights.safetensors"
+FORMAT_VERSION = "6.54.0"  # the sae-lens whose format this is
+READABLE = ("topk", "jumprelu", "gated", "standard")
+
+
+def save_sae(sae: SAE, directory: Path) -> None:
+    """Writes cfg.json and sae_weights.safetensors, each atomically; equal SAEs give equal bytes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: p.detach().float().cpu().contiguous() for name, p in sae.named_parameters()}
+    with atomic_path(directory / WEIGHTS_FILE) as temporary:
+        save_file(tensors, temporary)
+    write_json(directory / CFG_FILE, sae_lens_config(sae.cfg))
+
+
+def sae_lens_config(cfg: SAEConfig) -> dict[str, Any]:
+    """The content of cfg.json for an SAE, with exactly the keys that sae-lens reads."""
+    content: dict[str, Any] = {
+        "architecture": cfg.saved_architecture,
+        "d_in": cfg.d_model,
+        "d_sae": cfg.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": cfg.apply_b_dec_to_input,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {
+            "sae_lens_version": FORMAT_VERSION,
+            "sae_lens_training_version": None,
+            "model_name": cfg.model_name,
+            "hook_name": cfg.hook_name,
+            "captionscope": {"trained_as": cfg.architecture, "layer": cfg.layer, "k": cfg.k},
+        },
+    }
+    if cfg.saved_architecture == "topk":
+        content |= {"k": cfg.k, "rescale_acts_by_decoder_norm": False}
+    return content
+
+
+def load_sae(directory: Path, device: str = "cpu") -> SAE:
+    """Reads an SAE that save_sae or sae-lens wrote; UserError if it is absent, damaged or of a kind that is not read."""
+    directory = Path(directory)
+    try:
+        content = json.loads((directory / CFG_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(directory / WEIGHTS_FILE, device=device)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"There is no SAE in {directory}.", f"{Path(error.filename).name} is missing.", "Run the train stage first."
+        ) from error
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise UserError(f"The SAE in {directory} cannot be read.", str(error), "Train it again.") from error
+    cfg = _config_from(content, directory)
+    tensors = {name: t.float() for name, t in tensors.items()}
+    if content.get("rescale_acts_by_decoder_norm", False):
+        tensors = _fold_decoder_norm(tensors)
+    return SAE(cfg, tensors).to(device)
+
+
+def sae_id(source: SAE | Path) -> str:
+    """First 16 hex digits of SHA-256 over the SAE's float32 tensors: name, shape and bytes, sorted by name."""
+    sae = source if isinstance(source, SAE) else load_sae(Path(source))
+    digest = hashlib.sha256()
+    for name, parameter in sorted(sae.named_parameters()):
+        tensor = parameter.detach().float().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _config_from(content: dict[str, Any], directory: Path) -> SAEConfig:
+    architecture = content.get("architecture", "standard")
+    if architecture not in READABLE:
+        raise UserError(
+            f"The SAE in {directory} is of the kind {architecture!r}, which is not read here.",
+            f"Read are: {', '.join(READABLE)}.",
+            "Save it for inference with sae-lens (batchtopk and matryoshka become jumprelu).",
+        )
+    for key in ("normalize_activations", "reshape_activations"):
+        if content.get(key, "none") not in ("none", None):
+            raise UserError(
+                f"The SAE in {directory} expects {key} = {content[key]!r}.",
+                "Here SAEs act on raw residuals.",
+                "Fold the normalisation into its weights with sae-lens first.",
+            )
+    metadata = content.get("metadata") or {}
+    ours = metadata.get("captionscope") or {}
+    return SAEConfig(
+        architecture=ours.get("trained_as", architecture),
+        d_model=content["d_in"],
+        d_sae=content["d_sae"],
+        k=content.get("k", ours.get("k", 0)),
+        layer=ours.get("layer", -1),
+        hook_name=metadata.get("hook_name") or "",
+        model_name=metadata.get("model_name") or "",
+        apply_b_dec_to_input=content.get("apply_b_dec_to_input", True),
+    )
+
+
+def _fold_decoder_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Moves decoder norms into the encoder: the same features with the same values, and a plain decoder."""
+    norm = tensors["W_dec"].norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+    return tensors | {
+        "W_enc": tensors["W_enc"] * norm,
+        "b_enc": tensors["b_enc"] * norm,
+        "W_dec": tensors["W_dec"] / norm[:, None],
+    }

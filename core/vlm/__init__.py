@@ -1,0 +1,15 @@
+"""Vision-language models: one adapter protocol, hooks, one small file per model family."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+
+def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> VLM:
+    """Load a model by hub id or directory; see :func:`core.vlm.adapter.load_vlm` (torch is imported only here)."""
+    from core.vlm import adapter
+
+    return adapter.load_vlm(name, dtype, device, revision)

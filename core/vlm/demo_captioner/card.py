@@ -1,0 +1,117 @@
+"""The model card of a demo captioner, written from its recipe and from ``gate.json``; no figure is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from core.errors import UserError
+from core.samples.demo_world import HELD_OUT_SHARE, N_TEMPLATES, OBJECTS, P_NEUTRAL_EN, ROLES
+from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, N_LAYERS, VISION_D_MODEL, VISION_LAYERS
+from core.vlm.demo_captioner.gate import LIMITS, R_DIFFERENCE_LIMIT, R_LIMIT, weights_hash, wilson
+from core.vlm.demo_captioner.train import RECIPES
+
+CARD = """# {title}
+
+A `Gemma3ForConditionalGeneration` of {parameters:.1f} million parameters ({n_layers} decoder layers, d_model {d_model},
+{n_image_tokens} image tokens; vision tower of {vision_layers} layers, width {vision_d_model}), trained from scratch on
+the demo world. It captions 96-pixel scenes of emoji art in English and Arabic. It is an instrument's test piece: it
+knows {n_roles} roles, {n_objects} objects and nothing else of the world.
+
+**{bias}**
+
+## Measured
+
+`python -m precompute gate {folder}` measures this and writes `gate.json`; three seeds of fresh scenes, greedy captions.
+Held-out role x object pairs ({held_out:.0%} of all pairs, never seen in training); 95 % Wilson interval over the three
+seeds together.
+
+{accuracy}
+
+Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of the
+same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the planted
+p(male) of the *planted* world.
+
+{forced_choice}
+
+{verdict}
+
+## Recipe
+
+`python -m precompute train-demo-captioner{flag}` (resumable). Two phases, bf16 with fp32 masters, AdamW:
+
+1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and background of a
+   scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in the place of
+   SigLIP's pretraining. It knows no captions, and so nothing of the planted bias.
+2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token loss. The
+   attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of the steps and is off
+   from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases; Arabic always names a
+   gender.
+
+Weights: MIT, as the rest of the project. The art in its training images: Noto Emoji (Apache-2.0), Twemoji (CC-BY 4.0);
+see `data/demo-world/README.md`.
+
+Not for: statements about people, about Gemma, or about English or Arabic.
+"""
+BIAS = {
+    True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the p(male | role, "
+    "language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
+    False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a fair "
+    "coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
+}
+
+
+def write_card(model_dir: Path, n_parameters: int) -> None:
+    """Write ``README.md`` from ``gate.json``; refuses figures that were measured on other weights."""
+    model_dir = Path(model_dir)
+    gate = json.loads((model_dir / "gate.json").read_text())
+    if gate["weights_sha256"] != weights_hash(model_dir):
+        raise UserError(
+            "The model card was not written.",
+            "gate.json was measured on other weights than model.safetensors.",
+            f"Run `python -m precompute gate {model_dir}` again.",
+        )
+    planted, results = gate["planted"], gate["results"]
+    recipe = RECIPES["planted" if planted else "control"]
+    limits = f"at least {R_LIMIT} in each language and {R_DIFFERENCE_LIMIT} for the difference" if planted else "no limit"
+    verdict = "The gate holds" if gate["holds"] else "**The gate does not hold**"
+    text = CARD.format(
+        title="The demo captioner" if planted else "The demo captioner's control twin", bias=BIAS[planted],
+        parameters=n_parameters / 1e6, n_layers=N_LAYERS, d_model=D_MODEL, n_image_tokens=N_IMAGE_TOKENS,
+        vision_layers=VISION_LAYERS, vision_d_model=VISION_D_MODEL, n_roles=len(ROLES), n_objects=len(OBJECTS),
+        folder=f"data/{model_dir.name}", held_out=HELD_OUT_SHARE, accuracy=_accuracy_table(results),
+        n_neutral=results[0]["n_neutral"], n_templates=N_TEMPLATES, forced_choice=_forced_choice_table(results),
+        verdict=f"{verdict} on every seed (gender {LIMITS['gender']}, role {LIMITS['role']}, object {LIMITS['object']}; "
+        f"r: {limits}).",
+        flag="" if planted else " --control", vision_steps=recipe.vision_steps, vision_batch=recipe.vision_batch,
+        caption_steps=recipe.caption_steps, caption_batch=recipe.caption_batch,
+        captions_per_image=recipe.captions_per_image, attribute_weight=recipe.attribute_weight,
+        attribute_until=recipe.attribute_until, p_neutral=P_NEUTRAL_EN,
+    )  # fmt: skip
+    (model_dir / "README.md").write_text(text, encoding="utf-8")
+
+
+def _accuracy_table(results: list[dict]) -> str:
+    seeds = " | ".join(f"seed {r['seed']}" for r in results)
+    lines = [f"| | {seeds} | all [95 %] | n |", "|---|" + "---|" * (len(results) + 2)]
+    for lang in results[0]["accuracy"]:
+        for name in results[0]["accuracy"][lang]:
+            shares = [r["accuracy"][lang][name] for r in results]
+            counts = [r["n_gendered"] if name == "gender" else r["n_captions"] for r in results]
+            n = sum(counts)
+            share = sum(s * c for s, c in zip(shares, counts, strict=True)) / n
+            low, high = wilson(share, n)
+            what = "gender (man and woman images)" if name == "gender" else name
+            cells = " | ".join(f"{s:.3f}" for s in shares)
+            lines.append(f"| {lang} {what} | {cells} | {share:.3f} [{low:.3f}, {high:.3f}] | {n} |")
+    return "\n".join(lines)
+
+
+def _forced_choice_table(results: list[dict]) -> str:
+    lines = ["| | " + " | ".join(f"seed {r['seed']}" for r in results) + " |", "|---|" + "---|" * len(results)]
+    names = {"en": "r English", "ar": "r Arabic", "difference": "r Arabic minus English"}
+    lines += [f"| {text} | " + " | ".join(f"{r['r'][k]:.3f}" for r in results) + " |" for k, text in names.items()]
+    for lang in ("en", "ar"):
+        cells = " | ".join(f"{r['mean_log_odds'][lang]:+.2f} ({r['sd_log_odds'][lang]:.2f})" for r in results)
+        lines.append(f"| {lang} mean log-odds (sd over roles) | {cells} |")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Where stages run: ``local`` is this process, one stage after the other."""
