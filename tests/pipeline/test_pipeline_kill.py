@@ -1,0 +1,48 @@
+"""kill -9 in the middle of every stage, run again: the files are the same bytes as of an undisturbed run."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from conftest import ROOT, small_command
+
+STAGES = ["prepare", "caption", "activations", "train", "features"]
+
+
+def content(run: Path) -> dict[str, str]:
+    """Hash of every file that a stage makes."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    names = [name for record in manifest["stages"].values() for name in record["files"]]
+    return {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in names}
+
+
+def kill_when_running(command: list[str], environment: dict[str, str], run: Path, stage: str) -> bool:
+    """Start the pipeline and kill it as soon as ``stage`` has done some of its work; False if it got past it."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while process.poll() is None and time.time() < deadline:
+        try:
+            progress = json.loads((run / "progress.json").read_text())
+        except (FileNotFoundError, ValueError):
+            progress = {}
+        if progress.get("stage") == stage and progress.get("state") == "running" and 0 < progress.get("done", 0):
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.01)
+    process.wait()
+    return False
+
+
+def test_killed_in_every_stage_and_still_the_same_bytes(small_run, small_cache):
+    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
+    run, command = small_cache / "killed", small_command("killed")
+    killed = [stage for stage in STAGES if kill_when_running(command, environment, run, stage)]
+    assert killed == STAGES
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert content(run) == content(small_run)
