@@ -39,7 +39,8 @@ RUNS_DIR = runs_dir()
 class StageRecord:
     """What one finished stage left: seconds, bytes and rows are totals; ``files`` maps a path in the run to its bytes.
 
-    ``content`` is a hash of the files and ``inputs`` the content of the stages it was made from.
+    ``content`` is a hash of the files, ``inputs`` the content of the stages they were made from, and ``parts`` the
+    hashes that the fingerprint is made of, so that a plan can say what changed.
     """
 
     fingerprint: str
@@ -54,6 +55,7 @@ class StageRecord:
     notes: dict[str, Any] = field(default_factory=dict)
     content: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from precompute.fingerprint import code_hash, hash_json
 class Stage:
     """One step of the pipeline.
 
-    ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such as
-    "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function"; ``code`` are source files or patterns from the
-    project root. ``digest`` is called with the whole Config and answers for what lies outside the run.
+    ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such
+    as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function"; ``code`` are source files or patterns from
+    the project root. ``digest`` is called with the whole Config and answers for what lies outside the run.
     """
 
     name: str
@@ -64,10 +64,10 @@ def stages() -> tuple[Stage, ...]:
             "core.vlm.identity:digest", "record what the model computes while it writes",
         ),
         Stage(
-            "train", ("activations",), ("saes/", "saes.parquet"),
+            "train", ("prepare", "caption", "activations"), ("saes/", "saes.parquet"),
             ("seed", "model.dtype", "train"), "precompute.stages.train:run",
-            ("precompute/stages/train.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE), "core.vlm.identity:digest",
-            "train one sparse autoencoder per layer",
+            ("precompute/stages/train.py", "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
+            "core.vlm.identity:digest", "train one sparse autoencoder per layer",
         ),
         Stage(
             "features", ("prepare", "caption", "activations", "train"), ("features.parquet", "examples.parquet"),
@@ -121,29 +121,51 @@ class Planned:
     record: StageRecord | None = None
 
 
-def fingerprint_parts(stage: Stage, config: Config, needs: dict[str, str], digests: dict[str, str]) -> dict[str, str]:
-    """The hashes a fingerprint is made of, by what they cover."""
+def fingerprint_parts(
+    stage: Stage, config: Config, needs: dict[str, str], cache: dict[str, str], missing: list[UserError] | None = None
+) -> dict[str, str]:
+    """The hashes a fingerprint is made of, by what they cover; ``cache`` keeps those of code and outside files.
+
+    Outside files that are not there raise UserError, or are noted in ``missing`` where that is given.
+    """
     parts = {f"setting {s}": hash_json(fingerprint_part(config, s)) for s in stage.sections}
     parts |= {f"stage {name}": needs[name] for name in stage.needs}
-    parts["code"] = code_hash(stage.code)
+    if stage.name not in cache:
+        cache[stage.name] = code_hash(stage.code)
+    parts["code"] = cache[stage.name]
     if stage.digest:
-        if stage.digest not in digests:
-            digests[stage.digest] = str(load_function(stage.digest)(config))
-        parts["input files"] = digests[stage.digest]
+        if stage.digest not in cache:
+            try:
+                cache[stage.digest] = str(load_function(stage.digest)(config))
+            except UserError as e:
+                if missing is None:
+                    raise
+                missing.append(e)
+                cache[stage.digest] = "missing"
+        parts["outside files"] = cache[stage.digest]
     return parts
 
 
-def make_plan(config: Config, run: Run, pipeline: Sequence[Stage] | None = None) -> list[Planned]:
-    """Every stage in order with its state: fresh, stale (and why) or new."""
+def make_plan(
+    config: Config,
+    run: Run,
+    pipeline: Sequence[Stage] | None = None,
+    cache: dict[str, str] | None = None,
+    missing: list[UserError] | None = None,
+) -> list[Planned]:
+    """Every stage in order with its state: fresh, stale (and why) or new.
+
+    Who plans again while stages run passes one ``cache``: the code that counts is the one that was there at the start.
+    """
+    cache = {} if cache is None else cache
     pipeline = stages() if pipeline is None else pipeline
     check_stages(pipeline)
     manifest = run.manifest() if run.path("manifest.json").exists() else None
     fingerprints: dict[str, str] = {}
-    digests: dict[str, str] = {}
     states: dict[str, State] = {}
     plan = []
     for stage in pipeline:
-        parts = fingerprint_parts(stage, config, fingerprints, digests)
+        parts = fingerprint_parts(stage, config, fingerprints, cache, missing)
         fingerprints[stage.name] = hash_json(parts)
         record = manifest.stages.get(stage.name) if manifest else None
         state, why = _judge(stage, fingerprints[stage.name], parts, record, manifest, run, states)
@@ -171,7 +193,7 @@ def _judge(
 
 
 def _what_changed(parts: dict[str, str], record: StageRecord) -> str:
-    before = record.notes.get("parts", {})
+    before = record.parts
     changed = [name for name in parts if before.get(name) != parts[name]]
     own = [name for name in changed if not name.startswith("stage ")]
     return f"changed: {', '.join(own or changed) or 'what it depends on'}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,10 @@ def _sample(sample_id: int, world: DemoWorld, rng: random.Random) -> _Sample:
 
 
 def _hostile(sample: _Sample) -> _Sample:
-    bad = {"en": '<script>window.hacked=1</script><img src=x onerror="window.hacked=1"> **a** man & $x^2$ `code` [l](javascript:1)',
-           "ar": "<b>امرأة</b> \u202eadmin\u202c ‏(رجل) 12% </div></div><style>*{display:none}</style>"}  # noqa: E501
+    bad = {
+        "en": '<script>window.hacked=1</script><img src=x onerror="window.hacked=1"> **a** man & $x^2$ `c` [l](javascript:1)',
+        "ar": "<b>امرأة</b> \u202eadmin\u202c \u200f(رجل) 12% </div></div><style>*{display:none}</style>",
+    }
     return _Sample(sample.sample_id, sample.scene, bad, {lang: [bad[lang]] for lang in LANGUAGES})
 
 
@@ -199,8 +201,8 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
         row = {
             "layer": layer, "sae_id": _sae_id(tensors), "architecture": "topk", "d_model": D_MODEL, "d_sae": d_sae,
             "n_train_tokens": 20_000, "explained_variance": 0.93 - 0.03 * n, "l0": 4.0, "dead_share": 0.05 + 0.02 * n,
-            "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41, "ce_spliced": 0.47 + 0.03 * n,
-            "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000, "explained_variance_image": 0.95,
+            "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41,
+            "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000, "explained_variance_image": 0.95,
             "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
         }  # fmt: skip
         write_json(folder / "metrics.json", row)
@@ -331,7 +333,8 @@ def _examples(firing: dict, tuning: _Tuning, samples: list[_Sample], rng: random
 
 
 def _record(run: Run, stage: str, n: int) -> StageRecord:
-    made = {"prepare": ("samples.parquet", "references.parquet", "prepare_report.json"), "caption": ("captions.parquet",),
+    made = {"prepare": ("samples.parquet", "references.parquet", "prepare_report.json"),
+            "caption": ("captions.parquet",),
             "activations": ("activations/tokens.parquet",), "train": ("saes.parquet",),
             "features": ("features.parquet", "examples.parquet")}[stage]  # fmt: skip
     files = {name: run.path(name).stat().st_size for name in made}
@@ -352,8 +355,3 @@ def toy_progress(run: Run, stage: str = "train", done: int = 300, total: int = 1
         "eta_seconds": (total - done) / 31, "started": STARTED, "updated": STARTED, "pid": 0, "device": "cpu",
         "memory_bytes": 1_200_000_000, "message": "", "stages": stages, **changes,
     })  # fmt: skip
-
-
-def as_dict(record: StageRecord) -> dict[str, Any]:
-    """A record as it stands in the manifest."""
-    return asdict(record)

@@ -1,13 +1,13 @@
-"""The one pass over the activations: sparse codes written to disk by feature, so that any block of features can be read back.
+"""The one pass over the activations: sparse codes, written to disk so that any block of features can be read back.
 
-A part holds the triplets (feature, row, value) of ROWS_PER_PART activation rows, sorted by feature and then row, with the
-offset of each feature. Parts have fixed borders, so a pass that was killed goes on at the first part that is missing.
-What is in memory at once is one batch of rows, or one block of features; never tokens x features.
+A part holds the triplets (feature, row, value) of ROWS_PER_PART activation rows, sorted by feature and then row, with
+the offset of each feature. Parts have fixed borders, so a pass that was killed goes on at the first part that is
+missing. What is in memory at once is one batch of rows, or one block of features; never tokens x features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from core.features.tokens import TokenIndex
+from core.features.tokens import CAPTION, TokenIndex
 from core.runs import atomic_path
 
 ROWS_PER_PART = 65_536
@@ -65,11 +65,13 @@ class Codes:
 class Fit:
     """How well the SAE does on the rows that count, and what each feature has to do with it.
 
-    ``total_variance`` = sum over tokens of |x - mean(x)|^2; ``error`` = sum of |x - x_hat|^2; ``loss_increase`` (d_sae) =
-    the rise of ``error`` when one feature is left out: sum of |x - x_hat + z d|^2 - |x - x_hat|^2.
+    ``total_variance`` = sum over tokens of |x - mean(x)|^2; ``error`` = sum of |x - x_hat|^2; ``loss_increase`` (d_sae)
+    = the rise of ``error`` when one feature is left out: sum of |x - x_hat + z d|^2 - |x - x_hat|^2; ``caption_rms`` =
+    root of the mean square of the residuals' entries on caption tokens (NaN without any).
     """
 
     n: int
+    caption_rms: float
     total_variance: float
     error: float
     loss_increase: np.ndarray
@@ -80,8 +82,10 @@ class Fit:
 
     @property
     def explained_share(self) -> np.ndarray:
-        """Share of the residuals' variance that is lost when the feature alone is left out (d_sae); 0 if it never fires."""
-        return self.loss_increase / self.total_variance if self.total_variance > 0 else np.zeros(len(self.loss_increase))
+        """Share of the residuals' variance that goes when this feature alone is left out (d_sae); 0 if never active."""
+        if self.total_variance <= 0:
+            return np.zeros_like(self.loss_increase)
+        return self.loss_increase / self.total_variance
 
 
 def write_codes(
@@ -95,8 +99,8 @@ def write_codes(
 ) -> CodeStore:
     """Encode all rows but BOS into ``dir`` and open the result; parts that are there already are kept.
 
-    ``progress(done, total)`` counts rows. ``explained_share`` needs <x - x_hat, d_f> wherever f fires; it is gathered here,
-    while the residuals are in memory, as W_dec . (Z^T E) with Z^T E from one weighted sum per feature.
+    ``progress(done, total)`` counts rows. ``explained_share`` needs <x - x_hat, d_f> wherever f fires; it is gathered
+    here, while the residuals are in memory, as W_dec . (Z^T E) with Z^T E from one weighted sum per feature.
     """
     paths = []
     for number, start in enumerate(range(0, reader.n_rows, rows_per_part)):
@@ -118,8 +122,11 @@ def _encode(
     tick: Callable[[int], None] | None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     d_sae, d_model = sae.W_dec.shape
+    W_dec = sae.W_dec.float()
+    norms = W_dec.square().sum(1).double()
     moments = _Moments(d_model)
-    error, increase = 0.0, torch.zeros(d_sae, dtype=torch.float64, device=device)
+    error, energy, n_energy = 0.0, 0.0, 0
+    increase = torch.zeros(d_sae, dtype=torch.float64, device=device)
     pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for first in range(start, stop, BATCH_ROWS):
         last = min(first + BATCH_ROWS, stop)
@@ -129,10 +136,12 @@ def _encode(
             code = sae.sparse_code(x)
             residual = x - sae.decode_sparse(code, len(x)).float()
             moments.add(x)
+            of_captions = x[torch.from_numpy(tokens.group[rows] >= CAPTION).to(device)]
+            energy, n_energy = energy + float(of_captions.double().square().sum()), n_energy + of_captions.numel()
             error += float(residual.double().square().sum())
             order = torch.argsort(code.feature, stable=True)  # rows rise within a feature
             row, feature, value = code.row[order], code.feature[order], code.value[order].float()
-            increase += _loss_increase(sae.W_dec.float(), residual, row, feature, value)
+            increase += _loss_increase(W_dec, norms, residual, row, feature, value)
             pieces.append((feature.cpu().numpy(), rows[row.cpu().numpy()] - start, value.cpu().numpy()))
         if tick:
             tick(last - start)
@@ -146,17 +155,19 @@ def _encode(
         "loss_increase": increase.cpu().numpy(),
         "start": np.array([start], np.int64),
         "error": np.array([error]),
+        "caption_energy": np.array([energy, n_energy]),
         **moments.arrays(),
     }
 
 
-def _loss_increase(W_dec: Tensor, residual: Tensor, row: Tensor, feature: Tensor, value: Tensor) -> Tensor:
+def _loss_increase(
+    W_dec: Tensor, norms: Tensor, residual: Tensor, row: Tensor, feature: Tensor, value: Tensor
+) -> Tensor:
     """sum of |e + z d|^2 - |e|^2 = 2 <d, sum z e> + |d|^2 sum z^2 for every feature; triplets sorted by feature."""
     first = torch.searchsorted(feature, torch.arange(len(W_dec), device=feature.device))
     weighted = embedding_bag(row, residual, first, per_sample_weights=value, mode="sum")
-    squares = torch.zeros(len(W_dec), dtype=torch.float64, device=value.device)
-    squares.index_add_(0, feature, value.double().square())
-    return 2 * (W_dec.double() * weighted.double()).sum(1) + W_dec.double().square().sum(1) * squares
+    squares = torch.zeros_like(norms).index_add_(0, feature, value.double().square())
+    return 2 * (W_dec * weighted).sum(1).double() + norms * squares
 
 
 class _Moments:
@@ -189,7 +200,7 @@ class CodeStore:
         self.paths, self.d_sae, self.n_samples = paths, d_sae, n_samples
         self.offsets, self.starts = [], []
         self.loss_increase = np.zeros(d_sae)
-        self.moments, self.error = _Moments(0), 0.0
+        self.moments, self.error, self.energy = _Moments(0), 0.0, np.zeros(2)
         for path in paths:
             with safe_open(path, framework="np") as part:
                 get = part.get_tensor
@@ -197,6 +208,7 @@ class CodeStore:
                 self.starts.append(int(get("start")[0]))
                 self.loss_increase += get("loss_increase")
                 self.error += float(get("error")[0])
+                self.energy += get("caption_energy")
                 if not self.moments.n:
                     self.moments = _Moments(len(get("mean")))
                 self.moments.merge(int(get("n")[0]), get("mean"), get("squares"))
@@ -204,10 +216,11 @@ class CodeStore:
     @property
     def counts(self) -> np.ndarray:
         """Rows on which each feature fires (d_sae)."""
-        return np.sum([np.diff(o) for o in self.offsets], axis=0, dtype=np.int64) * np.ones(self.d_sae, np.int64)
+        return sum((np.diff(o) for o in self.offsets), np.zeros(self.d_sae, np.int64))
 
     def fit(self) -> Fit:
-        return Fit(self.moments.n, float(self.moments.squares.sum()), self.error, self.loss_increase)
+        rms = float(np.sqrt(self.energy[0] / self.energy[1])) if self.energy[1] else float("nan")
+        return Fit(self.moments.n, rms, float(self.moments.squares.sum()), self.error, self.loss_increase)
 
     def blocks(
         self, max_triplets: int = BLOCK_TRIPLETS, max_features: int = BLOCK_FEATURES, max_cells: int = BLOCK_CELLS
@@ -238,8 +251,3 @@ class CodeStore:
         feature = np.concatenate(features)
         order = np.argsort(feature, kind="stable")  # parts come in the order of rows
         return Codes(first, last - first, feature[order], np.concatenate(rows)[order], np.concatenate(values)[order])
-
-    def iterate(self) -> Iterator[Codes]:
-        """All blocks, one after another."""
-        for first, last in self.blocks():
-            yield self.read(first, last)

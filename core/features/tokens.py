@@ -23,9 +23,9 @@ class TokenIndex:
     """One entry an activation row, in the order of the rows.
 
     ``group`` is a position in GROUPS, or -1 (BOS, which takes no part in any statistic: its residual is an outlier that
-    SAEs are not trained on). ``sequence`` is 2 * sample_id + language (0 English, 1 Arabic). ``slot`` is the patch of an
-    image token (row-major), the place within the caption of a caption token, else -1. ``caption_length`` has one entry a
-    sequence.
+    SAEs are not trained on). ``sequence`` is 2 * sample_id + language (0 English, 1 Arabic). ``slot`` is the patch of
+    an image token (row-major), the place within the caption of a caption token, else -1. ``caption_length`` has one
+    entry a sequence.
     """
 
     sample_id: np.ndarray

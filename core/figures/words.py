@@ -23,7 +23,7 @@ def words_frame(
 
 def visible(word: str) -> str:
     """A token as a reader can see it: spaces and line ends drawn, nothing else changed."""
-    shown = word.replace("\n", "⏎").replace("\t", "⇥")
+    shown = word.replace("▁", " ").replace("\n", "⏎").replace("\t", "⇥")
     return shown.strip() or "␣"
 
 

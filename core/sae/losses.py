@@ -45,7 +45,7 @@ def batch_topk(pre: Tensor, k: int) -> Tensor:
 
 
 def default_widths(d_sae: int) -> tuple[int, ...]:
-    """Nested widths d_sae/32, 3/32, 7/32, 15/32, 1, as in Bussmann et al. 2025 (arXiv 2503.17547), section 4."""
+    """Nested widths d_sae/32, 3/32, 7/32, 15/32, 1, the proportions of Bussmann et al. 2025 (arXiv 2503.17547)."""
     return tuple(sorted({max(1, d_sae * part // 32) for part in (1, 3, 7, 15, 32)}))
 
 
@@ -61,7 +61,7 @@ def _batchtopk(
 def _matryoshka(
     p: Parameters, x: Tensor, config: TrainConfig, dead: Tensor, aux_coefficient: float, sparsity: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum over nested prefixes of the dictionary of each prefix's own reconstruction error (equation 4 of 2503.17547)."""
+    """Sum over nested prefixes of the dictionary of each prefix's own reconstruction error (2503.17547)."""
     pre = pre_activations(p, x)
     z = batch_topk(pre, config.k)
     widths = config.matryoshka_widths or default_widths(config.d_sae)
@@ -85,7 +85,7 @@ def _auxk(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, auxk: int, co
 
 
 class _Above(torch.autograd.Function):
-    """1 where pre > threshold; the threshold's gradient is estimated with a rectangle kernel (2407.14435, section 4)."""
+    """1 where pre > threshold; the threshold's gradient is estimated with a rectangle kernel (Rajamanoharan et al. 2024, 2407.14435)."""
 
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, scale_by_threshold: bool) -> Tensor:
@@ -105,7 +105,7 @@ class _Above(torch.autograd.Function):
 def _jumprelu(
     p: Parameters, x: Tensor, config: TrainConfig, dead: Tensor, aux_coefficient: float, sparsity: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Reconstruction plus l1 * (L0 / k - 1)^2, which aims at k active features a token (2407.14435, appendix F)."""
+    """Reconstruction plus l1 * (L0 / k - 1)^2, which aims at k active features a token (2407.14435)."""
     pre = pre_activations(p, x).relu()
     z = _Above.apply(pre, p["threshold"], True)
     error = x - (z @ p["decoder"] + p["b_dec"])
@@ -116,7 +116,7 @@ def _jumprelu(
 def _gated(
     p: Parameters, x: Tensor, config: TrainConfig, dead: Tensor, aux_coefficient: float, sparsity: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Reconstruction, l1 on the gates, and the gates' own reconstruction by a frozen decoder (2404.16014, equation 8)."""
+    """Reconstruction, l1 on the gates, and the gates' own reconstruction by a frozen decoder (2404.16014)."""
     gate_pre = pre_activations(p, x, "b_gate")
     gate = gate_pre.relu()
     magnitude = ((gate_pre - p["b_gate"]) * p["r_mag"].exp() + p["b_mag"]).relu()

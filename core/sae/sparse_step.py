@@ -15,6 +15,8 @@ from torch.nn.functional import embedding_bag
 
 Parameters = dict[str, Tensor]  # encoder (d_sae, d_model), b_enc (d_sae), decoder (d_sae, d_model), b_dec (d_model)
 
+KERNEL_DEVICES = ("cpu", "cuda")  # where embedding_bag has a backward kernel for its weights
+
 
 class Step(NamedTuple):
     """Outcome of one batch: losses (scalars), gradients by parameter name, and which features fired (d_sae, bool)."""
@@ -108,7 +110,7 @@ def pair_products(rows: Tensor, table: Tensor, features: Tensor) -> Tensor:
     CPU and CUDA have this as the backward pass of embedding_bag, without a table of n x k x d; elsewhere it is gathered.
     """
     n, k = features.shape
-    if rows.device.type not in ("cpu", "cuda"):
+    if rows.device.type not in KERNEL_DEVICES:
         return torch.einsum("nd,nkd->nk", rows, table[features])
     flat = features.reshape(-1)
     first = torch.arange(0, n * k, k, device=rows.device)

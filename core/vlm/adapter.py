@@ -13,7 +13,7 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,18 @@ class Captured:
     mask: Tensor  # (batch, positions) bool, False on padding
     kinds: Tensor  # (batch, positions) int8 codes
     logits: Tensor | None  # (batch, positions, vocab)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Left-padded rows, each tensor (batch, positions) but for embeds (batch, positions, d_model)."""
+
+    embeds: Tensor
+    mask: Tensor  # int64, 0 on padding
+    position: Tensor
+    kinds: Tensor
+    is_image: Tensor  # image tokens of the prompt
+    ids: Tensor
 
 
 @dataclass
@@ -104,7 +116,9 @@ class VLM(ABC):
         """Image tokens (n, n_image_tokens, d_model) of the vision tower and projector."""
 
     @abstractmethod
-    def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, is_image: Tensor | None, cache: Any) -> Tensor:
+    def run_decoder(
+        self, embeds: Tensor, mask: Tensor, position: Tensor, is_image: Tensor | None, cache: Any
+    ) -> Tensor:
         """Hidden states (batch, positions, d_model) after the final norm; ``is_image`` is None when decoding."""
 
     @abstractmethod
@@ -127,10 +141,10 @@ class VLM(ABC):
         text, _ = self.render(prompt)
         ids = self.tokenizer(text, add_special_tokens=False).input_ids  # the template has written <bos>
         n_bos, n_image = ids.count(self.bos_id), ids.count(self.image_token_id)
-        if n_bos != 1 or n_image != self.n_image_tokens:
+        if n_bos != 1 or n_image != self.n_image_tokens or self.n_prompt(ids) != len(ids):
             raise UserError(
-                f"The chat prompt has {n_bos} <bos> and {n_image} image tokens.",
-                f"It must have 1 and {self.n_image_tokens}; the prompt was {prompt!r}.",
+                f"The prompt {prompt!r} does not make one question about one image.",
+                f"The chat has {n_bos} <bos> and {n_image} image tokens; it must have 1 and {self.n_image_tokens}.",
                 "Take special tokens out of the prompt.",
             )
         return ids
@@ -210,32 +224,30 @@ class VLM(ABC):
         do not run unless logits are wanted. Raises ValueError for rows without exactly one image or unknown layers.
         """
         wanted = sorted(set(layers))
-        embeds, mask, position, kinds, ids = self._lay_out(rows, features)
+        batch = self._lay_out(rows, features)
         with ExitStack() as stack:
             if edits:
                 stack.enter_context(editing(self, edits))
             resid = stack.enter_context(capture(self, wanted, then_stop=bool(wanted) and not logits))
             hidden = None
-            try:
-                hidden = self._pass(embeds, mask, position, kinds, ids == self.image_token_id, None)
-            except LastLayerReached:
-                pass  # resid holds all that was asked for
+            with suppress(LastLayerReached):  # then resid holds all that was asked for
+                hidden = self._whole_pass(batch, None)
         found = self.model.get_output_embeddings()(hidden) if logits and hidden is not None else None
-        return Captured(resid, mask.bool(), kinds, found)
+        return Captured(resid, batch.mask.bool(), batch.kinds, found)
 
     @torch.inference_mode()
     def caption_log_probs(
         self, rows: Sequence[Sequence[int]], features: Features, edits: Mapping[int, EditFn] | None = None
     ) -> list[Tensor]:
-        """Natural log-probability (n_caption_tokens,) float32 of each row's caption tokens, given what stands before."""
-        embeds, mask, position, kinds, ids = self._lay_out(rows, features)
+        """Natural log-probability (n_caption_tokens,) float32 of each row's caption tokens, given all before."""
+        batch = self._lay_out(rows, features)
         with editing(self, edits or {}):
-            hidden = self._pass(embeds, mask, position, kinds, ids == self.image_token_id, None)
-        width, found = ids.shape[1], []
+            hidden = self._whole_pass(batch, None)
+        width, found = batch.ids.shape[1], []
         for i, row in enumerate(rows):
             start = width - len(row) + self.n_prompt(row)
             scores = self.model.get_output_embeddings()(hidden[i, start - 1 : width - 1]).float().log_softmax(-1)
-            found.append(scores.gather(1, ids[i, start:, None])[:, 0])
+            found.append(scores.gather(1, batch.ids[i, start:, None])[:, 0])
         return found
 
     def stream(
@@ -280,12 +292,12 @@ class VLM(ABC):
     def _prefill(
         self, rows: Sequence[Sequence[int]], features: Features, max_new_tokens: int, edits: Mapping[int, EditFn]
     ) -> _Decoding:
-        embeds, mask, position, kinds, ids = self._lay_out(rows, features)
-        room = torch.ones(len(rows), max_new_tokens, dtype=mask.dtype, device=self.device)
-        cache = self.new_cache()
+        batch, cache = self._lay_out(rows, features), self.new_cache()
+        room = torch.ones(len(rows), max_new_tokens, dtype=torch.int64, device=self.device)
         with editing(self, edits):
-            hidden = self._pass(embeds, mask, position, kinds, ids == self.image_token_id, cache)
-        return _Decoding(cache, torch.cat([mask, room], 1), mask.shape[1], position[:, -1:] + 1, self._best(hidden), edits)
+            hidden = self._whole_pass(batch, cache)
+        mask = torch.cat([batch.mask, room], 1)
+        return _Decoding(cache, mask, batch.mask.shape[1], batch.position[:, -1:] + 1, self._best(hidden), edits)
 
     @torch.inference_mode()
     def _step(self, state: _Decoding) -> None:
@@ -301,6 +313,9 @@ class VLM(ABC):
     def _best(self, hidden: Tensor) -> Tensor:
         return self.model.get_output_embeddings()(hidden[:, -1]).float().argmax(-1)
 
+    def _whole_pass(self, batch: _Batch, cache: Any) -> Tensor:
+        return self._pass(batch.embeds, batch.mask, batch.position, batch.kinds, batch.is_image, cache)
+
     def _pass(
         self, embeds: Tensor, mask: Tensor, position: Tensor, kinds: Tensor, is_image: Tensor | None, cache: Any
     ) -> Tensor:
@@ -310,18 +325,16 @@ class VLM(ABC):
         finally:
             self.kinds = None
 
-    def _lay_out(
-        self, rows: Sequence[Sequence[int]], features: Features
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Left-padded embeddings, mask (int64), position ids, kinds and ids of a batch."""
+    def _lay_out(self, rows: Sequence[Sequence[int]], features: Features) -> _Batch:
         width = max(len(row) for row in rows)
         lists = [[self.pad_id] * (width - len(row)) + list(row) for row in rows]
         ids = torch.tensor(lists, dtype=torch.long, device=self.device)
         column = torch.arange(width, device=self.device)[None]
         start = torch.tensor([[width - len(row)] for row in rows], device=self.device)
         caption = start + torch.tensor([[self.n_prompt(row)] for row in rows], device=self.device)
-        real, is_image = column >= start, ids == self.image_token_id
-        n_image = (is_image & real).sum(1)
+        real = column >= start
+        is_image = (ids == self.image_token_id) & real & (column < caption)
+        n_image = is_image.sum(1)
         if features.shape[:2] != (len(rows), self.n_image_tokens) or bool((n_image != self.n_image_tokens).any()):
             raise ValueError(
                 f"Each of {len(rows)} rows needs {self.n_image_tokens} image tokens and features; "
@@ -334,7 +347,7 @@ class VLM(ABC):
         embeds = self.model.get_input_embeddings()(ids.masked_fill(is_image, self.pad_id))
         features = features.to(embeds.device, embeds.dtype)
         embeds = embeds.masked_scatter(is_image[..., None].expand_as(embeds), features)
-        return embeds, real.long(), (column - start).clamp_min(0), kinds.to(torch.int8), ids
+        return _Batch(embeds, real.long(), (column - start).clamp_min(0), kinds.to(torch.int8), is_image, ids)
 
 
 def _byte(name: str) -> int | None:
@@ -366,7 +379,8 @@ def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: s
 
     if dtype not in DTYPES:
         known = " or ".join(DTYPES)
-        raise UserError(f"The model cannot run in {dtype}.", "Its residuals would overflow.", f"Set model.dtype to {known}.")
+        why = "Gemma's residuals overflow float16." if dtype == "float16" else ""
+        raise UserError(f"The model cannot run in {dtype}.", why, f"Set model.dtype to {known}.")
     directory = locate(name)
     source = str(directory or name)
     options = {"local_files_only": True} if directory else {"revision": revision or "main"}

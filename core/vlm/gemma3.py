@@ -44,7 +44,9 @@ class Gemma3VLM(VLM):
     def new_cache(self) -> DynamicCache:
         return DynamicCache(config=self.model.config.get_text_config(decoder=True))
 
-    def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, is_image: Tensor | None, cache: Any) -> Tensor:
+    def run_decoder(
+        self, embeds: Tensor, mask: Tensor, position: Tensor, is_image: Tensor | None, cache: Any
+    ) -> Tensor:
         return self.model.model(
             inputs_embeds=embeds,
             attention_mask=mask,

@@ -1,7 +1,7 @@
 """Reading and changing residuals at the output of decoder layers (resid_post) while a VLM runs.
 
-Hooks live exactly as long as their ``with`` block: they are removed after an exception too, so that no edit can leak into
-somebody else's run of the same model.
+Hooks live exactly as long as their ``with`` block: they are removed after an exception too, so that no edit can leak
+into somebody else's run of the same model.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class LastLayerReached(Exception):
 def capture(vlm: VLM, layers: Iterable[int], then_stop: bool = False) -> Iterator[dict[int, Tensor]]:
     """Keep resid_post (batch, positions, d_model) of each chosen layer's last call in the yielded dict.
 
-    With ``then_stop`` the pass ends at the highest chosen layer by LastLayerReached, which the caller catches inside the
-    block. Opened after ``editing``, it sees the edited residuals. Raises ValueError for a layer the model does not have.
+    With ``then_stop`` the pass ends at the highest chosen layer by LastLayerReached, which the caller catches inside
+    the block. Opened after ``editing``, it sees the edited residuals. Raises ValueError for an unknown layer.
     """
     wanted = sorted(set(layers))
     found: dict[int, Tensor] = {}
@@ -49,7 +49,7 @@ def capture(vlm: VLM, layers: Iterable[int], then_stop: bool = False) -> Iterato
 def editing(vlm: VLM, edits: Mapping[int, EditFn]) -> Iterator[None]:
     """Replace resid_post of the given layers by ``fn(h, kinds)`` in every pass inside the block, prefill and decode.
 
-    Raises ValueError for a layer the model does not have, or when ``fn`` changes shape or dtype.
+    Raises ValueError for an unknown layer, or when ``fn`` changes shape or dtype.
     """
 
     def editor(layer: int, fn: EditFn) -> Callable[..., Tensor | tuple]:

@@ -6,7 +6,6 @@ The digest stands in a stage's fingerprint, so it depends on content alone: neve
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +25,8 @@ N_SAMPLED_BLOCKS, BLOCK_BYTES = 64, 2**16
 def locate(name: str) -> Path | None:
     """The directory of a local model, or None for a hub id.
 
-    A relative path is looked up from the project root. Raises UserError when ``name`` is meant as a path (it is absolute,
-    begins with a dot, or its first part is a folder of the project) and nothing is there.
+    A relative path is looked up from the project root. Raises UserError when ``name`` is meant as a path (it is
+    absolute, begins with a dot, or its first part is a folder of the project) and nothing is there.
     """
     path = Path(name).expanduser()
     path = path if path.is_absolute() else PROJECT_ROOT / path
@@ -49,7 +48,7 @@ def digest(config: Config) -> str:
 
     Local directory: sha256 over config, tokenizer and weights. Files above 200 MB enter with their size, their
     safetensors header and 64 blocks of 64 KiB at even distances, not whole; a change that keeps all of these unseen is
-    possible but is no ordinary edit. Hub id: sha256 over name and revision, since the hub's content is not at hand here.
+    possible but is no ordinary edit. Hub id: sha256 over name and revision; the hub's content is not at hand here.
     """
     name, revision = config.model.name, config.model.revision
     directory = locate(name)
@@ -77,9 +76,3 @@ def _file_digest(path: Path) -> str:
             f.seek((size - BLOCK_BYTES) * i // (N_SAMPLED_BLOCKS - 1))
             found.update(f.read(BLOCK_BYTES))
     return found.hexdigest()
-
-
-def text_config(directory: Path) -> dict:
-    """The ``text_config`` of a model directory's config.json (d_model is ``hidden_size``), read without transformers."""
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    return config.get("text_config", config)

@@ -1,0 +1,43 @@
+"""The app's frame: which pages there are, which run they look at, and how they look. Start: streamlit run app.py"""
+
+import streamlit as st
+
+from core.errors import UserError
+from pages.kit import build, states, style
+from pages.kit.runs import run_names
+
+TITLES = {
+    "look": "Look", "features": "Features", "causes": "Causes", "run": "The run",
+}  # fmt: skip
+
+
+def page_map(welcome: bool) -> dict[str, list[st.Page]]:
+    """Sections by folder; while there is nothing to look at, the root is the welcome page."""
+    home = st.Page(f"pages/look/{'welcome' if welcome else 'overview'}.py", title="Welcome" if welcome else "Overview",
+                   url_path="overview", default=True)  # fmt: skip
+    return {
+        TITLES["look"]: [home, st.Page("pages/look/samples.py", title="Images and captions", url_path="samples")],
+        TITLES["features"]: [
+            st.Page("pages/features/browser.py", title="All features", url_path="browser"),
+            st.Page("pages/features/feature.py", title="One feature", url_path="feature"),
+        ],
+        TITLES["causes"]: [st.Page("pages/causes/steering.py", title="Steering", url_path="steering")],
+        TITLES["run"]: [
+            st.Page("pages/run/status.py", title="Status", url_path="status"),
+            st.Page("pages/run/provenance.py", title="Provenance", url_path="provenance"),
+        ],
+    }
+
+
+st.set_page_config(page_title="CaptionScope", page_icon="🔎", layout="wide")
+style.apply()
+st.logo(style.logo_path(), size="large")
+page = st.navigation(page_map(build.wants_welcome()), expanded=True)
+if names := run_names():
+    with st.sidebar:
+        st.selectbox("Run", names, key="run", bind="query-params", help="A run is one model, one set of images and "
+                     "the features found in them, as computed by python -m precompute.")  # fmt: skip
+try:
+    page.run()
+except UserError as error:
+    states.error_box(error)

@@ -1,0 +1,78 @@
+"""Which tokens the rows of the store are: the plan of passes over image, prompt and own caption, and tokens.parquet.
+
+The plan depends on captions and settings alone, so it is the same after any interruption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from core.vlm.adapter import KINDS
+
+LANGUAGES = ("en", "ar")
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One sequence: the prompt in one language over one image, and the model's caption."""
+
+    sample_id: int
+    lang: str
+    split: str
+    prompt: Sequence[int]
+    caption: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.caption)
+
+    @property
+    def ids(self) -> list[int]:
+        """Token ids of the whole sequence."""
+        return [*self.prompt, *self.caption]
+
+
+def cut(rows: Iterable[TokenRow], batch_tokens: int) -> list[list[TokenRow]]:
+    """Batches of rows of like length, each at most ``batch_tokens`` with padding (or one row, where that is longer).
+
+    Order: by length, then sample, then language.
+    """
+    batches: list[list[TokenRow]] = []
+    for row in sorted(rows, key=lambda r: (len(r), r.sample_id, LANGUAGES.index(r.lang))):
+        if not batches or (len(batches[-1]) + 1) * len(row) > batch_tokens:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def token_table(rows: Sequence[TokenRow], first_row: int, bos_id: int, image_token_id: int) -> pa.Table:
+    """The lines of tokens.parquet for sequences one after another, the first of them being row ``first_row``."""
+    lengths = np.array([len(r) for r in rows])
+    n_prompt = np.array([len(r.prompt) for r in rows])
+    ids = np.concatenate([np.asarray(r.ids, np.int32) for r in rows])
+    position = np.concatenate([np.arange(n, dtype=np.int32) for n in lengths])
+    kind = np.full(len(ids), KINDS.index("prompt"), np.int8)
+    kind[ids == bos_id] = KINDS.index("bos")
+    kind[ids == image_token_id] = KINDS.index("image")
+    kind[position >= np.repeat(n_prompt, lengths)] = KINDS.index("caption")
+    is_image = kind == KINDS.index("image")
+    first_patch = np.repeat([list(r.prompt).index(image_token_id) for r in rows], lengths)
+    patch = np.where(is_image, position - first_patch, -1).astype(np.int16)
+
+    def per_token(values: list[int], names: tuple[str, ...]) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(np.repeat(np.array(values, np.int8), lengths), pa.array(names))
+
+    return pa.table({
+        "row": pa.array(np.arange(first_row, first_row + len(ids), dtype=np.int64)),
+        "sample_id": pa.array(np.repeat(np.array([r.sample_id for r in rows], np.int32), lengths)),
+        "lang": per_token([LANGUAGES.index(r.lang) for r in rows], LANGUAGES),
+        "position": pa.array(position),
+        "kind": pa.DictionaryArray.from_arrays(kind, pa.array(KINDS)),
+        "token_id": pa.array(ids),
+        "patch": pa.array(patch),
+        "split": per_token([SPLITS.index(r.split) for r in rows], SPLITS),
+    })  # fmt: skip

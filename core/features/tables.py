@@ -1,0 +1,181 @@
+"""The tables features.parquet and examples.parquet: their columns, and how they are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.features.examples import Examples, ImageMaxima, Traces, bin_names
+from core.features.geometry import Neighbours
+from core.features.logits import FeatureWords
+from core.features.statistics import FeatureStatistics
+from core.features.tokens import GROUPS, KINDS, LANGUAGES, TokenIndex
+from core.runs import atomic_path
+
+ROW_GROUP = 2_000  # rows: sorted by (layer, feature), a look-up reads one or two groups
+HALF_MAX = float(np.finfo(np.float16).max)
+
+FEATURES_SCHEMA = pa.schema({
+    "layer": pa.int32(), "feature": pa.int32(), "sae_id": pa.string(), "n_active": pa.int64(),
+    "density": pa.float64(), **{f"density_{g}": pa.float64() for g in GROUPS},
+    "lang_en": pa.float64(), "lang_ar": pa.float64(),
+    "mean": pa.float64(), "std": pa.float64(), "max": pa.float64(), "p999": pa.float64(),
+    "histogram": pa.list_(pa.int32()), "explained_share": pa.float64(), "alive": pa.bool_(),
+    "umap_x": pa.float32(), "umap_y": pa.float32(),
+    "top_tokens": pa.list_(pa.string()), "top_token_values": pa.list_(pa.float32()),
+    "logits_up_tokens": pa.list_(pa.string()), "logits_up": pa.list_(pa.float32()),
+    "logits_down_tokens": pa.list_(pa.string()), "logits_down": pa.list_(pa.float32()),
+    "neighbours": pa.list_(pa.int32()), "neighbour_cosines": pa.list_(pa.float32()),
+})  # fmt: skip
+
+EXAMPLES_SCHEMA = pa.schema({
+    "layer": pa.int32(), "feature": pa.int32(), "sae_id": pa.string(), "bin": pa.string(), "rank": pa.int16(),
+    "sample_id": pa.int32(), "lang": pa.string(), "activation": pa.float32(), "position": pa.int32(),
+    "kind": pa.string(), "patch_map": pa.list_(pa.float16()), "token_values": pa.list_(pa.float16()),
+    "pieces": pa.list_(pa.string()),
+    "band_low": pa.float32(), "band_high": pa.float32(),
+})  # fmt: skip
+
+
+def statistics_columns(
+    stats: FeatureStatistics, words: tuple[np.ndarray, np.ndarray, np.ndarray], token_strings: Sequence[str]
+) -> pa.Table:
+    """The columns of features.parquet that a block of features yields by itself; null where a feature never fires.
+
+    ``words`` is what ``logits.top_tokens`` gives; ``token_strings`` the text of each token id.
+    """
+    alive, n = stats.alive, len(stats.alive)
+    numbers = {name: _where(getattr(stats, name), alive) for name in ("mean", "std", "max", "p999")}
+    densities = {f"density_{g}": _not_nan(stats.density_by_group[:, i]) for i, g in enumerate(GROUPS)}
+    feature, token, value = words
+    offsets = np.searchsorted(feature, np.arange(n + 1))
+    names = pa.array([token_strings[t] for t in token.tolist()], pa.string())
+    return pa.table({
+        "n_active": stats.n_active, "density": stats.density, **densities,
+        "lang_en": _not_nan(stats.lang_en), "lang_ar": _not_nan(stats.lang_ar), **numbers,
+        "histogram": _rows(stats.histogram, alive, pa.int32()), "alive": alive,
+        "top_tokens": _ragged(names, offsets, ~alive), "top_token_values": _ragged(pa.array(value), offsets, ~alive),
+    })  # fmt: skip
+
+
+def features_table(
+    layer: int, sae_id: str, blocks: pa.Table, explained_share: np.ndarray, place: np.ndarray, near: Neighbours,
+    words: FeatureWords, token_strings: Sequence[str],
+) -> pa.Table:  # fmt: skip
+    """One layer of features.parquet.
+
+    ``blocks`` are the joined ``statistics_columns``; ``place``, ``near`` and ``words`` have one row an alive feature,
+    and ``near`` counts among those.
+    """
+    n, alive = len(blocks), blocks["alive"].to_numpy()
+    feature = np.flatnonzero(alive)
+    strings = np.array(token_strings, dtype=object)
+    columns = {name: blocks[name] for name in blocks.column_names} | {
+        "layer": np.full(n, layer), "feature": np.arange(n), "sae_id": [sae_id] * n, "explained_share": explained_share,
+        "umap_x": _spread(place[:, 0], alive), "umap_y": _spread(place[:, 1], alive),
+        "logits_up_tokens": _spread_lists(strings[words.up_ids], alive, pa.string()),
+        "logits_up": _spread_lists(words.up, alive, pa.float32()),
+        "logits_down_tokens": _spread_lists(strings[words.down_ids], alive, pa.string()),
+        "logits_down": _spread_lists(words.down, alive, pa.float32()),
+        "neighbours": _spread_lists(feature[near.index], alive, pa.int32()),
+        "neighbour_cosines": _spread_lists(near.cosine, alive, pa.float32()),
+    }  # fmt: skip
+    return pa.table({name: columns[name] for name in FEATURES_SCHEMA.names}).cast(FEATURES_SCHEMA)
+
+
+def examples_table(
+    layer: int, sae_id: str, first: int, tokens: TokenIndex, maxima: ImageMaxima, examples: Examples, lines: Traces,
+    pieces: pa.ListArray, n_quantiles: int,
+) -> pa.Table:  # fmt: skip
+    """The rows of examples.parquet for a block of features; the half-float lists hold at most 65504.
+
+    ``pieces`` are the tokens of each sequence's caption as text (``caption_pieces``), one for each of token_values.
+    """
+    n, row = len(examples.pair), maxima.row[examples.pair]
+    bins = np.array(bin_names(n_quantiles), dtype=object)
+    kind = np.array(KINDS[1:], dtype=object)[np.minimum(tokens.group[row], 2)]
+    words = pa.array(np.minimum(lines.captions, HALF_MAX).astype(np.float16))
+    columns = {
+        "layer": np.full(n, layer), "feature": first + examples.feature, "sae_id": [sae_id] * n,
+        "bin": bins[examples.bin], "rank": examples.rank, "sample_id": maxima.sample_id[examples.pair],
+        "lang": np.array(LANGUAGES, dtype=object)[lines.sequence % len(LANGUAGES)],
+        "activation": maxima.value[examples.pair], "position": tokens.position[row], "kind": kind,
+        "patch_map": _rows(np.minimum(lines.patches, HALF_MAX), np.ones(n, bool), pa.float16()),
+        "token_values": _ragged(words, lines.offsets), "pieces": pieces.take(pa.array(lines.sequence)),
+        "band_low": examples.band_low, "band_high": examples.band_high,
+    }  # fmt: skip
+    return pa.table({name: columns[name] for name in EXAMPLES_SCHEMA.names}).cast(EXAMPLES_SCHEMA)
+
+
+def caption_pieces(tokens: TokenIndex, token_strings: Callable[[Sequence[int]], list[str]]) -> pa.ListArray:
+    """The tokens of each sequence's caption as readable text, one list a sequence."""
+    ids, start = tokens.captions()
+    pieces = [token_strings(ids[a:b].tolist()) for a, b in pairwise(start.tolist())]
+    return pa.array(pieces, pa.list_(pa.string()))
+
+
+def write_parts(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Write tables one after another as one Parquet file in small row groups, in one step; the number of rows."""
+    lists = {f.name for f in schema if pa.types.is_list(f.type)}
+    dictionary = [f.name for f in schema if pa.types.is_string(f.type)]
+    dictionary += [f"{name}.list.element" for name in lists if pa.types.is_string(schema.field(name).type.value_type)]
+    n = 0
+    with (
+        atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=dictionary) as writer,
+    ):
+        for table in _regrouped(tables):
+            writer.write_table(table, row_group_size=ROW_GROUP)
+            n += len(table)
+    return n
+
+
+def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of ROW_GROUP rows, the last one shorter."""
+    rest: pa.Table | None = None
+    for table in tables:
+        rest = table if rest is None else pa.concat_tables([rest, table])
+        whole = len(rest) - len(rest) % ROW_GROUP
+        for start in range(0, whole, ROW_GROUP):
+            yield rest.slice(start, ROW_GROUP).combine_chunks()
+        rest = rest.slice(whole).combine_chunks()
+    if rest is not None and len(rest):
+        yield rest
+
+
+def _where(values: np.ndarray, keep: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=~keep)
+
+
+def _not_nan(values: np.ndarray) -> pa.Array:
+    return pa.array(values, mask=np.isnan(values))
+
+
+def _ragged(values: pa.Array, offsets: np.ndarray, null: np.ndarray | None = None) -> pa.ListArray:
+    mask = None if null is None else pa.array(null)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, mask=mask)
+
+
+def _rows(values: np.ndarray, keep: np.ndarray, type: pa.DataType) -> pa.ListArray:
+    """A list of equal length where ``keep``, null elsewhere; ``values`` has a row for every entry."""
+    return _spread_lists(values[keep], keep, type)
+
+
+def _spread_lists(values: np.ndarray, keep: np.ndarray, type: pa.DataType) -> pa.ListArray:
+    """The rows of ``values`` as lists at the places ``keep``, null elsewhere."""
+    offsets = np.concatenate([[0], np.cumsum(keep)]) * values.shape[1]
+    flat = values.reshape(-1)
+    flat = pa.array(flat.astype(np.float16)) if type == pa.float16() else pa.array(flat, type)
+    return _ragged(flat, offsets, ~keep)
+
+
+def _spread(values: np.ndarray, keep: np.ndarray) -> pa.Array:
+    """``values`` at the places ``keep``; null elsewhere and for NaN."""
+    full = np.full(len(keep), np.nan, np.float32)
+    full[keep] = values
+    return _not_nan(full)

@@ -1,0 +1,64 @@
+"""One sentence that a page answers its question with, written from the data, with its n and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from core.figures.densities import KINDS, language_lean, percent
+from core.figures.words import visible
+
+FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
+ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A sentence and its mark: "supported", "unclear" or "not enough data"."""
+
+    text: str
+    sure: str
+
+
+def feature_answer(feature: Mapping[str, object]) -> Answer:
+    """What one feature fires on, from its row of features.parquet (densities are shares of tokens)."""
+    n = int(feature["n_active"] or 0)  # type: ignore[call-overload]
+    if not feature["alive"] or n == 0:
+        return Answer("This feature never fired on the captions and images of this run (n = 0).", "not enough data")
+    density = float(feature["density"])  # type: ignore[arg-type]
+    start = f"Fires on {percent(density)} of all tokens (n = {n:,})"
+    if n < FEW_TOKENS:
+        return Answer(f"{start}, too seldom to say what it prefers.", "not enough data")
+    kinds = {name: float(feature.get(kind) or 0.0) for kind, name in KINDS.items()}  # type: ignore[arg-type]
+    ranked = sorted(kinds.items(), key=lambda item: -item[1])
+    (first, most), (second, next_most) = ranked[0], ranked[1]
+    if most >= 2 * next_most:
+        where, sure = f", above all on {first} ({percent(most)} of them)", "supported"
+    else:
+        where, sure = f", most often on {first} ({percent(most)}) and {second} ({percent(next_most)})", "unclear"
+    return Answer(f"{start}{where}{_strongest(feature.get('top_tokens'))}.", sure)
+
+
+def layer_answer(features: pd.DataFrame) -> Answer:
+    """What a layer has learned to notice: living features, and how many belong to one language's captions."""
+    alive = features[features["alive"]]
+    dead = len(features) - len(alive)
+    if alive.empty:
+        return Answer(f"None of the {len(features):,} features of this layer ever fires.", "not enough data")
+    lean = language_lean(alive["density_caption_en"], alive["density_caption_ar"]).dropna()
+    en, ar = int((lean <= -ONE_LANGUAGE).sum()), int((lean >= ONE_LANGUAGE).sum())
+    gone = f"; {dead:,} more never fire" if dead else ""
+    text = (f"{len(alive):,} things{gone}. Of the {len(lean):,} that fire on captions, {en:,} keep to English, "
+            f"{ar:,} to Arabic, and {len(lean) - en - ar:,} answer to both.")
+    return Answer(text, "supported" if len(lean) else "not enough data")
+
+
+def _strongest(tokens: object) -> str:
+    if not isinstance(tokens, Sequence) or isinstance(tokens, str):
+        tokens = list(tokens) if tokens is not None else []  # type: ignore[call-overload]
+    words = [visible(str(token)) for token in tokens]
+    named = list(dict.fromkeys(word for word in words if any(c.isalpha() for c in word)))[:2]
+    quoted = " and ".join(f"“\u2068{word}\u2069”" for word in named)
+    return f"; the words it answers to most are {quoted}" if named else ""

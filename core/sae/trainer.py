@@ -1,0 +1,196 @@
+"""Training one SAE on one layer's tokens: initial weights, the loop, resumable state, and the finished SAE.
+
+The trainer works on scaled tokens x' = scale * x, whose mean squared distance from their mean is d_model, so that learning
+rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the finished SAE,
+which acts on raw residuals and has decoder rows of norm 1, so that an activation is a length in the residual stream.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim.adam import adam as fused_adam
+
+from core.config import TrainConfig
+from core.errors import UserError
+from core.runs import atomic_path
+from core.sae.data import TokenBatches
+from core.sae.losses import autograd_step, pre_activations
+from core.sae.modules import SAE, SAEConfig
+from core.sae.sparse_step import Parameters, Step, topk_step
+
+ENCODER_SHARE = 0.577  # the encoder starts as this multiple of the decoder's transpose: better early than 1
+WARMUP_SHARE, DECAY_SHARE = 0.05, 0.4  # of the steps: the learning rate rises from 0, later falls to 0, linearly
+SPARSITY_WARMUP_SHARE = 0.2  # of the steps: over these the weight of an explicit sparsity loss rises from 0
+AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+N_CALIBRATION_STEPS = 16
+WEIGHT_STREAM = 0x5AE  # keeps the random numbers of the weights apart from those of the data order
+CHECKPOINT_SECONDS = 20.0
+Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest losses
+
+
+class Trainer:
+    """The state of one training: parameters, Adam's moments, step, tokens since each feature last fired."""
+
+    def __init__(
+        self, config: TrainConfig, batches: TokenBatches, sae_config: SAEConfig, seed: int, device: str = "cpu"
+    ):
+        self.config, self.batches, self.sae_config, self.seed, self.device = config, batches, sae_config, seed, device
+        self.mean, self.scale = batches.statistics()
+        self.parameters = initial_parameters(config, self.mean * self.scale, seed, sae_config.layer)
+        if "threshold" in self.parameters:
+            self.parameters["threshold"] += self.calibrated_threshold(0)
+        self.parameters = {name: p.to(device) for name, p in self.parameters.items()}
+        self.moments = {
+            f"{kind}.{name}": torch.zeros_like(p) for name, p in self.parameters.items() for kind in ("mean", "square")
+        }
+        self.silent_tokens = torch.zeros(config.d_sae, dtype=torch.long, device=device)
+        self.step = 0
+
+    def advance(self) -> Step:
+        """One training step; returns its losses."""
+        x = self.batches(self.step).to(self.device) * self.scale
+        dead = self.silent_tokens >= self.config.dead_after_tokens
+        if self.config.architecture == "topk":
+            outcome = topk_step(self.parameters, x, self.config.k, dead, self.config.auxk, AUX_COEFFICIENT)
+        else:
+            sparsity = min(1.0, (self.step + 1) / (SPARSITY_WARMUP_SHARE * self.config.steps))
+            outcome = autograd_step(self.parameters, x, self.config, dead, AUX_COEFFICIENT, sparsity)
+        self._update(outcome.gradients)
+        self.silent_tokens += len(x)
+        self.silent_tokens[outcome.fired] = 0
+        self.step += 1
+        return outcome
+
+    def _update(self, gradients: Parameters) -> None:
+        """Adam; the decoder moves on the sphere: its gradient without the part along each row, then norm 1 again."""
+        decoder, toward = self.parameters["decoder"], gradients["decoder"]
+        toward -= (toward * decoder).sum(1, keepdim=True) * decoder
+        for name, p in self.parameters.items():
+            mean, square = self.moments[f"mean.{name}"], self.moments[f"square.{name}"]
+            adam(p, gradients[name], mean, square, self.step + 1, learning_rate(self.config, self.step))
+        decoder /= decoder.norm(dim=1, keepdim=True)
+        if "threshold" in self.parameters:
+            self.parameters["threshold"].clamp_(min=0.0)
+
+    def calibrated_threshold(self, first_step: int) -> float:
+        """The threshold above which k features a token are active on average, over the batches from first_step on.
+
+        Mean over batches of the smallest activation that batchtopk keeps (Bussmann et al. 2024, arXiv 2412.06410).
+        """
+        smallest = []
+        p = {name: t.to(self.device) for name, t in self.parameters.items()}
+        for step in range(first_step, first_step + N_CALIBRATION_STEPS):
+            pre = pre_activations(p, self.batches(step).to(self.device) * self.scale).flatten()
+            kept = min(self.config.k * self.config.batch_tokens, len(pre))
+            smallest.append(float(pre.topk(kept, sorted=False).values.min().clamp(min=0.0)))
+        return float(np.mean(smallest))
+
+    def finished_sae(self) -> SAE:
+        """The SAE as it stands, on the CPU, for raw residuals; batchtopk and matryoshka get their threshold here."""
+        p = {name: t.detach().cpu() for name, t in self.parameters.items()}
+        if self.config.architecture in ("batchtopk", "matryoshka"):
+            p["threshold"] = torch.full((self.config.d_sae,), self.calibrated_threshold(self.step))
+        tensors = {
+            "W_enc": p["encoder"].t().contiguous(),
+            "W_dec": p["decoder"].clone(),
+            "b_dec": p["b_dec"] / self.scale,
+        }
+        tensors |= {n: p[n] / self.scale for n in ("b_enc", "threshold", "b_gate", "b_mag") if n in p}
+        tensors |= {"r_mag": p["r_mag"].clone()} if "r_mag" in p else {}
+        return SAE(self.sae_config, tensors)
+
+    def save(self, path: Path) -> None:
+        """Writes all state to one safetensors file, atomically."""
+        tensors = {f"parameter.{name}": p for name, p in self.parameters.items()} | self.moments
+        tensors |= {"silent_tokens": self.silent_tokens}
+        state = json.dumps({"step": self.step, "of": self._identity()}, sort_keys=True)
+        with atomic_path(path) as temporary:
+            save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, temporary, {"state": state})
+
+    def load(self, path: Path) -> bool:
+        """Takes up the state of a file that save() wrote; False, and nothing changed, if it is of another training."""
+        with safe_open(path, framework="pt", device=str(self.device)) as file:
+            state = json.loads(file.metadata()["state"])
+            if state["of"] != self._identity():
+                return False
+            self.parameters = {name: file.get_tensor(f"parameter.{name}") for name in self.parameters}
+            self.moments = {name: file.get_tensor(name) for name in self.moments}
+            self.silent_tokens = file.get_tensor("silent_tokens")
+        self.step = state["step"]
+        return True
+
+    def _identity(self) -> dict[str, object]:
+        """What must be equal for a checkpoint to be continued, in JSON's types."""
+        content = asdict(self.config) | asdict(self.sae_config)
+        content |= {"seed": self.seed, "n_tokens": len(self.batches), "scale": self.scale}
+        return json.loads(json.dumps(content))
+
+
+def train_sae(
+    trainer: Trainer,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    seconds: float = CHECKPOINT_SECONDS,
+) -> bool:
+    """Runs a trainer to its last step, from the checkpoint if there is one; True if it was continued.
+
+    Raises UserError if the loss stops being finite. The result does not depend on when or how often it was stopped.
+    """
+    continued = checkpoint is not None and checkpoint.exists() and trainer.load(checkpoint)
+    saved = time.monotonic()
+    while trainer.step < trainer.config.steps:
+        outcome = trainer.advance()
+        at_end = trainer.step == trainer.config.steps
+        if trainer.step % 50 == 0 or at_end:
+            losses = {"loss": float(outcome.loss), "aux_loss": float(outcome.aux_loss)}
+            if not np.isfinite(losses["loss"]):
+                raise UserError(
+                    f"Training diverged at step {trainer.step}.",
+                    "The loss is no longer a finite number.",
+                    "Lower train.lr and run again.",
+                )
+            losses["dead_share"] = float((trainer.silent_tokens >= trainer.config.dead_after_tokens).float().mean())
+            if progress:
+                progress(trainer.step, trainer.config.steps, losses)
+        if checkpoint is not None and (at_end or time.monotonic() - saved > seconds):
+            trainer.save(checkpoint)
+            saved = time.monotonic()
+    return continued
+
+
+def initial_parameters(config: TrainConfig, scaled_mean: Tensor, seed: int, layer: int) -> Parameters:
+    """Decoder rows random on the unit sphere, encoder a multiple of the decoder, b_dec the mean, all else 0."""
+    random = np.random.default_rng([seed, WEIGHT_STREAM, max(layer, 0)])
+    decoder = torch.from_numpy(random.standard_normal((config.d_sae, len(scaled_mean)), dtype=np.float32))
+    decoder /= decoder.norm(dim=1, keepdim=True)
+    per_feature = ["b_gate", "b_mag", "r_mag"] if config.architecture == "gated" else ["b_enc"]
+    per_feature += ["threshold"] if config.architecture == "jumprelu" else []
+    parameters = {"encoder": ENCODER_SHARE * decoder, "decoder": decoder, "b_dec": scaled_mean.clone()}
+    return parameters | {name: torch.zeros(config.d_sae) for name in per_feature}
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, constant, linear decay to 0 at the last step."""
+    warm = (step + 1) / max(1.0, WARMUP_SHARE * config.steps)
+    left = (config.steps - step) / max(1.0, DECAY_SHARE * config.steps)
+    return config.lr * min(1.0, warm, left)
+
+
+def adam(p: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, lr: float) -> None:
+    """One Adam update in place (Kingma and Ba 2015, arXiv 1412.6980), by torch's fused kernel; step counts from 1."""
+    before = torch.tensor(float(step - 1), device=p.device)  # torch counts it up itself
+    fused_adam(
+        [p], [gradient], [mean], [square], [], [before], fused=True, lr=lr, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON,
+        weight_decay=0.0, amsgrad=False, maximize=False,
+    )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Images of a run as one block of HTML, with patch heat maps that step aside on hover and on focus."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from core.errors import UserError
+from core.figures.palette import VIRIDIS, mix
+from core.runs import Run
+from pages.kit import text
+
+STEPS = 64  # of the colour scale of a heat map
+
+
+@dataclass(frozen=True)
+class GridItem:
+    """One image of a grid; `caption_html` is HTML already, `badge` and `alt` are plain text.
+
+    `heat` holds one activation an image token, row by row; `heat_max` is what counts as full.
+    """
+
+    sample_id: int
+    caption_html: str = ""
+    heat: Sequence[float] | None = None
+    heat_max: float | None = None
+    badge: str = ""
+    href: str = ""
+    alt: str = ""
+
+
+def data_uri(run: Run, sample_id: int, full: bool = False) -> str:
+    """A sample's thumbnail (or its image in full) as a data: address; UserError where the file is missing."""
+    if full:
+        found = sorted(run.path("images").glob(f"{int(sample_id):06d}.*"))
+        path = found[0] if found else run.path("images", f"{int(sample_id):06d}")
+    else:
+        path = run.path("thumbs", f"{int(sample_id):06d}.jpg")
+    try:
+        return _data_uri(str(path), path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise UserError(f"The image of sample {sample_id} is missing.", f"There is no {path}.",
+                        "Prepare the run again: python -m precompute run with its preset.") from None  # fmt: skip
+
+
+@st.cache_data(max_entries=4000, show_spinner=False)
+def _data_uri(path: str, version: int) -> str:
+    with open(path, "rb") as file:
+        kind = "png" if path.endswith(".png") else "jpeg"
+        return f"data:image/{kind};base64,{base64.b64encode(file.read()).decode()}"
+
+
+def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
+             shape: tuple[int, int] | None = None) -> str:
+    """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`.
+
+    `top` is the value of the last colour. `shape` is (rows, columns), by default square; ValueError where it does not
+    fit the number of values.
+    """
+    array = np.nan_to_num(np.asarray(values, dtype=float))
+    rows, columns = shape or (math.isqrt(array.size),) * 2
+    if rows * columns != array.size:
+        raise ValueError(f"{array.size} values do not fill {rows} x {columns} image tokens")
+    share = np.clip(array / top, 0, 1) if top > 0 else np.zeros(array.size)
+    colours = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in
+                        (mix(VIRIDIS, n / (STEPS - 1)) for n in range(STEPS))], np.uint8)  # fmt: skip
+    rgba = np.zeros((array.size, 4), np.uint8)
+    rgba[:, :3] = colours[(share * (STEPS - 1)).round().astype(int)]
+    rgba[:, 3] = np.where(array > threshold, 60 + 195 * np.sqrt(share), 0).astype(np.uint8)
+    rgba[array <= 0, 3] = 0
+    out = io.BytesIO()
+    Image.fromarray(rgba.reshape(rows, columns, 4)).save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def tile_html(run: Run, item: GridItem, threshold: float = 0.0, shape: tuple[int, int] | None = None,
+              full: bool = False) -> str:
+    """One image with its heat map, badge and caption as a figure; reachable by Tab where there is a heat map."""
+    alt = escape(item.alt or f"sample {item.sample_id}")
+    inner = f'<img src="{data_uri(run, item.sample_id, full)}" alt="{alt}" loading="lazy">'
+    if item.heat is not None and len(item.heat):
+        top = item.heat_max if item.heat_max else max(item.heat)
+        inner += f'<img class="cs-heat" src="{heat_uri(item.heat, top, threshold, shape)}" alt="">'
+    if item.badge:
+        inner += f'<span class="cs-badge">{escape(item.badge)}</span>'
+    if item.href:
+        frame = f'<a class="cs-frame" href="{escape(item.href)}" aria-label="{alt}">{inner}</a>'
+    else:
+        focus = ' tabindex="0"' if item.heat is not None else ""
+        frame = f'<span class="cs-frame"{focus}>{inner}</span>'
+    below = f"<figcaption>{item.caption_html}</figcaption>" if item.caption_html else ""
+    return f'<figure class="cs-tile">{frame}{below}</figure>'
+
+
+def grid_html(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: float = 0.75, threshold: float = 0.0,
+              shape: tuple[int, int] | None = None, full: bool = False) -> str:
+    """A grid of images as HTML; `opacity` (0..1) and `threshold` (activation) are those of the heat maps."""
+    tiles = "".join(tile_html(run, item, threshold, shape, full) for item in items)
+    return (f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
+            f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>')  # fmt: skip
+
+
+def grid(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: float = 0.75, threshold: float = 0.0,
+         shape: tuple[int, int] | None = None, full: bool = False) -> None:
+    """Show a grid of images; `full` takes the images themselves instead of their thumbnails."""
+    text.html(grid_html(run, items, columns, opacity, threshold, shape, full))

@@ -1,0 +1,40 @@
+"""The knobs that several pages share; each keeps its state in the address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.kit.text import LANGUAGE_NAMES, glossary
+
+if TYPE_CHECKING:
+    from core.catalog import Catalog
+
+
+def layer_picker(cat: Catalog, key: str = "layer") -> int:
+    """The layer to look at, by its number; the deepest of the middle ones at first. A bad address gives the default."""
+    layers = cat.layers()
+    return st.selectbox("Layer", layers, index=len(layers) // 2, key=key, bind="query-params", help=glossary("layer"))
+
+
+def language_picker(key: str = "lang", both: bool = True) -> str:
+    """"en", "ar" or, where `both`, "" for both."""
+    names = {"Both": "", **{name: code for code, name in LANGUAGE_NAMES.items()}}
+    options = list(names) if both else list(names)[1:]
+    shown = st.segmented_control("Language", options, default=options[0], key=key, required=True, bind="query-params")
+    return names[shown]
+
+
+def feature_picker(cat: Catalog, layer: int, key: str = "feature") -> int:
+    """The number of a feature of a layer; a number that is not there gives feature 0."""
+    saes = cat.saes()
+    d_sae = int(saes.loc[saes["layer"] == layer, "d_sae"].iloc[0])
+    return int(st.number_input("Feature", 0, d_sae - 1, step=1, key=key, bind="query-params", help=glossary("feature")))
+
+
+def choice(label: str, options: Sequence[str], key: str, help: str = "") -> str:
+    """One of a few words, the first at first."""
+    return st.segmented_control(label, list(options), default=options[0], key=key, required=True, bind="query-params",
+                                help=help or None)  # fmt: skip

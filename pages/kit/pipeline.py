@@ -1,0 +1,99 @@
+"""How far a run is, drawn: the stages as steps, the bar of the one at work, its rate and time left, its last words."""
+
+from __future__ import annotations
+
+import shutil
+from html import escape
+from typing import Any
+
+from core.runs import Run
+from pages.kit import build, text
+
+WORDS = {
+    "prepare": "Collect the images and captions", "caption": "Let the model write its captions",
+    "activations": "Record what its layers say", "train": "Learn a dictionary of features",
+    "features": "Find what each feature responds to",
+}  # fmt: skip
+STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them: 8 s, 3 min 20 s, 2 h 05 min; "" for None."""
+    if seconds is None:
+        return ""
+    s = round(seconds)
+    if s < 60:
+        return f"{s} s"
+    return f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
+
+
+def size(n_bytes: float | None) -> str:
+    """Bytes in decimal units: 512 B, 3.4 MB; "" for None."""
+    if n_bytes is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if n_bytes >= 10 or unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def steps_html(stages: list[dict[str, Any]]) -> str:
+    """The stages as a row of steps; state is told by word and line style as well as by colour."""
+    items = []
+    for stage in stages:
+        known = stage["state"] if stage["state"] in STATES else "waiting"
+        note = " · ".join(part for part in (STATES[known], duration(stage.get("seconds"))) if part)
+        current = ' aria-current="step"' if known == "running" else ""
+        name = WORDS.get(stage["name"], stage["name"].capitalize())
+        items.append(f'<li class="{known}"{current}><b>{escape(name)}</b><span>{note}</span></li>')
+    return f'<ol class="cs-steps">{"".join(items)}</ol>'
+
+
+def bar_html(progress: dict[str, Any]) -> str:
+    """The bar of the stage at work, with count, rate and time left."""
+    done, total = progress.get("done") or 0, progress.get("total") or 0
+    share = min(done / total, 1.0) if total else 0.0
+    parts = [f"{done:,} of {total:,} {progress.get('unit') or ''}".strip()] if total else ["getting ready"]
+    if progress.get("rate"):
+        parts.append(f"{progress['rate']:.3g} {progress.get('unit')} a second")
+    if progress.get("eta_seconds") is not None:
+        parts.append(f"about {duration(progress['eta_seconds'])} left in this step")
+    if progress.get("message"):
+        parts.append(str(progress["message"]))
+    return (f'<div class="cs-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+            f'aria-valuenow="{share * 100:.0f}"><i style="width:{share * 100:.1f}%"></i></div>'
+            f'<p class="cs-small">{escape(" · ".join(parts))}</p>')  # fmt: skip
+
+
+def facts_html(run: Run, progress: dict[str, Any]) -> str:
+    """Where it runs: device, memory in use, disk that is free, when it began."""
+    free = shutil.disk_usage(run.dir).free if run.dir.exists() else None
+    pairs = [("Device", str(progress.get("device") or "")), ("Memory in use", size(progress.get("memory_bytes"))),
+             ("Disk free", size(free)), ("Began", clock(progress.get("started")))]  # fmt: skip
+    return text.facts([(k, v) for k, v in pairs if v])
+
+
+def clock(stamp: str | None) -> str:
+    """An ISO time, readable: 2026-01-05 09:00 UTC."""
+    return f"{stamp[:10]} {stamp[11:16]} UTC" if stamp and len(stamp) >= 16 else ""
+
+
+def log_html(lines: list[str]) -> str:
+    """The last lines of a log, untouched but escaped."""
+    return f'<pre class="cs-log" tabindex="0">{escape(chr(10).join(lines))}</pre>' if lines else ""
+
+
+def show(run: Run, n_lines: int = 8) -> dict[str, Any] | None:
+    """Draw the pipeline of a run as it is now, and return its progress; None where it has none."""
+    progress = run.progress()
+    if progress is None:
+        return None
+    parts = [steps_html(progress["stages"])]
+    if progress["state"] == "running":
+        parts += [bar_html(progress), facts_html(run, progress)]
+    lines = build.last_words(run, n_lines)
+    if lines:
+        parts += ['<p class="cs-small" style="margin:.8rem 0 .2rem">Last words of its log</p>', log_html(lines)]
+    text.html("".join(parts))
+    return progress

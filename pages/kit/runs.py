@@ -1,0 +1,75 @@
+"""Opening a run: which one the visitor looks at, its catalog, and what a page does when a part is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.errors import UserError
+from core.runs import Run, list_runs, manifest_version, open_run, runs_dir
+from pages.kit import states
+
+if TYPE_CHECKING:
+    from core.catalog import Catalog
+
+PARTS = {
+    "prepare": "The images and their captions", "caption": "The model's own captions",
+    "activations": "What the model's layers say", "train": "The dictionaries of features",
+    "features": "What each feature responds to",
+}  # fmt: skip
+
+
+def run_names() -> list[str]:
+    """The names of all runs, "demo" first, which is the default of the picker."""
+    return sorted((run.name for run in list_runs(runs_dir())), key=lambda name: (name != "demo", name))
+
+
+def current_run() -> Run:
+    """The run that the picker names; where there is none yet, the page stops with the way to the first one."""
+    names = run_names()
+    if not names:
+        states.empty("There is no run yet.", "A run holds the images, captions and features that this page shows.",
+                     "Open the overview: it builds the demo with one button.")  # fmt: skip
+        st.stop()
+    asked = st.session_state.get("run") or st.query_params.get("run")
+    return open_run(asked if asked in names else names[0], runs_dir())
+
+
+def catalog(run: Run) -> Catalog:
+    """The tables of a run; opened once per state of its manifest and shared by all visitors."""
+    return _catalog(str(run.dir), manifest_version(run))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _catalog(run_dir: str, version: str) -> Catalog:
+    from core.catalog import Catalog
+
+    return Catalog(run_dir)
+
+
+def needs(run: Run, *stages: str) -> None:
+    """Stop the page, with the command that would fill it, unless these stages of the run are done."""
+    manifest = run.manifest()
+    missing = [stage for stage in stages if stage not in manifest.stages]
+    if not missing:
+        return
+    parts = ", ".join(PARTS.get(stage, stage) for stage in missing)
+    progress = run.progress()
+    if progress and progress["state"] == "running":
+        do = "It is being computed now: the page Status shows how far it is. Reload this page then."
+    else:
+        do = f"Compute it: {command(manifest.preset, run.name)}"
+    states.empty("This part has not been computed yet.", f"Missing from the run {run.name}: {parts}.", do)
+    st.stop()
+
+
+def command(preset: str, name: str) -> str:
+    """The command line that computes what a run lacks."""
+    return f"python -m precompute run {preset}" + ("" if preset == name else f" --run {name}")
+
+
+def missing(what: str) -> UserError:
+    """The error of an address that names something which is not there."""
+    return UserError(f"{what} is not in this run.", "The address may belong to another run, or to an earlier one.",
+                     "Choose another in the picker, or begin at the overview.")  # fmt: skip

@@ -1,0 +1,38 @@
+"""The states of a page that is not simply full: nothing yet, not computed, failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+
+import streamlit as st
+
+from core.errors import UserError
+from pages.kit import text
+
+
+def box(lines: list[str], kind: str = "notice") -> None:
+    """Up to three lines in a box; the first is bold. `kind` is notice or error."""
+    role = ' role="alert"' if kind == "error" else ""
+    text.html(f'<div class="cs-box {kind}"{role}>{"".join(f"<p>{escape(line)}</p>" for line in lines if line)}</div>')
+
+
+def error_box(error: UserError) -> None:
+    """What went wrong, why, and what to do about it."""
+    box([error.what, error.why, error.do], "error")
+
+
+def empty(what: str, why: str = "", do: str = "") -> None:
+    """A part of a page that has nothing to show, said on purpose."""
+    box([what, why, do])
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Show a UserError in place of a traceback and stop there; for fragments, as the frame guards whole pages."""
+    try:
+        yield
+    except UserError as error:
+        error_box(error)
+        st.stop()

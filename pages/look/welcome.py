@@ -1,0 +1,59 @@
+"""No run yet: what this is, one button that builds the demo, and the build as it goes."""
+
+import streamlit as st
+
+from core.runs import Run
+from pages.kit import build, pipeline, states, text
+
+PLANNED = [{"name": name, "state": "waiting"} for name in pipeline.WORDS]
+
+
+def waiting(run: Run, label: str) -> None:
+    """The button that starts the build or goes on with it."""
+    if st.button(label, type="primary", key="build-demo"):
+        build.start(run)
+        st.rerun(scope="fragment")
+
+
+@st.fragment(run_every=1.0)
+def building() -> None:
+    """The state of the build, once a second; nothing of it is kept in the browser."""
+    run = build.demo_run()
+    now = build.state(run)
+    if now == "absent":
+        waiting(run, "Build the demo")
+        text.html('<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
+                  "You may close this page meanwhile: the build goes on.</p>" + pipeline.steps_html(PLANNED))  # fmt: skip
+    elif now == "starting":
+        text.html('<p><b>Waking up …</b></p>' + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
+    elif now == "running":
+        text.html("<p><b>The demo is being built.</b> You may close this page and come back.</p>")
+        if pipeline.show(run) is None:
+            text.html(pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
+    elif now == "done":
+        text.html("<p><b>The demo is ready.</b></p>")
+        pipeline.show(run, 0)
+        if st.button("Open it", type="primary", key="open-demo"):
+            st.rerun()
+    else:
+        if now == "failed":
+            states.box(list(build.failure(run)), "error")
+        else:
+            states.box(["The build was stopped.", "What is done so far is kept.", "It goes on from there."])
+        waiting(run, "Go on with the build")
+        pipeline.show(run)
+
+
+text.page_title(
+    "How does a model that sees decide to write “he” or “she”?",
+    "CaptionScope opens up a vision-language model while it describes images in English and in Arabic, and shows which of "
+    "the things it has learned to notice carry gender. You can look at each of them, and turn it up or down to see what "
+    "happens to the captions.",
+    eyebrow="Welcome to CaptionScope",
+)  # fmt: skip
+text.html(
+    "<p style='max-width:46em'>To begin, it needs a run to look at. The demo takes a small model that comes with the "
+    f"project and a world of emoji scenes whose answer is known, because its bias was {text.term('planted')}. Your own "
+    "images and Gemma 3 go the same way; the README says how.</p>"
+)
+building()

@@ -1,0 +1,172 @@
+"""``python -m precompute``: run, plan, status, doctor, list, train-demo-captioner, gate.
+
+Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from core.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when all went well, 1 after an error, 2 when another process holds the run, 130 for Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.command(args)
+    except UserError as e:
+        from core.runs import RunHeld
+
+        print(e, file=sys.stderr)
+        return 2 if isinstance(e, RunHeld) else 1
+    except KeyboardInterrupt:
+        print("\nStopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the output was piped into something that has ended, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as e:
+        from precompute.engines.local import is_disk_full
+
+        if not is_disk_full(e):
+            raise
+        print(f"The disk is full.\n{e}\nMake room and run the same command again: it goes on from the last checkpoint.",
+              file=sys.stderr)  # fmt: skip
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m precompute", description="Compute the runs that the app shows.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="compute a run, or what is missing of it")
+    _add_preset(run)
+    part = run.add_mutually_exclusive_group()
+    part.add_argument("--only", default="", metavar="STAGE", help="this stage alone")
+    part.add_argument("--until", default="", metavar="STAGE", help="up to and with this stage")
+    run.add_argument("--wandb", action="store_true", help="log to Weights & Biases (offline unless logged in)")
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="what a run would do, and what it would take on this machine")
+    _add_preset(plan)
+    plan.set_defaults(command=_plan)
+
+    status = commands.add_parser("status", help="how far a run is")
+    status.add_argument("run", nargs="?", default="", metavar="RUN", help="default: the one worked on last")
+    status.add_argument("--watch", action="store_true", help="keep showing until the run is over")
+    status.set_defaults(command=_status)
+
+    doctor = commands.add_parser("doctor", help="what this machine has")
+    doctor.set_defaults(command=_doctor)
+
+    listing = commands.add_parser("list", help="runs and presets")
+    listing.set_defaults(command=_list)
+
+    train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
+    train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
+    train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
+    train.set_defaults(command=_train_demo_captioner)
+
+    gate = commands.add_parser("gate", help="measure a demo captioner against its gate")
+    gate.add_argument("dir", nargs="?", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
+    gate.add_argument("--control", action="store_true", help="it is the twin with nothing planted")
+    gate.set_defaults(command=_gate)
+    return parser
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("preset", nargs="?", default="demo", metavar="PRESET", help="name or .toml file; default: demo")
+    parser.add_argument("--run", default="", metavar="NAME", help="name of the run folder; default: the preset's name")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting: train.k=32")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from core.config import load_config
+    from core.runs import Run, check_run_name, runs_dir
+    from precompute.engines.local import LocalEngine
+    from precompute.tracking import WandbTracker, check_wandb
+
+    def terminate(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    signal.signal(signal.SIGTERM, terminate)
+    config = load_config(args.preset, args.set)
+    run = Run(runs_dir() / check_run_name(args.run or config.name))
+    if args.wandb:
+        check_wandb()
+    tracker = WandbTracker(run, config) if args.wandb else None
+    exit_code = 1
+    try:
+        ran = LocalEngine(run, config, tracker=tracker).run_all(args.only, args.until)
+        exit_code = 0
+    finally:
+        if tracker:
+            tracker.close(exit_code)
+    state = "Nothing was left to do" if not ran else "Done"
+    print(f"{state}: {run.dir}\nSee it: streamlit run app.py")
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from core.config import load_config
+    from core.runs import Run, check_run_name, runs_dir
+    from precompute.show_plan import show_plan
+
+    config = load_config(args.preset, args.set)
+    show_plan(config, Run(runs_dir() / check_run_name(args.run or config.name)))
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from precompute.status import show_status
+
+    return show_status(args.run, args.watch)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from precompute.doctor import show_doctor
+
+    return show_doctor()
+
+
+def _list(args: argparse.Namespace) -> int:
+    from precompute.status import show_list
+
+    show_list()
+    return 0
+
+
+def _train_demo_captioner(args: argparse.Namespace) -> int:
+    from core.config import PROJECT_ROOT
+    from core.vlm.demo_captioner.train import Recipe, Trainer
+
+    name = "demo-captioner-control" if args.control else "demo-captioner"
+    out_dir = Path(args.out) if args.out else PROJECT_ROOT / "data" / name
+    work_dir = PROJECT_ROOT / ".work" / name
+    Trainer(Recipe(planted=not args.control), out_dir, work_dir, lambda text: print(text, flush=True)).run()
+    print(f"Written: {out_dir}\nMeasure it: python -m precompute gate {out_dir}")
+    return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from core.config import PROJECT_ROOT
+    from core.vlm.demo_captioner import gate
+
+    name = "demo-captioner-control" if args.control else "demo-captioner"
+    model_dir = Path(args.dir) if args.dir else PROJECT_ROOT / "data" / name
+    if not model_dir.is_dir():
+        do = "Train one: python -m precompute train-demo-captioner"
+        raise UserError(f"There is no model in {model_dir}.", "", do)
+    holds = gate.main(model_dir, planted=not args.control, say=lambda text: print(text, flush=True))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""What a run would take, from its settings and the model's shape: rough by nature, and said to be.
+
+Time is arithmetic (floating-point operations over the machine's speed) plus a cost per call, which is most of it for
+small models. Where the run has a record of the stage, the measured time is used, scaled by the amount of work.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.config import PROJECT_ROOT, Config
+from core.runs import StageRecord
+
+# Sustained operations a second of small and mid-sized layers; a CPU is measured instead.
+SPEED = {"cuda": 30e12, "mps": 2e12}
+CPU_SHARE = 0.4  # of a plain matrix product's speed that a model reaches
+CALL = {"cpu": 0.006, "cuda": 0.02, "mps": 0.03}  # seconds a decoding step costs whatever its size
+TEXT_TOKENS = 30  # chat marks and prompt
+CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
+BASE_MEMORY = 0.7e9  # Python, torch and transformers
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What costs: sizes of the language model and the vision tower; ``known`` is False where they are assumed."""
+
+    d_model: int
+    n_layers: int
+    vocab: int
+    image_tokens: int
+    text_params: float
+    vision_params: float
+    vision_patches: int
+    image_side: int
+    known: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds, bytes on disk and bytes of memory of one stage, and on what the time rests."""
+
+    seconds: float
+    disk: float
+    memory: float
+    basis: str
+
+
+def model_shape(config: Config) -> ModelShape:
+    """Read the shape from a ``config.json`` on this machine; without one, that of Gemma 3 4B is assumed."""
+    path = _config_json(config)
+    if path is None:
+        return ModelShape(2560, 34, 262_208, 256, 3.9e9, 0.42e9, 4096, 896, known=False)
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    text, vision = tree.get("text_config", tree), tree.get("vision_config", {})
+    d, n, mlp = text.get("hidden_size", 2560), text.get("num_hidden_layers", 34), text.get("intermediate_size", 10240)
+    heads, kv = text.get("num_attention_heads", 8), text.get("num_key_value_heads", 4)
+    d_head = text.get("head_dim") or d // heads
+    vocab = text.get("vocab_size", 262_208)
+    text_params = n * (3 * d * mlp + d * d_head * (2 * heads + 2 * kv)) + d * vocab
+    v, v_n, v_mlp = (vision.get(k, default) for k, default in (("hidden_size", 1152), ("num_hidden_layers", 27),
+                                                              ("intermediate_size", 4304)))  # fmt: skip
+    side, patch = vision.get("image_size", 896), vision.get("patch_size", 14)
+    image_tokens = tree.get("mm_tokens_per_image", 256)
+    return ModelShape(d, n, vocab, image_tokens, text_params, v_n * (4 * v * v + 2 * v * v_mlp), (side // patch) ** 2,
+                      side, known=True)  # fmt: skip
+
+
+def _config_json(config: Config) -> Path | None:
+    path = PROJECT_ROOT / config.model.name / "config.json"  # an absolute name stays as it is
+    if path.is_file():
+        return path
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(config.model.name, "config.json", revision=config.model.revision or None)
+    except HFValidationError:  # a path that does not exist; the run itself will say so
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def count_samples(config: Config) -> int | None:
+    """How many images there will be at most; None when they cannot be counted from here."""
+    if config.samples.source == "demo-world":
+        return config.samples.n
+    path = PROJECT_ROOT / config.samples.captions
+    if not path.is_file():
+        return config.samples.n or None
+    with open(path, "rb") as file:
+        n_rows = max(0, sum(1 for line in file if line.strip()) - 1)  # a caption with a line break counts twice
+    return min(n_rows, config.samples.n) if config.samples.n else n_rows
+
+
+def measure_cpu() -> float:
+    """Operations a second of a matrix product on this machine, best of three (about 0.1 s)."""
+    a = np.ones((1024, 1024), dtype=np.float32)
+    a @ a
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        a @ a
+        seconds.append(time.perf_counter() - began)
+    return 2 * 1024**3 / min(seconds)
+
+
+def estimate(
+    config: Config, device: str, n: int, shape: ModelShape, records: dict[str, StageRecord]
+) -> dict[str, Estimate]:
+    """Time, disk and memory of every stage for ``n`` images on ``device``."""
+    speed = SPEED.get(device) or CPU_SHARE * measure_cpu()
+    work = amounts(config, n, shape)
+    item = 2 if config.model.dtype == "bfloat16" else 4
+    weights = item * (shape.text_params + shape.vision_params)
+    found = {}
+    for stage, amount in work.items():
+        seconds = amount["flops"] / speed + amount["calls"] * CALL[device] + amount["plain_seconds"]
+        basis, record = "rough guess", records.get(stage)
+        if record and record.device == device and record.rows:
+            seconds, basis = record.seconds * amount["rows"] / record.rows, "measured before"
+            if stage == "train":
+                seconds, basis = record.seconds, "as it took before"
+        memory = BASE_MEMORY + amount["memory"] + (weights if amount["model"] else 0)
+        found[stage] = Estimate(seconds, amount["disk"], memory, basis)
+    return found
+
+
+def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, Any]]:
+    """The work of each stage: operations, calls, rows, bytes on disk, bytes of memory beside the model."""
+    c, a, t = config.caption, config.activations, config.train
+    new = CAPTION_SHARE * c.max_new_tokens
+    length = shape.image_tokens + TEXT_TOKENS + new
+    rows = 2 * n
+    tokens = rows * length
+    vision = n * 2 * shape.vision_params * shape.vision_patches
+    body = 2 * (shape.text_params - shape.d_model * shape.vocab)
+    bytes_a_value = 2 if a.dtype == "bfloat16" else 4
+    n_layers, sae_flops = len(a.layers), 2 * shape.d_model * t.d_sae
+    # An image file: the demo's PNGs are small and flat; photographs are kept as JPEG of the model's size.
+    image_bytes = 6e3 if config.samples.source == "demo-world" else 0.25 * min(config.samples.max_side, 896) ** 2
+    pixels = min(config.samples.max_side, shape.image_side) ** 2
+    sae_bytes = 4 * 2 * shape.d_model * t.d_sae
+    logits = 4 * c.batch_size * shape.vocab
+    return {
+        "prepare": _amount(rows=n, plain_seconds=n * (0.002 + 2e-8 * pixels), disk=n * (image_bytes + 6e3), memory=2e8),
+        "caption": _amount(rows=rows, flops=vision + tokens * body + rows * new * 2 * shape.d_model * shape.vocab,
+                           calls=new * 1.5 * rows / c.batch_size * shape.n_layers / 8, disk=rows * 120,
+                           memory=4 * logits + 3e8, model=True),
+        "activations": _amount(rows=tokens, flops=vision + tokens * body, calls=tokens / a.batch_tokens,
+                               disk=tokens * (shape.d_model * bytes_a_value * n_layers + 8),
+                               memory=a.batch_tokens * shape.d_model * 4 * (n_layers + 8), model=True),
+        "train": _amount(rows=n_layers, flops=n_layers * t.steps * t.batch_tokens * sae_flops * 2,
+                         calls=n_layers * t.steps, disk=n_layers * sae_bytes,
+                         memory=5 * sae_bytes + 4 * t.batch_tokens * t.d_sae * 2, model=True),
+        "features": _amount(rows=n_layers * t.d_sae, flops=tokens * n_layers * sae_flops, calls=tokens / 4096,
+                            plain_seconds=n_layers * t.d_sae * 0.004, disk=n_layers * t.d_sae * 12e3,
+                            memory=2 * sae_bytes + 6e8, model=True),
+    }  # fmt: skip
+
+
+def _amount(**given: Any) -> dict[str, Any]:
+    return {"flops": 0.0, "calls": 0.0, "plain_seconds": 0.0, "model": False, **given}

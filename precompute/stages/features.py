@@ -1,0 +1,179 @@
+"""Stage features: describe every feature of every layer's SAE.
+
+For each layer: one pass over the activations writes sparse codes by feature (parts), each block of features becomes two
+tables (parts), then words, neighbours and map. Whatever part is there after a kill is kept; the rest is made as it
+would have been.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.activations.store import ActivationReader
+from core.config import FeaturesConfig
+from core.errors import UserError
+from core.features.codes import CodeStore, write_codes
+from core.features.examples import choose_examples, image_maxima, traces
+from core.features.geometry import MAP_NEIGHBOURS, Neighbours, feature_map, neighbours
+from core.features.logits import feature_logits, top_tokens
+from core.features.statistics import feature_statistics
+from core.features.tables import (
+    EXAMPLES_SCHEMA,
+    FEATURES_SCHEMA,
+    caption_pieces,
+    examples_table,
+    features_table,
+    statistics_columns,
+    write_parts,
+)  # fmt: skip
+from core.features.tokens import TokenIndex, read_token_index
+from core.runs import Run, write_table
+from core.sae.files import load_sae, sae_id
+from precompute.context import StageContext
+
+# shares of a layer's time, for the progress bar: codes, blocks, words and map
+CODES, BLOCKS, REST = 0.45, 0.4, 0.15
+
+
+def run(ctx: StageContext) -> dict:
+    """Write features.parquet and examples.parquet."""
+    layers = ctx.config.activations.layers
+    tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
+    vlm = open_vlm(ctx)
+    by_id = [vlm.token_strings([i])[0] for i in range(len(vlm.tokenizer))]
+    texts = _Texts(by_id, caption_pieces(tokens, vlm.token_strings))
+    notes: dict[str, Any] = {}
+    for number, layer in enumerate(layers):
+        work = _Layer(ctx, layer, tokens, number, len(layers))
+        notes[f"layer_{layer:02d}"] = work.describe(vlm, texts)
+    parts = [_layer_dir(ctx, layer) for layer in layers]
+    n = write_parts(ctx.run.path("features.parquet"), FEATURES_SCHEMA, (_read(p / "features.parquet") for p in parts))
+    blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
+    notes["examples"] = write_parts(ctx.run.path("examples.parquet"), EXAMPLES_SCHEMA, blocks)
+    return {"rows": n, "notes": notes}
+
+
+def open_vlm(ctx: StageContext) -> Any:
+    """The captioner of the run, for its vocabulary, final norm and unembedding."""
+    from core.vlm import load_vlm
+
+    model = ctx.config.model
+    return load_vlm(model.name, model.dtype, ctx.device, model.revision)
+
+
+def _read(path: Path) -> pa.Table:
+    return pq.read_table(path)
+
+
+def _layer_dir(ctx: StageContext, layer: int) -> Path:
+    return ctx.work_dir / f"layer_{layer:02d}"
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What tokens look like: by token id, and the captions of all sequences in pieces."""
+
+    by_id: list[str]
+    captions: pa.ListArray
+
+
+class _Layer:
+    """The work on one layer, and how far it is."""
+
+    def __init__(self, ctx: StageContext, layer: int, tokens: TokenIndex, number: int, n_layers: int):
+        self.ctx, self.layer, self.tokens, self.number, self.n_layers = ctx, layer, tokens, number, n_layers
+        self.config: FeaturesConfig = ctx.config.features
+        self.dir = _layer_dir(ctx, layer)
+        self.sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
+        self.sae_id = check_sae(ctx.run, layer, sae_id(self.sae))
+
+    def describe(self, vlm: Any, texts: _Texts) -> dict[str, Any]:
+        """Leave this layer's parts in ``dir``; what the record says of it."""
+        table_path = self.dir / "features.parquet"
+        if not table_path.exists():
+            codes = self.dir / "codes"
+            reader = ActivationReader(self.ctx.run.dir, self.layer)
+            check_rows(reader.n_rows, self.tokens)
+            tick = self.tick("reading activations", 0, CODES)
+            store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device)
+            write_table(table_path, self.table(store, self.blocks(store, texts), vlm, texts))
+        shutil.rmtree(self.dir / "codes", ignore_errors=True)
+        self.tick("done", 1, 0)(1, 1)
+        alive = pq.read_table(table_path, columns=["alive"])["alive"].to_numpy()
+        return {"sae_id": self.sae_id, "n_alive": int(alive.sum()), "n_features": len(alive)}
+
+    def blocks(self, store: CodeStore, texts: _Texts) -> pa.Table:
+        """Statistics of all features; their examples are left beside them."""
+        tick, parts = self.tick("statistics and examples", CODES, BLOCKS), []
+        ranges = store.blocks()
+        for number, (first, last) in enumerate(ranges):
+            statistics, examples = (self.dir / f"{k}_{number:05d}.parquet" for k in ("statistics", "examples"))
+            if not (statistics.exists() and examples.exists()):
+                self.block(store, first, last, statistics, examples, texts)
+            parts.append(_read(statistics))
+            tick(number + 1, len(ranges))
+        return pa.concat_tables(parts)
+
+    def block(
+        self, store: CodeStore, first: int, last: int, statistics: Path, examples: Path, texts: _Texts
+    ) -> None:
+        codes, config, tokens = store.read(first, last), self.config, self.tokens
+        stats = feature_statistics(codes, tokens, config.histogram_bins)
+        words = top_tokens(codes, tokens, config.n_logits)
+        write_table(statistics, statistics_columns(stats, words, texts.by_id))
+        maxima = image_maxima(codes, tokens)
+        sizes = config.n_examples, config.n_quantiles, config.n_per_quantile
+        chosen = choose_examples(maxima, first, *sizes, self.ctx.config.seed, self.layer)
+        lines = traces(codes, tokens, maxima, chosen)
+        write_table(examples, examples_table(
+            self.layer, self.sae_id, first, tokens, maxima, chosen, lines, texts.captions, config.n_quantiles
+        ))  # fmt: skip
+
+    def table(self, store: CodeStore, blocks: pa.Table, vlm: Any, texts: _Texts) -> pa.Table:
+        fit, alive = store.fit(), blocks["alive"].to_numpy()
+        directions = self.sae.W_dec.detach()[alive.nonzero()[0]]
+        start = CODES + BLOCKS
+        words = feature_logits(
+            vlm, directions, self.config.n_logits, fit.caption_rms, self.tick("words", start, REST / 3)
+        )
+        near = neighbours(directions, max(self.config.n_neighbours, MAP_NEIGHBOURS - 1))
+        self.tick("drawing the map", start, REST / 2)(1, 1)
+        place = feature_map(directions, near, self.ctx.config.seed)
+        kept = Neighbours(*(part[:, : self.config.n_neighbours] for part in near))
+        return features_table(self.layer, self.sae_id, blocks, fit.explained_share, place, kept, words, texts.by_id)
+
+    def tick(self, doing: str, start: float, share: float) -> Callable[[int, int], None]:
+        """A progress function for one part of the work, in features."""
+        d_sae = self.sae.cfg.d_sae
+
+        def progress(done: int, total: int) -> None:
+            part = start + share * done / max(1, total)
+            message = f"layer {self.layer}: {doing}"
+            self.ctx.progress(int((self.number + part) * d_sae), self.n_layers * d_sae, "features", message)
+
+        return progress
+
+
+def check_sae(run: Run, layer: int, found: str) -> str:
+    """The SAE's id, or UserError where saes.parquet names another one for the layer."""
+    saes = pq.read_table(run.path("saes.parquet"), columns=["layer", "sae_id"]).to_pylist()
+    named = [row["sae_id"] for row in saes if row["layer"] == layer]
+    if named == [found]:
+        return found
+    why = f"saes.parquet names {named[0] if named else 'none'}; the weights are those of {found}."
+    what = f"The SAE of layer {layer} is not the one that was trained in this run."
+    raise UserError(what, why, "Run the stage train again.")
+
+
+def check_rows(n_rows: int, tokens: TokenIndex) -> None:
+    """UserError where activations and token index do not belong together."""
+    if n_rows != tokens.n_rows:
+        why = f"The index has {tokens.n_rows} lines, the activations {n_rows} rows."
+        raise UserError("The token index does not fit the activations.", why, "Run the stage activations again.")

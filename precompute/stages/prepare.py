@@ -1,0 +1,167 @@
+"""Stage prepare: read, pair, check and split images and captions.
+
+Images and thumbnails are written one by one under their final names. What was found out about every 50 images is a part
+in the work folder, so that a killed run goes on after the last whole part and comes to the same files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from core.errors import UserError
+from core.runs import atomic_path, write_json, write_table
+from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
+from core.samples.demo_world import LANGUAGES
+from core.samples.sources import RawSample, load
+from core.samples.split import split
+from precompute.context import StageContext
+
+PART = 50  # samples between two checkpoints
+MIN_SAMPLES = 4
+PNG_SIDE, THUMB_SIDE = 256, 224  # pixels
+SAMPLES = pa.schema([
+    ("sample_id", pa.int32()), ("image_id", pa.string()), ("split", pa.string()), ("gender", pa.string()),
+    ("width", pa.int32()), ("height", pa.int32()), ("image_file", pa.string()), ("thumb_file", pa.string()),
+    ("attributes", pa.string()),
+])  # fmt: skip
+REFERENCES = pa.schema([
+    ("sample_id", pa.int32()), ("lang", pa.string()), ("n", pa.int16()), ("text", pa.string()),
+])  # fmt: skip
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write samples.parquet, references.parquet, images/, thumbs/ and prepare_report.json.
+
+    Raises UserError when fewer than four samples are usable.
+    """
+    raws = load(ctx.config.samples, ctx.config.seed)
+    report = Report()
+    captions = [_checked_captions(raw, report) for raw in raws]
+    report.notes += [note for raw in raws for note in raw.notes][:200]
+    kept = _prepare_images(ctx, raws, captions, report)
+    for line in report.lines():
+        ctx.log.warning("%s", line)
+    if len(kept) < MIN_SAMPLES:
+        raise _too_few(len(kept), len(raws), report)
+    sides = split([k["content"] for k in kept], ctx.config.seed, ctx.config.samples.test_share)
+    sides = [raws[k["raw"]].split or side for k, side in zip(kept, sides, strict=True)]
+    samples = [_row(i, k, raws[k["raw"]], side) for i, (k, side) in enumerate(zip(kept, sides, strict=True))]
+    references = [
+        {"sample_id": i, "lang": lang, "n": n, "text": text}
+        for i, k in enumerate(kept) for lang in LANGUAGES for n, text in enumerate(captions[k["raw"]][lang])
+    ]  # fmt: skip
+    _remove_others(ctx, samples)
+    counts = {"n_listed": len(raws), "n_samples": len(samples), "n_train": sides.count("train"),
+              "n_test": sides.count("test"), "n_references": len(references)}  # fmt: skip
+    whole = report.as_dict(format=1, source=ctx.config.samples.source, **counts)
+    write_json(ctx.run.path("prepare_report.json"), whole)
+    write_table(ctx.run.path("references.parquet"), pa.Table.from_pylist(references, REFERENCES))
+    write_table(ctx.run.path("samples.parquet"), pa.Table.from_pylist(samples, SAMPLES))
+    ctx.log.info("%(n_samples)d samples of %(n_listed)d listed: %(n_train)d train, %(n_test)d test", counts)
+    ctx.images({s["image_id"]: ctx.run.path(s["image_file"]) for s in samples[:8]})
+    return {"rows": len(samples), "notes": counts}
+
+
+def _checked_captions(raw: RawSample, report: Report) -> dict[str, list[str]]:
+    """The usable captions of a sample by language, each once."""
+    kept: dict[str, list[str]] = {lang: [] for lang in LANGUAGES}
+    for lang in LANGUAGES:
+        for written in raw.captions[lang]:
+            text = clean_caption(written)
+            if problem := caption_problem(text, lang):
+                report.drop_caption(raw.image_id, lang, problem, text)
+            elif text not in kept[lang]:
+                kept[lang].append(text)
+    return kept
+
+
+def _prepare_images(
+    ctx: StageContext, raws: Sequence[RawSample], captions: Sequence[dict[str, list[str]]], report: Report
+) -> list[dict[str, Any]]:
+    """Check and write every image; one dict per kept image (raw index, content hash, size, file names)."""
+    kept: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
+    for start in range(0, len(raws), PART):
+        path = ctx.work_dir / f"part_{start // PART:05d}.json"
+        indices = range(start, min(start + PART, len(raws)))
+        if path.exists():
+            results = json.loads(path.read_text(encoding="utf-8"))
+            _note_seen(results, raws, seen)
+        else:
+            n_kept, results = len(kept), []
+            for index in indices:
+                results.append(_prepare_one(ctx, index, raws[index], captions[index], n_kept, seen))
+                n_kept += "reason" not in results[-1]
+                ctx.progress(index + 1, len(raws), "samples")
+            write_json(path, results)
+        for result in results:
+            if "reason" in result:
+                report.drop_image(raws[result["raw"]].image_id, result["reason"], result["detail"])
+            else:
+                kept.append(result)
+        ctx.progress(indices.stop, len(raws), "samples")
+    return kept
+
+
+def _note_seen(results: Sequence[dict[str, Any]], raws: Sequence[RawSample], seen: dict[str, str]) -> None:
+    for result in results:
+        if "content" in result:
+            seen[result["content"]] = raws[result["raw"]].image_id
+
+
+def _prepare_one(
+    ctx: StageContext, index: int, raw: RawSample, captions: dict[str, list[str]], sample_id: int, seen: dict[str, str]
+) -> dict[str, Any]:
+    try:
+        lacking = [lang for lang in LANGUAGES if not captions[lang]]
+        if lacking:
+            raise Dropped("unpaired", f"no usable caption: {', '.join(lacking)}")
+        image = raw.open()
+        content = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+        if content in seen:
+            raise Dropped("duplicate", f"of {seen[content]}")
+    except Dropped as e:
+        return {"raw": index, "reason": e.reason, "detail": e.detail}
+    seen[content] = raw.image_id
+    return {"raw": index, "content": content, **_write_image(ctx, image, sample_id)}
+
+
+def _write_image(ctx: StageContext, image: Image.Image, sample_id: int) -> dict[str, Any]:
+    image = bounded(image, ctx.config.samples.max_side)
+    small = max(image.size) <= PNG_SIDE
+    image_file, thumb_file = f"images/{sample_id:06d}.{'png' if small else 'jpg'}", f"thumbs/{sample_id:06d}.jpg"
+    with atomic_path(ctx.run.path(image_file)) as path:
+        image.save(path, "PNG") if small else image.save(path, "JPEG", quality=95)
+    with atomic_path(ctx.run.path(thumb_file)) as path:
+        bounded(image, THUMB_SIDE).save(path, "JPEG", quality=92, subsampling=0)
+    return {"width": image.width, "height": image.height, "image_file": image_file, "thumb_file": thumb_file}
+
+
+def _row(sample_id: int, kept: dict[str, Any], raw: RawSample, side: str) -> dict[str, Any]:
+    names = ("width", "height", "image_file", "thumb_file")
+    return {"sample_id": sample_id, "image_id": raw.image_id, "split": side, "gender": raw.gender,
+            "attributes": raw.attributes, **{n: kept[n] for n in names}}  # fmt: skip
+
+
+def _remove_others(ctx: StageContext, samples: Sequence[dict[str, Any]]) -> None:
+    """Remove image files that no sample names, such as those of an earlier, larger run."""
+    named = {s[key] for s in samples for key in ("image_file", "thumb_file")}
+    for folder in ("images", "thumbs"):
+        for path in ctx.run.path(folder).iterdir():
+            if f"{folder}/{path.name}" not in named:
+                path.unlink()
+
+
+def _too_few(n_kept: int, n_listed: int, report: Report) -> UserError:
+    lines = report.lines()
+    do = "Mend the images and the caption table and run again."
+    if len(report.captions.get("language", ())) > n_listed:
+        do = "Swap the two columns: --set samples.en_column=... --set samples.ar_column=..."
+    return UserError(f"Only {n_kept} of {n_listed} samples can be used; at least {MIN_SAMPLES} are needed.",
+                     "; ".join(lines[:6]) or "The caption table lists no more.", do)  # fmt: skip

@@ -1,0 +1,112 @@
+"""``status`` and ``list``: how far a run is, and what there is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from core.config import PRESETS_DIR, preset_names
+from core.errors import UserError
+from core.runs import Run, list_runs, open_run, runs_dir
+from precompute.plan import stages
+from precompute.progress import show_bytes, show_time
+
+COLOURS = {"done": "green", "running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim"}
+
+
+def show_status(name: str = "", watch: bool = False) -> int:
+    """Print the state of a run (default: the one worked on last), once or until it is over."""
+    run, console = open_run(name) if name else latest_run(), Console(highlight=False)
+    if not watch:
+        console.print(status_view(run))
+        return 0
+    with Live(status_view(run), console=console, refresh_per_second=4) as live:
+        while (run.progress() or {}).get("state") == "running":
+            time.sleep(0.5)
+            live.update(status_view(run))
+        live.update(status_view(run))
+    return 0
+
+
+def latest_run() -> Run:
+    """The run whose progress changed last; UserError when there is none."""
+    runs = list_runs()
+    if not runs:
+        raise UserError(f"There is no run in {runs_dir()} yet.", "", "Make one: python -m precompute run demo")
+
+    def changed(run: Run) -> float:
+        path = run.path("progress.json")
+        return (path if path.exists() else run.path("manifest.json")).stat().st_mtime
+
+    return max(runs, key=changed)
+
+
+def status_view(run: Run) -> Group:
+    """The heading and the table of a run: stage, state, done/total, rate, time, ETA."""
+    progress, manifest = run.progress(), run.manifest()
+    names = [s.name for s in stages()]
+    names += [n for n in manifest.stages if n not in names]
+    told = {s["name"]: s for s in (progress or {}).get("stages", [])}
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("Stage", "State", "Done", "Rate", "Time", "ETA"):
+        table.add_column(column, justify="left" if column in ("Stage", "State") else "right")
+    for name in names:
+        record = manifest.stages.get(name)
+        state = "done" if record else told.get(name, {}).get("state", "waiting")
+        if state == "done" and not record:
+            state = "waiting"  # it was done under other settings
+        done, rate, eta, seconds = "", "", "", told.get(name, {}).get("seconds")
+        if record:
+            done, seconds = f"{record.rows:,} rows", record.seconds
+        elif progress and progress["stage"] == name and state != "waiting":
+            done, rate, eta = _count(progress)
+        colour = COLOURS.get(state, "")
+        table.add_row(name, f"[{colour}]{state}[/{colour}]" if colour else state, done, rate, show_time(seconds), eta)
+    return Group(*_heading(run, progress), table)
+
+
+def _count(progress: dict[str, Any]) -> tuple[str, str, str]:
+    rate, eta = progress["rate"], progress["eta_seconds"]
+    return (f"{progress['done']:,}/{progress['total']:,} {progress['unit']}",
+            f"{rate:.3g} {progress['unit']}/s" if rate else "", show_time(eta))  # fmt: skip
+
+
+def _heading(run: Run, progress: dict[str, Any] | None) -> list[str]:
+    if progress is None:
+        return [f"[bold]{run.name}[/bold]  {run.dir}"]
+    state, colour = progress["state"], COLOURS.get(progress["state"], "white")
+    lines = [f"[bold]{run.name}[/bold]  [{colour}]{state}[/{colour}]  {run.dir}"]
+    if state == "running":
+        memory, since = show_bytes(progress["memory_bytes"]), progress["started"]
+        lines.append(f"process {progress['pid']}, {progress['device']}, {memory} of memory, since {since}")
+    if progress["message"]:
+        lines.append(progress["message"].replace("[", r"\["))
+    return lines
+
+
+def show_list() -> None:
+    """Print all runs and all presets."""
+    console, runs = Console(highlight=False), list_runs()
+    console.print(f"[bold]Runs[/bold] in {runs_dir()}")
+    names = [s.name for s in stages()]
+    for run in runs:
+        try:
+            manifest = run.manifest()
+        except UserError as e:
+            console.print(f"  {run.name:<20} {e.what}", markup=False)
+            continue
+        done = sum(n in manifest.stages for n in names)
+        size = sum(r.bytes for r in manifest.stages.values())
+        state = (run.progress() or {}).get("state", "")
+        stage_words = f"{done}/{len(names)} stages, {show_bytes(size):>7}  {state}"
+        console.print(f"  {run.name:<20} preset {manifest.preset:<14} {stage_words}", soft_wrap=True)
+    if not runs:
+        console.print("  none yet: python -m precompute run demo")
+    console.print("[bold]Presets[/bold]")
+    for name in preset_names():
+        first = (PRESETS_DIR / f"{name}.toml").read_text(encoding="utf-8").splitlines()[0]
+        console.print(f"  {name:<20} {first.removeprefix('#').strip()}", markup=False, soft_wrap=True)

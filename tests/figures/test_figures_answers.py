@@ -1,0 +1,36 @@
+"""Sentences follow the data: they name the kind that leads, and say so when there is too little to say anything."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.figures.answers import feature_answer, layer_answer
+
+ROW = {"alive": True, "n_active": 1200, "density": 0.012, "density_image": 0.03, "density_prompt": 0.0,
+       "density_caption_en": 0.001, "density_caption_ar": 0.002, "top_tokens": [" woman", "امرأة", "."]}  # fmt: skip
+
+
+def test_the_leading_kind_is_named_with_its_n() -> None:
+    answer = feature_answer(ROW)
+    assert answer.sure == "supported"
+    assert "1.2 % of all tokens (n = 1,200), above all on image patches (3 % of them)" in answer.text
+    assert "woman" in answer.text and "امرأة" in answer.text and "“.”" not in answer.text
+
+
+def test_a_close_race_is_unclear_and_a_rare_feature_says_nothing() -> None:
+    assert feature_answer({**ROW, "density_caption_ar": 0.02}).sure == "unclear"
+    rare = feature_answer({**ROW, "n_active": 12})
+    assert rare.sure == "not enough data" and "above all" not in rare.text
+    assert feature_answer({**ROW, "alive": False, "n_active": 0}).sure == "not enough data"
+
+
+def test_a_layers_features_are_counted_once_each() -> None:
+    features = pd.DataFrame({
+        "alive": [True, True, True, True, False],
+        "density_caption_en": [0.1, 0.0, 0.1, 0.0, 0.0],
+        "density_caption_ar": [0.0, 0.1, 0.1, 0.0, 0.0],
+    })  # fmt: skip
+    text = layer_answer(features).text
+    assert text == ("4 things; 1 more never fire. Of the 3 that fire on captions, 1 keep to English, "
+                    "1 to Arabic, and 1 answer to both.")  # fmt: skip
+    assert layer_answer(features[~features["alive"]]).sure == "not enough data"

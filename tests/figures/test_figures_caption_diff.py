@@ -1,0 +1,61 @@
+"""The word comparison calls a change what it is, in both scripts, and marks whole words of the original text."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.figures.caption_diff import caption_difference
+
+GENDER = {"man": "male", "woman": "female", "he": "male", "she": "female", "رجل": "male", "امرأة": "female"}
+
+
+def gendered(text: str) -> list[tuple[int, int, str]]:
+    found, start = [], 0
+    for word in text.replace(".", " ").replace(",", " ").split(" "):
+        if word.lower() in GENDER:
+            found.append((start, start + len(word), GENDER[word.lower()]))
+        start += len(word) + 1
+    return found
+
+
+def marked(text: str, changes) -> list[tuple[str, str]]:
+    return [(text[c.start : c.end], c.kind) for c in changes]
+
+
+def test_a_gender_flip_is_told_from_another_replacement() -> None:
+    before, after = "A man holds a book.", "A woman holds a guitar."
+    diff = caption_difference(before, after, gendered)
+    assert marked(before, diff.before) == [("man", "flipped"), ("book", "removed")]
+    assert marked(after, diff.after) == [("woman", "flipped"), ("guitar", "added")]
+    assert (diff.n_changed, diff.n_words, diff.flipped) == (2, 5, True)
+
+
+def test_arabic_words_are_whole_words() -> None:
+    before, after = "رجل يحمل كتابًا", "امرأة تحمل كتابًا"
+    diff = caption_difference(before, after, gendered)
+    assert marked(before, diff.before) == [("رجل", "flipped"), ("يحمل", "removed")]
+    assert marked(after, diff.after) == [("امرأة", "flipped"), ("تحمل", "added")]
+
+
+def test_a_caption_that_only_got_shorter_is_not_a_flip() -> None:
+    diff = caption_difference("A man who is a doctor", "A doctor", gendered)
+    assert not diff.flipped
+    assert {c.kind for c in diff.before} == {"removed"}
+
+
+def test_words_not_reached_yet_are_not_removed() -> None:
+    before = "A man holds a book."
+    assert caption_difference(before, "A man", gendered, finished=False).before == ()
+    assert caption_difference(before, "", gendered, finished=False).n_changed == 0
+    assert len(caption_difference(before, "A man", gendered).before) == 3
+    early = caption_difference(before, "A woman", gendered, finished=False)
+    assert marked(before, early.before) == [("man", "flipped")]
+
+
+@given(st.text(alphabet="ab رجل.", max_size=40), st.text(alphabet="ab رجل.", max_size=40))
+def test_changes_lie_in_their_texts_and_equal_texts_have_none(one: str, two: str) -> None:
+    diff = caption_difference(one, two, gendered)
+    for text, changes in ((one, diff.before), (two, diff.after)):
+        assert all(0 <= c.start < c.end <= len(text) and not text[c.start : c.end].isspace() for c in changes)
+    assert caption_difference(one, one, gendered).n_changed == 0

@@ -1,0 +1,201 @@
+"""Training finds what was planted, keeps its promises about sparsity and norms, and goes on after any stop."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import UserError
+from core.sae.data import TokenBatches
+from core.sae.files import sae_id
+from core.sae.metrics import explained_variance, held_out_metrics
+from core.sae.modules import ARCHITECTURES
+from core.sae.trainer import learning_rate, train_sae
+from tests.sae.sae_toys import D_MODEL, N_ACTIVE, TEST_ROWS, TRAIN_ROWS, toy_config, toy_trainer, write_layer
+
+ROOT = Path(__file__).resolve().parents[2]
+L1 = {"gated": 2.0, "standard": 2.0}
+
+
+@pytest.fixture(scope="module")
+def trained(planted):
+    """The finished SAE of each architecture on the planted layer."""
+    found = {}
+    for architecture in ARCHITECTURES:
+        trainer = toy_trainer(planted.reader, toy_config(architecture=architecture, l1=L1.get(architecture, 1.0)))
+        train_sae(trainer)
+        found[architecture] = trainer.finished_sae()
+    return found
+
+
+def recovery(sae, directions):
+    """Mean over true directions of the largest cosine with a decoder row."""
+    return float((directions @ sae.W_dec.T).max(1).values.mean())
+
+
+def test_topk_recovers_the_planted_dictionary(planted, trained):
+    assert recovery(trained["topk"], planted.directions) > 0.95
+
+
+def test_recovery_is_at_chance_for_what_was_not_planted(planted, trained):
+    """Directions drawn anew are met no better than an untrained dictionary meets the planted ones."""
+    other = torch.randn(planted.directions.shape, generator=torch.Generator().manual_seed(99))
+    other /= other.norm(dim=1, keepdim=True)
+    untrained = toy_trainer(planted.reader, toy_config()).finished_sae()
+    chance = recovery(untrained, planted.directions)
+    assert chance < 0.75
+    assert abs(recovery(trained["topk"], other) - chance) < 0.1
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_learns_more_than_its_untrained_control(planted, trained, architecture):
+    untrained = toy_trainer(planted.reader, toy_config(architecture=architecture)).finished_sae()
+    kinds = np.full(len(TEST_ROWS), "image")
+    metrics = held_out_metrics(trained[architecture], planted.reader, TEST_ROWS, kinds)
+    assert metrics["explained_variance"] > (0.7 if architecture == "matryoshka" else 0.8)  # prefixes cost it
+    assert metrics["explained_variance"] > explained_variance(planted.reader, TEST_ROWS, untrained) + 0.1
+    assert metrics["explained_variance_image"] == pytest.approx(metrics["explained_variance"])
+    assert recovery(trained[architecture], planted.directions) > 0.85
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "matryoshka", "jumprelu"])
+def test_about_k_features_are_active_on_held_out_tokens(planted, trained, architecture):
+    code = trained[architecture].sparse_code(planted.reader.read(TEST_ROWS))
+    assert len(code.row) / len(TEST_ROWS) == pytest.approx(N_ACTIVE, rel=0.02 if architecture == "topk" else 0.25)
+
+
+def test_decoder_rows_keep_norm_one(planted):
+    trainer = toy_trainer(planted.reader, toy_config(steps=20))
+    for _ in range(20):
+        trainer.advance()
+        torch.testing.assert_close(trainer.parameters["decoder"].norm(dim=1), torch.ones(64))
+
+
+def test_scaling_the_model_scales_the_activations_and_changes_nothing_else(planted, tmp_path):
+    """The input scale is folded away: residuals ten times as long give codes ten times as large."""
+    tokens = planted.reader.read(slice(None))
+    tenfold = write_layer(tmp_path, 10 * tokens)
+    small, large = (toy_trainer(r, toy_config(steps=60)) for r in (planted.reader, tenfold))
+    train_sae(small)
+    train_sae(large)
+    x = tokens[TEST_ROWS]
+    torch.testing.assert_close(
+        large.finished_sae().encode(10 * x), 10 * small.finished_sae().encode(x), atol=0.05, rtol=0.01
+    )
+
+
+def with_dead_half(planted, auxk):
+    """A training in which half of the features start far below any chance to be among the k."""
+    trainer = toy_trainer(planted.reader, toy_config(d_sae=32, auxk=auxk, dead_after_tokens=1000))
+    trainer.parameters["b_enc"][16:] = -30.0
+    train_sae(trainer)
+    rows = trainer.finished_sae().sparse_code(planted.reader.read(TEST_ROWS))
+    return len(set(rows.feature.tolist()) & set(range(16, 32)))
+
+
+def test_auxk_brings_dead_features_back(planted):
+    assert with_dead_half(planted, auxk=16) >= 14
+
+
+def test_without_auxk_they_stay_dead(planted):
+    assert with_dead_half(planted, auxk=0) == 0
+
+
+def test_equal_seeds_give_equal_saes_and_other_seeds_others(planted):
+    ids = []
+    for seed in (0, 0, 1):
+        trainer = toy_trainer(planted.reader, toy_config(steps=10), seed)
+        train_sae(trainer)
+        ids.append(sae_id(trainer.finished_sae()))
+    assert ids[0] == ids[1] != ids[2]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_training_continued_by_another_trainer_ends_in_the_same_bits(planted, tmp_path, architecture):
+    config = toy_config(architecture=architecture, steps=60, dead_after_tokens=1000)
+    undisturbed = toy_trainer(planted.reader, config)
+    train_sae(undisturbed)
+    first = toy_trainer(planted.reader, config)
+    for _ in range(23):
+        first.advance()
+    first.save(tmp_path / "state.safetensors")
+    second = toy_trainer(planted.reader, config)
+    assert train_sae(second, tmp_path / "state.safetensors")
+    assert sae_id(second.finished_sae()) == sae_id(undisturbed.finished_sae())
+    assert torch.equal(second.silent_tokens, undisturbed.silent_tokens)
+    assert all(torch.equal(second.moments[name], m) for name, m in undisturbed.moments.items())
+
+
+KILLED = """
+import sys, torch
+from pathlib import Path
+from core.activations.store import ActivationReader
+from core.sae.trainer import train_sae
+from tests.sae.sae_toys import toy_config, toy_trainer
+torch.set_num_threads(int(sys.argv[3]))
+trainer = toy_trainer(ActivationReader(Path(sys.argv[1]), 1), toy_config(steps=100_000))
+train_sae(trainer, Path(sys.argv[2]), seconds=0.05)
+"""
+
+
+def test_kill_9_costs_nothing_but_time(planted, tmp_path):
+    """A process killed at a moment of its own choosing leaves a state from which training ends in the same bits."""
+    state = tmp_path / "state.safetensors"
+    arguments = [str(planted.reader.run_dir), str(state), str(torch.get_num_threads())]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *arguments], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    continued = toy_trainer(planted.reader, toy_config(steps=100_000))
+    assert continued.load(state)
+    undisturbed = toy_trainer(planted.reader, toy_config(steps=100_000))
+    assert continued.step > 0
+    for trainer in (continued, undisturbed):
+        end = continued.step + 5 if trainer is continued else continued.step
+        while trainer.step < end:
+            trainer.advance()
+    assert sae_id(continued.finished_sae()) == sae_id(undisturbed.finished_sae())
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(planted, tmp_path):
+    first = toy_trainer(planted.reader, toy_config(steps=4))
+    first.advance()
+    first.save(tmp_path / "state.safetensors")
+    for other in (
+        toy_trainer(planted.reader, toy_config(steps=5)),
+        toy_trainer(planted.reader, toy_config(steps=4), seed=1),
+        toy_trainer(planted.reader, toy_config(steps=4), rows=TRAIN_ROWS[:-1]),
+    ):
+        assert not other.load(tmp_path / "state.safetensors")
+        assert other.step == 0
+
+
+def test_learning_rate_rises_stays_and_falls():
+    rates = [learning_rate(toy_config(steps=1000, lr=0.01), step) for step in range(1000)]
+    assert rates[0] < 0.001 and max(rates) == 0.01 and rates[-1] < 0.001
+    peak = rates.index(max(rates))
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_a_training_that_diverges_says_so(planted):
+    trainer = toy_trainer(planted.reader, toy_config(steps=50))
+    trainer.parameters["b_enc"] += torch.nan
+    with pytest.raises(UserError, match="diverged at step 50"):
+        train_sae(trainer)
+
+
+def test_no_tokens_and_constant_tokens_are_refused(planted, tmp_path):
+    with pytest.raises(UserError, match="no tokens"):
+        TokenBatches(planted.reader, np.empty(0, np.int64), 8, 0)
+    constant = write_layer(tmp_path, torch.ones(100, D_MODEL))
+    with pytest.raises(UserError, match="cannot be trained on"):
+        TokenBatches(constant, np.arange(100), 8, 0).statistics()
