@@ -6,23 +6,19 @@ from core.errors import UserError
 from pages.kit import build, states, style
 from pages.kit.runs import run_names
 
-TITLES = {
-    "look": "Look", "features": "Features", "causes": "Causes", "run": "The run",
-}  # fmt: skip
-
 
 def page_map(welcome: bool) -> dict[str, list[st.Page]]:
     """Sections by folder; while there is nothing to look at, the root is the welcome page."""
     home = st.Page(f"pages/look/{'welcome' if welcome else 'overview'}.py", title="Welcome" if welcome else "Overview",
                    url_path="overview", default=True)  # fmt: skip
     return {
-        TITLES["look"]: [home, st.Page("pages/look/samples.py", title="Images and captions", url_path="samples")],
-        TITLES["features"]: [
+        "Look": [home, st.Page("pages/look/samples.py", title="Images and captions", url_path="samples")],
+        "Features": [
             st.Page("pages/features/browser.py", title="All features", url_path="browser"),
             st.Page("pages/features/feature.py", title="One feature", url_path="feature"),
         ],
-        TITLES["causes"]: [st.Page("pages/causes/steering.py", title="Steering", url_path="steering")],
-        TITLES["run"]: [
+        "Causes": [st.Page("pages/causes/steering.py", title="Steering", url_path="steering")],
+        "The run": [
             st.Page("pages/run/status.py", title="Status", url_path="status"),
             st.Page("pages/run/provenance.py", title="Provenance", url_path="provenance"),
         ],
@@ -32,8 +28,9 @@ def page_map(welcome: bool) -> dict[str, list[st.Page]]:
 st.set_page_config(page_title="CaptionScope", page_icon="🔎", layout="wide")
 style.apply()
 st.logo(style.logo_path(), size="large")
-page = st.navigation(page_map(build.wants_welcome()), expanded=True)
-if names := run_names():
+names = run_names()
+page = st.navigation(page_map(build.wants_welcome()), expanded=True, position="sidebar" if names else "hidden")
+if names:
     with st.sidebar:
         st.selectbox("Run", names, key="run", bind="query-params", help="A run is one model, one set of images and "
                      "the features found in them, as computed by python -m precompute.")  # fmt: skip

@@ -157,13 +157,14 @@ def _train_demo_captioner(args: argparse.Namespace) -> int:
 
 def _gate(args: argparse.Namespace) -> int:
     from core.config import PROJECT_ROOT
-    from core.vlm.demo_captioner import gate
 
     name = "demo-captioner-control" if args.control else "demo-captioner"
     model_dir = Path(args.dir) if args.dir else PROJECT_ROOT / "data" / name
     if not model_dir.is_dir():
         do = "Train one: python -m precompute train-demo-captioner"
         raise UserError(f"There is no model in {model_dir}.", "", do)
+    from core.vlm.demo_captioner import gate
+
     holds = gate.main(model_dir, planted=not args.control, say=lambda text: print(text, flush=True))
     return 0 if holds else 1
 

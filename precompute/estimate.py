@@ -1,21 +1,23 @@
 """What a run would take, from its settings and the model's shape: rough by nature, and said to be.
 
 Time is arithmetic (floating-point operations over the machine's speed) plus a cost per call, which is most of it for
-small models. Where the run has a record of the stage, the measured time is used, scaled by the amount of work.
+small models. Where a run of the preset has a record of the stage, its measured time is scaled by the amount of work.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from core.config import PROJECT_ROOT, Config
-from core.runs import StageRecord
+from core.runs import Run
 
 # Sustained operations a second of small and mid-sized layers; a CPU is measured instead.
 SPEED = {"cuda": 30e12, "mps": 2e12}
@@ -24,6 +26,10 @@ CALL = {"cpu": 0.006, "cuda": 0.02, "mps": 0.03}  # seconds a decoding step cost
 TEXT_TOKENS = 30  # chat marks and prompt
 CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
 BASE_MEMORY = 0.7e9  # Python, torch and transformers
+LOAD_SECONDS, LOAD_RATE = 3.0, 1e9  # imports, and bytes of weights a second
+GUESS = "rough guess"
+MOST_SCALED = 5  # a run of quite another size says little about this one
+UMAP_SECONDS = 8.0  # to compile it, whatever the number of features
 
 
 @dataclass(frozen=True)
@@ -97,22 +103,20 @@ def count_samples(config: Config) -> int | None:
     return min(n_rows, config.samples.n) if config.samples.n else n_rows
 
 
+@functools.cache
 def measure_cpu() -> float:
-    """Operations a second of a matrix product on this machine, best of three (about 0.1 s)."""
+    """Operations a second of a matrix product on this machine, best of four (about 0.1 s)."""
     a = np.ones((1024, 1024), dtype=np.float32)
-    a @ a
     seconds = []
-    for _ in range(3):
+    for _ in range(4):  # the first one warms up
         began = time.perf_counter()
-        a @ a
+        np.matmul(a, a)
         seconds.append(time.perf_counter() - began)
     return 2 * 1024**3 / min(seconds)
 
 
-def estimate(
-    config: Config, device: str, n: int, shape: ModelShape, records: dict[str, StageRecord]
-) -> dict[str, Estimate]:
-    """Time, disk and memory of every stage for ``n`` images on ``device``."""
+def estimate(config: Config, device: str, n: int, shape: ModelShape) -> dict[str, Estimate]:
+    """Time, disk and memory of every stage for ``n`` images on ``device``, by arithmetic alone."""
     speed = SPEED.get(device) or CPU_SHARE * measure_cpu()
     work = amounts(config, n, shape)
     item = 2 if config.model.dtype == "bfloat16" else 4
@@ -120,18 +124,35 @@ def estimate(
     found = {}
     for stage, amount in work.items():
         seconds = amount["flops"] / speed + amount["calls"] * CALL[device] + amount["plain_seconds"]
-        basis, record = "rough guess", records.get(stage)
-        if record and record.device == device and record.rows:
-            seconds, basis = record.seconds * amount["rows"] / record.rows, "measured before"
-            if stage == "train":
-                seconds, basis = record.seconds, "as it took before"
+        if amount["model"]:
+            seconds += LOAD_SECONDS + weights / LOAD_RATE
         memory = BASE_MEMORY + amount["memory"] + (weights if amount["model"] else 0)
-        found[stage] = Estimate(seconds, amount["disk"], memory, basis)
+        found[stage] = Estimate(seconds, amount["disk"], memory, GUESS)
+    return found
+
+
+def measured(guesses: dict[str, Estimate], device: str, preset: str, runs: Sequence[Run]) -> dict[str, Estimate]:
+    """The same with times from records of the preset on this kind of device, scaled by the guessed amount of work.
+
+    The first run in ``runs`` that has a record of a stage, of about the same size, is believed.
+    """
+    found = dict(guesses)
+    for run in reversed(runs):
+        manifest = run.manifest()
+        if manifest.preset != preset:
+            continue
+        config = run.config()
+        before = estimate(config, device, count_samples(config) or 1, model_shape(config))
+        for stage, record in manifest.stages.items():
+            if record.device == device and stage in guesses:
+                scale = guesses[stage].seconds / before[stage].seconds
+                if 1 / MOST_SCALED < scale < MOST_SCALED:
+                    found[stage] = replace(guesses[stage], seconds=record.seconds * scale, basis=f"run {run.name}")
     return found
 
 
 def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, Any]]:
-    """The work of each stage: operations, calls, rows, bytes on disk, bytes of memory beside the model."""
+    """The work of each stage: operations, calls, bytes on disk, bytes of memory beside the model."""
     c, a, t = config.caption, config.activations, config.train
     new = CAPTION_SHARE * c.max_new_tokens
     length = shape.image_tokens + TEXT_TOKENS + new
@@ -147,18 +168,18 @@ def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, An
     sae_bytes = 4 * 2 * shape.d_model * t.d_sae
     logits = 4 * c.batch_size * shape.vocab
     return {
-        "prepare": _amount(rows=n, plain_seconds=n * (0.002 + 2e-8 * pixels), disk=n * (image_bytes + 6e3), memory=2e8),
-        "caption": _amount(rows=rows, flops=vision + tokens * body + rows * new * 2 * shape.d_model * shape.vocab,
+        "prepare": _amount(plain_seconds=n * (0.002 + 2e-8 * pixels), disk=n * (image_bytes + 6e3), memory=2e8),
+        "caption": _amount(flops=vision + tokens * body + rows * new * 2 * shape.d_model * shape.vocab,
                            calls=new * 1.5 * rows / c.batch_size * shape.n_layers / 8, disk=rows * 120,
                            memory=4 * logits + 3e8, model=True),
-        "activations": _amount(rows=tokens, flops=vision + tokens * body, calls=tokens / a.batch_tokens,
+        "activations": _amount(flops=vision + tokens * body, calls=tokens / a.batch_tokens,
                                disk=tokens * (shape.d_model * bytes_a_value * n_layers + 8),
                                memory=a.batch_tokens * shape.d_model * 4 * (n_layers + 8), model=True),
-        "train": _amount(rows=n_layers, flops=n_layers * t.steps * t.batch_tokens * sae_flops * 2,
+        "train": _amount(flops=n_layers * t.steps * t.batch_tokens * sae_flops * 2,
                          calls=n_layers * t.steps, disk=n_layers * sae_bytes,
                          memory=5 * sae_bytes + 4 * t.batch_tokens * t.d_sae * 2, model=True),
-        "features": _amount(rows=n_layers * t.d_sae, flops=tokens * n_layers * sae_flops, calls=tokens / 4096,
-                            plain_seconds=n_layers * t.d_sae * 0.004, disk=n_layers * t.d_sae * 12e3,
+        "features": _amount(flops=tokens * n_layers * sae_flops, calls=tokens / 4096,
+                            plain_seconds=UMAP_SECONDS + n_layers * t.d_sae * 0.004, disk=n_layers * t.d_sae * 12e3,
                             memory=2 * sae_bytes + 6e8, model=True),
     }  # fmt: skip
 

@@ -50,10 +50,9 @@ def source_hash(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and body:
-            first = body[0]
-            is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            if is_text and isinstance(first.value.value, str):
-                del body[0]
+            match body[0]:
+                case ast.Expr(value=ast.Constant(value=str())):
+                    del body[0]
     return hashlib.sha256(_dump(tree).encode()).hexdigest()[:16]
 
 

@@ -33,7 +33,9 @@ def show_time(seconds: float | None) -> str:
     s = round(seconds)
     if s < 60:
         return f"{s} s"
-    return f"{s // 60} min {s % 60:02d} s" if s < 3600 else f"{s // 3600} h {s % 3600 // 60:02d} min"
+    if s < 3600:
+        return f"{s // 60} min {s % 60:02d} s"
+    return f"{s // 3600} h {s % 3600 // 60:02d} min" if s < 36_000 else f"{s / 3600:.0f} h"
 
 
 def show_bytes(n: float | None) -> str:

@@ -7,8 +7,8 @@ from rich.table import Table
 
 from core.config import Config
 from core.errors import UserError
-from core.runs import Run
-from precompute.estimate import Estimate, count_samples, estimate, model_shape
+from core.runs import Run, list_runs
+from precompute.estimate import GUESS, Estimate, count_samples, estimate, measured, model_shape
 from precompute.machine import describe_device, free_disk, resolve_device
 from precompute.plan import Planned, make_plan
 from precompute.progress import show_bytes, show_time
@@ -23,38 +23,41 @@ def show_plan(config: Config, run: Run, console: Console | None = None) -> None:
     plan = make_plan(config, run, missing=missing)
     device = resolve_device(config.model.device)
     n, shape = count_samples(config), model_shape(config)
-    records = run.manifest().stages if run.path("manifest.json").exists() else {}
-    guesses = estimate(config, device, n or 1, shape, records)
+    known_runs = [run] if run.path("manifest.json").exists() else []
+    known_runs += [r for r in list_runs() if r.dir != run.dir]
+    guesses = measured(estimate(config, device, n or 1, shape), device, config.name, known_runs)
     todo = [p for p in plan if p.state != "fresh"]
     console.print(f"[bold]{run.name}[/bold]: preset {config.name}, {run.dir}")
     console.print(f"{'an unknown number of' if n is None else f'{n:,}'} images, model {config.model.name}, "
                   f"on {describe_device(device)} ({device})")  # fmt: skip
-    console.print(_table(plan, guesses if n else {}))
+    console.print(_table(plan, guesses if n else {}, wide=console.width >= 130))
     for error in missing:
-        console.print(f"Before it can run: {error.what} {error.do}", style="yellow", markup=False)
+        console.print(f"Before it can run: {error.what} {error.do}", style="yellow", markup=False, soft_wrap=True)
     for line in _closing(todo, guesses, n, run, shape.known):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
-def _table(plan: list[Planned], guesses: dict[str, Estimate]) -> Table:
+def _table(plan: list[Planned], guesses: dict[str, Estimate], wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, right in (("Stage", 0), ("What it does", 0), ("State", 0), ("Time", 1), ("Disk", 1), ("Memory", 1),
-                        ("Time from", 0)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "What it does" and name != "State")
+    for name in ("Stage", *(["What it does"] if wide else []), "State"):
+        table.add_column(name, no_wrap=name == "Stage")
+    for name in ("Time", "Disk", "Memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("Time from", no_wrap=True)
     for p in plan:
         guess = guesses.get(p.stage.name)
         state = WORDS[p.state] + (f": {p.why}" if p.state == "stale" else "")
         if p.state == "fresh" and p.record:
             r = p.record
             sizes = [show_bytes(r.bytes), show_bytes(r.peak_memory)]
-            cells = [show_time(r.seconds), *sizes, "measured"]
+            cells = [show_time(r.seconds), *sizes, "as measured"]
         elif guess:
-            about = "" if guess.basis != "rough guess" else "~"
-            cells = [about + show_time(_round(guess.seconds)), "~" + show_bytes(guess.disk),
-                     "~" + show_bytes(guess.memory), guess.basis]  # fmt: skip
+            about = "~" if guess.basis == GUESS else ""
+            sizes = ["~" + show_bytes(guess.disk), "~" + show_bytes(guess.memory)]
+            cells = [about + show_time(_round(guess.seconds)), *sizes, guess.basis]
         else:
             cells = ["", "", "", ""]
-        table.add_row(p.stage.name, p.stage.says, state, *cells)
+        table.add_row(p.stage.name, *([p.stage.says] if wide else []), state, *cells)
     return table
 
 
@@ -68,9 +71,9 @@ def _closing(todo: list[Planned], guesses: dict[str, Estimate], n: int | None, r
     seconds, disk = sum(g.seconds for g in chosen), sum(g.disk for g in chosen)
     memory = max(g.memory for g in chosen)
     n_stages = "1 stage" if len(todo) == 1 else f"{len(todo)} stages"
-    lines = [f"To do: {n_stages}, about {show_time(_round(seconds))}, "
-             f"{show_bytes(disk)} of disk ({show_bytes(free)} free), {show_bytes(memory)} of memory at most."]  # fmt: skip
-    if any(g.basis == "rough guess" for g in chosen):
+    time_and_disk = f"about {show_time(_round(seconds))}, {show_bytes(disk)} of disk ({show_bytes(free)} free)"
+    lines = [f"To do: {n_stages}, {time_and_disk}, {show_bytes(memory)} of memory at most."]
+    if any(g.basis == GUESS for g in chosen):
         lines.append("Figures with ~ are rough guesses from the settings: they may be off by two or three times.")
     if not known:
         lines.append("The model's config.json is not on this machine: its size is taken to be that of Gemma 3 4B.")

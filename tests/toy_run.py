@@ -106,7 +106,7 @@ def _sample(sample_id: int, world: DemoWorld, rng: random.Random) -> _Sample:
 
 def _hostile(sample: _Sample) -> _Sample:
     bad = {
-        "en": '<script>window.hacked=1</script><img src=x onerror="window.hacked=1"> **a** man & $x^2$ `c` [l](javascript:1)',
+        "en": '<script>window.hacked=1</script><img src=x onerror="window.hacked=1"> **a** man & $x^2$ `c` [l](x)',
         "ar": "<b>امرأة</b> \u202eadmin\u202c \u200f(رجل) 12% </div></div><style>*{display:none}</style>",
     }
     return _Sample(sample.sample_id, sample.scene, bad, {lang: [bad[lang]] for lang in LANGUAGES})
@@ -146,9 +146,13 @@ def _prepare(run: Run, world: DemoWorld, samples: list[_Sample]) -> None:
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int32()))
     write_table(run.path("samples.parquet"), table)
     write_table(run.path("references.parquet"), pa.Table.from_pylist(references))
+    dropped = {"unreadable": {"count": 1, "what": "the file is no image that can be read",
+                              "named": [{"image": "broken-1.jpg", "detail": "truncated"}]}}  # fmt: skip
     n = len(samples)
-    write_json(run.path("prepare_report.json"), {"n_read": n + 2, "n_kept": n, "dropped": [
-        {"image_id": "broken-1", "reason": "unreadable image"}, {"image_id": "empty-2", "reason": "empty caption"}]})
+    write_json(run.path("prepare_report.json"), {
+        "format": 1, "source": "demo-world", "n_listed": n + 1, "n_samples": n, "images_dropped": dropped,
+        "captions_dropped": {}, "notes": [],
+    })  # fmt: skip
 
 
 def _captions(samples: list[_Sample]) -> list[dict[str, Any]]:
@@ -202,8 +206,8 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
             "layer": layer, "sae_id": _sae_id(tensors), "architecture": "topk", "d_model": D_MODEL, "d_sae": d_sae,
             "n_train_tokens": 20_000, "explained_variance": 0.93 - 0.03 * n, "l0": 4.0, "dead_share": 0.05 + 0.02 * n,
             "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41,
-            "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000, "explained_variance_image": 0.95,
-            "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
+            "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000,
+            "explained_variance_image": 0.95, "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
         }  # fmt: skip
         write_json(folder / "metrics.json", row)
         write_json(folder / "cfg.json", {"architecture": "topk", "d_in": D_MODEL, "d_sae": d_sae, "k": 4,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from core.vlm.adapter import KINDS
+from core.vlm.batch import KINDS
 
 LANGUAGES = ("en", "ar")
 SPLITS = ("train", "test")

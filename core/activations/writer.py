@@ -18,8 +18,7 @@ from torch import Tensor
 from core.activations.store import TENSOR, layer_dir, shard_path
 from core.errors import UserError
 from core.runs import atomic_path, write_json
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from core.vlm.loading import DTYPES
 
 
 class ActivationWriter:

@@ -93,7 +93,7 @@ class FeatureQueries(Tables):
             chosen.append(f"lower(concat_ws(chr(10), {', '.join(words)})) AS words" if words else "'' AS words")
             for column, name in (("top_tokens", "tokens"), ("logits_up_tokens", "up_tokens")):
                 if column in columns:
-                    trimmed = f"list_transform({column}[1:{SHOWN_TOKENS}], lambda t: trim(t))"
+                    trimmed = f"list_transform({column}[1:{SHOWN_TOKENS}], lambda t: trim(replace(t, chr(10), '⏎')))"
                     chosen.append(f"coalesce(array_to_string({trimmed}, ' · '), '') AS {name}")
                     scalars.append(name)
             self._con.execute(f"CREATE OR REPLACE TABLE features_table AS SELECT {', '.join(chosen)} FROM features")

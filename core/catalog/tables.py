@@ -21,6 +21,7 @@ def connect(run_dir: Path, threads: int = 2) -> duckdb.DuckDBPyConnection:
     names = {_literal(run_dir) + "/", str(run_dir.resolve()) + "/"}  # the check is on the pattern, then on the file
     con.execute(f"SET allowed_directories = [{', '.join(map(_quoted, sorted(names)))}]")
     con.execute("SET enable_external_access = false")
+    con.execute("SET parquet_metadata_cache = true")  # files are never changed, only replaced
     con.execute("SET lock_configuration = true")
     return con
 

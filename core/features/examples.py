@@ -118,8 +118,8 @@ def _extremes(member: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> tup
 
 def _priority(seed: int, layer: int, feature: np.ndarray, sample_id: np.ndarray) -> np.ndarray:
     """A 64-bit hash of the four numbers (splitmix64: Steele, Lea and Flood 2014), as good as random order."""
-    state = np.full(len(feature), seed, np.uint64)
-    for part in (np.full(len(feature), layer), feature, sample_id):
+    state = np.zeros(len(feature), np.uint64)
+    for part in (np.full(len(feature), seed), np.full(len(feature), layer), feature, sample_id):
         state = _mix(state + np.uint64(0x9E3779B97F4A7C15) + part.astype(np.uint64))
     return state
 

@@ -62,7 +62,7 @@ def feature_map(directions: Tensor, near: Neighbours, seed: int) -> np.ndarray:
         return _principal(unit)
     import umap  # takes seconds, and its first use compiles for seconds more
 
-    k = min(MAP_NEIGHBOURS - 1, near.index.shape[1])
+    k = min(MAP_NEIGHBOURS - 1, near.index.shape[1], n - 2)
     index = np.concatenate([np.arange(n)[:, None], near.index[:, :k]], axis=1).astype(np.int32)
     distance = np.concatenate([np.zeros((n, 1)), 1 - near.cosine[:, :k]], axis=1).astype(np.float32)
     # the neighbours of n < 4096 rows are taken from us only if it is told to approximate

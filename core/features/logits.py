@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -72,11 +73,17 @@ def feature_logits(
 
 
 def readable_ids(vlm: Unembedding) -> np.ndarray:
-    """Ids that stand for text: no special or image token, no unused slot, no padding of the vocabulary."""
-    names = vlm.tokenizer.convert_ids_to_tokens(list(range(len(vlm.tokenizer))))
+    """Ids that stand for text: no special or image token, unused slot, padding of the vocabulary, or part of a letter."""
     special = set(vlm.special_ids) | {vlm.image_token_id}
-    keep = [i for i, name in enumerate(names) if name and i not in special and not name.startswith("<unused")]
-    return np.array(keep, np.int64)
+    pieces = {i: vlm.token_strings([i])[0] for i in range(len(vlm.tokenizer)) if i not in special}
+    return np.array([i for i, piece in pieces.items() if _is_text(piece)], np.int64)
+
+
+def _is_text(piece: str) -> bool:
+    if not piece or piece.startswith("<unused"):
+        return False
+    # a byte token alone is a replacement mark or a control character; joiners (Cf) belong to Arabic words
+    return not any(c == "\ufffd" or (unicodedata.category(c) == "Cc" and not c.isspace()) for c in piece)
 
 
 def top_tokens(codes: Codes, tokens: TokenIndex, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.figures.caption_diff import Difference
 from core.figures.densities import KINDS, language_lean, percent
+from core.figures.palette import LANGUAGE_NAME
 from core.figures.words import visible
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
@@ -62,3 +64,24 @@ def _strongest(tokens: object) -> str:
     named = list(dict.fromkeys(word for word in words if any(c.isalpha() for c in word)))[:2]
     quoted = " and ".join(f"“\u2068{word}\u2069”" for word in named)
     return f"; the words it answers to most are {quoted}" if named else ""
+
+
+def steering_answer(after: Mapping[str, Difference], control: Mapping[str, Difference]) -> Answer:
+    """What steering did to one image's captions, by language, beside what the control did."""
+    if not after:
+        return Answer("Nothing is turned yet: the captions are as the model writes them by itself.", "not enough data")
+    one = "not enough data"  # one image shows that something can happen, not how often it does
+    turned = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.flipped]
+    if not any(diff.n_changed for diff in after.values()):
+        text = "The captions stay as they were, word for word"
+    else:
+        text = f"Steering changes {_changed(after)}"
+        text += f"; the gender turns in {' and in '.join(turned)}" if turned else "; no gendered word turns"
+    if control:
+        text += f". A random feature pushed as hard changes {_changed(control)}"
+    return Answer(f"{text} (n = 1 image).", one)
+
+
+def _changed(differences: Mapping[str, Difference]) -> str:
+    parts = [f"{d.n_changed} of {d.n_words} {LANGUAGE_NAME[lang]}" for lang, d in differences.items()]
+    return " and ".join(parts) + " words"

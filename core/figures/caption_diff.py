@@ -34,7 +34,9 @@ class Difference:
     flipped: bool
 
 
-def caption_difference(before: str, after: str, gendered: Callable[[str], Gendered], finished: bool = True) -> Difference:
+def caption_difference(
+    before: str, after: str, gendered: Callable[[str], Gendered], finished: bool = True
+) -> Difference:
     """Compare two captions word by word (case and punctuation apart).
 
     A replaced stretch counts as flipped where it holds a word of one gender before and of the other after. While the

@@ -127,8 +127,10 @@ def caption(scene: Scene, lang: str, gender: str, template: int) -> str:
     """The caption of a scene in one of the five templates of a language.
 
     The first gendered word stands before the role in templates 0, 2 and 3, and after or in it in 1 and 4.
-    Arabic has no neutral form here: every Arabic caption is male or female.
+    Arabic has no neutral form here: ValueError for a neutral Arabic caption.
     """
+    if lang == "ar" and gender == "neutral":
+        raise ValueError("an Arabic caption of the demo world is male or female")
     n, o, b = ROLES[scene.role].name(lang, gender), OBJECTS[scene.object], BACKGROUNDS[scene.background]
     if lang == "en":
         p, thing = lambda *forms: _pick(gender, *forms), _a(o.en)
@@ -170,8 +172,12 @@ def read(text: str, lang: str) -> Reading:
         role = _longest(padded, [(i, r.en) for i, r in enumerate(ROLES)])
     else:
         named = _longest(padded, [((i, g), r.name("ar", g)) for i, r in enumerate(ROLES) for g in ("male", "female")])
-        role = named[0] if named else None
-        genders |= {named[1]} if named else set()
+        role = None
+        if named:
+            role, gender = named
+            genders |= {gender}
+            # The names of two roles hold the word for ball: what is left of the caption must name the object.
+            padded = padded.replace(f" {ROLES[role].name('ar', gender)} ", " ")
     if not genders and lang == "en" and role is not None:
         genders = {"neutral"}
     return Reading(
@@ -208,13 +214,13 @@ class DemoWorld:
                 break
             if "role" in fixed and "object" in fixed:
                 raise ValueError(f"role {role} x object {obj} is {'not ' if held_out else ''}a held-out pair")
-        drawn = dict(
-            role=role, object=obj,
-            gender=rng.choice(("male", "female", "neutral", "neutral")),
-            tone=rng.randrange(N_TONES), style=rng.choice(ROLES[role].styles),
-            background=rng.randrange(len(BACKGROUNDS)), person_left=rng.random() < 0.5,
-            jitter=tuple(rng.randrange(5) for _ in range(4)),
-        )  # fmt: skip
+        drawn = {
+            "role": role, "object": obj,
+            "gender": rng.choice(("male", "female", "neutral", "neutral")),
+            "tone": rng.randrange(N_TONES), "style": rng.choice(ROLES[role].styles),
+            "background": rng.randrange(len(BACKGROUNDS)), "person_left": rng.random() < 0.5,
+            "jitter": tuple(rng.randrange(5) for _ in range(4)),
+        }  # fmt: skip
         return Scene(**{**drawn, **fixed})
 
     def render(self, scene: Scene) -> np.ndarray:

@@ -19,7 +19,7 @@ from core.errors import UserError
 from core.sae.files import sae_id
 from core.steering.edits import MODES, READS_Z, Edit
 from core.steering.record import EditRecord
-from core.vlm.adapter import KINDS, PAD
+from core.vlm.batch import KINDS, PAD
 from core.vlm.hooks import EditFn
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _table(rows: Sequence[Sequence[Edit]], p999: Mapping[tuple[int, int], float]
             where[row, at, [KINDS.index(place) for place in edit.where]] = True
     modes = tuple(m for m, code in _MODE_CODES.items() if bool((mode == code).any()))
     feature = torch.tensor([f for f, _ in columns], dtype=torch.int64)
-    return _Table(*(t.to(device) for t in (feature, mode, amount, where)), modes)
+    return _Table(feature.to(device), mode.to(device), amount.to(device), where.to(device), modes)
 
 
 def _column(edits: Sequence[Edit], at: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> VLM:
-    """Load a model by hub id or directory; see :func:`core.vlm.adapter.load_vlm` (torch is imported only here)."""
-    from core.vlm import adapter
+    """Load a model by hub id or directory; see :func:`core.vlm.loading.load_vlm` (torch is imported only here)."""
+    from core.vlm import loading
 
-    return adapter.load_vlm(name, dtype, device, revision)
+    return loading.load_vlm(name, dtype, device, revision)

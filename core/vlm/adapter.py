@@ -8,13 +8,11 @@ input embeddings of each row that looks at it, which gives the same logits as ``
 from __future__ import annotations
 
 import functools
-import importlib
 import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,55 +20,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.vlm.batch import BOS, CAPTION, IMAGE, KINDS, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding
 from core.vlm.hooks import EditFn, LastLayerReached, capture, editing
-from core.vlm.identity import locate
+from core.vlm.loading import load_vlm
+from core.vlm.text import readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KINDS = ("bos", "image", "prompt", "caption")
-BOS, IMAGE, PROMPT, CAPTION = range(4)
-SPECIAL, PAD = 4, 5
-"""Codes in the ``kinds`` that hooks get: special tokens (turn and image borders) and padding are never edited."""
+__all__ = ["BOS", "CAPTION", "IMAGE", "KINDS", "PAD", "PROMPT", "SPECIAL", "VLM", "Captured", "load_vlm"]
 
-FAMILIES = {"gemma3": "core.vlm.gemma3:Gemma3VLM"}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Features = Float[Tensor, "n_rows n_image_tokens d_model"]
 IMAGE_CHUNK_PIXELS = 16 * 896 * 896  # bounds the vision tower's memory
-
-
-@dataclass(frozen=True)
-class Captured:
-    """One forward pass: residuals, and which positions are real."""
-
-    resid: dict[int, Tensor]  # layer -> (batch, positions, d_model)
-    mask: Tensor  # (batch, positions) bool, False on padding
-    kinds: Tensor  # (batch, positions) int8 codes
-    logits: Tensor | None  # (batch, positions, vocab)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Left-padded rows, each tensor (batch, positions) but for embeds (batch, positions, d_model)."""
-
-    embeds: Tensor
-    mask: Tensor  # int64, 0 on padding
-    position: Tensor
-    kinds: Tensor
-    is_image: Tensor  # image tokens of the prompt
-    ids: Tensor
-
-
-@dataclass
-class _Decoding:
-    """State of a greedy generation between two steps."""
-
-    cache: Any
-    mask: Tensor  # (batch, prompt + max_new_tokens), ones from the prompt on
-    width: int  # columns of the mask in use
-    position: Tensor  # (batch, 1) of the token to be fed next
-    next_ids: Tensor  # (batch,) chosen by the last pass
-    edits: Mapping[int, EditFn] = field(default_factory=dict)
 
 
 class VLM(ABC):
@@ -159,19 +120,7 @@ class VLM(ABC):
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """A readable piece per token, "▁" shown as a space; a character spread over byte tokens stands on the first."""
-        names = [self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids]
-        pieces, i = [], 0
-        while i < len(names):
-            end = i
-            while end < len(names) and _byte(names[end]) is not None:
-                end += 1
-            if end > i:
-                pieces += _byte_pieces([_byte(name) or 0 for name in names[i:end]])
-                i = end
-            else:
-                pieces.append(names[i].replace("▁", " "))
-                i += 1
-        return pieces
+        return readable([self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids])
 
     @functools.cached_property
     def _answer_ids(self) -> list[int]:
@@ -198,10 +147,9 @@ class VLM(ABC):
         """Image tokens (n, n_image_tokens, d_model), to be computed once per image and used for every prompt."""
         if not images:
             return torch.empty(0, self.n_image_tokens, self.d_model, device=self.device, dtype=self.dtype)
-        first = self.pixel_values(images[:1])
-        chunk = max(1, IMAGE_CHUNK_PIXELS // first[0, 0].numel())
-        parts = [images[i : i + chunk] for i in range(0, len(images), chunk)]
-        return torch.cat([self.image_features(self.pixel_values(part).to(self.dtype)) for part in parts])
+        pixels = self.pixel_values(images)
+        chunk = max(1, IMAGE_CHUNK_PIXELS // pixels[0, 0].numel())
+        return torch.cat([self.image_features(part.to(self.dtype)) for part in pixels.split(chunk)])
 
     def unembed(self) -> Float[Tensor, "vocab d_model"]:
         """W_U (vocab, d_model)."""
@@ -291,16 +239,16 @@ class VLM(ABC):
     @torch.inference_mode()
     def _prefill(
         self, rows: Sequence[Sequence[int]], features: Features, max_new_tokens: int, edits: Mapping[int, EditFn]
-    ) -> _Decoding:
+    ) -> Decoding:
         batch, cache = self._lay_out(rows, features), self.new_cache()
         room = torch.ones(len(rows), max_new_tokens, dtype=torch.int64, device=self.device)
         with editing(self, edits):
             hidden = self._whole_pass(batch, cache)
         mask = torch.cat([batch.mask, room], 1)
-        return _Decoding(cache, mask, batch.mask.shape[1], batch.position[:, -1:] + 1, self._best(hidden), edits)
+        return Decoding(cache, mask, batch.mask.shape[1], batch.position[:, -1:] + 1, self._best(hidden), edits)
 
     @torch.inference_mode()
-    def _step(self, state: _Decoding) -> None:
+    def _step(self, state: Decoding) -> None:
         ids = state.next_ids[:, None]
         kinds = torch.where(self._is_special[ids], SPECIAL, CAPTION).to(torch.int8)
         state.width += 1
@@ -313,7 +261,7 @@ class VLM(ABC):
     def _best(self, hidden: Tensor) -> Tensor:
         return self.model.get_output_embeddings()(hidden[:, -1]).float().argmax(-1)
 
-    def _whole_pass(self, batch: _Batch, cache: Any) -> Tensor:
+    def _whole_pass(self, batch: Batch, cache: Any) -> Tensor:
         return self._pass(batch.embeds, batch.mask, batch.position, batch.kinds, batch.is_image, cache)
 
     def _pass(
@@ -325,7 +273,7 @@ class VLM(ABC):
         finally:
             self.kinds = None
 
-    def _lay_out(self, rows: Sequence[Sequence[int]], features: Features) -> _Batch:
+    def _lay_out(self, rows: Sequence[Sequence[int]], features: Features) -> Batch:
         width = max(len(row) for row in rows)
         lists = [[self.pad_id] * (width - len(row)) + list(row) for row in rows]
         ids = torch.tensor(lists, dtype=torch.long, device=self.device)
@@ -347,69 +295,4 @@ class VLM(ABC):
         embeds = self.model.get_input_embeddings()(ids.masked_fill(is_image, self.pad_id))
         features = features.to(embeds.device, embeds.dtype)
         embeds = embeds.masked_scatter(is_image[..., None].expand_as(embeds), features)
-        return _Batch(embeds, real.long(), (column - start).clamp_min(0), kinds.to(torch.int8), is_image, ids)
-
-
-def _byte(name: str) -> int | None:
-    """The byte of a byte-fallback token such as <0xD8>."""
-    is_byte = len(name) == 6 and name.startswith("<0x") and name.endswith(">")
-    return int(name[3:5], 16) if is_byte else None
-
-
-def _byte_pieces(values: list[int]) -> list[str]:
-    """Text of consecutive byte tokens: each character on its first byte, "" on the others."""
-    pieces = [""] * len(values)
-    start = 0
-    for char in bytes(values).decode("utf-8", errors="replace"):
-        pieces[start] = char
-        start += 1 if char == "�" else len(char.encode())
-        if start >= len(values):
-            break
-    return pieces
-
-
-def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> VLM:
-    """Load a model and its processor from a directory (never the network) or by hub id.
-
-    ``device`` "auto" takes CUDA, then MPS, then the CPU. Raises UserError when the model is not there, is of a family
-    without an adapter, or ``dtype`` is unfit (Gemma residuals overflow float16).
-    """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-    from transformers.utils import logging
-
-    if dtype not in DTYPES:
-        known = " or ".join(DTYPES)
-        why = "Gemma's residuals overflow float16." if dtype == "float16" else ""
-        raise UserError(f"The model cannot run in {dtype}.", why, f"Set model.dtype to {known}.")
-    directory = locate(name)
-    source = str(directory or name)
-    options = {"local_files_only": True} if directory else {"revision": revision or "main"}
-    logging.disable_progress_bar()  # progress goes through the caller's report
-    try:
-        config = AutoConfig.from_pretrained(source, **options)
-        if config.model_type not in FAMILIES:
-            raise UserError(
-                f"There is no adapter for models of type {config.model_type}.",
-                f"{name} is one; known are {', '.join(FAMILIES)}.",
-                "Choose another model, or write an adapter beside core/vlm/gemma3.py.",
-            )
-        # The PIL backend needs no torchvision and gives the same pixels on every machine.
-        processor = AutoProcessor.from_pretrained(source, backend="pil", **options)
-        model = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **options)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"The model {name} could not be loaded.",
-            str(error).strip().splitlines()[0],
-            "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
-        ) from error
-    module, _, family = FAMILIES[config.model_type].partition(":")
-    return getattr(importlib.import_module(module), family)(name, model.to(pick_device(device)).eval(), processor)
-
-
-def pick_device(device: str) -> str:
-    """ "auto" resolved to what this machine has."""
-    if device != "auto":
-        return device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+        return Batch(embeds, real.long(), (column - start).clamp_min(0), kinds.to(torch.int8), is_image, ids)

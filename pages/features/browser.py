@@ -43,7 +43,7 @@ def main() -> None:
     picked = read_picked() & set(features["feature"])
     shown = kept[kept["feature"].isin(picked)] if picked else kept
     chosen = read_chosen(features)
-    left, right = st.columns([1.12, 1], gap="medium")
+    left, right = st.columns([1.3, 1], gap="medium")
     with left:
         table(shown, layer, len(features[features["alive"]]), picked)
     with right:
@@ -54,12 +54,12 @@ def main() -> None:
 
 def filtered(features: pd.DataFrame) -> pd.DataFrame:
     """The knobs, and the living features that they leave, in order."""
-    query = st.text_input("Find a word", key="q", bind="query-params", placeholder="woman, امرأة, …", width=210)
+    query = st.text_input("Find a word", key="q", bind="query-params", placeholder="woman, امرأة, …", width=165)
     lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
                                 bind="query-params")  # fmt: skip
     low, high = st.select_slider("Fires on", EDGE_NAMES, value=(EDGE_NAMES[0], EDGE_NAMES[-1]), key="density",
-                                 bind="query-params", width=230, help=text.glossary("density"))  # fmt: skip
-    order = st.selectbox("Order", list(SORTS), key="sort", bind="query-params", width=190)
+                                 bind="query-params", width=165, help=text.glossary("density"))  # fmt: skip
+    order = st.selectbox("Order", list(SORTS), key="sort", bind="query-params", width=150)
     left = features[features["alive"]]
     if query.strip():
         cat = runs.catalog(runs.current_run())
@@ -93,21 +93,21 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
         shown[columns], hide_index=True, height=520, key=key, selection_mode=["single-row", "single-cell"],
         on_select=partial(choose_row, key, ids), selection_default=selection_of(ids),
         column_config={
-            "feature": config.NumberColumn("No.", width=58, format="%d"),
-            "words": config.TextColumn("Words it answers to", width="medium"),
-            "density": config.NumberColumn("Fires on", format="percent", width=84, help=text.glossary("density")),
-            "explained_share": config.NumberColumn("Explains", format="percent", width=84, help=EXPLAINS),
-            "lean": config.NumberColumn("EN − AR +", format="%.2f", width=90, help=LEAN),
-            "max": config.NumberColumn("Max", format="%.1f", width=64),
-            "p999": config.NumberColumn("p99.9", format="%.1f", width=70, help=text.glossary("p99.9")),
+            "feature": config.NumberColumn("No.", width=52, format="%d"),
+            "words": config.TextColumn("Words it answers to", width=190),
+            "density": config.NumberColumn("Fires on", format="percent", width=66, help=text.glossary("density")),
+            "explained_share": config.NumberColumn("Explains", format="percent", width=70, help=EXPLAINS),
+            "lean": config.NumberColumn("EN−AR+", format="%.2f", width=74, help=LEAN),
+            "max": config.NumberColumn("Max", format="%.1f", width=52),
+            "p999": config.NumberColumn("p99.9", format="%.1f", width=56, help=text.glossary("p99.9")),
         },
     )  # fmt: skip
 
 
 def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
     """The map; points that are clicked or lassoed filter the table."""
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        view = pickers.choice("Map", ("Neighbours", "English and Arabic"), "map", VIEW)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        view = pickers.choice("Map", ("Neighbours", "Languages"), "map", VIEW)
         names = {name: column for column, name in COLOURS.items()}
         colour = "lean"
         if view == "Neighbours":
@@ -202,17 +202,17 @@ def selection_of(ids: list[int]) -> dict[str, dict[str, list[int]]] | None:
     return {"selection": {"rows": [ids.index(int(asked))]}} if asked.isdecimal() and int(asked) in ids else None
 
 
-VIEW = "Neighbours: features that mean similar things lie together. English and Arabic: how often each fires in either."
-EXPLAINS = "The share of what the dictionary explains of this layer that is due to this feature."
+VIEW = "Neighbours: features of similar direction lie together. Languages: how often each fires in either."
+EXPLAINS = "The share of the layer's variance that is lost when this feature alone is left out."
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
 MODEBAR = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]}
-METHOD = """
-Each layer has one dictionary (a sparse autoencoder), trained on the states of both languages together, so that a feature's
-number means the same in English and in Arabic. *Fires on* is the share of all positions (image patches, question and
-caption words) at which a feature is active; *EN − AR +* compares its densities $d$ on captions: $(d_{AR} - d_{EN}) /
-(d_{AR} + d_{EN})$. *Explains* is the feature's share of the explained variance. The map is UMAP (McInnes et al., 2018) of the
-features' decoder directions under cosine distance: near means similar, distances across the map mean little.
-Settings and versions of this run stand on the page Provenance.
+METHOD = r"""
+Each layer has one dictionary (a sparse autoencoder), trained on the states of both languages together, so that a
+feature's number means the same in English and in Arabic. *Fires on* is the share of all positions (image patches,
+question and caption words) at which a feature is active; *EN−AR+* compares its densities $d$ on captions:
+$(d_{AR} - d_{EN}) / (d_{AR} + d_{EN})$. *Explains* is the share of the layer's variance that is lost when the feature
+alone is left out. The map is UMAP (McInnes et al., 2018) of the features' decoder directions: near means similar,
+distances across the map mean little. Settings and versions of this run stand on the page Provenance.
 """
 
 main()

@@ -10,21 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
-from core.figures import paper
 from core.figures.answers import feature_answer
-from core.figures.densities import densities_frame, density_bars, percent
-from core.figures.histogram import activation_histogram, histogram_frame
-from core.figures.words import visible, words_bars, words_frame
 from core.runs import Run
-from pages.kit import export, pickers, runs, states, text
-from pages.kit.examples import example_items, feature_link, layer_features
+from pages.kit import panels, pickers, runs, states, text
+from pages.kit.examples import example_items, layer_features
 from pages.kit.images import grid
 from pages.kit.links import PAGES
-from pages.kit.style import is_dark
 
 VIEWS = ("Strongest", "Weak to strong", "Women and men")
 N_SHOWN = 12  # images before "Show more"
-FIGURE = {"displayModeBar": False}
 
 
 def main() -> None:
@@ -46,9 +40,9 @@ def main() -> None:
     with left:
         pictures(run, cat, layer, feature, float(row["max"]))
     with right:
-        profile(row, layer, feature)
-    neighbours(cat, layer, feature)
-    statistics(row, layer, feature)
+        panels.profile(row, layer, feature)
+    panels.neighbours(cat, layer, feature)
+    panels.statistics(row, layer, feature)
     text.method(METHOD)
 
 
@@ -61,13 +55,13 @@ def picker(features: pd.DataFrame) -> int:
     if "feature" not in st.session_state and (asked is None or not asked.isdecimal()):
         best = features.sort_values("explained_share", ascending=False, kind="stable")
         st.session_state["feature"] = int(best["feature"].iloc[0]) if len(alive) else 0
-    feature = int(st.number_input("Feature", min_value=0, step=1, key="feature", bind="query-params", width=150,
+    feature = int(st.number_input("Feature", min_value=0, step=1, key="feature", bind="query-params", width=130,
                                   help=text.glossary("feature")))  # fmt: skip
     before = [f for f in alive if f < feature]
     after = [f for f in alive if f > feature]
-    st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before, shortcut="Alt+Left",
+    st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before,
               on_click=go_to, args=(before[-1] if before else 0,))  # fmt: skip
-    st.button("Next", icon=":material/arrow_forward:", key="next", disabled=not after, shortcut="Alt+Right",
+    st.button("Next", icon=":material/arrow_forward:", key="next", disabled=not after,
               on_click=go_to, args=(after[0] if after else 0,))  # fmt: skip
     layer = str(features["layer"].iloc[0])
     run_name = {"run": runs.current_run().name}
@@ -116,7 +110,7 @@ def pictures(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> No
             both = st.toggle("Captions in both languages", value=True, key="both", bind="query-params")
     shown = partial(grid, run, opacity=opacity, threshold=threshold * top)
     tiles = partial(example_items, scale=top, both=both)
-    scale_bar(top)
+    panels.scale_bar(top)
     if view == "Weak to strong":
         bands(cat.examples(layer, feature, None), shown, tiles)
         return
@@ -125,7 +119,7 @@ def pictures(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> No
         women_and_men(strongest, shown, tiles)
         return
     more = st.session_state.get("more") == (layer, feature)
-    shown(tiles(strongest if more else strongest.head(N_SHOWN)), columns=4)
+    shown(tiles(strongest if more else strongest.head(N_SHOWN)), columns=3)
     if len(strongest) > N_SHOWN and not more:
         st.button(f"Show all {len(strongest)}", key="show-more", type="tertiary",
                   on_click=lambda: st.session_state.update(more=(layer, feature)))  # fmt: skip
@@ -154,82 +148,15 @@ def women_and_men(examples: pd.DataFrame, shown: partial[None], tiles: partial[l
             shown(tiles(part.head(8)), columns=2)
 
 
-def scale_bar(top: float) -> None:
-    """The one colour scale of all the page's heat maps."""
-    from core.figures.palette import VIRIDIS
-
-    text.html(f'<p class="cs-small" style="display:flex;gap:.6em;align-items:center;margin:0">0 <span style="height:8px;'
-              f'width:9rem;border-radius:4px;background:linear-gradient(90deg,transparent,{",".join(VIRIDIS)})"></span> '
-              f"{top:.2f}, the feature's strongest activation; hover an image to see it bare</p>")  # fmt: skip
-
-
-def profile(row: dict[str, Any], layer: int, feature: int) -> None:
-    """Right column: words, density by place, histogram, words pushed up and down."""
-    name = f"layer-{layer}-feature-{feature}"
-    figure_head("Words it answers to", "the caption and question words on which it fires most")
-    text.html(chips(row))
-    where = densities_frame(row)
-    figure_head("Where it fires", f"share of tokens of each kind; n = {row['n_active']:,} firings")
-    st.plotly_chart(density_bars(where, is_dark()), theme=None, key="densities", config=FIGURE,
-                    alt="; ".join(f"{w}: {percent(d)}" for w, d in zip(where["where"], where["density"], strict=True)))
-    export.downloads(f"{name}-densities", where, partial(paper.densities, where))
-    counts = histogram_frame(list(row["histogram"] or []), float(row["max"] or 0))
-    figure_head("How strongly", "tokens by activation, where it fires at all; the count is logarithmic")
-    st.plotly_chart(activation_histogram(counts, float(row["p999"]), is_dark()), theme=None, key="histogram",
-                    config=FIGURE, alt=f"Histogram of activations up to {row['max']:.2f}, 99.9th percentile {row['p999']:.2f}")
-    export.downloads(f"{name}-histogram", counts, partial(paper.histogram, counts, float(row["p999"])))
-    pushed = words_frame(row["logits_up_tokens"] or [], row["logits_up"] or [], row["logits_down_tokens"] or [],
-                         row["logits_down"] or [])  # fmt: skip
-    figure_head("Words it pushes", "down to the left, up to the right, in both languages")
-    st.plotly_chart(words_bars(pushed, is_dark()), theme=None, key="words", config=FIGURE,
-                    alt="Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])))
-    export.downloads(f"{name}-words", pushed, partial(paper.words, pushed))
-
-
-def figure_head(name: str, note: str) -> None:
-    text.heading(name, note)
-
-
-def chips(row: dict[str, Any]) -> str:
-    """The top tokens in both scripts, with their activation behind them."""
-    top = float(row["max"] or 1)
-    words = zip(row["top_tokens"] or [], row["top_token_values"] or [], strict=True)
-    spans = [f'<bdi style="{text.weight_style(float(value) / top)};padding:.1em .45em" title="{value:.2f}">'
-             f"{escape(visible(word))}</bdi>" for word, value in words]  # fmt: skip
-    return f'<p style="line-height:2.1;display:flex;flex-wrap:wrap;gap:.2em .5em">{"".join(spans) or "none"}</p>'
-
-
-def neighbours(cat: Catalog, layer: int, feature: int) -> None:
-    """The features whose directions are most alike, as links."""
-    near = cat.neighbours(layer, feature)
-    text.heading("Its neighbours", "features of the same layer that write in nearly the same direction")
-    rows = [[feature_link(layer, int(n["feature"])), f"{n['cosine']:.2f}", percent(n["density"]),
-             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n.get("tokens") or "").split(" · ") if w)]
-            for n in near.to_dict("records")]  # fmt: skip
-    text.html(text.table(["Feature", "Cosine", "Fires on", "Words it answers to"], rows, numeric=(1, 2)))
-
-
-def statistics(row: dict[str, Any], layer: int, feature: int) -> None:
-    """The numbers themselves."""
-    text.heading("Statistics")
-    text.html(text.facts([
-        ("Firings", f"{row['n_active']:,}"), ("Fires on", percent(row["density"])), ("Mean", f"{row['mean']:.3g}"),
-        ("Standard deviation", f"{row['std']:.3g}"), ("p99.9", f"{row['p999']:.3g}"), ("Maximum", f"{row['max']:.3g}"),
-        ("Explains", percent(row["explained_share"])), ("Mean on English captions", f"{row['lang_en'] or 0:.3g}"),
-        ("Mean on Arabic captions", f"{row['lang_ar'] or 0:.3g}"), ("Dictionary", str(row["sae_id"])),
-    ]))  # fmt: skip
-    plain = {k: v for k, v in row.items() if not isinstance(v, list)}
-    export.downloads(f"layer-{layer}-feature-{feature}-statistics", pd.DataFrame([plain]))
-
-
-METHOD = """
-The feature is one direction $d_i$ of the layer's dictionary (a sparse autoencoder on the state $h$ after the layer's block); its
-activation is $z_i(h)$, the code of one token's state. Images are ranked by the largest $z_i$ anywhere in the image's two
-sequences (image, question and the model's own caption, English and Arabic); each image counts once. Heat maps show $z_i$ at the
-image's own tokens, captions show it at their words, all on one scale from 0 to the feature's maximum. Bands are equal shares of
-the images that fire it at all. *Words it pushes*: $W_U\\,\\mathrm{norm}(d_i)$, the direct effect of one unit on the next word's logit
-(nostalgebraist, 2020). *Explains*: the share of the layer's explained variance that is due to this feature.
-Settings and versions of this run stand on the page Provenance.
+METHOD = r"""
+The feature is one direction $d_i$ of the layer's dictionary (a sparse autoencoder on the state $h$ after the layer's
+block); its activation $z_i(h)$ is its part in the code of one token's state. Images are ranked by the largest $z_i$
+anywhere in the image's two sequences (image, question and the model's own caption, in English and in Arabic); each
+image counts once. Heat maps show $z_i$ at the image's own tokens, captions show it at their words, all on one scale
+from 0 to the feature's maximum. Bands are equal shares of the images that fire it. *Words it answers to*: the
+question and caption words with the largest mean $z_i$. *Words it pushes*: $W_U\,(g \odot d_i) / \mathrm{rms}$, what one
+unit adds to the next word's logit if no later layer changed it (logit lens, nostalgebraist, 2020). *Explains*: the
+share of the layer's variance that is lost when this feature alone is left out. Settings and versions stand on the page Provenance.
 """
 
 main()

@@ -76,7 +76,8 @@ def failure(run: Run) -> tuple[str, str, str]:
     what = lines[0] if lines else "The build ended without a word."
     where = f"Logs: {run.path('logs')}"
     why = lines[1] if len(lines) > 1 else f"It was at the stage {progress.get('stage') or 'before the first'}."
-    do = lines[2] if len(lines) > 2 else f"Press the button to go on, or run it in a terminal: {command(DEMO, run.name)}"
+    by_hand = f"Go on with it here, or in a terminal: {command(DEMO, run.name)}"
+    do = lines[2] if len(lines) > 2 else by_hand
     return what, why, f"{do} · {where}"
 
 

@@ -44,10 +44,9 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
     items = []
     for row in examples.to_dict("records"):
         lang = str(row["lang"])
-        shown = text.caption_html(str(row.get("caption") or ""), lang, weights=_weights(row, scale))
-        if both:
-            other = "ar" if lang == "en" else "en"
-            shown += text.caption_html(str(row.get(f"caption_{other}") or ""), other)
+        lit = {lang: _weights(row, scale)}
+        shown = "".join(text.caption_html(str(row.get(f"caption_{one}") or ""), one, weights=lit.get(one))
+                        for one in ("en", "ar") if both or one == lang)  # fmt: skip
         name = f"{row.get('image_id') or row['sample_id']}, activation {row['activation']:.2f}"
         items.append(GridItem(int(row["sample_id"]), shown, list(row["patch_map"]), scale, f"{row['activation']:.1f}",
                               href("samples", sample=int(row["sample_id"])), name))  # fmt: skip

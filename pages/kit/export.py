@@ -28,6 +28,7 @@ def downloads(name: str, frame: pd.DataFrame | Callable[[], pd.DataFrame], plot:
                            "text/csv", key=f"{key}-csv", on_click="ignore", width="stretch")  # fmt: skip
 
 
+FORMULA = "=+-@"
 MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
 
@@ -48,5 +49,6 @@ def csv(frame: pd.DataFrame) -> bytes:
     safe = frame.copy()
     for column in safe.columns:
         if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
-            safe[column] = [f"'{v}" if isinstance(v, str) and len(v) > 1 and v[0] in "=+-@" else v for v in safe[column]]
+            safe[column] = [f"'{v}" if isinstance(v, str) and len(v) > 1 and v[0] in FORMULA else v
+                            for v in safe[column]]  # fmt: skip
     return safe.to_csv(index=False).encode("utf-8-sig")

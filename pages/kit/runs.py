@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import UserError
 from core.runs import Run, list_runs, manifest_version, open_run, runs_dir
-from pages.kit import states
+from pages.kit import states, text
 
 if TYPE_CHECKING:
     from core.catalog import Catalog
@@ -30,7 +30,8 @@ def current_run() -> Run:
     names = run_names()
     if not names:
         states.empty("There is no run yet.", "A run holds the images, captions and features that this page shows.",
-                     "Open the overview: it builds the demo with one button.")  # fmt: skip
+                     "The overview builds the demo with one button.")  # fmt: skip
+        text.html('<p><a href=".">Open the overview</a></p>')
         st.stop()
     asked = st.session_state.get("run") or st.query_params.get("run")
     return open_run(asked if asked in names else names[0], runs_dir())

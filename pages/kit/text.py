@@ -64,7 +64,12 @@ def caption_html(text: str, lang: str, marks: Sequence[Mark] = (),
 
 def language_label(lang: str, after: str = "") -> str:
     """The small line above a caption that names its language, with the language's colour and shape."""
-    return f'<p class="cs-lang" data-lang="{lang}">{LANGUAGE_NAMES.get(lang, escape(lang))}{escape(after)}</p>'
+    return f'<p class="cs-lang" data-lang="{escape(lang)}">{LANGUAGE_NAMES.get(lang, escape(lang))}{escape(after)}</p>'
+
+
+def side(lang: str, inner: str) -> str:
+    """One language's half of a pair: its label, then `inner` (HTML); Arabic stands to the right."""
+    return f'<div class="cs-side" data-lang="{escape(lang)}">{language_label(lang)}{inner}</div>'
 
 
 def gender_marks(text: str, lang: str) -> list[Mark]:

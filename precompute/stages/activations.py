@@ -1,4 +1,4 @@
-"""Stage activations: what the model computes while it writes; one pass over image, prompt and own caption, all layers."""
+"""Stage activations: what the model computes while it writes, all layers in one pass over image, prompt and caption."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from core.activations.tokens import TokenRow, cut, token_table
-from core.activations.writer import DTYPES, ActivationWriter
+from core.activations.writer import ActivationWriter
 from core.errors import UserError
 from core.runs import atomic_path
 from core.samples.gather import open_image
 from core.vlm import load_vlm
+from core.vlm.loading import DTYPES
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -107,7 +107,7 @@ def _write_index(ctx: StageContext, vlm: VLM, blocks: list[Block], shards: list[
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=len(table))
             first_row += len(table)
-            counts.update({c["values"]: c["counts"] for c in pc.value_counts(table["kind"].cast("string")).to_pylist()})
+            counts.update(table["kind"].to_pylist())
         if writer:
             writer.close()
     return counts

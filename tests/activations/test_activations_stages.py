@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from core.activations.store import ActivationReader
 from core.config import load_config
@@ -36,8 +35,10 @@ def make_context(folder: Path, stage: str, model_dir: Path, on_progress=lambda *
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+def small_blocks_and_one_model(monkeypatch):
     monkeypatch.setattr(activations, "BLOCK_IMAGES", 2)
+    for stage in STAGES.values():
+        monkeypatch.setattr(stage, "load_vlm", lambda *_: toy_vlm())
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_captions_are_what_the_model_writes(new_run, caplog):
     with caplog.at_level(logging.INFO):
         record = caption.run(make_context(folder, "caption", toy_model_dir()))
     vlm, lines = toy_vlm(), pq.read_table(folder / "captions.parquet").to_pylist()
-    assert [(c["sample_id"], c["lang"]) for c in lines] == [(i, lang) for i in range(N_SAMPLES) for lang in ("en", "ar")]
+    expected = [(i, lang) for i in range(N_SAMPLES) for lang in ("en", "ar")]
+    assert [(c["sample_id"], c["lang"]) for c in lines] == expected
     prompts = {"en": vlm.prompt_ids("Describe the image."), "ar": vlm.prompt_ids("صف الصورة.")}
     for line in lines:
         features = vlm.encode_images([open_image(Run(folder), line["sample_id"])])
@@ -88,7 +90,8 @@ def test_activations_are_those_of_the_models_own_caption(new_run):
     folder = new_run("run")
     _, record = whole_run(folder)
     vlm, run = toy_vlm(), Run(folder)
-    captions = {(c["sample_id"], c["lang"]): c["token_ids"] for c in pq.read_table(folder / "captions.parquet").to_pylist()}
+    lines = pq.read_table(folder / "captions.parquet").to_pylist()
+    captions = {(c["sample_id"], c["lang"]): c["token_ids"] for c in lines}
     readers = {layer: ActivationReader(folder, layer) for layer in (1, 3, 6)}
     index = readers[1].index
     assert record["rows"] == len(index) == readers[6].n_rows and index["row"].tolist() == list(range(len(index)))
@@ -102,8 +105,9 @@ def test_activations_are_those_of_the_models_own_caption(new_run):
         alone = vlm.forward([ids], vlm.encode_images([open_image(run, sample_id)]), [1, 3, 6])
         for layer, reader in readers.items():
             stored = reader.read(rows["row"].to_numpy())
-            torch.testing.assert_close(stored, alone.resid[layer][0], atol=0.05, rtol=0.01)  # bfloat16 on disk
-    assert record["notes"]["tokens"] == {k: int(n) for k, n in index["kind"].value_counts().items()} | {}
+            error = (stored - alone.resid[layer][0]).abs().max()
+            assert error <= 2**-8 * stored.abs().max()  # bfloat16 on disk has 8 bits
+    assert record["notes"]["tokens"] == {k: int(n) for k, n in index["kind"].value_counts().items()}
     assert record["notes"]["sequences"] == 14
     assert len(list((folder / "activations" / "layer_03").iterdir())) > 1
 
@@ -122,10 +126,8 @@ def test_the_index_is_read_shard_by_shard(new_run):
 def test_stopped_anywhere_it_goes_on_to_the_same_bytes(new_run, stage):
     reference = new_run("reference")
     whole_run(reference)
-    n_steps = []
-    STAGES[stage].run(make_context(new_run_like(new_run, "count", reference), stage, toy_model_dir(),
-                                   lambda *_: n_steps.append(1)))  # fmt: skip
-    for n in range(1, len(n_steps) + 1):
+    expected = {k: v for k, v in results(reference).items() if stage == "activations" or "activations" not in k}
+    for n in range(1, 6 if stage == "activations" else 5):  # blocks of 2 and of 3 images, and the report before them
         folder, seen = new_run_like(new_run, f"stop-{n}", reference), []
 
         def stop(done, *_, seen=seen, n=n):
@@ -138,9 +140,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(new_run, stage):
         again = []
         STAGES[stage].run(make_context(folder, stage, toy_model_dir(), lambda done, *_, a=again: a.append(done)))
         assert again[0] == seen[-1], "finished blocks are not computed again"
-        assert results(folder) == {k: v for k, v in results(reference).items() if k in results(folder)}
-        assert set(results(reference)) - set(results(folder)) <= ({"activations"} if stage == "activations" else set(
-            k for k in results(reference) if k.startswith("activations/")))  # fmt: skip
+        assert results(folder) == expected
 
 
 def new_run_like(new_run, name, reference):
@@ -176,9 +176,8 @@ def test_killed_it_goes_on_to_the_same_bytes(new_run, stage):
     assert process.exitcode == -signal.SIGKILL
     assert "captions.parquet" not in results(folder) or stage == "activations"
     STAGES[stage].run(make_context(folder, stage, toy_model_dir()))
-    expected = results(reference)
-    assert all(expected[name] == content for name, content in results(folder).items())
-    assert ("activations/tokens.parquet" in results(folder)) == (stage == "activations")
+    expected = {k: v for k, v in results(reference).items() if stage == "activations" or "activations" not in k}
+    assert results(folder) == expected
 
 
 def test_a_layer_the_model_does_not_have_is_refused(new_run):

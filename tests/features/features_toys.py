@@ -1,4 +1,4 @@
-"""Small worlds in which every statistic of every feature can be computed densely, and stand-ins for what the room uses."""
+"""Small worlds in which every statistic of every feature can be computed densely, and stand-ins."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from core.features.statistics import feature_statistics
 from core.features.tokens import GROUPS, token_index
 from tests.features.features_toys import ToyReader, ToySAE, World, random_world, token_table
 
-HYPOTHESIS = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+HYPOTHESIS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def store_of(world: World, dir, rows_per_part: int = 50):
@@ -34,8 +34,7 @@ def test_streaming_equals_dense(tmp_path_factory, rows_per_part, block, batch, s
         patch.setattr(codes_module, "BATCH_ROWS", batch)
         tokens, store = store_of(world, tmp_path_factory.mktemp("codes"), rows_per_part)
     z, kind, lang = world.z * kept(world)[:, None], world.column("kind"), world.column("lang")
-    masks = {"image": kind == "image", "prompt": kind == "prompt",
-             "caption_en": (kind == "caption") & (lang == "en"), "caption_ar": (kind == "caption") & (lang == "ar")}  # fmt: skip
+    masks = {name: (kind == name.split("_")[0]) & ("_" not in name or lang == name[-2:]) for name in GROUPS}
     for first, last in store.blocks(max_features=block):
         stats = feature_statistics(store.read(first, last), tokens, n_bins=7)
         for f in range(first, last):

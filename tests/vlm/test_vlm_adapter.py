@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.vlm.adapter import _byte_pieces, load_vlm
+from core.vlm.adapter import load_vlm
+from core.vlm.text import byte_pieces
 from tests.vlm.toy_model import toy_features, toy_images, toy_model_dir, toy_rows, toy_vlm
 
 EN, AR = "Describe the image.", "صف الصورة."
@@ -43,17 +44,20 @@ def test_residuals_equal_the_models_hidden_states():
         assert torch.equal(hidden[layer + 1], ours.resid[layer])
 
 
+def assert_same(a, b):
+    """Equal but for float32 rounding, measured against the largest value: the toy model amplifies rounding."""
+    assert a.shape == b.shape and (a - b).abs().max() <= 3e-5 * b.abs().max()
+
+
 def test_rows_of_a_batch_equal_rows_alone():
     vlm, rows, features = toy_vlm(), toy_rows(), toy_features()
     batch = vlm.forward(rows, features, [1, 7], logits=True)
     assert batch.mask.sum(1).tolist() == [len(row) for row in rows]
     for i, row in enumerate(rows):
         alone = vlm.forward([row], features[i : i + 1], [1, 7], logits=True)
-        torch.testing.assert_close(batch.logits[i][batch.mask[i]], alone.logits[0], atol=1e-4, rtol=1e-4)
+        assert_same(batch.logits[i][batch.mask[i]], alone.logits[0])
         for layer in (1, 7):
-            torch.testing.assert_close(
-                batch.resid[layer][i][batch.mask[i]], alone.resid[layer][0], atol=1e-4, rtol=1e-4
-            )
+            assert_same(batch.resid[layer][i][batch.mask[i]], alone.resid[layer][0])
 
 
 def test_the_pass_that_stops_early_sees_the_same():
@@ -84,12 +88,15 @@ def test_greedy_stream_equals_generate_of_the_library(prompt):
     with torch.inference_mode():
         whole = vlm.model.generate(**inputs, max_new_tokens=40, do_sample=False)
     ours, _ = vlm.generate([vlm.prompt_ids(prompt)], toy_features()[1:2], 40)
-    assert whole[0, inputs["input_ids"].shape[1] :].tolist() == ours[0]
+    written = whole[0, inputs["input_ids"].shape[1] :].tolist()
+    assert len(set(ours[0])) > 5, "a model that repeats itself would prove nothing"
+    assert [t for t in written if t not in vlm.eos_ids] == ours[0]
 
 
-def test_generation_goes_past_the_sliding_window():
+def test_generation_goes_past_the_sliding_window(monkeypatch):
     """Prompt and caption together are longer than the 64 tokens that sliding layers see."""
     vlm = toy_vlm()
+    monkeypatch.setattr(vlm, "eos_ids", ())
     row = vlm.prompt_ids(EN)
     found, finished = vlm.generate([row], toy_features()[:1], 64)
     assert len(row) + 64 > vlm.model.config.text_config.sliding_window and finished == [False]
@@ -109,13 +116,13 @@ def test_rows_end_at_their_end_token(monkeypatch):
     vlm, features = toy_vlm(), toy_features()
     rows = [vlm.prompt_ids(EN), vlm.prompt_ids(AR)]
     free, _ = vlm.generate(rows, features[:2], 12)
-    end = next(t for t in free[0] if t not in free[1])  # a token only the first row writes
+    end = next(t for t in free[0] if t not in free[1])  # only the first row writes it
     n = free[0].index(end)
     monkeypatch.setattr(vlm, "eos_ids", (end,))
     captions, finished = vlm.generate(rows, features[:2], 12)
     assert captions == [free[0][:n], free[1]] and finished == [True, False]
     assert vlm.generate(rows[:1], features[:1], n + 1)[1] == [True]  # met in the very last step
-    assert vlm.generate(rows[:1], features[:1], n) == ([free[0][:n]], [False]) if n else True
+    assert vlm.generate(rows[:1], features[:1], n) == ([free[0][:n]], [False])  # one step more was needed
     steps = list(vlm.stream(rows[:1], features[:1], 12))
     assert len(steps) == n + 1 and steps[-1] == [None]
 
@@ -137,7 +144,7 @@ def test_caption_log_probs_are_those_of_the_logits():
     logits = vlm.forward(rows[3:4], features[3:4], [], logits=True).logits[0].log_softmax(-1)
     n = vlm.n_prompt(rows[3])
     expected = logits[torch.arange(n - 1, len(rows[3]) - 1), torch.tensor(rows[3][n:])]
-    torch.testing.assert_close(found[3], expected, atol=1e-4, rtol=1e-4)
+    assert_same(found[3], expected)
 
 
 def test_kinds_say_what_each_token_is():
@@ -153,7 +160,7 @@ def test_kinds_say_what_each_token_is():
 
 def test_an_image_token_within_a_caption_is_caption():
     vlm = toy_vlm()
-    row = vlm.prompt_ids(EN) + [300, vlm.image_token_id]
+    row = [*vlm.prompt_ids(EN), 300, vlm.image_token_id]
     assert vlm.token_kinds(row)[-1] == "caption"
     assert vlm.forward([row], toy_features()[:1], [0]).resid[0].shape[1] == len(row)
 
@@ -174,8 +181,8 @@ def test_text_goes_there_and_back_in_both_scripts():
 
 
 def test_byte_tokens_make_whole_characters():
-    assert _byte_pieces(list("é雪".encode())) == ["é", "", "雪", "", ""]
-    assert _byte_pieces([0xE9, 0x41]) == ["�", "A"]
+    assert byte_pieces(list("é雪".encode())) == ["é", "", "雪", "", ""]
+    assert byte_pieces([0xE9, 0x41]) == ["�", "A"]
 
 
 def test_images_are_encoded_alike_alone_and_together(monkeypatch):
@@ -208,4 +215,4 @@ def test_bfloat16_runs_close_to_float32():
     assert features.dtype == torch.bfloat16
     low = half.forward([row], features, [5]).resid[5].float()
     high = toy_vlm().forward([row], toy_features()[:1], [5]).resid[5]
-    assert torch.nn.functional.cosine_similarity(low, high, dim=-1).min() > 0.99
+    assert torch.nn.functional.cosine_similarity(low, high, dim=-1).min() > 0.95

@@ -62,4 +62,4 @@ def toy_rows() -> list[list[int]]:
     """Six rows in both languages, with captions of different lengths."""
     vlm = toy_vlm()
     en, ar = vlm.prompt_ids("Describe the image."), vlm.prompt_ids("صف الصورة.")
-    return [en, ar, en + [300, 301, 302], ar + list(range(400, 411)), en + [310], ar + [420, 421]]
+    return [en, ar, [*en, 300, 301, 302], [*ar, *range(400, 411)], [*en, 310], [*ar, 420, 421]]

@@ -1,0 +1,50 @@
+"""What goes into a pass through the model and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from core.vlm.hooks import EditFn
+
+KINDS = ("bos", "image", "prompt", "caption")
+BOS, IMAGE, PROMPT, CAPTION = range(4)
+SPECIAL, PAD = 4, 5
+"""Codes in the ``kinds`` that hooks get: special tokens (turn and image borders) and padding are never edited."""
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One forward pass: residuals, and which positions are real."""
+
+    resid: dict[int, Tensor]  # layer -> (batch, positions, d_model)
+    mask: Tensor  # (batch, positions) bool, False on padding
+    kinds: Tensor  # (batch, positions) int8 codes
+    logits: Tensor | None  # (batch, positions, vocab)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Left-padded rows, each tensor (batch, positions) but for embeds (batch, positions, d_model)."""
+
+    embeds: Tensor
+    mask: Tensor  # int64, 0 on padding
+    position: Tensor
+    kinds: Tensor
+    is_image: Tensor  # image tokens of the prompt
+    ids: Tensor
+
+
+@dataclass
+class Decoding:
+    """State of a greedy generation between two steps."""
+
+    cache: Any
+    mask: Tensor  # (batch, prompt + max_new_tokens), ones from the prompt on
+    width: int  # columns of the mask in use
+    position: Tensor  # (batch, 1) of the token to be fed next
+    next_ids: Tensor  # (batch,) chosen by the last pass
+    edits: Mapping[int, EditFn] = field(default_factory=dict)

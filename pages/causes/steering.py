@@ -1,0 +1,229 @@
+"""Turn features up or down and read what the model then writes, in both languages, as it writes it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.figures.answers import steering_answer
+from core.figures.caption_diff import Change, Difference, caption_difference
+from core.gender import find
+from core.runs import Run, manifest_version
+from pages.kit import export, knobs, runs, text
+from pages.kit.examples import feature_link, layer_features
+from pages.kit.images import data_uri
+from pages.kit.live import LANGUAGES, Knob, Step, live, matched_controls
+
+QUESTION = "What happens to the captions when a feature is turned up or down?"
+FRAME = 0.04  # seconds between two pictures of the stream
+THUMBS = 120  # images in the picker
+
+
+def main() -> None:
+    run = runs.current_run()
+    runs.needs(run, "prepare", "train", "features")
+    cat = runs.catalog(run)
+    head = st.empty()
+    with head.container():
+        text.page_title(QUESTION)
+    turned = knobs.read_turned(cat)
+    english, middle, arabic = st.columns([1, 0.82, 1], gap="large")
+    frames = {"en": english.empty(), "ar": arabic.empty()}
+    with middle:
+        sample_id = picture(run, cat)
+        knobs.sliders(turned)
+        seed = control_picker() if turned else None
+        knobs.chooser(run, cat, turned)
+    pushed = [Knob(t.layer, t.feature, t.strength, t.p999) for t in turned if t.strength]
+    controls = [] if seed is None else matched_controls(tables(run, pushed), pushed, seed)
+    step = write(run, sample_id, pushed, controls, frames)
+    answer = steering_answer(compare(step, "after"), compare(step, "control"))
+    with head.container():
+        text.page_title(QUESTION, answer.text, answer.sure)
+    outcome(step, controls)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        export.downloads(f"steering-sample-{sample_id}", captions_table(step, sample_id, pushed, controls))
+        share()
+    text.method(METHOD)
+
+
+def picture(run: Run, cat: Catalog) -> int:
+    """The image, and the ways to another one."""
+    test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
+    shown = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        sample_id = int(st.number_input("Image", min_value=0, value=test[0], step=1, key="sample", bind="query-params",
+                                        width=140))  # fmt: skip
+        st.button("Another at random", icon=":material/shuffle:", key="shuffle", on_click=partial(shuffle, test))
+    sample = cat.sample(sample_id)
+    with shown:
+        name = f"{sample['image_id']}, {sample['split']} image"
+        text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" style="{SUBJECT}">'
+                  f'<p class="cs-small">{escape(name)}</p>')  # fmt: skip
+    chooser = st.expander("Choose from all images", key="choose", on_change="rerun")
+    if chooser.open:
+        with chooser:
+            gallery(run, cat)
+    return sample_id
+
+
+def gallery(run: Run, cat: Catalog) -> None:
+    """Thumbnails with the model's captions, test images first; a click takes one."""
+    query = st.text_input("Find in captions", key="find", placeholder="doctor, طبيبة, …")
+    rows = pd.concat([cat.samples(split, text=query, limit=THUMBS) for split in ("test", "train")]).head(THUMBS)
+    ids = rows["sample_id"].tolist()
+    own = cat.captions(ids).pivot(index="sample_id", columns="lang", values="text") if cat.has("captions") else None
+    shown = pd.DataFrame({"image": [data_uri(run, i) for i in ids], "sample": ids})
+    for lang, name in (("en", "English"), ("ar", "Arabic")):
+        shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
+    key = f"gallery-{query}"
+    st.dataframe(shown, key=key, hide_index=True, row_height=64, height=340, on_select=partial(choose_image, key, ids),
+                 selection_mode=["single-row", "single-cell"], column_order=["image", "English", "Arabic"],
+                 column_config={"image": st.column_config.ImageColumn("", width=72)})  # fmt: skip
+
+
+def choose_image(key: str, ids: list[int]) -> None:
+    selection = st.session_state[key]["selection"]
+    rows = [cell[0] for cell in selection.get("cells", [])] or list(selection.get("rows", []))
+    if rows:
+        st.session_state["sample"] = ids[rows[0]]
+
+
+def shuffle(ids: Sequence[int]) -> None:
+    st.session_state["sample"] = random.choice([i for i in ids if i != st.session_state.get("sample")] or list(ids))
+
+
+def control_picker() -> int | None:
+    """Whether a random feature is run beside the chosen ones, and which (its seed)."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        on = st.toggle("Control: a random feature, pushed as hard", key="control", bind="query-params", help=CONTROL)
+        if not on:
+            return None
+        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=110)
+    return int(seed)
+
+
+def tables(run: Run, pushed: Sequence[Knob]) -> pd.DataFrame:
+    frames = [layer_features(run, layer) for layer in sorted({k.layer for k in pushed})]
+    return pd.concat(frames) if frames else pd.DataFrame(columns=["layer", "feature", "alive", "density", "p999"])
+
+
+def write(run: Run, sample_id: int, pushed: list[Knob], controls: list[Knob], frames: dict[str, Any]) -> Step:
+    """Let the model write and show it as it comes; the last result is kept, so that other knobs do not write again."""
+    key = (str(run.dir), manifest_version(run), sample_id, tuple(pushed), tuple(controls))
+    kept = st.session_state.get("steered")
+    if kept is not None and kept[0] == key:
+        draw(kept[1], frames, bool(pushed), controls)
+        return kept[1]
+    model = live(run)
+    step = Step({("before", lang): words for lang, words in (model.before(sample_id) or {}).items()})
+    draw(step, frames, bool(pushed), controls)
+    with model.turn(partial(waiting, frames)), closing(model.captions(sample_id, pushed, controls)) as steps:
+        drawn = 0.0
+        for step in steps:
+            if step.finished or time.monotonic() - drawn > FRAME:
+                draw(step, frames, bool(pushed), controls)
+                drawn = time.monotonic()
+    st.session_state["steered"] = (key, step)
+    return step
+
+
+def waiting(frames: dict[str, Any], seconds: float) -> None:
+    """Somebody else has the model; said once a look, so that leaving the page ends the wait."""
+    said = f"Another visitor is steering; you are next ({seconds:.0f} s)."
+    for frame in frames.values():
+        frame.html(f'<div class="cs"><p class="cs-small">{said}</p></div>')
+
+
+def draw(step: Step, frames: dict[str, Any], pushed: bool, controls: Sequence[Knob]) -> None:
+    """Both columns: as it was above as steered, and the control where there is one."""
+    for lang, frame in frames.items():
+        before = step.texts.get(("before", lang), "")
+        after, control = (step.texts.get((row, lang)) for row in ("after", "control"))
+        known = step.finished or bool(after)
+        diff = difference(before, after or "", lang, step.finished) if pushed and known else None
+        parts = [text.language_label(lang, ", as it was"), block(before, lang, diff.before if diff else ())]
+        parts.append(text.language_label(lang, ", as steered") + LIVE)
+        if pushed:
+            parts.append(block(after or "", lang, diff.after if diff else (), not step.finished))
+        else:
+            parts.append('<p class="cs-small">Turn a slider under the image to see it change.</p>')
+        if controls:
+            other = difference(before, control or "", lang, step.finished)
+            parts.append(text.language_label(lang, ", control: a random feature pushed as hard") + LIVE)
+            parts.append(block(control or "", lang, other.after, not step.finished))
+        frame.html(f'<div class="cs">{"".join(parts)}</div>')
+
+
+def block(words: str, lang: str, changes: Sequence[Change], writing: bool = False) -> str:
+    marks = [text.Mark(c.start, c.end, c.kind, KIND_TITLES[c.kind]) for c in changes]
+    return text.caption_html(words + (" ▍" if writing else ""), lang, marks)
+
+
+def difference(before: str, after: str, lang: str, finished: bool) -> Difference:
+    gendered = lambda words: [(hit.start, hit.end, hit.gender) for hit in find(words, lang)]  # noqa: E731
+    return caption_difference(before, after, gendered, finished)
+
+
+def compare(step: Step, row: str) -> dict[str, Difference]:
+    """By language, how a kind of row differs from the captions as they were; empty where it was not written."""
+    return {lang: difference(step.texts["before", lang], step.texts[row, lang], lang, True)
+            for lang in LANGUAGES if (row, lang) in step.texts}  # fmt: skip
+
+
+def outcome(step: Step, controls: Sequence[Knob]) -> None:
+    """How far the states were really moved, and whether the cap held the edit back."""
+    pairs = [(f"{name} moves each place by", f"{100 * step.sizes[row]:.0f} % of its size")
+             for row, name in (("after", "Steering"), ("control", "Control")) if row in step.sizes]  # fmt: skip
+    pairs += [("Held back by the cap", f"{100 * share:.0f} % of places ({ROWS[row]})")
+              for row, share in step.capped.items() if share]  # fmt: skip
+    links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in controls)
+    body = text.facts(pairs) if pairs else ""
+    if links:
+        body += f'<p class="cs-small">The control is {links}: alive, and firing about as often.</p>'
+    if body:
+        text.html(body)
+
+
+def captions_table(step: Step, sample_id: int, pushed: Sequence[Knob], controls: Sequence[Knob]) -> pd.DataFrame:
+    """What stands on the page as rows: sample, row, language, edits, caption."""
+    name = {"after": pushed, "control": controls}
+    return pd.DataFrame([
+        {"sample_id": sample_id, "row": row, "lang": lang, "caption": words,
+         "edits": " ".join(f"{k.layer}:{k.feature}:{k.strength:g}" for k in name.get(row, ()))}
+        for (row, lang), words in step.texts.items()
+    ])  # fmt: skip
+
+
+def share() -> None:
+    """The address of this state, to be copied."""
+    with st.popover("Share", type="tertiary", icon=":material/link:"):
+        st.code(f"{st.context.url}?{urlencode(st.query_params.to_dict())}", language=None, wrap_lines=True)
+
+
+ROWS = {"after": "steering", "control": "control"}
+SUBJECT = "display:block;width:100%;max-width:22rem;margin:0 auto;border-radius:4px"
+LIVE = '<span class="cs-sure yes">live</span>'
+KIND_TITLES = {"added": "a new word", "removed": "a word that goes", "flipped": "the gender turns"}
+CONTROL = """A living feature of the same layer that fires about as often, drawn by chance and pushed by the same
+amount. If it changes the captions as much, the effect does not belong to the feature you chose."""
+METHOD = r"""
+While the model writes, the state $h$ at every image patch, question and caption token of a layer becomes
+$h' = h + \min(1, c\,\|h\| / \|\delta\|)\,\delta$ with $\delta = \sum_i s_i\, p_i\, d_i$: $d_i$ is the feature's decoder
+direction, $p_i$ its 99.9th percentile of activation, $s_i$ the slider, and $c = 1$ caps an edit at the length of the
+state itself. Nothing is reconstructed: what the dictionary does not explain stays as it is, and special tokens are
+never touched (activation addition, Turner et al., 2023). All rows are written greedily in one batch. The control is
+pushed by the same $\|\delta\|$. One image shows what can happen, not how often.
+"""
+
+main()

@@ -1,0 +1,184 @@
+"""The features that are turned on the steering page: sliders, kept in the address as layer:feature:strength."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, replace
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from core.errors import UserError
+from core.runs import Run
+from pages.kit import text
+from pages.kit.examples import feature_link, layer_features
+from pages.kit.links import PAGES
+
+if TYPE_CHECKING:
+    from core.catalog import Catalog
+
+MOST = 4  # features at a time
+REACH = 4.0  # of a slider, in units of p99.9
+STEP = 0.1
+PART = re.compile(r"(\d+):(\d+)(?::(-?\d+(?:\.\d+)?))?")
+
+
+@dataclass(frozen=True)
+class Turned:
+    """A feature on the laboratory's bench, and how far it is turned (units of its 99.9th percentile)."""
+
+    layer: int
+    feature: int
+    strength: float
+    p999: float = 0.0
+    words: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"turn-{self.layer}-{self.feature}"
+
+
+def parse(address: str) -> tuple[list[Turned], list[str]]:
+    """The features that an address names ("3:17,5:40:-1.5"), and its parts that name none; strengths are clipped."""
+    found: list[Turned] = []
+    wrong: list[str] = []
+    for part in filter(None, (p.strip() for p in address.split(","))):
+        match = PART.fullmatch(part)
+        if match is None or any((t.layer, t.feature) == (int(match[1]), int(match[2])) for t in found):
+            wrong.append(part)
+            continue
+        strength = min(max(float(match[3] or 0.0), -REACH), REACH)
+        found.append(Turned(int(match[1]), int(match[2]), round(strength / STEP) * STEP))
+    return found[:MOST], wrong + [f"{t.layer}:{t.feature}" for t in found[MOST:]]
+
+
+def address(turned: list[Turned]) -> str:
+    """The text that `parse` reads."""
+    return ",".join(f"{t.layer}:{t.feature}" + (f":{t.strength:g}" if t.strength else "") for t in turned)
+
+
+def read_turned(cat: Catalog) -> list[Turned]:
+    """The features that the address or the sliders name; what cannot be turned is named and left out."""
+    asked = st.query_params.get("features", "")
+    fresh = asked != st.session_state.get("features_written")
+    turned, wrong = parse(asked)
+    known: list[Turned] = []
+    for one in turned:
+        try:
+            row = cat.feature(one.layer, one.feature)
+        except UserError:
+            wrong.append(f"{one.layer}:{one.feature}")
+            continue
+        p999 = float(row["p999"] or 0.0)
+        if not row["alive"] or not math.isfinite(p999) or p999 <= 0:
+            wrong.append(f"{one.layer}:{one.feature} (dead)")
+            continue
+        if fresh or one.key not in st.session_state:
+            st.session_state[one.key] = one.strength
+        words = " · ".join(str(w).replace("▁", " ").strip() for w in (row["top_tokens"] or [])[:3])
+        known.append(replace(one, strength=float(st.session_state[one.key]), p999=p999, words=words))
+    if wrong:
+        st.warning(f"Left out, because this run cannot turn it: {', '.join(wrong)}. Up to {MOST} living features, "
+                   "written as layer:feature:strength, can be turned at a time.", icon=":material/info:")  # fmt: skip
+    write_address(known)
+    return known
+
+
+def write_address(turned: list[Turned]) -> None:
+    """Keep the address in step with the bench."""
+    now = address(turned)
+    if st.query_params.get("features", "") != now:
+        if now:
+            st.query_params["features"] = now
+        else:
+            st.query_params.pop("features", None)
+    st.session_state["features_written"] = now
+
+
+def sliders(turned: list[Turned]) -> None:
+    """One slider a feature with a number box beside it, and the way to take it off the bench."""
+    for one in turned:
+        link = feature_link(one.layer, one.feature, f"Layer {one.layer}, feature {one.feature}")
+        text.html(f'<p style="margin:0">{link} <bdi>{escape(one.words)}</bdi></p>')
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.slider(f"Layer {one.layer}, feature {one.feature}: strength in units of its p99.9", -REACH, REACH,
+                      step=STEP, key=one.key, format="%+.1f", label_visibility="collapsed")  # fmt: skip
+            box = f"box-{one.layer}-{one.feature}"
+            st.session_state[box] = one.strength
+            st.number_input(f"Strength of feature {one.feature} of layer {one.layer}", -REACH, REACH, step=STEP,
+                            key=box, format="%+.1f", label_visibility="collapsed", width=112,
+                            on_change=partial(from_box, box, one.key))  # fmt: skip
+            st.button("", icon=":material/close:", key=f"off-{one.layer}-{one.feature}", type="tertiary",
+                      help=f"Take feature {one.feature} of layer {one.layer} off", on_click=partial(take_off, one))
+    if turned:
+        st.button("Reset all to 0", key="reset", type="tertiary", icon=":material/restart_alt:",
+                  disabled=not any(t.strength for t in turned), on_click=partial(reset, turned))  # fmt: skip
+
+
+def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
+    """Take one more feature: by layer and number, from the browser, or one of a few that answer to gendered words."""
+    if len(turned) >= MOST:
+        text.html(f'<p class="cs-small">{MOST} features at a time; take one off to try another.</p>')
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        layers = cat.layers()
+        layer = st.selectbox("Layer", layers, index=len(layers) // 2, key="add-layer", width=90)
+        number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=130)
+        st.button("Take it", key="add", on_click=partial(take, layer, int(number)))
+        st.page_link(PAGES["browser"], label="Browse", icon=":material/scatter_plot:",
+                     query_params={"run": run.name, "layer": str(layer)})  # fmt: skip
+    found = suggestions(run, layer, {(t.layer, t.feature) for t in turned})
+    if found:
+        text.html('<p class="cs-small">Some that answer to gendered words:</p>')
+        with st.container(horizontal=True, gap="small"):
+            for feature, words in found:
+                st.button(words, key=f"try-{layer}-{feature}", on_click=partial(take, layer, feature),
+                          help=f"feature {feature} of layer {layer}")  # fmt: skip
+
+
+def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -> list[tuple[int, str]]:
+    """(feature, words): of the features whose first words are of one gender alone, the n of each that explain most."""
+    from core.gender import find
+
+    alive = layer_features(run, layer).query("alive").sort_values("explained_share", ascending=False, kind="stable")
+    found: dict[str, list[tuple[int, str]]] = {"female": [], "male": []}
+    for row in alive.head(400).itertuples():
+        words = [w for w in row.words.split(" · ")[:3] if w]
+        genders = {hit.gender for word in words for lang in ("en", "ar") for hit in find(word, lang)} & set(found)
+        if len(genders) == 1 and (layer, row.feature) not in taken:
+            mine = found[genders.pop()]
+            if len(mine) < n:
+                mine.append((int(row.feature), " · ".join(words)))
+    return found["female"] + found["male"]
+
+
+def take(layer: int, feature: int) -> None:
+    turned, _ = parse(st.query_params.get("features", ""))
+    if all((t.layer, t.feature) != (layer, feature) for t in turned):
+        keep_strengths([*turned, Turned(layer, feature, 0.0)])
+
+
+def take_off(one: Turned) -> None:
+    turned, _ = parse(st.query_params.get("features", ""))
+    keep_strengths([t for t in turned if t.key != one.key])
+
+
+def reset(turned: list[Turned]) -> None:
+    for one in turned:
+        st.session_state[one.key] = 0.0
+
+
+def from_box(box: str, key: str) -> None:
+    st.session_state[key] = st.session_state[box]
+
+
+def keep_strengths(turned: list[Turned]) -> None:
+    """Put a new bench into the address; sliders that are there keep their place."""
+    now = [replace(t, strength=float(st.session_state.get(t.key, t.strength))) for t in turned]
+    if now:
+        st.query_params["features"] = address(now)
+    else:
+        st.query_params.pop("features", None)

@@ -1,0 +1,99 @@
+"""The panels of a feature's page: where and how strongly it fires, its words, its neighbours, its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from core.figures import paper
+from core.figures.densities import densities_frame, density_bars, percent
+from core.figures.histogram import activation_histogram, histogram_frame
+from core.figures.palette import VIRIDIS
+from core.figures.words import visible, words_bars, words_frame
+from pages.kit import export, text
+from pages.kit.examples import feature_link
+from pages.kit.style import is_dark
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
+
+    from core.catalog import Catalog
+
+PLAIN = {"displayModeBar": False}
+
+
+def scale_bar(top: float) -> None:
+    """The one colour scale of all heat maps of a page."""
+    bar = f"height:8px;width:9rem;border-radius:4px;background:linear-gradient(90deg,transparent,{','.join(VIRIDIS)})"
+    text.html(f'<p class="cs-small" style="display:flex;gap:.6em;align-items:center;margin:0">0 <span style="{bar}">'
+              f"</span> {top:.2f} (its strongest activation). Hover an image to see it bare.</p>")  # fmt: skip
+
+
+def profile(row: dict[str, Any], layer: int, feature: int) -> None:
+    """Words, density by place, histogram, words pushed up and down."""
+    name, dark = f"layer-{layer}-feature-{feature}", is_dark()
+    text.heading("Words it answers to", "the caption and question words on which it fires most")
+    text.html(chips(row))
+    where = densities_frame(row)
+    said = "; ".join(f"{w}: {percent(d)}" for w, d in zip(where["where"], where["density"], strict=True))
+    n = f"share of tokens of each kind; n = {row['n_active']:,} firings"
+    panel("Where it fires", n, f"{name}-densities", where,
+          density_bars(where, dark), partial(paper.densities, where), said)  # fmt: skip
+    top, p999 = float(row["max"] or 0), float(row["p999"] or 0)
+    counts = histogram_frame(list(row["histogram"] or []), top)
+    panel("How strongly", "tokens by activation, where it fires at all; logarithmic", f"{name}-histogram", counts,
+          activation_histogram(counts, p999, dark), partial(paper.histogram, counts, p999),
+          f"Histogram of activations up to {top:.2f}, 99.9th percentile {p999:.2f}")  # fmt: skip
+    pushed = words_frame(row["logits_up_tokens"] or [], row["logits_up"] or [], row["logits_down_tokens"] or [],
+                         row["logits_down"] or [])  # fmt: skip
+    panel("Words it pushes", "down to the left, up to the right, in both languages", f"{name}-words", pushed,
+          words_bars(pushed, dark), partial(paper.words, pushed),
+          "Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])))  # fmt: skip
+
+
+def panel(title: str, note: str, name: str, frame: pd.DataFrame, fig: go.Figure, plot: Callable[[], Figure],
+          alt: str) -> None:
+    """A figure under its heading, with its download beside the heading."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading(title, note)
+        export.downloads(name, frame, plot)
+    st.plotly_chart(fig, theme=None, key=f"figure-{title}", config=PLAIN, alt=alt)
+
+
+def chips(row: dict[str, Any]) -> str:
+    """The top tokens in both scripts, with their activation behind them."""
+    top = float(row["max"] or 1)
+    words = zip(row["top_tokens"] or [], row["top_token_values"] or [], strict=True)
+    spans = [f'<bdi style="{text.weight_style(float(value) / top)};padding:.1em .45em" title="{value:.2f}">'
+             f"{escape(visible(word))}</bdi>" for word, value in words]  # fmt: skip
+    return f'<p style="line-height:2.1;display:flex;flex-wrap:wrap;gap:.2em .5em">{"".join(spans) or "none"}</p>'
+
+
+def neighbours(cat: Catalog, layer: int, feature: int) -> None:
+    """The features whose directions are most alike, as links."""
+    near = cat.neighbours(layer, feature)
+    text.heading("Its neighbours", "features of the same layer that write in nearly the same direction")
+    rows = [[feature_link(layer, int(n["feature"])), f"{n['cosine']:.2f}", percent(n["density"]),
+             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n.get("tokens") or "").split(" · ") if w)]
+            for n in near.to_dict("records")]  # fmt: skip
+    text.html(text.table(["Feature", "Cosine", "Fires on", "Words it answers to"], rows, numeric=(1, 2)))
+
+
+def statistics(row: dict[str, Any], layer: int, feature: int) -> None:
+    """The numbers themselves."""
+    text.heading("Statistics")
+    text.html(text.facts([
+        ("Firings", f"{row['n_active']:,}"), ("Fires on", percent(row["density"])), ("Mean", f"{row['mean']:.3g}"),
+        ("Standard deviation", f"{row['std']:.3g}"), ("p99.9", f"{row['p999']:.3g}"), ("Maximum", f"{row['max']:.3g}"),
+        ("Explains", percent(row["explained_share"])), ("Mean on English captions", f"{row['lang_en'] or 0:.3g}"),
+        ("Mean on Arabic captions", f"{row['lang_ar'] or 0:.3g}"), ("Dictionary", str(row["sae_id"])),
+    ]))  # fmt: skip
+    plain = {k: v for k, v in row.items() if not isinstance(v, list)}
+    export.downloads(f"layer-{layer}-feature-{feature}-statistics", pd.DataFrame([plain]))

@@ -1,0 +1,112 @@
+"""What this run is, in plain words, and what it answers so far."""
+
+from html import escape
+
+import pandas as pd
+
+from core.catalog import Catalog
+from core.runs import Manifest, Run
+from pages.kit import links, pipeline, runs, text
+from pages.kit.images import GridItem, grid
+from pages.kit.questions import Question, listed, questions
+
+N_STRIP = 6
+
+
+def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
+    """The run in two sentences, from its manifest and tables."""
+    config = manifest.config
+    model = str(config["model"]["name"]).rstrip("/").rsplit("/", 1)[-1]
+    if not n_samples:
+        return f"The model {model} is going to describe images in English and in Arabic; nothing is computed yet."
+    verb = "described" if cat.has("captions") else "is going to describe"
+    world = " of the demo world" if config["samples"]["source"] == "demo-world" else ""
+    said = f"The model {model} {verb} {n_samples:,} images{world} in English and in Arabic."
+    layers = cat.layers()
+    if layers:
+        sizes = sorted({int(d) for d in cat.saes()["d_sae"]})
+        each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        names = f"layer{'s' if len(layers) > 1 else ''} {listed([str(n) for n in layers])}"
+        said += f" While it wrote, its {names} were recorded, and a dictionary of {each} features was learned for each."
+    return said
+
+
+def strip(run: Run, cat: Catalog) -> None:
+    """A few images, of different genders where that is known, with both captions."""
+    frame = cat.samples(limit=400)
+    frame["turn"] = frame.groupby("gender").cumcount()
+    frame = frame.sort_values(["turn", "gender"]).head(N_STRIP)
+    own = cat.captions(frame["sample_id"].tolist()) if cat.has("captions") else pd.DataFrame(columns=["sample_id"])
+    items = []
+    for sample_id in frame["sample_id"].astype(int):
+        lines = own[own["sample_id"] == sample_id]
+        caption = "".join(text.caption_html(t, lang, text.gender_marks(t, lang))
+                          for t, lang in zip(lines.get("text", []), lines.get("lang", []), strict=True))  # fmt: skip
+        items.append(GridItem(sample_id, caption, href=links.href("samples", sample=sample_id)))
+    grid(run, items, N_STRIP)
+
+
+def card(q: Question) -> str:
+    """One question with its answer or the way to it."""
+    answer = ""
+    if q.answer:
+        sure = f' <span class="cs-sure {text.SURE[q.sure]}">{q.sure}</span>' if q.sure else ""
+        answer = f"<p>{escape(q.answer)}{sure}</p>"
+    return (f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
+            f'<p class="cs-small">{escape(q.missing)}</p>'
+            f'<a href="{escape(links.href(q.page))}">{escape(q.link)}</a></section>')  # fmt: skip
+
+
+def quality(saes: pd.DataFrame) -> str:
+    """One line a layer: how well the features stand for it, each figure beside its control."""
+    rows = [
+        [f"Layer {int(s.layer)}", f"{s.explained_variance:.1%}", f"{s.loss_recovered:.1%}",
+         f"{s.ce_clean:.2f} → {s.ce_spliced:.2f} <span class='cs-small'>(without the layer {s.ce_ablated:.2f})</span>",
+         f"{s.dead_share:.1%}", f"{s.l0:.0f} of {int(s.d_sae):,}", f"{int(s.n_test_tokens):,}"]
+        for s in saes.itertuples()
+    ]  # fmt: skip
+    head = ["", "Explained variance", "Loss recovered", "Loss: model → rebuilt", "Dead features", "Active at once",
+            "Test places"]  # fmt: skip
+    return text.table(head, rows, numeric=(1, 2, 4, 5, 6))
+
+
+def main() -> None:
+    run = runs.current_run()
+    manifest, cat = run.manifest(), runs.catalog(run)
+    n_samples = cat.n_samples() if cat.has("samples") else 0
+    text.page_title("What goes on in a model while it writes “he” or “she”?", what(manifest, cat, n_samples),
+                    eyebrow=f"Run {run.name}")  # fmt: skip
+    progress = run.progress()
+    if progress and progress["state"] == "running":
+        text.html(f'<p><b>Still being computed.</b> <a href="{links.href("status")}">See how far it is</a></p>'
+                  + pipeline.steps_html(progress["stages"]))  # fmt: skip
+    if n_samples:
+        strip(run, cat)
+        if manifest.config["samples"]["source"] == "demo-world":
+            kind = "was" if manifest.config["samples"].get("planted", True) else "was not"
+            text.html(f'<p class="cs-small">Scenes of emoji art. On images that show no gender, a bias {kind} '
+                      f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
+                      "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>")  # fmt: skip
+    text.heading("Five questions, and what this run says")
+    text.html(f'<div class="cs-cards">{"".join(card(q) for q in questions(run))}</div>')
+    if cat.has("saes"):
+        text.heading("How far the features can be trusted")
+        text.html(quality(cat.saes()))
+        text.html(f'<p class="cs-small">On images that were not used for learning. {text.term("Explained variance")}: 0% is '
+                  f'no more than the average. {text.term("Loss recovered")}: 0% is as badly as without the layer, 100% as '
+                  f'well as the model itself. {text.term("Dead", "Dead features")} never respond.</p>')  # fmt: skip
+        text.method(METHOD)
+
+
+METHOD = """
+- The model first writes its own captions, greedily. One further pass over image, prompt and caption records the layers.
+- One TopK sparse autoencoder per layer is trained on the places of both languages, so that a feature means the same in
+  English and in Arabic.
+- Explained variance is $1 - \\lVert x - \\hat x \\rVert^2 / \\lVert x - \\bar x \\rVert^2$ over test places. Loss recovered is
+  $(L_{without} - L_{rebuilt}) / (L_{without} - L_{model})$, where $L$ is the loss on the model's own captions.
+- A caption names a gender if all its gendered words, whole words of the lexicons in `core/gender`, are of that gender.
+  Intervals are Wilson's 95% over images. Chance for agreement pairs the captions of different images.
+- Everything is split by image. Settings, versions and files: see Provenance.
+"""
+
+main()

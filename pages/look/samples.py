@@ -1,0 +1,159 @@
+"""The images, with what the model wrote and what people wrote about them, in both languages."""
+
+import json
+from html import escape
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.runs import Run, manifest_version
+from pages.kit import export, links, pickers, runs, states, text
+from pages.kit.images import GridItem, tile_html
+
+PER_PAGE = 12
+SPLITS = {"All": None, "Train": "train", "Test": "test"}
+GENDERS = {"All": None, "Women": "female", "Men": "male", "Neutral": "neutral"}
+SHOWN = {"gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
+         "split": {"train": "train", "test": "test"}}  # fmt: skip
+LANGUAGES = ("en", "ar")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def found(run_dir: str, version: str, split: str | None, gender: str | None, search: str) -> pd.DataFrame:
+    """All samples that the filters leave, with a column `role` where the run knows it."""
+    frame = runs.catalog(Run(run_dir)).samples(split, gender, search, limit=10_000_000)
+    frame["role"] = [json.loads(a).get("role", "") if a else "" for a in frame["attributes"]]
+    return frame
+
+
+def texts_html(texts: pd.DataFrame) -> str:
+    """Captions of one sample in one language."""
+    return "".join(text.caption_html(t, lang, text.gender_marks(t, lang))
+                   for t, lang in zip(texts["text"], texts["lang"], strict=True))  # fmt: skip
+
+
+def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd.DataFrame, opened: bool) -> str:
+    """One sample: the image, then English and Arabic as two columns of the same width."""
+    sample_id = int(sample["sample_id"])
+    item = GridItem(sample_id, href=links.href("samples", sample=sample_id), alt=f"image {sample['image_id']}")
+    columns = ""
+    for lang in LANGUAGES:
+        mine = texts_html(own[(own["sample_id"] == sample_id) & (own["lang"] == lang)])
+        theirs = references[(references["sample_id"] == sample_id) & (references["lang"] == lang)]
+        fold = ""
+        if len(theirs):
+            summary = f'<summary class="cs-small">{len(theirs)} reference captions</summary>'
+            fold = f"<details{' open' if opened else ''}>{summary}{texts_html(theirs)}</details>"
+        columns += text.side(lang, (mine or NO_CAPTION) + fold)
+    note = " · ".join(x for x in (SHOWN["gender"].get(sample["gender"], sample["gender"]), sample["role"],
+                                  sample["split"]) if x)  # fmt: skip
+    return (f'<article class="cs-sample"><div>{tile_html(run, item)}<p class="cs-small">{escape(note)}</p></div>'
+            f"{columns}</article>")  # fmt: skip
+
+
+NO_CAPTION = '<p class="cs-small">The model has not described this image yet.</p>'
+
+
+def browse(run: Run, cat: Catalog) -> None:
+    head = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
+        search = st.text_input("Search", key="q", bind="query-params", placeholder="English or Arabic", width=190)
+        split = SPLITS[pickers.choice("Images", list(SPLITS), "split", text.glossary("split"))]
+        gender = GENDERS[pickers.choice("Shown", list(GENDERS), "gender", "What the image itself shows, by its label.")]
+        every = found(str(run.dir), manifest_version(run), split, gender, search)
+        roles = sorted(set(found(str(run.dir), manifest_version(run), None, None, "")["role"]) - {""})
+        role = st.selectbox("Role", ["All", *roles], key="role", bind="query-params", width=160) if roles else "All"
+    frame = every if role == "All" else every[every["role"] == role]
+    with head:
+        total = cat.n_samples()
+        n = f"{len(frame):,} of {total:,} images." if len(frame) < total else f"{total:,} images."
+        text.page_title("What does the model write, and what did people write?", f"{n} Gendered words are underlined.")
+        text.html(LEGEND)
+    if frame.empty:
+        states.empty("No image fits these filters.", "Each filter narrows what the others leave.",
+                     "Clear the search, or set the filters back to All.")  # fmt: skip
+        return
+    n_pages = -(-len(frame) // PER_PAGE)
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="pages"):
+        page = st.pagination(n_pages, key="page", bind="query-params") if n_pages > 1 else 1
+        opened = st.toggle("Show the references", key="refs", bind="query-params")
+        export.downloads("captions", lambda: whole(cat, frame))
+    shown = frame.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
+    ids = shown["sample_id"].tolist()
+    own = cat.captions(ids) if cat.has("captions") else NOTHING
+    references = cat.references(ids) if cat.has("references") else NOTHING
+    text.html("".join(row_html(run, s, own, references, opened) for s in shown.to_dict("records")))
+
+
+LEGEND = ("<p class='cs-small'><mark class='cs-mark female'>words for women</mark> &ensp; "
+          "<mark class='cs-mark male'>words for men</mark> &ensp; <mark class='cs-mark neutral'>neutral words</mark></p>")  # fmt: skip
+NOTHING = pd.DataFrame(columns=["sample_id", "lang", "text"])
+
+
+def whole(cat: Catalog, frame: pd.DataFrame) -> pd.DataFrame:
+    """All captions of the filtered samples, one a row."""
+    ids = frame["sample_id"].tolist()
+    tables = [cat.captions(ids).assign(written_by="model")] if cat.has("captions") else []
+    tables += [cat.references(ids).assign(written_by="reference")] if cat.has("references") else []
+    texts = pd.concat([t[["sample_id", "lang", "written_by", "text"]] for t in tables]) if tables else NOTHING
+    merged = frame[["sample_id", "image_id", "split", "gender", "role"]].merge(texts, on="sample_id")
+    return merged.sort_values(["sample_id", "lang", "written_by"], ascending=[True, False, True])
+
+
+def one(run: Run, cat: Catalog, asked: str) -> None:
+    """One sample in full: the image, what is known of it, and all its captions."""
+    if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
+        raise runs.missing(f"Image “{asked[:40]}”")
+    sample_id, n = int(asked), cat.n_samples()
+    if sample_id >= n:
+        raise runs.missing(f"Image number {sample_id:,}")
+    sample = cat.sample(sample_id)
+    text.page_title("What does the model write about this image?", eyebrow=f"Image {sample['image_id']}")
+    steps = [("← Previous", sample_id - 1), ("Next →", sample_id + 1)]
+    moves = [f'<a href="{links.href("samples", sample=to)}">{label}</a>' for label, to in steps if 0 <= to < n]
+    moves.append(f'<a href="{links.href("steering", sample=sample_id)}">Steer the captions of this image</a>')
+    text.html(f'<nav class="cs-moves">{"".join(moves)}</nav>')
+    own = cat.captions([sample_id]) if cat.has("captions") else NOTHING
+    references = cat.references([sample_id]) if cat.has("references") else NOTHING
+    left, right = st.columns([1, 2.2], gap="large")
+    with left:
+        text.html(tile_html(run, GridItem(sample_id, alt=f"image {sample['image_id']}"), full=True))
+        text.html(f'<div class="cs-column">{known(sample)}</div>')
+    with right:
+        text.html(LEGEND + columns_html("The model’s own", own) + columns_html("References", references))
+
+
+def columns_html(title: str, texts: pd.DataFrame) -> str:
+    """A heading over an English and an Arabic column."""
+    if texts.empty:
+        return f'<h2 class="cs-h2">{title}</h2>{NO_CAPTION if title != "References" else ""}'
+    columns = "".join(text.side(lang, texts_html(texts[texts["lang"] == lang])) for lang in LANGUAGES)
+    return f'<h2 class="cs-h2">{title}</h2><div class="cs-pair">{columns}</div>'
+
+
+def known(sample: dict[str, Any]) -> str:
+    """What the run knows of a sample; the planted probabilities are said to be planted."""
+    pairs = [("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])), ("Split", sample["split"]),
+             ("Size", f"{sample['width']} × {sample['height']}")]  # fmt: skip
+    names = {"p_male_en": "Planted p(male), English", "p_male_ar": "Planted p(male), Arabic",
+             "held_out": "Role and object new to the model"}  # fmt: skip
+    for key, value in sample["attributes"].items():
+        shown = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+        pairs.append((names.get(key, key.replace("_", " ").capitalize()), shown))
+    return text.facts(pairs)
+
+
+def main() -> None:
+    run = runs.current_run()
+    runs.needs(run, "prepare")
+    asked = st.query_params.get("sample")
+    if asked:
+        text.html(f'<p><a href="{links.href("samples")}">All images</a></p>')
+        one(run, runs.catalog(run), asked)
+    else:
+        browse(run, runs.catalog(run))
+
+
+main()

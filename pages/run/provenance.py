@@ -1,0 +1,122 @@
+"""Where this run comes from: settings, versions, fingerprints, files, and what was dropped."""
+
+import json
+from dataclasses import asdict
+from html import escape
+from typing import Any
+
+import streamlit as st
+
+from core.errors import UserError
+from core.runs import Manifest, Run
+from pages.kit import pipeline, runs, text
+from pages.kit.pipeline import duration, size
+
+
+def mono(value: object) -> str:
+    return f'<span class="cs-mono">{escape(str(value))}</span>'
+
+
+def answer(manifest: Manifest) -> str:
+    """The run in one sentence."""
+    records = manifest.stages.values()
+    if not records:
+        return "Nothing is finished yet."
+    devices = sorted({r.device for r in records})
+    return (f"{len(records)} stages, computed in {duration(sum(r.seconds for r in records))} on {', '.join(devices)}, "
+            f"{size(sum(r.bytes for r in records))} in all, at most {size(max(r.peak_memory for r in records))} of memory.")  # fmt: skip
+
+
+def settings(config: dict[str, Any]) -> str:
+    """All settings, section by section, as they were resolved."""
+    plain = {k: v for k, v in config.items() if not isinstance(v, dict)}
+    sections = {"": plain, **{k: v for k, v in config.items() if isinstance(v, dict)}}
+    rows = [[mono(f"{section}.{key}" if section else key), mono(json.dumps(value, ensure_ascii=False))]
+            for section, values in sections.items() for key, value in values.items()]  # fmt: skip
+    return text.table(["Setting", "Value"], rows)
+
+
+def stages(manifest: Manifest) -> str:
+    rows = [[mono(name), mono(r.fingerprint[:16]), escape(pipeline.clock(r.started)), duration(r.seconds), f"{r.rows:,}",
+             size(r.bytes)] for name, r in manifest.stages.items()]  # fmt: skip
+    return text.table(["Stage", "Fingerprint", "Began", "Time", "Rows", "Size"], rows, numeric=(3, 4, 5))
+
+
+def versions(manifest: Manifest) -> str:
+    """Each package with the version that each stage ran with; one row where they agree."""
+    rows = []
+    for package in sorted({p for r in manifest.stages.values() for p in r.versions}):
+        used = {name: r.versions[package] for name, r in manifest.stages.items() if package in r.versions}
+        same = len(set(used.values())) == 1
+        shown = next(iter(used.values())) if same else ", ".join(f"{n} {v}" for n, v in used.items())
+        rows.append([mono(package), mono(shown)])
+    return text.table(["Package", "Version"], rows)
+
+
+def files(manifest: Manifest) -> str:
+    """The files of each stage, those in one folder counted together."""
+    rows = []
+    for name, record in manifest.stages.items():
+        folders: dict[str, list[int]] = {}
+        for path, n_bytes in record.files.items():
+            folder = path.rpartition("/")[0]
+            folders.setdefault(f"{folder}/" if folder else path, []).append(n_bytes)
+        rows += [[mono(name), mono(path), f"{len(sizes):,}", size(sum(sizes))] for path, sizes in folders.items()]
+    return text.table(["Stage", "File or folder", "Files", "Size"], rows, numeric=(2, 3))
+
+
+def dropped(report: dict[str, Any]) -> str:
+    """What was read and what was left out, and why."""
+    rows = []
+    for kind in ("images", "captions"):
+        for reason, group in report.get(f"{kind}_dropped", {}).items():
+            named = ", ".join(str(item.get("image", "")) for item in group.get("named", [])[:5])
+            more = " …" if group.get("count", 0) > 5 else ""
+            rows.append([kind, escape(str(group.get("what", reason))), f"{group.get('count', 0):,}", escape(named + more)])
+    counts = [(key[2:].replace("_", " ").capitalize(), f"{value:,}") for key, value in report.items()
+              if key.startswith("n_") and isinstance(value, int)]  # fmt: skip
+    nothing = "<p>Nothing was dropped.</p>"
+    notes = "".join(f'<p class="cs-small">{escape(str(note))}</p>' for note in report.get("notes", []))
+    table = text.table(["What", "Why it was left out", "How many", "Which"], rows, numeric=(2,)) if rows else nothing
+    return text.facts(counts) + table + notes
+
+
+def read_report(run: Run) -> dict[str, Any] | None:
+    path = run.path("prepare_report.json")
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read.", str(error), "Compute the stage prepare again.") from error
+
+
+def main() -> None:
+    run = runs.current_run()
+    manifest, report = run.manifest(), read_report(run)
+    text.page_title("Where do these numbers come from?", answer(manifest), eyebrow=f"Run {run.name}")
+    text.html(f"<p>Made by {mono(runs.command(manifest.preset, run.name))} with the settings below. A fingerprint covers a "
+              "stage’s settings, inputs and code, and never its place or time.</p>")  # fmt: skip
+    with st.container(horizontal=True):
+        st.download_button("Manifest (JSON)", json.dumps(asdict(manifest), ensure_ascii=False, indent=1),
+                           f"{run.name}-manifest.json", "application/json", on_click="ignore", key="manifest")  # fmt: skip
+        if report is not None:
+            st.download_button("Report of the images (JSON)", json.dumps(report, ensure_ascii=False, indent=1),
+                               f"{run.name}-prepare-report.json", "application/json", on_click="ignore", key="report")  # fmt: skip
+    text.heading("Stages")
+    text.html(stages(manifest))
+    if report is not None:
+        text.heading("Images and captions that were left out")
+        text.html(dropped(report))
+    left, right = st.columns(2, gap="large")
+    with left:
+        text.heading("Settings")
+        text.html(settings(manifest.config))
+    with right:
+        text.heading("Versions")
+        text.html(versions(manifest))
+        text.heading("Files")
+        text.html(files(manifest))
+
+
+main()

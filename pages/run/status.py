@@ -1,0 +1,55 @@
+"""How far the computing of this run is, live."""
+
+from html import escape
+
+import streamlit as st
+
+from core.runs import Run
+from pages.kit import build, pipeline, runs, states, text
+from pages.kit.pipeline import duration, size
+
+ANSWERS = {
+    "running": "It is being computed now.", "done": "Everything asked for is done.",
+    "failed": "It stopped at an error.", "stopped": "It was stopped before it was done; what is done is kept.",
+    None: "Nothing has been said about it.",
+}  # fmt: skip
+
+
+def stages_html(run: Run) -> str:
+    """A row for each finished stage."""
+    manifest = run.manifest()
+    rows = [
+        [escape(pipeline.WORDS.get(name, name)), f'<span class="cs-mono">{escape(name)}</span>', duration(r.seconds),
+         f"{r.rows:,}", size(r.bytes), size(r.peak_memory), escape(r.device), escape(pipeline.clock(r.started))]
+        for name, r in manifest.stages.items()
+    ]  # fmt: skip
+    if not rows:
+        return '<p class="cs-small">No stage is finished yet.</p>'
+    head = ["Finished", "Stage", "Time", "Rows", "Size", "Most memory", "Device", "Began"]
+    return text.table(head, rows, numeric=(2, 3, 4, 5))
+
+
+def live(run: Run) -> None:
+    """The moving part: looked at every second while the run is at work, else every ten."""
+    progress = run.progress()
+    state = progress["state"] if progress else None
+    if state != st.session_state.get("seen-state", state):
+        st.session_state["seen-state"] = state
+        st.rerun()
+    st.session_state["seen-state"] = state
+    text.page_title("How far is this run?", ANSWERS.get(state, str(state)), eyebrow=f"Run {run.name}")
+    if state == "failed":
+        states.box(list(build.failure(run)), "error")
+    if pipeline.show(run, 12) is None:
+        states.empty("This run has no progress.json.", "It was made elsewhere, or the file was removed.",
+                     "What is finished stands in the table below.")  # fmt: skip
+    if state in ("stopped", "failed"):
+        command = runs.command(run.manifest().preset, run.name)
+        text.html(f'<p>Go on with it: <code>{escape(command)}</code></p>')
+    text.heading("What is finished")
+    text.html(stages_html(run))
+
+
+run = runs.current_run()
+working = (run.progress() or {}).get("state") == "running"
+st.fragment(live, run_every=1.0 if working else 10.0)(run)

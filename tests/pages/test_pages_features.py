@@ -1,0 +1,147 @@
+"""The browser and the feature page over a toy run: every state is in the address, and bad addresses end in kind words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.catalog import Catalog
+from tests.toy_run import make_toy_run
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+BROWSER, FEATURE = "pages/features/browser.py", "pages/features/feature.py"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cache")
+    make_toy_run(root / "demo")
+    make_toy_run(root / "half", stages=("prepare", "caption"))
+    make_toy_run(root / "hostile", hostile=True)
+    return root
+
+
+@pytest.fixture
+def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
+
+    def go(page: str, **state: str) -> AppTest:
+        at = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in state.items():
+            at.query_params[name] = value
+        at.switch_page(page).run()
+        assert not at.exception, [e.message for e in at.exception]
+        return at
+
+    return go
+
+
+def words(at: AppTest) -> str:
+    """All that a page says in HTML blocks."""
+    return "\n".join(str(block.proto.body) for block in at.get("html"))
+
+
+def table(at: AppTest):
+    return at.dataframe[0].value
+
+
+def test_browser_lists_the_living_features_of_the_layer(visit: Open, cache: Path) -> None:
+    at = visit(BROWSER, layer="1")
+    alive = Catalog(cache / "demo").features(1)
+    assert sorted(table(at)["feature"]) == sorted(alive["feature"])
+    assert table(at)["explained_share"].is_monotonic_decreasing
+    assert f"{len(alive)} things" in words(at)
+
+
+def test_browser_finds_words_of_both_scripts(visit: Open) -> None:
+    assert 0 in set(table(visit(BROWSER, q="woman"))["feature"])
+    found = set(table(visit(BROWSER, q="امرأة"))["feature"])
+    assert 0 in found and 1 not in found
+    at = visit(BROWSER, q="no such word")
+    assert not at.dataframe and "No feature passes these filters" in words(at)
+
+
+def test_browser_shows_the_features_picked_on_the_map(visit: Open) -> None:
+    at = visit(BROWSER, picked="2-4-9-zebra")
+    assert sorted(table(at)["feature"]) == [2, 4, 9]
+    at.button(key="clear").click().run()
+    assert len(table(at)) > 3 and "picked" not in at.query_params
+
+
+def test_browser_previews_the_feature_of_the_address(visit: Open) -> None:
+    at = visit(BROWSER, layer="3", feature="1")
+    assert "<h2" in words(at) and "Feature 1</h2>" in words(at)
+    assert words(at).count('class="cs-heat"') == 6
+    assert "Select a row" in words(visit(BROWSER, feature="zebra"))
+
+
+@pytest.mark.parametrize("state", [
+    {"layer": "99"}, {"layer": "x"}, {"sort": "?"}, {"lean": "?"}, {"density": "a"}, {"map": "x"}, {"colour": "x"},
+    {"picked": "----"}, {"feature": "-1"}, {"feature": "99999999999999999999"}, {"picked": "99999"},
+])  # fmt: skip
+def test_browser_survives_any_address(visit: Open, state: dict[str, str]) -> None:
+    assert len(table(visit(BROWSER, **state))) > 10
+
+
+def test_browser_draws_the_language_view(visit: Open) -> None:
+    at = visit(BROWSER, map="Languages", lean="Both")
+    assert len(at.get("plotly_chart")) == 1
+
+
+def test_feature_page_shows_all_its_evidence(visit: Open) -> None:
+    at = visit(FEATURE, layer="3", feature="0")
+    said = words(at)
+    assert "What does feature 0 of layer 3 notice?" in said and "n = " in said
+    assert said.count('class="cs-heat"') == 12
+    for part in ("woman", "امرأة", "Words it answers to", "Where it fires", "How strongly", "Words it pushes",
+                 "Its neighbours", "Statistics"):  # fmt: skip
+        assert part in said
+    assert len(at.get("plotly_chart")) == 3
+
+
+def test_feature_page_shows_weak_to_strong_and_women_and_men(visit: Open) -> None:
+    bands = words(visit(FEATURE, layer="3", feature="0", view="Weak to strong"))
+    assert [f"Band {n}:" in bands for n in range(1, 6)] == [True] * 5
+    women = words(visit(FEATURE, layer="3", feature="0", view="Women and men"))
+    assert "Women (" in women and "Men (" in women
+
+
+def test_previous_and_next_pass_over_dead_features(visit: Open) -> None:
+    at = visit(FEATURE, layer="3", feature="14")
+    at.button(key="next").click().run()
+    assert at.query_params["feature"] == "16" and "feature 16 of layer 3" in words(at)
+    at.button(key="previous").click().run()
+    assert "feature 14 of layer 3" in words(at)
+
+
+def test_dead_and_missing_features_are_said_to_be_so(visit: Open) -> None:
+    dead = visit(FEATURE, layer="3", feature="15")
+    assert "Feature 15 never fired in this run" in words(dead)
+    missing = visit(FEATURE, layer="3", feature="99999")
+    assert "Layer 3 has no feature 99999" in words(missing)
+    missing.button(key="nearest").click().run()
+    assert not missing.exception and "feature 62 of layer 3" in words(missing)
+
+
+@pytest.mark.parametrize("state", [
+    {"feature": "abc"}, {"feature": "-3"}, {"feature": "1.5"}, {"layer": "7"}, {"view": "x"}, {"threshold": "x"},
+    {"opacity": "900"}, {"feature": "99999999999999999999999"},
+])  # fmt: skip
+def test_feature_page_survives_any_address(visit: Open, state: dict[str, str]) -> None:
+    assert "notice?" in words(visit(FEATURE, **state))
+
+
+@pytest.mark.parametrize("page", [BROWSER, FEATURE])
+def test_a_run_without_features_says_how_to_get_them(visit: Open, page: str) -> None:
+    said = words(visit(page, run="half"))
+    assert "has not been computed yet" in said and "python -m precompute run" in said
+
+
+def test_hostile_captions_stay_text(visit: Open) -> None:
+    for feature in range(5):
+        said = words(visit(FEATURE, run="hostile", layer="3", feature=str(feature)))
+        assert "<script" not in said and "onerror=" not in said.replace("onerror=&quot;", "")
