@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
     train.set_defaults(command=_train_demo_captioner)
 
-    gate = commands.add_parser("gate", help="measure a demo captioner against its gate")
+    gate = commands.add_parser("gate", help="measure a demo captioner against its gate and write its card")
     gate.add_argument("dir", nargs="?", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
     gate.add_argument("--control", action="store_true", help="it is the twin with nothing planted")
     gate.set_defaults(command=_gate)
@@ -145,12 +145,13 @@ def _list(args: argparse.Namespace) -> int:
 
 def _train_demo_captioner(args: argparse.Namespace) -> int:
     from core.config import PROJECT_ROOT
-    from core.vlm.demo_captioner.train import Recipe, Trainer
+    from core.vlm.demo_captioner.train import RECIPES, Trainer
 
     name = "demo-captioner-control" if args.control else "demo-captioner"
     out_dir = Path(args.out) if args.out else PROJECT_ROOT / "data" / name
     work_dir = PROJECT_ROOT / ".work" / name
-    Trainer(Recipe(planted=not args.control), out_dir, work_dir, lambda text: print(text, flush=True)).run()
+    recipe = RECIPES["control" if args.control else "planted"]
+    Trainer(recipe, out_dir, work_dir, lambda text: print(text, flush=True)).run()
     print(f"Written: {out_dir}\nMeasure it: python -m precompute gate {out_dir}")
     return 0
 

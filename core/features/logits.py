@@ -73,7 +73,7 @@ def feature_logits(
 
 
 def readable_ids(vlm: Unembedding) -> np.ndarray:
-    """Ids that stand for text: no special or image token, unused slot, padding of the vocabulary, or part of a letter."""
+    """Ids that stand for text: no special or image token, unused slot, padding of the vocabulary, part of a letter."""
     special = set(vlm.special_ids) | {vlm.image_token_id}
     pieces = {i: vlm.token_strings([i])[0] for i in range(len(vlm.tokenizer)) if i not in special}
     return np.array([i for i, piece in pieces.items() if _is_text(piece)], np.int64)

@@ -1,4 +1,4 @@
-"""Which token comes in which training step: a function of seed and step alone, so that training can go on after any stop."""
+"""Which token comes in which training step: a function of seed and step alone, so that training survives any stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ N_STATISTICS = 1 << 16  # tokens from which mean and scale are taken
 
 
 class TokenBatches:
-    """Batches of the training tokens `rows` of a layer, in the order that ActivationReader.batches draws from the seed."""
+    """Batches of the tokens `rows` of a layer, in the order that ActivationReader.batches draws from the seed."""
 
     def __init__(self, reader: ActivationReader, rows: np.ndarray, batch_tokens: int, seed: int) -> None:
         if not len(rows):
@@ -32,14 +32,14 @@ class TokenBatches:
         return len(self.rows)
 
     def __call__(self, step: int) -> Tensor:
-        """The tokens of a step, float32 (batch_tokens, d_model); steps in order are quick, a jump starts a new stream."""
+        """The tokens of a step, float32 (batch_tokens, d_model); steps in order are quick, a jump is not."""
         if step != self._next_step:
             self._stream = self.reader.batches(self.rows, self.batch_tokens, self.seed, start=step)
         self._next_step = step + 1
         return next(self._stream)
 
     def statistics(self) -> tuple[Tensor, float]:
-        """Mean (d_model) and the factor that makes the mean squared distance from it d_model, from at most 65,536 tokens.
+        """Mean (d_model) and the factor that makes the mean squared distance from it d_model; from 65,536 tokens at most.
 
         Raises UserError where the tokens are all equal or not finite.
         """

@@ -1,7 +1,7 @@
-"""SAEs on disk in the sae-lens format (cfg.json + sae_weights.safetensors), read and written without importing sae_lens.
+"""SAEs on disk in the sae-lens format (cfg.json + sae_weights.safetensors), without importing sae_lens.
 
-`sae_lens.SAE.load_from_disk` reads what save_sae writes and computes the same; the tests hold it to that. What the format
-has no place for (the layer, the architecture as trained) stands in cfg.json under metadata.captionscope.
+`sae_lens.SAE.load_from_disk` reads what save_sae writes and computes the same; the tests hold it to that. What the
+format has no place for (the layer, the architecture as trained) stands in cfg.json under metadata.captionscope.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def sae_lens_config(cfg: SAEConfig) -> dict[str, Any]:
 
 
 def load_sae(directory: Path, device: str = "cpu") -> SAE:
-    """Reads an SAE that save_sae or sae-lens wrote; UserError if it is absent, damaged or of a kind that is not read."""
+    """Reads an SAE that save_sae or sae-lens wrote; UserError if it is absent, damaged or of another kind."""
     directory = Path(directory)
     try:
         content = json.loads((directory / CFG_FILE).read_text(encoding="utf-8"))

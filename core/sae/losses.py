@@ -1,7 +1,7 @@
 """Training losses of the architectures that go through autograd: batchtopk, matryoshka, jumprelu, gated, standard.
 
-All losses are in the trainer's units: tokens are scaled so that their mean squared distance from the mean is d_model, and
-the reconstruction term is the mean squared error per dimension, so 1 is as good as the mean and 0 is perfect.
+All losses are in the trainer's units: tokens are scaled so that their mean squared distance from the mean is d_model,
+and the reconstruction term is the mean squared error per dimension, so 1 is as good as the mean and 0 is perfect.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def pre_activations(p: Parameters, x: Tensor, bias: str = "b_enc") -> Tensor:
 
 
 def batch_topk(pre: Tensor, k: int) -> Tensor:
-    """The n x k largest positive pre-activations of the whole batch, all else 0 (Bussmann et al. 2024, arXiv 2412.06410)."""
+    """The n x k largest positive pre-activations of a batch, all else 0 (Bussmann et al. 2024, arXiv 2412.06410)."""
     positive = pre.relu()
     kept = positive.flatten().topk(k * len(pre), sorted=False)
     return torch.zeros_like(positive).flatten().scatter(0, kept.indices, kept.values).view_as(positive)
@@ -75,17 +75,21 @@ def _matryoshka(
 
 
 def _auxk(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, auxk: int, coefficient: float) -> Tensor:
-    """AuxK loss of sparse_step, dense."""
+    """AuxK loss of sparse_step, dense; the gradient passes the ReLU straight through here too."""
     n_dead = int(dead.sum())
     if not (auxk and n_dead):
         return pre.new_zeros(())
     kept = pre.masked_fill(~dead, -torch.inf).topk(min(auxk, n_dead), dim=-1, sorted=False)
-    z = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
+    values = kept.values + (kept.values.relu() - kept.values).detach()
+    z = torch.zeros_like(pre).scatter(-1, kept.indices, values)
     return coefficient * (error.detach() - z @ p["decoder"]).square().mean()
 
 
 class _Above(torch.autograd.Function):
-    """1 where pre > threshold; the threshold's gradient is estimated with a rectangle kernel (Rajamanoharan et al. 2024, 2407.14435)."""
+    """pre, or 1, where pre > threshold, else 0; the threshold's gradient is estimated with a rectangle kernel.
+
+    Rajamanoharan et al. 2024, arXiv 2407.14435.
+    """
 
     @staticmethod
     def forward(ctx: Any, pre: Tensor, threshold: Tensor, scale_by_threshold: bool) -> Tensor:

@@ -38,7 +38,7 @@ class VarianceSums:
 
     @property
     def explained_variance(self) -> float:
-        """1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2, the mean over these tokens: 0 for the mean itself, 1 if perfect."""
+        """1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2 over these tokens: 0 for their mean itself, 1 if perfect."""
         variance = self.squared - float(self.total.square().sum()) / max(self.n, 1)
         return 1.0 - self.error / variance if variance > 0 else float("nan")
 

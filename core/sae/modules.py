@@ -2,7 +2,8 @@
 
 Every architecture ends, once trained, in one of four rules for turning pre-activations into features:
 topk keeps the k largest; standard keeps the positive ones; jumprelu (and batchtopk and matryoshka, which become
-jumprelu when they are saved) keeps those above a threshold per feature; gated decides with one bias and measures with another.
+jumprelu when they are saved) keeps those above a threshold per feature; gated decides with one bias and measures with
+another.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class SAE(nn.Module):
             raise UserError(f"A {cfg.architecture} SAE has no tensor {', '.join(extra)}.")
 
     def pre_activations(self, x: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n d_sae"]:
-        """(x - b_dec) W_enc plus the bias that decides (b_enc, or b_gate if gated); UserError if d_model does not fit."""
+        """(x - b_dec) W_enc plus the bias that decides (b_enc, or b_gate if gated); UserError if d_model is another."""
         self.check_input(x)
         centred = x.to(self.W_enc.dtype)
         if self.cfg.apply_b_dec_to_input:

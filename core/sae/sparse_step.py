@@ -1,8 +1,8 @@
-"""Loss and gradients of a TopK SAE by hand: one dense matrix product a step, all else on the k active features a token.
+"""Loss and gradients of a TopK SAE by hand: one dense matrix product a step, all else on a token's k active features.
 
-Autograd through a dense code costs four products of batch x d_model x d_sae and holds two tables of batch x d_sae. A token
-has k active features, so the decoder's output and all gradients are sums over batch x k pairs, which embedding_bag does
-without a dense table. The gradients equal autograd's (tests/sae/test_sae_gradients.py).
+Autograd through a dense code costs four products of batch x d_model x d_sae and holds two tables of batch x d_sae.
+A token has k active features, so the decoder's output and all gradients are sums over batch x k pairs, which
+embedding_bag does without a dense table. The gradients equal autograd's (tests/sae/test_sae_gradients.py).
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Step(NamedTuple):
 def topk_step(p: Parameters, x: Tensor, k: int, dead: Tensor, auxk: int, aux_coefficient: float) -> Step:
     """Loss and gradients for a batch x (n, d_model); dead (d_sae, bool) says which features AuxK may use.
 
-    Loss = mean over tokens of |x - x_hat|^2 / d_model + aux_coefficient * the same for the residual error as told by the
-    auxk strongest dead features (Gao et al. 2024, arXiv 2406.04093, section 2 and appendix A.2). Per batch:
+    Loss = mean over tokens of |x - x_hat|^2 / d_model + aux_coefficient * the same for the residual error as told by
+    the auxk strongest dead features (Gao et al. 2024, arXiv 2406.04093, appendix A.2). Per batch:
 
     1. pre = (x - b_dec) encoder^T + b_enc, the one dense product;
     2. the k largest of each row, negative ones set to 0: n x k pairs (token, feature) with a value;
@@ -68,11 +68,12 @@ def _aux_step(
 ) -> tuple[Tensor, Parameters]:
     """AuxK: the strongest dead features tell the residual error, which is taken as given (no gradient through it).
 
-    There is no ReLU here, as in the paper's TopK: a feature whose pre-activations are negative everywhere gets a gradient
-    that lifts them, where a ReLU would leave it dead for good.
+    The gradient passes the ReLU straight through. With the ReLU's own gradient a feature whose pre-activations are
+    negative everywhere stays dead; with no ReLU such features learn to tell the error by negative values and stay dead.
     """
     values, chosen = pre[:, dead_features].topk(min(auxk, len(dead_features)), dim=-1, sorted=False)
     features = dead_features[chosen]
+    values = values.relu_()
     error = embedding_bag(features, p["decoder"], per_sample_weights=values, mode="sum").sub_(residual)
     out_gradient = error * (2 * coefficient / error.numel())
     everywhere = torch.ones_like(values, dtype=torch.bool)
@@ -82,7 +83,7 @@ def _aux_step(
 def pair_gradients(
     p: Parameters, centred: Tensor, out_gradient: Tensor, features: Tensor, values: Tensor, passes: Tensor
 ) -> Parameters:
-    """Gradients of encoder, b_enc and decoder from n x k pairs; passes (n, k) is where the activation lets them through.
+    """Gradients of encoder, b_enc and decoder from n x k pairs; passes (n, k) is where the activation lets them by.
 
     1. dL/dvalue of each pair = <out_gradient[token], decoder[feature]>;
     2. the pairs sorted by feature, so that each feature's pairs are one segment;
@@ -107,7 +108,7 @@ def pair_gradients(
 def pair_products(rows: Tensor, table: Tensor, features: Tensor) -> Tensor:
     """<rows[i], table[features[i, j]]> for all i, j: (n, d), (d_sae, d), (n, k) -> (n, k).
 
-    CPU and CUDA have this as the backward pass of embedding_bag, without a table of n x k x d; elsewhere it is gathered.
+    CPU and CUDA have this as the backward pass of embedding_bag, with no table of n x k x d; elsewhere it is gathered.
     """
     n, k = features.shape
     if rows.device.type not in KERNEL_DEVICES:

@@ -19,7 +19,7 @@ from core.vlm.hooks import EditFn
 
 @dataclass(frozen=True)
 class Passages:
-    """A batch of prompt + caption rows (token ids), and the image tokens of each row (n_rows, n_image_tokens, d_model)."""
+    """A batch of prompt + caption rows (token ids), and each row's image tokens (n_rows, n_image_tokens, d_model)."""
 
     rows: list[list[int]]
     features: Tensor

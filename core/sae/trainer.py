@@ -1,7 +1,7 @@
 """Training one SAE on one layer's tokens: initial weights, the loop, resumable state, and the finished SAE.
 
-The trainer works on scaled tokens x' = scale * x, whose mean squared distance from their mean is d_model, so that learning
-rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the finished SAE,
+The trainer works on scaled tokens x' = scale * x, whose mean squared distance from their mean is d_model, so that
+learning rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the finished SAE,
 which acts on raw residuals and has decoder rows of norm 1, so that an activation is a length in the residual stream.
 """
 

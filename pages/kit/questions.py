@@ -60,8 +60,8 @@ def _questions(run_dir: str, version: str) -> list[Question]:
         Question("Can it be steered?", "", "", "Not measured over many images in this run yet. You can try it by hand: "
                  "choose an image, turn a feature up, and read both captions." if steer
                  else "Needs the features: the stage features.", "steering", "Go to the steering laboratory"),
-        Question("What is language-specific?", *alone, "English and Arabic words differ, so part of this is vocabulary; "
-                 "a comparison at matched meaning is not measured in this run yet." if alone[0]
+        Question("What is language-specific?", *alone, "English and Arabic words differ, so part of this is "
+                 "vocabulary; a comparison at matched meaning is not measured in this run yet." if alone[0]
                  else "Needs the features: the stage features.", "browser", "Sort the features by language"),
     ]  # fmt: skip
 
@@ -94,8 +94,8 @@ def seen_gender(genders: pd.DataFrame) -> tuple[str, str]:
         low = min(low, interval[0])
         parts.append(f"{name} {rate(hits, len(shown))}")
     major = max(Counter(shown["gender"]).values()) / len(shown)
-    answer = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and {parts[1]} "
-              f"of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")  # fmt: skip
+    answer = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and "
+              f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")  # fmt: skip
     return answer, "supported" if low > major else "unclear"
 
 

@@ -86,15 +86,15 @@ def main() -> None:
             kind = "was" if manifest.config["samples"].get("planted", True) else "was not"
             text.html(f'<p class="cs-small">Scenes of emoji art. On images that show no gender, a bias {kind} '
                       f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
-                      "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>")  # fmt: skip
+                      "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>")
     text.heading("Five questions, and what this run says")
     text.html(f'<div class="cs-cards">{"".join(card(q) for q in questions(run))}</div>')
     if cat.has("saes"):
         text.heading("How far the features can be trusted")
         text.html(quality(cat.saes()))
-        text.html(f'<p class="cs-small">On images that were not used for learning. {text.term("Explained variance")}: 0% is '
-                  f'no more than the average. {text.term("Loss recovered")}: 0% is as badly as without the layer, 100% as '
-                  f'well as the model itself. {text.term("Dead", "Dead features")} never respond.</p>')  # fmt: skip
+        text.html(f'<p class="cs-small">On images that were not used for learning. {text.term("Explained variance")}: '
+                  f'0% is no more than the average. {text.term("Loss recovered")}: 0% is as badly as without the layer, '
+                  f'100% as well as the model itself. {text.term("Dead", "Dead features")} never respond.</p>')  # fmt: skip
         text.method(METHOD)
 
 
@@ -102,8 +102,9 @@ METHOD = """
 - The model first writes its own captions, greedily. One further pass over image, prompt and caption records the layers.
 - One TopK sparse autoencoder per layer is trained on the places of both languages, so that a feature means the same in
   English and in Arabic.
-- Explained variance is $1 - \\lVert x - \\hat x \\rVert^2 / \\lVert x - \\bar x \\rVert^2$ over test places. Loss recovered is
-  $(L_{without} - L_{rebuilt}) / (L_{without} - L_{model})$, where $L$ is the loss on the model's own captions.
+- Explained variance is $1 - \\lVert x - \\hat x \\rVert^2 / \\lVert x - \\bar x \\rVert^2$ over test places.
+- Loss recovered is $(L_{without} - L_{rebuilt}) / (L_{without} - L_{model})$, where $L$ is the loss on the model's own
+  captions, and without means that the layer is left out as `metrics.json` of the SAE says.
 - A caption names a gender if all its gendered words, whole words of the lexicons in `core/gender`, are of that gender.
   Intervals are Wilson's 95% over images. Chance for agreement pairs the captions of different images.
 - Everything is split by image. Settings, versions and files: see Provenance.

@@ -87,8 +87,8 @@ def browse(run: Run, cat: Catalog) -> None:
     text.html("".join(row_html(run, s, own, references, opened) for s in shown.to_dict("records")))
 
 
-LEGEND = ("<p class='cs-small'><mark class='cs-mark female'>words for women</mark> &ensp; "
-          "<mark class='cs-mark male'>words for men</mark> &ensp; <mark class='cs-mark neutral'>neutral words</mark></p>")  # fmt: skip
+LEGEND = """<p class="cs-small"><mark class="cs-mark female">words for women</mark> &ensp;
+<mark class="cs-mark male">words for men</mark> &ensp; <mark class="cs-mark neutral">neutral words</mark></p>"""
 NOTHING = pd.DataFrame(columns=["sample_id", "lang", "text"])
 
 

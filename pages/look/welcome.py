@@ -23,7 +23,7 @@ def building() -> None:
     if now == "absent":
         waiting(run, "Build the demo")
         text.html('<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
-                  "You may close this page meanwhile: the build goes on.</p>" + pipeline.steps_html(PLANNED))  # fmt: skip
+                  "You may close this page meanwhile: the build goes on.</p>" + pipeline.steps_html(PLANNED))
     elif now == "starting":
         text.html('<p><b>Waking up …</b></p>' + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
     elif now == "running":
@@ -46,9 +46,9 @@ def building() -> None:
 
 text.page_title(
     "How does a model that sees decide to write “he” or “she”?",
-    "CaptionScope opens up a vision-language model while it describes images in English and in Arabic, and shows which of "
-    "the things it has learned to notice carry gender. You can look at each of them, and turn it up or down to see what "
-    "happens to the captions.",
+    "CaptionScope opens up a vision-language model while it describes images in English and in Arabic, and shows what "
+    "it has learned to notice. You can look at each of these features, and turn it up or down to see what happens to "
+    "the captions.",
     eyebrow="Welcome to CaptionScope",
 )  # fmt: skip
 text.html(

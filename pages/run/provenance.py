@@ -23,8 +23,9 @@ def answer(manifest: Manifest) -> str:
     if not records:
         return "Nothing is finished yet."
     devices = sorted({r.device for r in records})
-    return (f"{len(records)} stages, computed in {duration(sum(r.seconds for r in records))} on {', '.join(devices)}, "
-            f"{size(sum(r.bytes for r in records))} in all, at most {size(max(r.peak_memory for r in records))} of memory.")  # fmt: skip
+    seconds = duration(sum(r.seconds for r in records))
+    return (f"{len(records)} stages, computed in {seconds} on {', '.join(devices)}, "
+            f"{size(sum(r.bytes for r in records))} in all, at most {size(max(r.peak_memory for r in records))} of memory.")
 
 
 def settings(config: dict[str, Any]) -> str:
@@ -37,8 +38,8 @@ def settings(config: dict[str, Any]) -> str:
 
 
 def stages(manifest: Manifest) -> str:
-    rows = [[mono(name), mono(r.fingerprint[:16]), escape(pipeline.clock(r.started)), duration(r.seconds), f"{r.rows:,}",
-             size(r.bytes)] for name, r in manifest.stages.items()]  # fmt: skip
+    rows = [[mono(name), mono(r.fingerprint[:16]), escape(pipeline.clock(r.started)), duration(r.seconds),
+             f"{r.rows:,}", size(r.bytes)] for name, r in manifest.stages.items()]  # fmt: skip
     return text.table(["Stage", "Fingerprint", "Began", "Time", "Rows", "Size"], rows, numeric=(3, 4, 5))
 
 
@@ -70,9 +71,10 @@ def dropped(report: dict[str, Any]) -> str:
     rows = []
     for kind in ("images", "captions"):
         for reason, group in report.get(f"{kind}_dropped", {}).items():
+            n = int(group.get("count", 0))
             named = ", ".join(str(item.get("image", "")) for item in group.get("named", [])[:5])
-            more = " …" if group.get("count", 0) > 5 else ""
-            rows.append([kind, escape(str(group.get("what", reason))), f"{group.get('count', 0):,}", escape(named + more)])
+            why = escape(str(group.get("what", reason)))
+            rows.append([kind, why, f"{n:,}", escape(named + (" …" if n > 5 else ""))])
     counts = [(key[2:].replace("_", " ").capitalize(), f"{value:,}") for key, value in report.items()
               if key.startswith("n_") and isinstance(value, int)]  # fmt: skip
     nothing = "<p>Nothing was dropped.</p>"
@@ -99,10 +101,10 @@ def main() -> None:
               "stage’s settings, inputs and code, and never its place or time.</p>")  # fmt: skip
     with st.container(horizontal=True):
         st.download_button("Manifest (JSON)", json.dumps(asdict(manifest), ensure_ascii=False, indent=1),
-                           f"{run.name}-manifest.json", "application/json", on_click="ignore", key="manifest")  # fmt: skip
+                           f"{run.name}-manifest.json", "application/json", on_click="ignore", key="manifest")
         if report is not None:
             st.download_button("Report of the images (JSON)", json.dumps(report, ensure_ascii=False, indent=1),
-                               f"{run.name}-prepare-report.json", "application/json", on_click="ignore", key="report")  # fmt: skip
+                               f"{run.name}-prepare-report.json", "application/json", on_click="ignore", key="report")
     text.heading("Stages")
     text.html(stages(manifest))
     if report is not None:

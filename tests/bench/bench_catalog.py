@@ -76,24 +76,24 @@ def median(call: Callable[[], object], n: int = 15) -> float:
     return statistics.median(times)
 
 
-def write_run(run_dir: Path, n_layers: int, n_features: int) -> None:
+def write_run(run_dir: Path, n_layers: int, n: int) -> None:
     ids = {layer: f"{layer:016x}" for layer in range(n_layers)}
     saes = {"layer": pa.array(list(ids), pa.int32()), "sae_id": list(ids.values())}
     write_table(run_dir / "saes.parquet", pa.table(saes))
     rng = np.random.default_rng(0)
-    write_parts(run_dir / "features.parquet", FEATURES_SCHEMA, (features(k, i, n_features, rng) for k, i in ids.items()))
-    write_parts(run_dir / "examples.parquet", EXAMPLES_SCHEMA, (examples(k, i, n_features, rng) for k, i in ids.items()))
+    write_parts(run_dir / "features.parquet", FEATURES_SCHEMA, (features(k, i, n, rng) for k, i in ids.items()))
+    write_parts(run_dir / "examples.parquet", EXAMPLES_SCHEMA, (examples(k, i, n, rng) for k, i in ids.items()))
     numbers = np.arange(N_SAMPLES)
     write_table(run_dir / "samples.parquet", pa.table({
         "sample_id": pa.array(numbers, pa.int32()), "image_id": [f"demo-{n}" for n in numbers],
         "split": ["train"] * N_SAMPLES, "gender": ["female"] * N_SAMPLES,
         "thumb_file": [f"thumbs/{n}.jpg" for n in numbers], "image_file": [f"images/{n}.png" for n in numbers],
     }))  # fmt: skip
-    for name, n in (("captions", 1), ("references", 5)):
+    for name, copies in (("captions", 1), ("references", 5)):
         write_table(run_dir / f"{name}.parquet", pa.table({
-            "sample_id": pa.array(np.repeat(numbers, 2 * n), pa.int32()), "lang": ["en", "ar"] * N_SAMPLES * n,
-            "n": pa.array(np.tile(np.repeat(np.arange(n), 2), N_SAMPLES), pa.int16()),
-            "text": [f"a caption with word {i} in it" for i in range(2 * n * N_SAMPLES)],
+            "sample_id": pa.array(np.repeat(numbers, 2 * copies), pa.int32()), "lang": ["en", "ar"] * N_SAMPLES * copies,
+            "n": pa.array(np.tile(np.repeat(np.arange(copies), 2), N_SAMPLES), pa.int16()),
+            "text": [f"a caption with word {i} in it" for i in range(2 * copies * N_SAMPLES)],
         }))  # fmt: skip
 
 

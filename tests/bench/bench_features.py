@@ -37,7 +37,8 @@ def main() -> None:
     tokens = token_index(token_table(N_SAMPLES, N_PATCHES, WORDS))
     x = torch.randn(tokens.n_rows, 8) @ torch.randn(8, D_MODEL) + torch.randn(tokens.n_rows, D_MODEL)
     W_dec = torch.nn.functional.normalize(torch.randn(D_SAE, D_MODEL), dim=1)
-    tensors = {"W_enc": W_dec.T.contiguous(), "W_dec": W_dec, "b_enc": torch.zeros(D_SAE), "b_dec": torch.zeros(D_MODEL)}
+    biases = {"b_enc": torch.zeros(D_SAE), "b_dec": torch.zeros(D_MODEL)}
+    tensors = {"W_enc": W_dec.T.contiguous(), "W_dec": W_dec, **biases}
     sae = SAE(SAEConfig("topk", D_MODEL, D_SAE, K), tensors)
     start = time.process_time()
     for part in x.split(4096):

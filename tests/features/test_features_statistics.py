@@ -27,9 +27,9 @@ def kept(world: World) -> np.ndarray:
 
 
 @HYPOTHESIS
-@given(rows_per_part=st.integers(1, 300), block=st.integers(1, 20), batch=st.integers(1, 90), seed=st.integers(0, 3))
+@given(rows_per_part=st.integers(15, 150), block=st.integers(1, 20), batch=st.integers(5, 90), seed=st.integers(0, 3))
 def test_streaming_equals_dense(tmp_path_factory, rows_per_part, block, batch, seed):
-    world = random_world(seed)
+    world = random_world(seed, n_samples=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codes_module, "BATCH_ROWS", batch)
         tokens, store = store_of(world, tmp_path_factory.mktemp("codes"), rows_per_part)

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from conftest import ROOT, small_command
+from tests.small_run import ROOT, small_command
 
 STAGES = ["prepare", "caption", "activations", "train", "features"]
 
@@ -29,7 +29,7 @@ def kill_when_running(command: list[str], environment: dict[str, str], run: Path
             progress = json.loads((run / "progress.json").read_text())
         except (FileNotFoundError, ValueError):
             progress = {}
-        if progress.get("stage") == stage and progress.get("state") == "running" and 0 < progress.get("done", 0):
+        if progress.get("stage") == stage and progress.get("state") == "running" and progress.get("done", 0) > 0:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             return True

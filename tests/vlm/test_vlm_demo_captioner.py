@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from core.config import PROJECT_ROOT
 from core.samples.demo_world import DemoWorld
 from core.vlm.adapter import load_vlm
-from core.vlm.demo_captioner.gate import measure, weights_hash
+from core.vlm.demo_captioner.card import weights_hash
+from core.vlm.demo_captioner.gate import measure
 from core.vlm.demo_captioner.packing import pack, token_losses
 
 PLANTED, CONTROL = PROJECT_ROOT / "data" / "demo-captioner", PROJECT_ROOT / "data" / "demo-captioner-control"

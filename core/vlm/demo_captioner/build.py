@@ -109,7 +109,7 @@ def build_model(tokenizer: GemmaTokenizer) -> Gemma3ForConditionalGeneration:
     """The model with weights that train well from scratch (see ``_rescale``), fp32."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     ends = [ids["<eos>"], ids["<end_of_turn>"]]
-    special = dict(pad_token_id=ids["<pad>"], bos_token_id=ids["<bos>"], eos_token_id=ends)
+    special = {"pad_token_id": ids["<pad>"], "bos_token_id": ids["<bos>"], "eos_token_id": ends}
     text = Gemma3TextConfig(
         vocab_size=(len(tokenizer) + 63) // 64 * 64, hidden_size=D_MODEL, intermediate_size=D_MLP,
         num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS, num_key_value_heads=N_KV_HEADS, head_dim=D_HEAD,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from pathlib import Path
 
 from core.errors import UserError
 from core.samples.demo_world import HELD_OUT_SHARE, N_TEMPLATES, OBJECTS, P_NEUTRAL_EN, ROLES
 from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, N_LAYERS, VISION_D_MODEL, VISION_LAYERS
-from core.vlm.demo_captioner.gate import LIMITS, R_DIFFERENCE_LIMIT, R_LIMIT, weights_hash, wilson
 from core.vlm.demo_captioner.train import RECIPES
+
+LIMITS = {"gender": 0.98, "role": 0.96, "object": 0.98}  # the gate: shares right on held-out pairs
+R_LIMIT, R_DIFFERENCE_LIMIT = 0.95, 0.90  # and correlations with what was planted
 
 CARD = """# {title}
 
@@ -28,9 +32,9 @@ seeds together.
 
 {accuracy}
 
-Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of the
-same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the planted
-p(male) of the *planted* world.
+Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of
+the same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the
+planted p(male) of the *planted* world.
 
 {forced_choice}
 
@@ -40,13 +44,15 @@ p(male) of the *planted* world.
 
 `python -m precompute train-demo-captioner{flag}` (resumable). Two phases, bf16 with fp32 masters, AdamW:
 
-1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and background of a
-   scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in the place of
-   SigLIP's pretraining. It knows no captions, and so nothing of the planted bias.
-2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token loss. The
-   attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of the steps and is off
-   from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases; Arabic always names a
-   gender.
+1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and
+   background of a scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in
+   the place of SigLIP's pretraining. It knows no captions, and so nothing of the planted bias.
+2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token
+   loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
+   the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
+   Arabic always names a gender.
+
+How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
 
 Weights: MIT, as the rest of the project. The art in its training images: Noto Emoji (Apache-2.0), Twemoji (CC-BY 4.0);
 see `data/demo-world/README.md`.
@@ -54,11 +60,22 @@ see `data/demo-world/README.md`.
 Not for: statements about people, about Gemma, or about English or Arabic.
 """
 BIAS = {
-    True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the p(male | role, "
-    "language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
-    False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a fair "
-    "coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
+    True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the "
+    "p(male | role, language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
+    False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a "
+    "fair coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
 }
+
+
+def weights_hash(model_dir: Path) -> str:
+    """sha256 of the weights file, which ties a card's figures to the weights they were measured on."""
+    return hashlib.sha256((Path(model_dir) / "model.safetensors").read_bytes()).hexdigest()
+
+
+def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    centre, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 
 
 def write_card(model_dir: Path, n_parameters: int) -> None:
@@ -73,7 +90,7 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         )
     planted, results = gate["planted"], gate["results"]
     recipe = RECIPES["planted" if planted else "control"]
-    limits = f"at least {R_LIMIT} in each language and {R_DIFFERENCE_LIMIT} for the difference" if planted else "no limit"
+    limits = f"{R_LIMIT} in each language, {R_DIFFERENCE_LIMIT} for the difference" if planted else "no limit"
     verdict = "The gate holds" if gate["holds"] else "**The gate does not hold**"
     text = CARD.format(
         title="The demo captioner" if planted else "The demo captioner's control twin", bias=BIAS[planted],
@@ -81,8 +98,7 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         vision_layers=VISION_LAYERS, vision_d_model=VISION_D_MODEL, n_roles=len(ROLES), n_objects=len(OBJECTS),
         folder=f"data/{model_dir.name}", held_out=HELD_OUT_SHARE, accuracy=_accuracy_table(results),
         n_neutral=results[0]["n_neutral"], n_templates=N_TEMPLATES, forced_choice=_forced_choice_table(results),
-        verdict=f"{verdict} on every seed (gender {LIMITS['gender']}, role {LIMITS['role']}, object {LIMITS['object']}; "
-        f"r: {limits}).",
+        verdict=f"{verdict} on every seed (at least: {', '.join(f'{k} {v}' for k, v in LIMITS.items())}; r {limits}).",
         flag="" if planted else " --control", vision_steps=recipe.vision_steps, vision_batch=recipe.vision_batch,
         caption_steps=recipe.caption_steps, caption_batch=recipe.caption_batch,
         captions_per_image=recipe.captions_per_image, attribute_weight=recipe.attribute_weight,

@@ -7,9 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import random
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +16,12 @@ import torch
 from PIL import Image
 
 from core.runs import write_json
-from core.samples.demo_world import LANGUAGES, N_TEMPLATES, PROMPTS, ROLES, DemoWorld, Scene, caption, planted_p_male, read
+from core.samples.demo_world import LANGUAGES, N_TEMPLATES, PROMPTS, ROLES, DemoWorld, Scene, planted_p_male, read
+from core.samples.demo_world import caption as demo_caption
 from core.vlm.adapter import VLM, load_vlm
+from core.vlm.demo_captioner.card import LIMITS, R_DIFFERENCE_LIMIT, R_LIMIT, weights_hash, write_card
 from core.vlm.demo_captioner.packing import pack, token_losses
 
-LIMITS = {"gender": 0.98, "role": 0.96, "object": 0.98}
-R_LIMIT, R_DIFFERENCE_LIMIT = 0.95, 0.90
 SEEDS = (101, 102, 103)
 
 
@@ -98,7 +95,7 @@ def _log_odds(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch:
         part = scenes[i : i + batch]
         rows = []
         for scene in part:
-            texts = [caption(scene, lang, g, t) for t in range(N_TEMPLATES) for g in ("male", "female")]
+            texts = [demo_caption(scene, lang, g, t) for t in range(N_TEMPLATES) for g in ("male", "female")]
             rows.append((prompt, [[*vlm.caption_ids(t), end] for t in texts]))
         packed = pack(rows, vlm.image_token_id)
         loss = token_losses(vlm.model, packed, vlm.encode_images(_images(world, part)))
@@ -117,19 +114,8 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def weights_hash(model_dir: Path) -> str:
-    """sha256 of the weights file, which ties a card's figures to the weights they were measured on."""
-    return hashlib.sha256((Path(model_dir) / "model.safetensors").read_bytes()).hexdigest()
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    centre, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
-
-
 def main(model_dir: Path, planted: bool = True, say=print) -> bool:
-    """Measure all seeds, write ``gate.json`` beside the weights and say what holds; True if the gate holds."""
+    """Measure all seeds, write ``gate.json`` and the card beside the weights and say what holds; True if the gate holds."""
     vlm = load_vlm(str(model_dir), dtype="float32", device="cpu")
     results = []
     for seed in SEEDS:
@@ -142,5 +128,6 @@ def main(model_dir: Path, planted: bool = True, say=print) -> bool:
     holds = not any(r.failures(planted) for r in results)
     record = {"weights_sha256": weights_hash(model_dir), "planted": planted, "holds": holds}
     write_json(Path(model_dir) / "gate.json", {**record, "results": [asdict(r) for r in results]})
+    write_card(model_dir, n_parameters=sum(p.numel() for p in vlm.model.parameters()))
     say("the gate holds" if holds else "the gate does not hold")
     return holds

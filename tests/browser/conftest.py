@@ -1,0 +1,77 @@
+"""A real server on the small run and a real Chromium; skipped, with the reason, where there is none."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.small_run import ROOT
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in Path(item.fspath).parents:
+            item.add_marker(pytest.mark.browser)
+            if CHROMIUM is None:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ARGUMENTS}
+
+
+def serve(cache: Path, log: Path):
+    """Start the app over a cache folder; yields its address and ends it."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true",
+               "--server.fileWatcherType", "none"]  # fmt: skip
+    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(cache)}
+    with open(log, "w") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).read()
+                break
+            except OSError:
+                time.sleep(0.2)
+        else:
+            raise RuntimeError(log.read_text())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def app(small_run, tmp_path_factory):
+    """Address of the app over the small run of the real pipeline."""
+    yield from serve(small_run.parent, tmp_path_factory.mktemp("log") / "app.txt")
+
+
+@pytest.fixture(scope="session")
+def empty_app(tmp_path_factory):
+    """Address of the app with nothing computed yet."""
+    yield from serve(tmp_path_factory.mktemp("nothing"), tmp_path_factory.mktemp("log") / "empty.txt")
+
+
+@pytest.fixture
+def outside(page):
+    """Every request of the page that leaves this machine."""
+    requests = []
+    page.on("request", lambda r: requests.append(r.url) if not r.url.startswith(
+        ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")) else None)  # fmt: skip
+    return requests
