@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -122,29 +123,29 @@ def caption_pieces(tokens: TokenIndex, token_strings: Callable[[Sequence[int]], 
 def write_parts(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write tables one after another as one Parquet file in small row groups, in one step; the number of rows."""
     lists = {f.name for f in schema if pa.types.is_list(f.type)}
-    dictionary = [f.name for f in schema if pa.types.is_string(f.type)]
+    dictionary: Any = [f.name for f in schema if pa.types.is_string(f.type)]
     dictionary += [f"{name}.list.element" for name in lists if pa.types.is_string(schema.field(name).type.value_type)]
     n = 0
     with (
         atomic_path(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=dictionary) as writer,
     ):
-        for table in _regrouped(tables):
+        for table in _regrouped(tables, schema):
             writer.write_table(table, row_group_size=ROW_GROUP)
             n += len(table)
     return n
 
 
-def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _regrouped(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     """The same rows in tables of ROW_GROUP rows, the last one shorter."""
-    rest: pa.Table | None = None
+    rest = schema.empty_table()
     for table in tables:
-        rest = table if rest is None else pa.concat_tables([rest, table])
+        rest = pa.concat_tables([rest, table])
         whole = len(rest) - len(rest) % ROW_GROUP
         for start in range(0, whole, ROW_GROUP):
             yield rest.slice(start, ROW_GROUP).combine_chunks()
         rest = rest.slice(whole).combine_chunks()
-    if rest is not None and len(rest):
+    if len(rest):
         yield rest
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import UserError
@@ -104,13 +103,13 @@ def token_index(table: pa.Table) -> TokenIndex:
 
 def _codes(table: pa.Table, name: str, values: tuple[str, ...]) -> np.ndarray:
     """Positions of a text column's entries in ``values``; UserError for any other entry."""
-    column = table.column(name).cast(pa.string())
-    codes = pc.index_in(column, value_set=pa.array(values))
-    if codes.null_count:
-        unknown = pc.unique(column.filter(pc.is_null(codes))).to_pylist()
+    column = table.column(name).cast(pa.string()).combine_chunks().dictionary_encode()
+    found = column.dictionary.to_pylist()
+    unknown = sorted(set(found) - set(values))
+    if unknown or column.null_count:
         raise UserError(
-            f"The token index has unknown values in {name}: {unknown[:5]}.",
+            f"The token index has unknown values in {name}: {unknown[:5] or 'none given'}.",
             f"Known are {', '.join(values)}.",
             "Compute the stage activations again.",
         )
-    return codes.to_numpy().astype(np.int64)
+    return np.array([values.index(v) for v in found], np.int64)[column.indices.to_numpy()]

@@ -39,7 +39,7 @@ class TokenBatches:
         return next(self._stream)
 
     def statistics(self) -> tuple[Tensor, float]:
-        """Mean (d_model) and the factor that makes the mean squared distance from it d_model; from 65,536 tokens at most.
+        """Mean (d_model) and the factor that makes the mean squared distance from it d_model; from 65,536 tokens.
 
         Raises UserError where the tokens are all equal or not finite.
         """

@@ -74,6 +74,11 @@ class SAE(nn.Module):
     W_enc: nn.Parameter
     W_dec: nn.Parameter
     b_dec: nn.Parameter
+    b_enc: nn.Parameter
+    threshold: nn.Parameter
+    b_gate: nn.Parameter
+    b_mag: nn.Parameter
+    r_mag: nn.Parameter
 
     def __init__(self, cfg: SAEConfig, tensors: dict[str, Tensor]) -> None:
         super().__init__()

@@ -6,13 +6,17 @@ the same positions: all but BOS and padding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from core.runs import Run
 from core.sae.modules import SAE
+from core.samples.gather import open_image
 from core.vlm.adapter import BOS, PAD, VLM
 from core.vlm.hooks import EditFn
 
@@ -49,6 +53,23 @@ def mean_ablation(mean: Tensor) -> EditFn:
 def identity(h: Tensor, kinds: Tensor) -> Tensor:
     """The edit that changes nothing: the control that must recover the whole loss."""
     return h
+
+
+def own_captions(run: Run, vlm: VLM, prompts: Mapping[str, str], n_images: int, batch_rows: int) -> Iterator[Passages]:
+    """The model's captions, in all languages of prompts, of n_images test images evenly spread over the run."""
+    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
+    samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
+    test = np.array(sorted(s["sample_id"] for s in samples if s["split"] == "test"), dtype=np.int64)
+    chosen = test[np.unique(np.linspace(0, len(test) - 1, min(len(test), n_images)).astype(np.int64))].tolist()
+    opening = {lang: vlm.prompt_ids(prompt) for lang, prompt in prompts.items()}
+    n_together = max(1, batch_rows // len(prompts))
+    for start in range(0, len(chosen), n_together):
+        place = {sample_id: i for i, sample_id in enumerate(chosen[start : start + n_together])}
+        part = [c for c in captions if c["sample_id"] in place and c["lang"] in opening and c["token_ids"]]
+        if part:
+            features = vlm.encode_images([open_image(run, sample_id) for sample_id in place])
+            rows = [opening[c["lang"]] + c["token_ids"] for c in part]
+            yield Passages(rows, features[[place[c["sample_id"]] for c in part]])
 
 
 def caption_losses(

@@ -26,6 +26,7 @@ SORTS = {"Explained share": "explained_share", "How often it fires": "density", 
 LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
+VIEWS = ("Neighbours", "Languages")
 MAX_PICKED = 300  # features that an address can carry
 
 
@@ -34,7 +35,8 @@ def main() -> None:
     runs.needs(run, "train", "features")
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
-        layer = pickers.layer_picker(runs.catalog(run))
+        with st.container(width=96):
+            layer = pickers.layer_picker(runs.catalog(run))
         features = layer_features(run, layer)
         kept = filtered(features)
     with head:
@@ -54,11 +56,11 @@ def main() -> None:
 
 def filtered(features: pd.DataFrame) -> pd.DataFrame:
     """The knobs, and the living features that they leave, in order."""
-    query = st.text_input("Find a word", key="q", bind="query-params", placeholder="woman, امرأة, …", width=165)
+    query = st.text_input("Find a word", key="q", bind="query-params", placeholder="woman, امرأة, …", width=150)
     lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
                                 bind="query-params")  # fmt: skip
     low, high = st.select_slider("Fires on", EDGE_NAMES, value=(EDGE_NAMES[0], EDGE_NAMES[-1]), key="density",
-                                 bind="query-params", width=165, help=text.glossary("density"))  # fmt: skip
+                                 bind="query-params", width=150, help=text.glossary("density"))  # fmt: skip
     order = st.selectbox("Order", list(SORTS), key="sort", bind="query-params", width=150)
     left = features[features["alive"]]
     if query.strip():
@@ -75,11 +77,13 @@ def filtered(features: pd.DataFrame) -> pd.DataFrame:
 
 def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> None:
     """The table; a row that is selected becomes the chosen feature."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        text.html(f'<p class="cs-small">{len(shown):,} of {n_alive:,} living features'
-                  f"{', picked on the map' if picked else ''}</p>")  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="table-head"):
+        with st.container(width="stretch"):
+            text.html(f'<p class="cs-small" style="margin:0">{len(shown):,} of {n_alive:,} living features'
+                      f"{', picked on the map' if picked else ''}</p>")  # fmt: skip
         if picked:
-            st.button("Clear the map's selection", key="clear", type="tertiary", on_click=clear_picked)
+            st.button("Clear", key="clear", type="tertiary", icon=":material/close:", on_click=clear_picked,
+                      help="Show all features again, not only those picked on the map")  # fmt: skip
         export.downloads(f"features-layer-{layer}", shown)
     if shown.empty:
         states.empty("No feature passes these filters.", "", "Widen them, or clear the search.")
@@ -106,13 +110,15 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
 
 def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
     """The map; points that are clicked or lassoed filter the table."""
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        view = pickers.choice("Map", ("Neighbours", "Languages"), "map", VIEW)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
+        view = st.segmented_control("Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params",
+                                    label_visibility="collapsed")  # fmt: skip
         names = {name: column for column, name in COLOURS.items()}
         colour = "lean"
         if view == "Neighbours":
-            name = st.selectbox("Colour", list(names), key="colour", bind="query-params", width=190)
+            name = st.selectbox("Colour", list(names), key="colour", bind="query-params", label_visibility="collapsed")
             colour = names[name]
+        menu = st.container(width="content")
     inside = set(kept["feature"]) & picked if len(picked) > 1 else set(kept["feature"])
     if view == "Neighbours":
         fig = feature_map(alive, colour, chosen, inside, is_dark())
@@ -124,7 +130,8 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     st.plotly_chart(fig, theme=None, key=key, on_select=partial(choose_points, key), alt=f"A map of the {len(alive)} "
                     "features of this layer; the table beside it holds the same.", config=MODEBAR)  # fmt: skip
-    export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
+    with menu:
+        export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
 
 
 def preview(run: Run, features: pd.DataFrame, layer: int, chosen: int | None) -> None:
@@ -202,7 +209,6 @@ def selection_of(ids: list[int]) -> dict[str, dict[str, list[int]]] | None:
     return {"selection": {"rows": [ids.index(int(asked))]}} if asked.isdecimal() and int(asked) in ids else None
 
 
-VIEW = "Neighbours: features of similar direction lie together. Languages: how often each fires in either."
 EXPLAINS = "The share of the layer's variance that is lost when this feature alone is left out."
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
 MODEBAR = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]}
@@ -210,8 +216,8 @@ METHOD = r"""
 Each layer has one dictionary (a sparse autoencoder), trained on the states of both languages together, so that a
 feature's number means the same in English and in Arabic. *Fires on* is the share of all positions (image patches,
 question and caption words) at which a feature is active; *EN−AR+* compares its densities $d$ on captions:
-$(d_{AR} - d_{EN}) / (d_{AR} + d_{EN})$. *Explains* is the share of the layer's variance that is lost when the feature
-alone is left out. The map is UMAP (McInnes et al., 2018) of the features' decoder directions: near means similar,
+$(d_{AR} - d_{EN}) / (d_{AR} + d_{EN})$, and so does the map *Languages*. *Explains* is the share of the layer's variance that is lost when the feature
+alone is left out. *Neighbours* is UMAP (McInnes et al., 2018) of the features' decoder directions: near means similar,
 distances across the map mean little. Settings and versions of this run stand on the page Provenance.
 """
 

@@ -27,7 +27,8 @@ def main() -> None:
     cat = runs.catalog(run)
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
-        layer = pickers.layer_picker(cat)
+        with st.container(width=96):
+            layer = pickers.layer_picker(cat)
         features = layer_features(run, layer)
         feature = picker(features)
     row = cat.feature(layer, feature) if feature < len(features) else None
@@ -55,8 +56,9 @@ def picker(features: pd.DataFrame) -> int:
     if "feature" not in st.session_state and (asked is None or not asked.isdecimal()):
         best = features.sort_values("explained_share", ascending=False, kind="stable")
         st.session_state["feature"] = int(best["feature"].iloc[0]) if len(alive) else 0
-    feature = int(st.number_input("Feature", min_value=0, step=1, key="feature", bind="query-params", width=130,
-                                  help=text.glossary("feature")))  # fmt: skip
+    # no default of its own: what equals the default is left out of the address, and every feature must have one
+    feature = int(st.number_input("Feature", min_value=0, value=None, step=1, key="feature", bind="query-params",
+                                  width=130, help=text.glossary("feature")) or 0)  # fmt: skip
     before = [f for f in alive if f < feature]
     after = [f for f in alive if f > feature]
     st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before,
@@ -156,7 +158,8 @@ image counts once. Heat maps show $z_i$ at the image's own tokens, captions show
 from 0 to the feature's maximum. Bands are equal shares of the images that fire it. *Words it answers to*: the
 question and caption words with the largest mean $z_i$. *Words it pushes*: $W_U\,(g \odot d_i) / \mathrm{rms}$, what one
 unit adds to the next word's logit if no later layer changed it (logit lens, nostalgebraist, 2020). *Explains*: the
-share of the layer's variance that is lost when this feature alone is left out. Settings and versions stand on the page Provenance.
+share of the layer's variance that is lost when this feature alone is left out. Settings and versions stand on the page
+Provenance.
 """
 
 main()

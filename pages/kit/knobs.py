@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.errors import UserError
-from core.runs import Run
+from core.runs import Run, manifest_version
 from pages.kit import text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.links import PAGES
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 MOST = 4  # features at a time
 REACH = 4.0  # of a slider, in units of p99.9
 STEP = 0.1
-PART = re.compile(r"(\d+):(\d+)(?::(-?\d+(?:\.\d+)?))?")
+SEARCHED = 250  # features of a layer that are looked through for gendered words
+PART = re.compile(r"(\d{1,3}):(\d{1,7})(?::(-?\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -141,18 +142,24 @@ def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
 
 def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -> list[tuple[int, str]]:
     """(feature, words): of the features whose first words are of one gender alone, the n of each that explain most."""
+    found = _gendered(str(run.dir), manifest_version(run), layer, n + MOST)
+    return [pair for side in found for pair in [p for p in side if (layer, p[0]) not in taken][:n]]
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _gendered(run_dir: str, version: str, layer: int, n: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     from core.gender import find
 
-    alive = layer_features(run, layer).query("alive").sort_values("explained_share", ascending=False, kind="stable")
+    alive = layer_features(Run(run_dir), layer).query("alive").sort_values("explained_share", ascending=False)
     found: dict[str, list[tuple[int, str]]] = {"female": [], "male": []}
-    for row in alive.head(400).itertuples():
-        words = [w for w in row.words.split(" · ")[:3] if w]
-        genders = {hit.gender for word in words for lang in ("en", "ar") for hit in find(word, lang)} & set(found)
-        if len(genders) == 1 and (layer, row.feature) not in taken:
-            mine = found[genders.pop()]
-            if len(mine) < n:
-                mine.append((int(row.feature), " · ".join(words)))
-    return found["female"] + found["male"]
+    for feature, line in zip(alive["feature"].head(SEARCHED), alive["words"].head(SEARCHED), strict=True):
+        words = " · ".join(line.split(" · ")[:3])
+        genders = {hit.gender for lang in ("en", "ar") for hit in find(words, lang)} & set(found)
+        if len(genders) == 1:
+            found[genders.pop()].append((int(feature), words))
+        if all(len(side) >= n for side in found.values()):
+            break
+    return found["female"][:n], found["male"][:n]
 
 
 def take(layer: int, feature: int) -> None:

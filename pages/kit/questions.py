@@ -95,7 +95,7 @@ def seen_gender(genders: pd.DataFrame) -> tuple[str, str]:
         parts.append(f"{name} {rate(hits, len(shown))}")
     major = max(Counter(shown["gender"]).values()) / len(shown)
     answer = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and "
-              f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")  # fmt: skip
+              f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
     return answer, "supported" if low > major else "unclear"
 
 

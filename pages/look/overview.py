@@ -70,6 +70,14 @@ def quality(saes: pd.DataFrame) -> str:
     return text.table(head, rows, numeric=(1, 2, 4, 5, 6))
 
 
+def trust_note() -> str:
+    """What the columns of the quality table mean, each with its zero."""
+    variance, loss = text.term("Explained variance"), text.term("Loss recovered")
+    return (f'<p class="cs-small">On images that were not used for learning. {variance}: 0% is no more than the '
+            f"average. {loss}: 0% is as badly as without the layer, 100% as well as the model itself. "
+            f"{text.term('Dead', 'Dead features')} never respond.</p>")
+
+
 def main() -> None:
     run = runs.current_run()
     manifest, cat = run.manifest(), runs.catalog(run)
@@ -92,9 +100,7 @@ def main() -> None:
     if cat.has("saes"):
         text.heading("How far the features can be trusted")
         text.html(quality(cat.saes()))
-        text.html(f'<p class="cs-small">On images that were not used for learning. {text.term("Explained variance")}: '
-                  f'0% is no more than the average. {text.term("Loss recovered")}: 0% is as badly as without the layer, '
-                  f'100% as well as the model itself. {text.term("Dead", "Dead features")} never respond.</p>')  # fmt: skip
+        text.html(trust_note())
         text.method(METHOD)
 
 

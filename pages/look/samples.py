@@ -44,7 +44,7 @@ def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd
         theirs = references[(references["sample_id"] == sample_id) & (references["lang"] == lang)]
         fold = ""
         if len(theirs):
-            summary = f'<summary class="cs-small">{len(theirs)} reference captions</summary>'
+            summary = f'<summary class="cs-small"><bdi>{len(theirs)} reference captions</bdi></summary>'
             fold = f"<details{' open' if opened else ''}>{summary}{texts_html(theirs)}</details>"
         columns += text.side(lang, (mine or NO_CAPTION) + fold)
     note = " · ".join(x for x in (SHOWN["gender"].get(sample["gender"], sample["gender"]), sample["role"],

@@ -23,9 +23,9 @@ def answer(manifest: Manifest) -> str:
     if not records:
         return "Nothing is finished yet."
     devices = sorted({r.device for r in records})
-    seconds = duration(sum(r.seconds for r in records))
+    seconds, peak = duration(sum(r.seconds for r in records)), size(max(r.peak_memory for r in records))
     return (f"{len(records)} stages, computed in {seconds} on {', '.join(devices)}, "
-            f"{size(sum(r.bytes for r in records))} in all, at most {size(max(r.peak_memory for r in records))} of memory.")
+            f"{size(sum(r.bytes for r in records))} in all, at most {peak} of memory.")
 
 
 def settings(config: dict[str, Any]) -> str:
@@ -97,7 +97,8 @@ def main() -> None:
     run = runs.current_run()
     manifest, report = run.manifest(), read_report(run)
     text.page_title("Where do these numbers come from?", answer(manifest), eyebrow=f"Run {run.name}")
-    text.html(f"<p>Made by {mono(runs.command(manifest.preset, run.name))} with the settings below. A fingerprint covers a "
+    command = mono(runs.command(manifest.preset, run.name))
+    text.html(f"<p>Made by {command} with the settings below. A fingerprint covers a "
               "stage’s settings, inputs and code, and never its place or time.</p>")  # fmt: skip
     with st.container(horizontal=True):
         st.download_button("Manifest (JSON)", json.dumps(asdict(manifest), ensure_ascii=False, indent=1),

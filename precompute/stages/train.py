@@ -1,16 +1,14 @@
-"""Stage train: one sparse autoencoder per layer on the tokens of both languages, and what it is worth on held-out images."""
+"""Stage train: one sparse autoencoder per layer on both languages' tokens, and what it is worth on held-out images."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.activations.store import ActivationReader
 from core.runs import write_json, write_table
@@ -18,9 +16,8 @@ from core.sae.data import TokenBatches
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.metrics import explained_variance, held_out_metrics
 from core.sae.modules import SAE, SAEConfig
-from core.sae.splicing import Passages, caption_losses, loss_recovered, mean_ablation, splice
+from core.sae.splicing import caption_losses, loss_recovered, mean_ablation, own_captions, splice
 from core.sae.trainer import Trainer, train_sae
-from core.samples.gather import open_image
 from core.vlm import load_vlm
 from core.vlm.identity import locate
 
@@ -34,7 +31,7 @@ LOW_EXPLAINED_VARIANCE, HIGH_DEAD_SHARE = 0.6, 0.3  # beyond these the log says 
 
 
 def run(ctx: StageContext) -> dict:
-    """Write saes/layer_XX/ and saes.parquet; a layer that is finished, or a checkpoint within one, is not done again."""
+    """Write saes/layer_XX/ and saes.parquet; finished layers, and steps up to a checkpoint, are not done again."""
     layers = ctx.config.activations.layers
     vlm: VLM | None = None
     for number, layer in enumerate(layers):
@@ -55,7 +52,7 @@ def run(ctx: StageContext) -> dict:
 
 def _one_layer(ctx: StageContext, vlm: VLM, layer: int, number: int, folder: Path) -> None:
     """Train and measure the SAE of a layer; metrics.json is written last and says that the layer is done."""
-    config, seed = ctx.config.train, ctx.config.seed
+    config, seed, name = ctx.config.train, ctx.config.seed, ctx.config.model.name
     reader = ActivationReader(ctx.run.dir, layer)
     index = reader.index
     wanted = index.kind.isin(config.tokens).to_numpy()
@@ -63,7 +60,7 @@ def _one_layer(ctx: StageContext, vlm: VLM, layer: int, number: int, folder: Pat
     batches = TokenBatches(reader, train_rows, config.batch_tokens, seed)
     place = SAEConfig(
         config.architecture, reader.d_model, config.d_sae, config.k, layer,
-        hook_name=f"blocks.{layer}.hook_resid_post", model_name=ctx.config.model.name if locate(ctx.config.model.name) is None else Path(ctx.config.model.name).name,
+        hook_name=f"blocks.{layer}.hook_resid_post", model_name=Path(name).name if locate(name) else name,
     )  # fmt: skip
     trainer = Trainer(config, batches, place, seed, ctx.device)
     untrained = trainer.finished_sae()
@@ -96,50 +93,26 @@ def _recovery(ctx: StageContext, vlm: VLM, layer: int, sae: SAE, mean: Tensor) -
     """Cross-entropy of the model's own captions of test images: clean, with the reconstruction, with the mean."""
     edits = {"ce_clean": {}, "ce_spliced": {layer: splice(sae.to(vlm.device))}}
     edits["ce_ablated"] = {layer: mean_ablation(mean)}
-    losses = caption_losses(vlm, _passages(ctx, vlm), edits)
+    prompts = {"en": ctx.config.caption.prompt_en, "ar": ctx.config.caption.prompt_ar}
+    passages = own_captions(ctx.run, vlm, prompts, ctx.config.train.n_spliced, ctx.config.caption.batch_size)
+    losses = caption_losses(vlm, passages, edits)
     sae.to("cpu")
     return {**losses, "loss_recovered": loss_recovered(**losses)}
-
-
-def _passages(ctx: StageContext, vlm: VLM) -> Iterator[Passages]:
-    """The captions of train.n_spliced test images, evenly spread over the table, in batches of caption.batch_size rows."""
-    captions = pq.read_table(ctx.run.path("captions.parquet")).to_pandas()
-    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split"]).to_pandas()
-    test = samples.sample_id[samples.split == "test"].to_numpy()
-    chosen = test[np.unique(np.linspace(0, len(test) - 1, min(len(test), ctx.config.train.n_spliced)).astype(int))]
-    prompts = {lang: vlm.prompt_ids(getattr(ctx.config.caption, f"prompt_{lang}")) for lang in ("en", "ar")}
-    per_batch = max(1, ctx.config.caption.batch_size // 2)
-    for start in range(0, len(chosen), per_batch):
-        ids = chosen[start : start + per_batch]
-        place = {sample_id: i for i, sample_id in enumerate(ids)}
-        part = captions[captions.sample_id.isin(ids) & (captions.token_ids.str.len() > 0)]
-        if len(part):
-            features = vlm.encode_images([open_image(ctx.run, int(sample_id)) for sample_id in ids])
-            rows = [prompts[lang] + list(map(int, t)) for lang, t in zip(part.lang, part.token_ids, strict=True)]
-            yield Passages(rows, features[[place[s] for s in part.sample_id]])
 
 
 def _warn(ctx: StageContext, metrics: dict[str, Any]) -> None:
     ctx.metrics({f"layer_{metrics['layer']:02d}/{k}": v for k, v in metrics.items() if isinstance(v, float)})
     if not metrics["explained_variance"] >= LOW_EXPLAINED_VARIANCE:
-        ctx.log.warning(
-            "layer %d: the SAE explains %.0f%% of the variance of held-out tokens, which is little; more train.steps, a "
-            "larger train.k or train.d_sae may help", metrics["layer"], 100 * metrics["explained_variance"],
-        )  # fmt: skip
+        what = f"the SAE explains only {metrics['explained_variance']:.0%} of the variance of held-out tokens"
+        ctx.log.warning("layer %d: %s; more train.steps, train.k or train.d_sae may help", metrics["layer"], what)
     if metrics["dead_share"] > HIGH_DEAD_SHARE:
-        ctx.log.warning(
-            "layer %d: %.0f%% of the features are active on no held-out token; a smaller train.d_sae or train.lr, or more "
-            "samples, may help", metrics["layer"], 100 * metrics["dead_share"],
-        )  # fmt: skip
+        what = f"{metrics['dead_share']:.0%} of the features are active on no held-out token"
+        ctx.log.warning("layer %d: %s; a smaller train.d_sae or more samples may help", metrics["layer"], what)
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     kinds = {"layer": pa.int32(), "d_model": pa.int32(), "d_sae": pa.int32(), "k": pa.int32()}
-    kinds |= {
-        "sae_id": pa.string(),
-        "architecture": pa.string(),
-        "n_train_tokens": pa.int64(),
-        "n_test_tokens": pa.int64(),
-    }
+    kinds |= {"sae_id": pa.string(), "architecture": pa.string()}
+    kinds |= {"n_train_tokens": pa.int64(), "n_test_tokens": pa.int64()}
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({n: pa.array([row.get(n) for row in rows], kinds.get(n, pa.float64())) for n in names})

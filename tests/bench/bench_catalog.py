@@ -51,12 +51,14 @@ def compare(catalog: Catalog, run_dir: Path, n_features: int) -> None:
     listed = median(lambda: pq.read_table(path, columns=scalars).to_pandas())
     looked_up = median(lambda: pq.read_table(run_dir / "examples.parquet", filters=one).to_pandas())
     view = f"SELECT {', '.join(scalars)} FROM features WHERE alive ORDER BY density"
+    table = view.replace("FROM features", "FROM features_table")
     f = n_features // 2
     for name, call, reference in (
-        ("features, all layers: table", lambda: catalog.features(sort="density"), listed),
-        ("features, all layers: Parquet view", lambda: catalog._query(view), listed),
-        ("features, one layer: table", lambda: catalog.features(1, sort="density"), listed),
-        ("features, word search: table", lambda: catalog.features(text="word 77"), listed),
+        ("features, all layers", lambda: catalog.features(sort="density"), listed),
+        ("the same columns: in-memory table", lambda: catalog._query(table), listed),
+        ("the same columns: Parquet view", lambda: catalog._query(view), listed),
+        ("features, one layer", lambda: catalog.features(1, sort="density"), listed),
+        ("features, word search", lambda: catalog.features(text="word 77"), listed),
         ("one feature", lambda: catalog.feature(1, f), looked_up),
         ("examples of one feature, top", lambda: catalog.examples(1, f), looked_up),
         ("examples of one feature, all bins", lambda: catalog.examples(1, f, bin=None), looked_up),
@@ -91,7 +93,8 @@ def write_run(run_dir: Path, n_layers: int, n: int) -> None:
     }))  # fmt: skip
     for name, copies in (("captions", 1), ("references", 5)):
         write_table(run_dir / f"{name}.parquet", pa.table({
-            "sample_id": pa.array(np.repeat(numbers, 2 * copies), pa.int32()), "lang": ["en", "ar"] * N_SAMPLES * copies,
+            "sample_id": pa.array(np.repeat(numbers, 2 * copies), pa.int32()),
+            "lang": ["en", "ar"] * N_SAMPLES * copies,
             "n": pa.array(np.tile(np.repeat(np.arange(copies), 2), N_SAMPLES), pa.int16()),
             "text": [f"a caption with word {i} in it" for i in range(2 * copies * N_SAMPLES)],
         }))  # fmt: skip

@@ -32,7 +32,8 @@ def table(run, name: str) -> pd.DataFrame:
 
 
 def test_browsing_needs_no_torch(run):
-    code = "import sys; from core.catalog import Catalog; Catalog(sys.argv[1]).features(1)\nprint('torch' in sys.modules)"
+    code = "import sys\nfrom core.catalog import Catalog\nCatalog(sys.argv[1]).features(1)"
+    code += "; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(run.dir)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -1,4 +1,4 @@
-"""The browser and the feature page over a toy run: every state is in the address, and bad addresses end in kind words."""
+"""The browser and the feature page over a toy run: all state is in the address, and bad ones end in kind words."""
 
 from __future__ import annotations
 

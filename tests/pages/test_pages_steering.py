@@ -223,7 +223,7 @@ def test_leaving_the_stream_stops_the_model_and_keeps_no_half_caption() -> None:
             self.stop = stop
             while not stop.is_set():
                 time.sleep(0.001)
-                yield Step({job: "A" for job in jobs})
+                yield Step(dict.fromkeys(jobs, "A"))
 
     half = Half()
     with closing(half.captions(1, [])) as steps:

@@ -57,7 +57,9 @@ def test_explained_variance_does_not_depend_on_batches_or_offset(planted):
     x = planted.reader.read(TEST_ROWS).double()
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).double()
     expected = 1 - float(noise.square().sum() / (x - x.mean(0)).square().sum())
-    assert explained_variance(planted.reader, TEST_ROWS, lambda t: t + noise.float()) == pytest.approx(expected, abs=1e-6)
+    assert explained_variance(planted.reader, TEST_ROWS, lambda t: t + noise.float()) == pytest.approx(
+        expected, abs=1e-6
+    )
     sums = VarianceSums(D_MODEL)
     for part, error in zip(x.split(7), noise.split(7), strict=True):
         sums.add(part + 1000, part + 1000 + error)

@@ -1,9 +1,11 @@
-"""Train the demo captioner from scratch: first the vision tower on attributes, then the whole model on captions.
+"""Train the demo captioner from scratch: the vision tower on attributes, the whole model on captions, then both.
 
 1. **vision**: the tower and projector learn role, gender, object and background of a scene from a linear head on the
    image tokens. This stands in the place of SigLIP's pretraining.
 2. **caption**: next-token loss on captions in both languages, one vision pass an image for both. The attribute loss
    stays on at a small weight, falls to zero at a third of the steps and is off from then on.
+3. **refine**: captions again at a lower rate, with the attribute loss on further images beside them until it has fallen
+   to zero; the last steps are captions alone.
 
 Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
 was stopped goes on where it was.
@@ -52,11 +54,17 @@ class Recipe:
     caption_lr: float = 1.5e-3
     attribute_weight: float = 0.05
     attribute_until: float = 1 / 3  # share of the caption steps after which the attribute loss is off
-    vision_lr_scale: float = 0.4  # of the vision tower during captioning
+    vision_lr_scale: float = 0.4  # of the vision tower in the caption phase
+    refine_steps: int = 900
+    refine_captions_per_image: int = 2
+    refine_lr: float = 6e-4
+    refine_attribute_weight: float = 0.15
+    refine_attribute_images: int = 40  # further images of a step that are not captioned
+    refine_attribute_until: float = 0.7
     save_seconds: float = 60.0
 
 
-RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=1000)}
+RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=900, refine_steps=400)}
 
 
 class MasterAdam:
@@ -151,19 +159,24 @@ class Trainer:
         scenes = [self.world.scene(rng) for _ in range(self.recipe.vision_batch)]
         return self.attribute_loss(self.model.get_image_features(self.pixels(scenes)).pooler_output, scenes)
 
-    def caption_step(self, rng: random.Random, attribute_weight: float) -> tuple[torch.Tensor, list[float]]:
-        scenes = [self.world.scene(rng) for _ in range(self.recipe.caption_batch)]
+    def caption_step(
+        self, rng: random.Random, attribute_weight: float, refine: bool = False
+    ) -> tuple[torch.Tensor, list[float]]:
+        """One batch of captions; with ``refine``, further images carry the attribute loss too."""
+        further = self.recipe.refine_attribute_images if refine and attribute_weight else 0
+        per_image = self.recipe.refine_captions_per_image if refine else self.recipe.captions_per_image
+        n = self.recipe.caption_batch
+        scenes = [self.world.scene(rng) for _ in range(n + further)]
         features = self.model.get_image_features(self.pixels(scenes)).pooler_output
         rows = []
         for lang in LANGUAGES:
-            for scene in scenes:
-                texts = self.world.references(scene, lang, rng)[: self.recipe.captions_per_image]
+            for scene in scenes[:n]:
+                texts = self.world.references(scene, lang, rng)[:per_image]
                 rows.append((rng.choice(self.prompts[lang]), [self.caption_ids(t) for t in texts]))
-        losses = self.caption_losses(rows, features.repeat(len(LANGUAGES), 1, 1))
+        losses = self.caption_losses(rows, features[:n].repeat(len(LANGUAGES), 1, 1))
         loss = losses.mean()
         if attribute_weight:
             loss = loss + attribute_weight * self.attribute_loss(features, scenes)[0]
-        n = len(scenes)
         return loss, [losses[:n].mean().item(), losses[n:].mean().item()]
 
     def caption_losses(self, rows: list[Row], features: torch.Tensor) -> torch.Tensor:
@@ -176,6 +189,7 @@ class Trainer:
     def run(self) -> None:
         self._phase("vision", self.recipe.vision_steps, self.recipe.vision_lr)
         self._phase("caption", self.recipe.caption_steps, self.recipe.caption_lr)
+        self._phase("refine", self.recipe.refine_steps, self.recipe.refine_lr)
         self.save()
 
     def _groups(self, phase: str) -> list[tuple[list[torch.nn.Parameter], float]]:
@@ -185,7 +199,7 @@ class Trainer:
             return [(tower + list(self.model.model.multi_modal_projector.parameters()) + head, 1.0)]
         in_tower = {id(p) for p in tower}
         rest = [p for p in self.model.parameters() if id(p) not in in_tower]
-        return [(rest, 1.0), (tower, self.recipe.vision_lr_scale), (head, 1.0)]
+        return [(rest, 1.0), (tower, 1.0 if phase == "refine" else self.recipe.vision_lr_scale), (head, 1.0)]
 
     def _phase(self, phase: str, n_steps: int, peak_lr: float) -> None:
         optimizer = MasterAdam(self._groups(phase))
@@ -194,8 +208,7 @@ class Trainer:
         while step < n_steps:
             rng = random.Random(f"{self.recipe.seed}-{phase}-{step}")
             share = step / n_steps
-            weight = self.recipe.attribute_weight * max(0.0, 1 - share / self.recipe.attribute_until)
-            loss, shown = self.vision_step(rng) if phase == "vision" else self.caption_step(rng, weight)
+            loss, shown = self._step(phase, rng, share)
             loss.backward()
             decay = 1 - 0.85 * share if phase == "vision" else 0.02 + 0.49 * (1 + math.cos(math.pi * share))
             optimizer.step(peak_lr * min(1, (step + 1) / 100) * decay)
@@ -210,6 +223,16 @@ class Trainer:
             if time.time() - saved > self.recipe.save_seconds or step == n_steps:
                 self._checkpoint(phase, step, optimizer)
                 saved = time.time()
+
+    def _step(self, phase: str, rng: random.Random, share: float) -> tuple[torch.Tensor, list[float]]:
+        """Loss and shown figures of one step, ``share`` of the phase done."""
+        recipe = self.recipe
+        if phase == "vision":
+            return self.vision_step(rng)
+        if phase == "refine":
+            weight = recipe.refine_attribute_weight * max(0.0, 1 - share / recipe.refine_attribute_until)
+            return self.caption_step(rng, weight, refine=True)
+        return self.caption_step(rng, recipe.attribute_weight * max(0.0, 1 - share / recipe.attribute_until))
 
     def _checkpoint(self, phase: str, step: int, optimizer: MasterAdam) -> None:
         path = self.work_dir / f"{phase}.safetensors"
