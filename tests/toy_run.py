@@ -207,7 +207,8 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
             "n_train_tokens": 20_000, "explained_variance": 0.93 - 0.03 * n, "l0": 4.0, "dead_share": 0.05 + 0.02 * n,
             "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41,
             "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000,
-            "explained_variance_image": 0.95, "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
+            "explained_variance_random": 0.31, "explained_variance_image": 0.95,
+            "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
         }  # fmt: skip
         write_json(folder / "metrics.json", row)
         write_json(folder / "cfg.json", {"architecture": "topk", "d_in": D_MODEL, "d_sae": d_sae, "k": 4,

@@ -10,7 +10,7 @@ import pandas as pd
 from core.figures.caption_diff import Difference
 from core.figures.densities import KINDS, language_lean, percent
 from core.figures.palette import LANGUAGE_NAME
-from core.figures.words import visible
+from core.figures.words import is_word, visible
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
 ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
@@ -60,8 +60,7 @@ def layer_answer(features: pd.DataFrame) -> Answer:
 def _strongest(tokens: object) -> str:
     if not isinstance(tokens, Sequence) or isinstance(tokens, str):
         tokens = list(tokens) if tokens is not None else []  # type: ignore[call-overload]
-    words = [visible(str(token)) for token in tokens]
-    named = list(dict.fromkeys(word for word in words if any(c.isalpha() for c in word)))[:2]
+    named = list(dict.fromkeys(visible(str(token)) for token in tokens if is_word(str(token))))[:2]
     quoted = " and ".join(f"“\u2068{word}\u2069”" for word in named)
     return f"; the words it answers to most are {quoted}" if named else ""
 

@@ -27,6 +27,12 @@ def visible(word: str) -> str:
     return shown.strip() or "␣"
 
 
+def is_word(token: str) -> bool:
+    """Whether a token is part of a language: it has a letter, and is no tag of the chat template."""
+    shown = visible(token)
+    return any(c.isalpha() for c in shown) and not (shown.startswith("<") and shown.endswith(">"))
+
+
 def words_bars(frame: pd.DataFrame, dark: bool = False, row_height: int = 24) -> go.Figure:
     """Bars of `words_frame`, up to the right in orange and down to the left in purple, one row a rank."""
     inks = look(dark)

@@ -1,8 +1,9 @@
 """Training one SAE on one layer's tokens: initial weights, the loop, resumable state, and the finished SAE.
 
 The trainer works on scaled tokens x' = scale * x, whose mean squared distance from their mean is d_model, so that
-learning rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the finished SAE,
-which acts on raw residuals and has decoder rows of norm 1, so that an activation is a length in the residual stream.
+learning rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the
+finished SAE, which acts on raw residuals and has decoder rows of norm 1: an activation is a length in the residual
+stream.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ BETAS, EPSILON = (0.9, 0.999), 1e-8
 N_CALIBRATION_STEPS = 16
 WEIGHT_STREAM = 0x5AE  # keeps the random numbers of the weights apart from those of the data order
 CHECKPOINT_SECONDS = 20.0
+REPORT_STEPS = 25  # steps between two reports; the loss is looked at only then
 Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest losses
 
 
@@ -137,12 +139,7 @@ class Trainer:
         return json.loads(json.dumps(content))
 
 
-def train_sae(
-    trainer: Trainer,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
-    seconds: float = CHECKPOINT_SECONDS,
-) -> bool:
+def train_sae(trainer: Trainer, checkpoint: Path | None = None, progress: Progress | None = None) -> bool:
     """Runs a trainer to its last step, from the checkpoint if there is one; True if it was continued.
 
     Raises UserError if the loss stops being finite. The result does not depend on when or how often it was stopped.
@@ -152,7 +149,7 @@ def train_sae(
     while trainer.step < trainer.config.steps:
         outcome = trainer.advance()
         at_end = trainer.step == trainer.config.steps
-        if trainer.step % 50 == 0 or at_end:
+        if trainer.step % REPORT_STEPS == 0 or at_end:
             losses = {"loss": float(outcome.loss), "aux_loss": float(outcome.aux_loss)}
             if not np.isfinite(losses["loss"]):
                 raise UserError(
@@ -163,7 +160,7 @@ def train_sae(
             losses["dead_share"] = float((trainer.silent_tokens >= trainer.config.dead_after_tokens).float().mean())
             if progress:
                 progress(trainer.step, trainer.config.steps, losses)
-        if checkpoint is not None and (at_end or time.monotonic() - saved > seconds):
+        if checkpoint is not None and (at_end or time.monotonic() - saved > CHECKPOINT_SECONDS):
             trainer.save(checkpoint)
             saved = time.monotonic()
     return continued

@@ -37,7 +37,7 @@ def main() -> None:
     with head.container():
         text.page_title(QUESTION)
     turned = knobs.read_turned(cat)
-    english, middle, arabic = st.columns([1, 0.82, 1], gap="large")
+    english, middle, arabic = st.columns([1, 1.1, 1], gap="medium")
     frames = {"en": english.empty(), "ar": arabic.empty()}
     with middle:
         sample_id = picture(run, cat)
@@ -51,6 +51,7 @@ def main() -> None:
     with head.container():
         text.page_title(QUESTION, answer.text, answer.sure)
     outcome(step, controls)
+    gallery(run, cat)
     with st.container(horizontal=True, vertical_alignment="center"):
         export.downloads(f"steering-sample-{sample_id}", captions_table(step, sample_id, pushed, controls))
         share()
@@ -60,25 +61,26 @@ def main() -> None:
 def picture(run: Run, cat: Catalog) -> int:
     """The image, and the ways to another one."""
     test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
-    shown = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         sample_id = int(st.number_input("Image", min_value=0, value=test[0], step=1, key="sample", bind="query-params",
-                                        width=140))  # fmt: skip
-        st.button("Another at random", icon=":material/shuffle:", key="shuffle", on_click=partial(shuffle, test))
+                                        label_visibility="collapsed", width=120))  # fmt: skip
+        st.button("Another image", icon=":material/shuffle:", key="shuffle", type="tertiary",
+                  on_click=partial(shuffle, test), help="One of the test images, by chance")  # fmt: skip
     sample = cat.sample(sample_id)
-    with shown:
-        name = f"{sample['image_id']}, {sample['split']} image"
-        text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" style="{SUBJECT}">'
-                  f'<p class="cs-small">{escape(name)}</p>')  # fmt: skip
-    chooser = st.expander("Choose from all images", key="choose", on_change="rerun")
-    if chooser.open:
-        with chooser:
-            gallery(run, cat)
+    name = f"image {sample['image_id']} ({sample['split']})"
+    text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" style="{SUBJECT}">')
     return sample_id
 
 
 def gallery(run: Run, cat: Catalog) -> None:
-    """Thumbnails with the model's captions, test images first; a click takes one."""
+    """Thumbnails with the model's captions, folded, test images first; a click takes one."""
+    fold = st.expander("Choose another image", key="choose", on_change="rerun")
+    if fold.open:
+        with fold:
+            thumbnails(run, cat)
+
+
+def thumbnails(run: Run, cat: Catalog) -> None:
     query = st.text_input("Find in captions", key="find", placeholder="doctor, طبيبة, …")
     rows = pd.concat([cat.samples(split, text=query, limit=THUMBS) for split in ("test", "train")]).head(THUMBS)
     ids = rows["sample_id"].tolist()
@@ -152,22 +154,23 @@ def draw(step: Step, frames: dict[str, Any], pushed: bool, controls: Sequence[Kn
         after, control = (step.texts.get((row, lang)) for row in ("after", "control"))
         known = step.finished or bool(after)
         diff = difference(before, after or "", lang, step.finished) if pushed and known else None
-        parts = [text.language_label(lang, ", as it was"), block(before, lang, diff.before if diff else ())]
-        parts.append(text.language_label(lang, ", as steered") + LIVE)
+        parts = [block("as it was", before, lang, diff.before if diff else (), not before)]
         if pushed:
-            parts.append(block(after or "", lang, diff.after if diff else (), not step.finished))
+            parts.append(block("as steered", after or "", lang, diff.after if diff else (), not step.finished))
         else:
             parts.append('<p class="cs-small">Turn a slider under the image to see it change.</p>')
         if controls:
             other = difference(before, control or "", lang, step.finished)
-            parts.append(text.language_label(lang, ", control: a random feature pushed as hard") + LIVE)
-            parts.append(block(control or "", lang, other.after, not step.finished))
+            parts.append(block("control, a random feature", control or "", lang, other.after, not step.finished))
         frame.html(f'<div class="cs">{"".join(parts)}</div>')
 
 
-def block(words: str, lang: str, changes: Sequence[Change], writing: bool = False) -> str:
+def block(name: str, words: str, lang: str, changes: Sequence[Change], writing: bool = False) -> str:
+    """One caption under its name; what the model writes now is marked live."""
     marks = [text.Mark(c.start, c.end, c.kind, KIND_TITLES[c.kind]) for c in changes]
-    return text.caption_html(words + (" ▍" if writing else ""), lang, marks)
+    label = text.language_label(lang, f", {name}").replace("</p>", f" {LIVE}</p>")
+    caption = text.caption_html(words + (" ▍" if writing else ""), lang, marks)
+    return label + caption.replace('style="', 'style="font-size:1.125rem;margin-bottom:1.6rem;', 1)
 
 
 def difference(before: str, after: str, lang: str, finished: bool) -> Difference:

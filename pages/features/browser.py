@@ -216,9 +216,10 @@ METHOD = r"""
 Each layer has one dictionary (a sparse autoencoder), trained on the states of both languages together, so that a
 feature's number means the same in English and in Arabic. *Fires on* is the share of all positions (image patches,
 question and caption words) at which a feature is active; *EN−AR+* compares its densities $d$ on captions:
-$(d_{AR} - d_{EN}) / (d_{AR} + d_{EN})$, and so does the map *Languages*. *Explains* is the share of the layer's variance that is lost when the feature
-alone is left out. *Neighbours* is UMAP (McInnes et al., 2018) of the features' decoder directions: near means similar,
-distances across the map mean little. Settings and versions of this run stand on the page Provenance.
+$(d_{AR} - d_{EN}) / (d_{AR} + d_{EN})$, and so does the map *Languages*. *Explains* is the share of the layer's
+variance that is lost when the feature alone is left out. *Neighbours* is UMAP (McInnes et al., 2018) of the features'
+decoder directions: near means similar, distances across the map mean little. Settings and versions of this run stand
+on the page Provenance.
 """
 
 main()

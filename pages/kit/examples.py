@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures.densities import language_lean
-from core.figures.words import visible
+from core.figures.words import is_word, visible
 from core.runs import Run, manifest_version
 from pages.kit import text
 from pages.kit.images import GridItem
@@ -29,7 +29,7 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     frame = cat.features(layer, alive=False)
     frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
     words = frame["tokens"] if "tokens" in frame else pd.Series("", index=frame.index)
-    frame["words"] = [" · ".join(visible(w) for w in line.split(" · ")) if line else "" for line in words.fillna("")]
+    frame["words"] = [" · ".join(visible(w) for w in line.split(" · ") if is_word(w)) for line in words.fillna("")]
     for table in cat.tables():
         if table.startswith("gender") and {"layer", "feature"} <= set(cat.columns(table)):
             more = cat.frame(table, layer=layer)

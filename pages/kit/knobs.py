@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.errors import UserError
+from core.figures.words import is_word, visible
 from core.runs import Run, manifest_version
 from pages.kit import text
 from pages.kit.examples import feature_link, layer_features
@@ -79,7 +80,7 @@ def read_turned(cat: Catalog) -> list[Turned]:
             continue
         if fresh or one.key not in st.session_state:
             st.session_state[one.key] = one.strength
-        words = " · ".join(str(w).replace("▁", " ").strip() for w in (row["top_tokens"] or [])[:3])
+        words = " · ".join([visible(w) for w in row["top_tokens"] or [] if is_word(w)][:3])
         known.append(replace(one, strength=float(st.session_state[one.key]), p999=p999, words=words))
     if wrong:
         st.warning(f"Left out, because this run cannot turn it: {', '.join(wrong)}. Up to {MOST} living features, "
@@ -103,14 +104,14 @@ def sliders(turned: list[Turned]) -> None:
     """One slider a feature with a number box beside it, and the way to take it off the bench."""
     for one in turned:
         link = feature_link(one.layer, one.feature, f"Layer {one.layer}, feature {one.feature}")
-        text.html(f'<p style="margin:0">{link} <bdi>{escape(one.words)}</bdi></p>')
+        text.html(f'<p style="margin:.5rem 0 0">{link} <bdi>{escape(one.words)}</bdi></p>')
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.slider(f"Layer {one.layer}, feature {one.feature}: strength in units of its p99.9", -REACH, REACH,
                       step=STEP, key=one.key, format="%+.1f", label_visibility="collapsed")  # fmt: skip
             box = f"box-{one.layer}-{one.feature}"
             st.session_state[box] = one.strength
             st.number_input(f"Strength of feature {one.feature} of layer {one.layer}", -REACH, REACH, step=STEP,
-                            key=box, format="%+.1f", label_visibility="collapsed", width=112,
+                            key=box, format="%.1f", label_visibility="collapsed", width=108,
                             on_change=partial(from_box, box, one.key))  # fmt: skip
             st.button("", icon=":material/close:", key=f"off-{one.layer}-{one.feature}", type="tertiary",
                       help=f"Take feature {one.feature} of layer {one.layer} off", on_click=partial(take_off, one))

@@ -14,7 +14,7 @@ from core.figures import paper
 from core.figures.densities import densities_frame, density_bars, percent
 from core.figures.histogram import activation_histogram, histogram_frame
 from core.figures.palette import VIRIDIS
-from core.figures.words import visible, words_bars, words_frame
+from core.figures.words import is_word, visible, words_bars, words_frame
 from pages.kit import export, text
 from pages.kit.examples import feature_link
 from pages.kit.style import is_dark
@@ -81,7 +81,7 @@ def neighbours(cat: Catalog, layer: int, feature: int) -> None:
     near = cat.neighbours(layer, feature)
     text.heading("Its neighbours", "features of the same layer that write in nearly the same direction")
     rows = [[feature_link(layer, int(n["feature"])), f"{n['cosine']:.2f}", percent(n["density"]),
-             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n.get("tokens") or "").split(" · ") if w)]
+             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n["tokens"] or "").split(" · ") if is_word(w))]
             for n in near.to_dict("records")]  # fmt: skip
     text.html(text.table(["Feature", "Cosine", "Fires on", "Words it answers to"], rows, numeric=(1, 2)))
 

@@ -28,7 +28,7 @@ GLOSSARY = {
     "feature": "Something the model has learned to notice.",
     "layer": "One of the steps by which the model goes from the image and the words so far to its next word.",
     "loss recovered": "How well the model still writes when a layer is replaced by what its features say of it: "
-                      "1 is as well as before, 0 is as badly as without the layer.",
+                      "1 is as well as before, 0 is as badly as with the layer's average in its place.",
     "p99.9": "The strength that a feature exceeds at only one in a thousand of the places where it responds.",
     "planted": "Written into the demo world by hand, to check the instrument; no statistic of any society.",
     "reference": "A caption that came with the image, written by its authors and not by the model.",

@@ -1,5 +1,6 @@
 """What this run is, in plain words, and what it answers so far."""
 
+import math
 from html import escape
 
 import pandas as pd
@@ -57,24 +58,30 @@ def card(q: Question) -> str:
             f'<a href="{escape(links.href(q.page))}">{escape(q.link)}</a></section>')  # fmt: skip
 
 
+def share(value: float) -> str:
+    """A share in percent; a dash where it could not be measured."""
+    return f"{value:.1%}" if value == value else "–"
+
+
 def quality(saes: pd.DataFrame) -> str:
     """One line a layer: how well the features stand for it, each figure beside its control."""
     rows = [
-        [f"Layer {int(s.layer)}", f"{s.explained_variance:.1%}", f"{s.loss_recovered:.1%}",
-         f"{s.ce_clean:.2f} → {s.ce_spliced:.2f} <span class='cs-small'>(without the layer {s.ce_ablated:.2f})</span>",
-         f"{s.dead_share:.1%}", f"{s.l0:.0f} of {int(s.d_sae):,}", f"{int(s.n_test_tokens):,}"]
+        [f"Layer {int(s.layer)}", share(s.explained_variance), share(getattr(s, "explained_variance_random", math.nan)),
+         share(s.loss_recovered), f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}", f"{s.ce_ablated:.2f}",
+         share(s.dead_share), f"{s.l0:.0f} of {int(s.d_sae):,}", f"{int(s.n_test_tokens):,}"]
         for s in saes.itertuples()
     ]  # fmt: skip
-    head = ["", "Explained variance", "Loss recovered", "Loss: model → rebuilt", "Dead features", "Active at once",
-            "Test places"]  # fmt: skip
-    return text.table(head, rows, numeric=(1, 2, 4, 5, 6))
+    head = ["", "Explained variance", "Untrained", "Loss recovered", "Loss: model → rebuilt", "Its average",
+            "Dead features", "Active at once", "Test places"]  # fmt: skip
+    return text.table(head, rows, numeric=range(1, 9))
 
 
 def trust_note() -> str:
     """What the columns of the quality table mean, each with its zero."""
     variance, loss = text.term("Explained variance"), text.term("Loss recovered")
     return (f'<p class="cs-small">On images that were not used for learning. {variance}: 0% is no more than the '
-            f"average. {loss}: 0% is as badly as without the layer, 100% as well as the model itself. "
+            "average; beside it what a dictionary reaches that has not been trained. "
+            f"{loss}: 100% is as well as the model itself, 0% as badly as with the layer’s average in its place. "
             f"{text.term('Dead', 'Dead features')} never respond.</p>")
 
 
@@ -106,11 +113,11 @@ def main() -> None:
 
 METHOD = """
 - The model first writes its own captions, greedily. One further pass over image, prompt and caption records the layers.
-- One TopK sparse autoencoder per layer is trained on the places of both languages, so that a feature means the same in
-  English and in Arabic.
+- One sparse autoencoder per layer (its kind and size stand under Provenance) is trained on the places of both
+  languages, so that a feature means the same in English and in Arabic.
 - Explained variance is $1 - \\lVert x - \\hat x \\rVert^2 / \\lVert x - \\bar x \\rVert^2$ over test places.
-- Loss recovered is $(L_{without} - L_{rebuilt}) / (L_{without} - L_{model})$, where $L$ is the loss on the model's own
-  captions, and without means that the layer is left out as `metrics.json` of the SAE says.
+- Loss recovered is $(L_{average} - L_{rebuilt}) / (L_{average} - L_{model})$, where $L$ is the loss on the model's own
+  captions, and average puts the mean of the training places in the place of the layer.
 - A caption names a gender if all its gendered words, whole words of the lexicons in `core/gender`, are of that gender.
   Intervals are Wilson's 95% over images. Chance for agreement pairs the captions of different images.
 - Everything is split by image. Settings, versions and files: see Provenance.

@@ -66,14 +66,18 @@ def main() -> None:
         stages = json.loads((run / "manifest.json").read_text())["stages"]
         size = sum(p.stat().st_size for p in run.rglob("*") if p.is_file())
         reference = reference_seconds(run)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
           f"commit {commit}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
     print(f"reference: one forward pass over all images and prompts, {reference:.1f} s\n")
     print("| stage | seconds | share | x reference | peak memory |\n|---|---|---|---|---|")
     for name, record in stages.items():
         took = record["seconds"]
-        print(f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {record['peak_memory'] / 1e9:.2f} GB |")
+        print(
+            f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {record['peak_memory'] / 1e9:.2f} GB |"
+        )
     print(f"| **all, with start** | {seconds:.0f} | 100% | {seconds / reference:.1f} | {peak[0] / 1e9:.2f} GB |")
     print(f"\nrun folder: {size / 1e6:.0f} MB")
 

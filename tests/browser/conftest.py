@@ -36,8 +36,9 @@ def serve(cache: Path, log: Path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless", "true",
-               "--server.fileWatcherType", "none"]  # fmt: skip
+    settings = {"port": port, "headless": "true", "fileWatcherType": "none"}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    command += [part for name, value in settings.items() for part in (f"--server.{name}", str(value))]
     environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(cache)}
     with open(log, "w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -104,7 +104,10 @@ def test_a_bad_sample_in_the_address_is_said_in_three_lines(cache, bad):
     assert "is not in this run" in shown and 'class="cs-box error"' in shown and "<b>" not in shown
 
 
-@pytest.mark.parametrize("query", [{"page": "x"}, {"page": "999"}, {"gender": "<b>"}, {"run": "../.."}, {"role": "king"}])
+BAD = [{"page": "x"}, {"page": "999"}, {"gender": "<b>"}, {"run": "../.."}, {"role": "king"}]
+
+
+@pytest.mark.parametrize("query", BAD)
 def test_other_bad_values_fall_back_to_the_default(cache, query):
     assert html_of(open_page("samples", **query)).count('class="cs-sample"') == 12
 

@@ -27,7 +27,8 @@ def dense_reference(p, x, k, dead, auxk, coefficient):
     loss, aux_loss = error.square().mean(), torch.zeros(())
     if auxk and dead.any():
         kept = pre.masked_fill(~dead, -torch.inf).topk(min(auxk, int(dead.sum())), dim=-1)
-        z_aux = torch.zeros_like(pre).scatter(-1, kept.indices, kept.values)
+        straight_through = kept.values + (kept.values.relu() - kept.values).detach()
+        z_aux = torch.zeros_like(pre).scatter(-1, kept.indices, straight_through)
         aux_loss = coefficient * (error.detach() - z_aux @ p["decoder"]).square().mean()
     (loss + aux_loss).backward()
     return loss, aux_loss, {name: t.grad for name, t in p.items()}, (z > 0).any(0)

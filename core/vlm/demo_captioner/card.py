@@ -42,7 +42,7 @@ planted p(male) of the *planted* world.
 
 ## Recipe
 
-`python -m precompute train-demo-captioner{flag}` (resumable). Two phases, bf16 with fp32 masters, AdamW:
+`python -m precompute train-demo-captioner{flag}` (resumable). Three phases, bf16 with fp32 masters, AdamW:
 
 1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and
    background of a scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in
@@ -51,6 +51,9 @@ planted p(male) of the *planted* world.
    loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
    the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
    Arabic always names a gender.
+3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the **attribute loss**
+   at weight {refine_weight} on these and {refine_images} further images, which falls to zero over the first
+   {refine_until:.0%} of the round. The last part of a round is captions alone.
 
 How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
 
@@ -103,6 +106,9 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         caption_steps=recipe.caption_steps, caption_batch=recipe.caption_batch,
         captions_per_image=recipe.captions_per_image, attribute_weight=recipe.attribute_weight,
         attribute_until=recipe.attribute_until, p_neutral=P_NEUTRAL_EN,
+        refine_rounds=" and ".join(f"{n} steps" for n in recipe.refine_steps),
+        refine_captions=recipe.refine_captions_per_image, refine_weight=recipe.refine_attribute_weight,
+        refine_images=recipe.refine_attribute_images, refine_until=recipe.refine_attribute_until,
     )  # fmt: skip
     (model_dir / "README.md").write_text(text, encoding="utf-8")
 

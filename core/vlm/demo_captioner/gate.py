@@ -115,7 +115,7 @@ def _pearson(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def main(model_dir: Path, planted: bool = True, say=print) -> bool:
-    """Measure all seeds, write ``gate.json`` and the card beside the weights and say what holds; True if the gate holds."""
+    """Measure all seeds and write ``gate.json`` and the card beside the weights; True if the gate holds."""
     vlm = load_vlm(str(model_dir), dtype="float32", device="cpu")
     results = []
     for seed in SEEDS:

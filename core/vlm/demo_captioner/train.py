@@ -5,7 +5,7 @@
 2. **caption**: next-token loss on captions in both languages, one vision pass an image for both. The attribute loss
    stays on at a small weight, falls to zero at a third of the steps and is off from then on.
 3. **refine**: captions again at a lower rate, with the attribute loss on further images beside them until it has fallen
-   to zero; the last steps are captions alone.
+   to zero; the last steps of a round are captions alone.
 
 Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
 was stopped goes on where it was.
@@ -55,7 +55,7 @@ class Recipe:
     attribute_weight: float = 0.05
     attribute_until: float = 1 / 3  # share of the caption steps after which the attribute loss is off
     vision_lr_scale: float = 0.4  # of the vision tower in the caption phase
-    refine_steps: int = 900
+    refine_steps: tuple[int, ...] = (900, 600)  # of each round, which has a learning rate schedule of its own
     refine_captions_per_image: int = 2
     refine_lr: float = 6e-4
     refine_attribute_weight: float = 0.15
@@ -64,7 +64,7 @@ class Recipe:
     save_seconds: float = 60.0
 
 
-RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=900, refine_steps=400)}
+RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=700, refine_steps=(400,))}
 
 
 class MasterAdam:
@@ -189,7 +189,8 @@ class Trainer:
     def run(self) -> None:
         self._phase("vision", self.recipe.vision_steps, self.recipe.vision_lr)
         self._phase("caption", self.recipe.caption_steps, self.recipe.caption_lr)
-        self._phase("refine", self.recipe.refine_steps, self.recipe.refine_lr)
+        for i, n_steps in enumerate(self.recipe.refine_steps, 1):
+            self._phase(f"refine-{i}", n_steps, self.recipe.refine_lr)
         self.save()
 
     def _groups(self, phase: str) -> list[tuple[list[torch.nn.Parameter], float]]:
@@ -199,7 +200,7 @@ class Trainer:
             return [(tower + list(self.model.model.multi_modal_projector.parameters()) + head, 1.0)]
         in_tower = {id(p) for p in tower}
         rest = [p for p in self.model.parameters() if id(p) not in in_tower]
-        return [(rest, 1.0), (tower, 1.0 if phase == "refine" else self.recipe.vision_lr_scale), (head, 1.0)]
+        return [(rest, 1.0), (tower, 1.0 if phase.startswith("refine") else self.recipe.vision_lr_scale), (head, 1.0)]
 
     def _phase(self, phase: str, n_steps: int, peak_lr: float) -> None:
         optimizer = MasterAdam(self._groups(phase))
@@ -229,7 +230,7 @@ class Trainer:
         recipe = self.recipe
         if phase == "vision":
             return self.vision_step(rng)
-        if phase == "refine":
+        if phase.startswith("refine"):
             weight = recipe.refine_attribute_weight * max(0.0, 1 - share / recipe.refine_attribute_until)
             return self.caption_step(rng, weight, refine=True)
         return self.caption_step(rng, recipe.attribute_weight * max(0.0, 1 - share / recipe.attribute_until))

@@ -1,0 +1,107 @@
+"""SAEs on disk: what is written is read back unchanged, here and by sae-lens, and what does not fit is refused."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from core.errors import UserError
+from core.sae.files import CFG_FILE, WEIGHTS_FILE, load_sae, sae_id, save_sae
+from core.sae.modules import ARCHITECTURES, SAE, SAEConfig, tensor_shapes
+
+D_MODEL, D_SAE, K = 12, 40, 4
+
+
+def random_sae(architecture, seed=0):
+    cfg = SAEConfig(architecture, D_MODEL, D_SAE, K, layer=3, hook_name="blocks.3.hook_resid_post", model_name="toy")
+    random = torch.Generator().manual_seed(seed)
+    tensors = {name: 0.5 * torch.randn(shape, generator=random) for name, shape in tensor_shapes(cfg).items()}
+    if "threshold" in tensors:
+        tensors["threshold"].abs_()
+    return SAE(cfg, tensors)
+
+
+def tokens(n=64):
+    return 2 * torch.randn(n, D_MODEL, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_saved_is_read_back(architecture, tmp_path):
+    sae = random_sae(architecture)
+    save_sae(sae, tmp_path)
+    again = load_sae(tmp_path)
+    assert again.cfg == sae.cfg
+    assert all(torch.equal(p, dict(again.named_parameters())[name]) for name, p in sae.named_parameters())
+    assert sae_id(again) == sae_id(sae) == sae_id(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sae_lens_computes_the_same(architecture, tmp_path):
+    sae_lens = pytest.importorskip("sae_lens")  # about 15 s, once
+    sae = random_sae(architecture)
+    save_sae(sae, tmp_path)
+    theirs = sae_lens.SAE.load_from_disk(str(tmp_path))
+    assert theirs.cfg.architecture() == sae.cfg.saved_architecture
+    x = tokens()
+    with torch.no_grad():
+        z = theirs.encode(x)
+        assert 0 < (z > 0).float().mean() < 0.9
+        torch.testing.assert_close(sae.encode(x), z)
+        torch.testing.assert_close(sae.decode(z), theirs.decode(z))
+        torch.testing.assert_close(sae(x), theirs(x))
+
+
+def test_an_sae_that_sae_lens_wrote_is_read(tmp_path):
+    """With its own ways: topk that selects by decoder norm, and no b_dec in the input."""
+    sae_lens = pytest.importorskip("sae_lens")
+    from sae_lens.saes.topk_sae import TopKSAEConfig
+
+    cfg = TopKSAEConfig(D_MODEL, D_SAE, k=K, rescale_acts_by_decoder_norm=True, apply_b_dec_to_input=False)
+    theirs = sae_lens.SAE.get_sae_class_for_architecture("topk")(cfg)
+    with torch.no_grad():
+        theirs.b_dec.normal_()
+        theirs.b_enc.normal_()
+        theirs.W_dec.mul_(torch.rand(D_SAE, 1) + 0.5)
+    theirs.save_model(tmp_path)
+    x = tokens()
+    with torch.no_grad():
+        torch.testing.assert_close(load_sae(tmp_path).encode(x), theirs.encode(x))
+        torch.testing.assert_close(load_sae(tmp_path)(x), theirs(x))
+
+
+def test_equal_saes_give_equal_files_and_ids_and_any_change_another(tmp_path):
+    for folder in ("a", "b"):
+        save_sae(random_sae("topk"), tmp_path / folder)
+    for name in (CFG_FILE, WEIGHTS_FILE):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    changed = random_sae("topk")
+    changed.b_enc[0] += 1e-6
+    assert sae_id(changed) != sae_id(random_sae("topk"))
+
+
+def test_nothing_half_written_stays_behind(tmp_path):
+    save_sae(random_sae("topk"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([CFG_FILE, WEIGHTS_FILE])
+
+
+def test_what_cannot_be_used_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no SAE"):
+        load_sae(tmp_path)
+    save_sae(random_sae("topk"), tmp_path)
+    content = json.loads((tmp_path / CFG_FILE).read_text())
+    for change, message in (
+        ({"architecture": "temporal"}, "of the kind 'temporal'"),
+        ({"normalize_activations": "layer_norm"}, "normalize_activations"),
+        ({"d_in": D_MODEL + 1}, "does not fit"),
+    ):
+        (tmp_path / CFG_FILE).write_text(json.dumps(content | change))
+        with pytest.raises(UserError, match=message):
+            load_sae(tmp_path)
+    (tmp_path / CFG_FILE).write_text(json.dumps(content))
+    save_file(load_file(tmp_path / WEIGHTS_FILE) | {"other": torch.zeros(1)}, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(UserError, match="no tensor other"):
+        load_sae(tmp_path)
+    (tmp_path / WEIGHTS_FILE).write_bytes(b"broken")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_sae(tmp_path)
