@@ -80,9 +80,9 @@ class TrainConfig:
     architecture: Literal["topk", "batchtopk", "jumprelu", "matryoshka", "gated", "standard"] = "topk"
     d_sae: int = _is(1536, low=2)
     k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
-    steps: int = _is(1200, low=1)
+    steps: int = _is(1000, low=1)
     batch_tokens: int = _is(1024, low=1)
-    lr: float = _is(1e-3, low=1e-9, high=1.0)
+    lr: float = _is(3e-3, low=1e-9, high=1.0)
     l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
     auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
     dead_after_tokens: int = _is(200_000, low=1)

@@ -71,16 +71,22 @@ def steering_answer(after: Mapping[str, Difference], control: Mapping[str, Diffe
         return Answer("Nothing is turned yet: the captions are as the model writes them by itself.", "not enough data")
     one = "not enough data"  # one image shows that something can happen, not how often it does
     turned = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.flipped]
-    if not any(diff.n_changed for diff in after.values()):
+    if not any(diff.changed for diff in after.values()):
         text = "The captions stay as they were, word for word"
     else:
-        text = f"Steering changes {_changed(after)}"
+        text = f"Steering: {_changes(after)}"
         text += f"; the gender turns in {' and in '.join(turned)}" if turned else "; no gendered word turns"
+    broken = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.broken]
+    if broken:
+        text += f". The {' and the '.join(broken)} caption breaks down into one word: push less hard"
     if control:
-        text += f". A random feature pushed as hard changes {_changed(control)}"
+        text += f". A random feature pushed as hard: {_changes(control)}"
     return Answer(f"{text} (n = 1 image).", one)
 
 
-def _changed(differences: Mapping[str, Difference]) -> str:
-    parts = [f"{d.n_changed} of {d.n_words} {LANGUAGE_NAME[lang]}" for lang, d in differences.items()]
-    return " and ".join(parts) + " words"
+def _changes(differences: Mapping[str, Difference]) -> str:
+    if not any(d.changed for d in differences.values()):
+        return "no word changes"
+    parts = [f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come"
+             for lang, d in differences.items()]  # fmt: skip
+    return ", ".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -25,13 +26,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Difference:
-    """The changes to be marked in the text before and in the text after, and how many words differ."""
+    """The changes to be marked in the text before and in the text after, and what became of the text as a whole."""
 
     before: tuple[Change, ...]
     after: tuple[Change, ...]
-    n_changed: int
     n_words: int  # of the text before
     flipped: bool
+    broken: bool  # the text after is one word over and over
+
+    @property
+    def changed(self) -> bool:
+        """Whether any word differs."""
+        return bool(self.before or self.after)
 
 
 def caption_difference(
@@ -56,7 +62,12 @@ def caption_difference(
         removed += [_change(one[x], gender_one[x] in turned, "removed") for x in range(i, cut)]
         added += [_change(two[x], gender_two[x] in turned, "added") for x in range(k, m)]
     flipped = any(change.kind == "flipped" for change in added)
-    return Difference(tuple(removed), tuple(added), max(len(removed), len(added)), len(one), flipped)
+    return Difference(tuple(removed), tuple(added), len(one), flipped, _broken([w[2] for w in two]))
+
+
+def _broken(words: list[str]) -> bool:
+    """Whether one word makes up more than half of a text of at least eight words."""
+    return len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2
 
 
 def _words(text: str) -> list[tuple[int, int, str]]:

@@ -13,7 +13,7 @@ from core.figures.points import points
 
 KINDS = {
     "density_image": "image patches",
-    "density_prompt": "question",
+    "density_prompt": "question words",
     "density_caption_en": "English captions",
     "density_caption_ar": "Arabic captions",
 }

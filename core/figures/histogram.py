@@ -31,12 +31,12 @@ def activation_histogram(frame: pd.DataFrame, p999: float, dark: bool = False, h
             hovertemplate="%{y:,} tokens fire between %{customdata[0]:.3g} and %{customdata[1]:.3g}<extra></extra>",
         )
     )
-    dress(fig, dark, height)
+    dress(fig, dark, height, margin=(52, 10, 44, 26))
     fig.update_yaxes(type="log", title_text="tokens", dtick=1, rangemode="tozero", exponentformat="none")
     top = float(frame["high"].max()) if len(frame) else 1.0
     fig.update_xaxes(title_text="activation", showgrid=False, range=[0, top])
     if p999 > 0:
         fig.add_vline(x=p999, line={"color": STEERED, "width": 2, "dash": "dash"})
-        fig.add_annotation(x=p999, y=1, yref="paper", text="p99.9", showarrow=False, xanchor="right", xshift=-5,
-                           yanchor="top", font={"size": 13, "color": inks.muted})
+        fig.add_annotation(x=p999, y=1, yref="paper", text="p99.9", showarrow=False, xanchor="right", xshift=8,
+                           yanchor="bottom", font={"size": 13, "color": inks.muted})
     return fig

@@ -77,8 +77,8 @@ def histogram(frame: pd.DataFrame, p999: float) -> Figure:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         if p999 > 0:
             ax.axvline(p999, color=STEERED, linewidth=1.4, linestyle="--")
-            ax.annotate("p99.9", (p999, 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0),
-                        textcoords="offset points", ha="right", va="top", fontsize=8, color=LIGHT.muted)
+            ax.annotate("p99.9", (p999, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
+                        textcoords="offset points", ha="center", va="bottom", fontsize=8, color=LIGHT.muted)
         ax.set(xlabel="activation", ylabel="tokens", xlim=(0, None))
         ax.grid(axis="y")
         return fig

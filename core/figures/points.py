@@ -33,7 +33,7 @@ def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
                 "symbol": ["circle-open" if o else "circle" for o in part["open"]] if "open" in part else "circle",
                 "colorbar": {"title": {"text": COLOURS.get(colour, colour), "side": "top", "font": {"size": 13}},
                              "orientation": "h", "thickness": 8, "len": 0.42, "x": 0.0, "xanchor": "left", "y": 1.0,
-                             "yanchor": "bottom", "tickfont": {"size": 13}, "outlinewidth": 0, **ticks}},
+                             "yanchor": "bottom", "tickfont": {"size": 13}, "tickangle": 0, "outlinewidth": 0, **ticks}},
         selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 0.25}}))
     mark = frame[frame["feature"] == chosen]
     if len(mark):
@@ -55,7 +55,7 @@ def shading(frame: pd.DataFrame, colour: str) -> tuple[pd.Series, float, float, 
     values = np.log10(shares.clip(lower=floor))
     low, high = float(np.floor(np.log10(floor))), float(np.ceil(values.max())) if len(values) else 0.0
     high = max(high, low + 1)
-    marks = list(range(int(low), int(high) + 1))
+    marks = list(range(int(high), int(low) - 1, -1 if high - low < 4 else -2))[::-1]
     return values, low, high, VIRIDIS, {"tickvals": marks, "ticktext": [_tick(m) for m in marks]}
 
 

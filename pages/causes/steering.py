@@ -23,6 +23,7 @@ from pages.kit import export, knobs, runs, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.images import data_uri
 from pages.kit.live import LANGUAGES, Knob, Step, live, matched_controls
+from pages.kit.selection import clicked_row
 
 QUESTION = "What happens to the captions when a feature is turned up or down?"
 FRAME = 0.04  # seconds between two pictures of the stream
@@ -95,10 +96,9 @@ def thumbnails(run: Run, cat: Catalog) -> None:
 
 
 def choose_image(key: str, ids: list[int]) -> None:
-    selection = st.session_state[key]["selection"]
-    rows = [cell[0] for cell in selection.get("cells", [])] or list(selection.get("rows", []))
-    if rows:
-        st.session_state["sample"] = ids[rows[0]]
+    row = clicked_row(key)
+    if row is not None and row < len(ids):
+        st.session_state["sample"] = ids[row]
 
 
 def shuffle(ids: Sequence[int]) -> None:
@@ -107,11 +107,12 @@ def shuffle(ids: Sequence[int]) -> None:
 
 def control_picker() -> int | None:
     """Whether a random feature is run beside the chosen ones, and which (its seed)."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        on = st.toggle("Control: a random feature, pushed as hard", key="control", bind="query-params", help=CONTROL)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        on = st.toggle("Control: a random feature", key="control", bind="query-params", help=CONTROL)
         if not on:
             return None
-        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=110)
+        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=100,
+                               label_visibility="collapsed", help="Which random draw")
     return int(seed)
 
 
@@ -161,7 +162,7 @@ def draw(step: Step, frames: dict[str, Any], pushed: bool, controls: Sequence[Kn
             parts.append('<p class="cs-small">Turn a slider under the image to see it change.</p>')
         if controls:
             other = difference(before, control or "", lang, step.finished)
-            parts.append(block("control, a random feature", control or "", lang, other.after, not step.finished))
+            parts.append(block("random control", control or "", lang, other.after, not step.finished))
         frame.html(f'<div class="cs">{"".join(parts)}</div>')
 
 
@@ -189,7 +190,7 @@ def outcome(step: Step, controls: Sequence[Knob]) -> None:
     pairs = [(f"{name} moves each place by", f"{100 * step.sizes[row]:.0f} % of its size")
              for row, name in (("after", "Steering"), ("control", "Control")) if row in step.sizes]  # fmt: skip
     pairs += [("Held back by the cap", f"{100 * share:.0f} % of places ({ROWS[row]})")
-              for row, share in step.capped.items() if share]  # fmt: skip
+              for row, share in sorted(step.capped.items()) if share]  # fmt: skip
     links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in controls)
     body = text.facts(pairs) if pairs else ""
     if links:

@@ -18,6 +18,7 @@ from pages.kit import export, pickers, runs, states, text
 from pages.kit.examples import example_items, layer_features
 from pages.kit.images import grid
 from pages.kit.links import PAGES
+from pages.kit.selection import clicked_row
 from pages.kit.style import is_dark
 
 QUESTION = "What has the model learned to notice?"
@@ -26,6 +27,7 @@ SORTS = {"Explained share": "explained_share", "How often it fires": "density", 
 LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
+HEIGHT = 476  # of the map, which with its menu is as tall as the table
 VIEWS = ("Neighbours", "Languages")
 MAX_PICKED = 300  # features that an address can carry
 
@@ -80,7 +82,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="table-head"):
         with st.container(width="stretch"):
             text.html(f'<p class="cs-small" style="margin:0">{len(shown):,} of {n_alive:,} living features'
-                      f"{', picked on the map' if picked else ''}</p>")  # fmt: skip
+                      f"{', picked' if picked else ''}</p>")  # fmt: skip
         if picked:
             st.button("Clear", key="clear", type="tertiary", icon=":material/close:", on_click=clear_picked,
                       help="Show all features again, not only those picked on the map")  # fmt: skip
@@ -118,20 +120,18 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
         if view == "Neighbours":
             name = st.selectbox("Colour", list(names), key="colour", bind="query-params", label_visibility="collapsed")
             colour = names[name]
-        menu = st.container(width="content")
     inside = set(kept["feature"]) & picked if len(picked) > 1 else set(kept["feature"])
     if view == "Neighbours":
-        fig = feature_map(alive, colour, chosen, inside, is_dark())
+        fig = feature_map(alive, colour, chosen, inside, is_dark(), HEIGHT)
         plot = partial(paper.feature_map, alive, colour, chosen, inside)
     else:
-        fig = language_scatter(alive, chosen, inside, is_dark())
+        fig = language_scatter(alive, chosen, inside, is_dark(), HEIGHT)
         plot = partial(paper.language_scatter, alive, chosen, inside)
     fig.update_layout(dragmode="lasso", uirevision=f"{layer}-{view}")
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     st.plotly_chart(fig, theme=None, key=key, on_select=partial(choose_points, key), alt=f"A map of the {len(alive)} "
                     "features of this layer; the table beside it holds the same.", config=MODEBAR)  # fmt: skip
-    with menu:
-        export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
+    export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
 
 
 def preview(run: Run, features: pd.DataFrame, layer: int, chosen: int | None) -> None:
@@ -177,11 +177,9 @@ def choose(feature: int) -> None:
 
 
 def choose_row(key: str, ids: list[int]) -> None:
-    selection = st.session_state[key]["selection"]
-    cells = [cell[0] for cell in selection.get("cells", [])]
-    rows = cells or list(selection.get("rows", []))
-    if rows and rows[0] < len(ids):
-        choose(ids[rows[0]])
+    row = clicked_row(key)
+    if row is not None and row < len(ids):
+        choose(ids[row])
 
 
 def choose_points(key: str) -> None:

@@ -58,7 +58,7 @@ def picker(features: pd.DataFrame) -> int:
         st.session_state["feature"] = int(best["feature"].iloc[0]) if len(alive) else 0
     # no default of its own: what equals the default is left out of the address, and every feature must have one
     feature = int(st.number_input("Feature", min_value=0, value=None, step=1, key="feature", bind="query-params",
-                                  width=130, help=text.glossary("feature")) or 0)  # fmt: skip
+                                  width=150, required=True, help=text.glossary("feature")) or 0)  # fmt: skip
     before = [f for f in alive if f < feature]
     after = [f for f in alive if f > feature]
     st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before,
@@ -114,7 +114,7 @@ def pictures(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> No
     tiles = partial(example_items, scale=top, both=both)
     panels.scale_bar(top)
     if view == "Weak to strong":
-        bands(cat.examples(layer, feature, None), shown, tiles)
+        bands(cat.examples(layer, feature, None), shown, partial(tiles, both=False))
         return
     strongest = cat.examples(layer, feature, "top")
     if view == "Women and men":

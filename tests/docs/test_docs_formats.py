@@ -4,6 +4,7 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
+
 from tests.small_run import ROOT
 
 PAGE = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+
 from tests.docs.readme_tree import tree
 from tests.small_run import ROOT
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.answers import feature_answer, layer_answer
+from core.figures.answers import feature_answer, layer_answer, steering_answer
+from core.figures.caption_diff import caption_difference
 
 ROW = {"alive": True, "n_active": 1200, "density": 0.012, "density_image": 0.03, "density_prompt": 0.0,
        "density_caption_en": 0.001, "density_caption_ar": 0.002, "top_tokens": [" woman", "امرأة", "."]}  # fmt: skip
@@ -34,3 +35,19 @@ def test_a_layers_features_are_counted_once_each() -> None:
     assert text == ("4 things; 1 more never fire. Of the 3 that fire on captions, 1 keep to English, "
                     "1 to Arabic, and 1 answer to both.")  # fmt: skip
     assert layer_answer(features[~features["alive"]]).sure == "not enough data"
+
+
+def test_steering_names_what_goes_what_comes_and_what_the_control_did() -> None:
+    def gendered(text: str) -> list[tuple[int, int, str]]:
+        return [(0, 3, "male")] if text.startswith("man") else [(0, 5, "female")] if text.startswith("woman") else []
+
+    turned = {"en": caption_difference("man with a book", "woman with a book", gendered)}
+    same = {"en": caption_difference("man with a book", "man with a book", gendered)}
+    answer = steering_answer(turned, same)
+    assert answer.text == ("Steering: 1 of 4 English words go and 1 come; the gender turns in English. "
+                           "A random feature pushed as hard: no word changes (n = 1 image).")  # fmt: skip
+    assert answer.sure == "not enough data"
+    assert "word for word" in steering_answer(same, {}).text
+    broken = {"en": caption_difference("man with a book", "man " * 20, gendered)}
+    assert "breaks down" in steering_answer(broken, {}).text
+    assert "Nothing is turned" in steering_answer({}, {}).text

@@ -38,24 +38,19 @@ def test_identity_is_1_and_the_mean_is_0_exactly(mean):
         toy_vlm(), passages(), {"clean": {}, "identity": {LAYER: identity}, "ablated": ablated, "again": ablated}
     )
     assert losses["ablated"] != losses["clean"]
-    ends = losses["clean"], losses["ablated"]
-    assert loss_recovered(ends[0], losses["identity"], ends[1]) == 1 or ends[1] < ends[0]
     assert losses["identity"] == losses["clean"]
+    assert losses["again"] == losses["ablated"]
     assert loss_recovered(0.5, 0.5, 2.0) == 1
     assert loss_recovered(0.5, 2.0, 2.0) == 0
     assert loss_recovered(0.5, 1.25, 2.0) == 0.5
-    assert losses["again"] == losses["ablated"]
 
 
 def test_a_perfect_sae_changes_nothing_and_an_empty_one_is_mean_ablation(mean):
     edits = {name: {LAYER: splice(axis_sae(mean, n))} for name, n in (("perfect", 192), ("half", 96))}
     empty = axis_sae(mean, 4)
     empty.b_enc[:] = -1e6
-    losses = caption_losses(
-        toy_vlm(),
-        passages(),
-        {"clean": {}, **edits, "empty": {LAYER: splice(empty)}, "mean": {LAYER: mean_ablation(mean)}},
-    )
+    edits |= {"clean": {}, "empty": {LAYER: splice(empty)}, "mean": {LAYER: mean_ablation(mean)}}
+    losses = caption_losses(toy_vlm(), passages(), edits)
     assert losses["perfect"] == pytest.approx(losses["clean"], abs=1e-3)
     assert losses["empty"] == pytest.approx(losses["mean"], abs=1e-6)
     assert abs(losses["half"] - losses["clean"]) > 0.01

@@ -51,9 +51,10 @@ planted p(male) of the *planted* world.
    loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
    the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
    Arabic always names a gender.
-3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the **attribute loss**
-   at weight {refine_weight} on these and {refine_images} further images, which falls to zero over the first
-   {refine_until:.0%} of the round. The last part of a round is captions alone.
+3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the
+   **attribute loss** at weight {refine_weight} on these and {refine_images} further images, falling to zero over the
+   first {refine_until:.0%} of the round; the rest of it is captions alone. Men, women and neutral persons are drawn
+   alike here. The weights are the mean of those at the ends of the rounds, with shares {refine_shares}.
 
 How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
 
@@ -107,6 +108,7 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         captions_per_image=recipe.captions_per_image, attribute_weight=recipe.attribute_weight,
         attribute_until=recipe.attribute_until, p_neutral=P_NEUTRAL_EN,
         refine_rounds=" and ".join(f"{n} steps" for n in recipe.refine_steps),
+        refine_shares=", ".join(map(str, recipe.refine_shares)),
         refine_captions=recipe.refine_captions_per_image, refine_weight=recipe.refine_attribute_weight,
         refine_images=recipe.refine_attribute_images, refine_until=recipe.refine_attribute_until,
     )  # fmt: skip

@@ -5,7 +5,7 @@
 2. **caption**: next-token loss on captions in both languages, one vision pass an image for both. The attribute loss
    stays on at a small weight, falls to zero at a third of the steps and is off from then on.
 3. **refine**: captions again at a lower rate, with the attribute loss on further images beside them until it has fallen
-   to zero; the last steps of a round are captions alone.
+   to zero; the last steps of a round are captions alone. The weights at the ends of the rounds are averaged.
 
 Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
 was stopped goes on where it was.
@@ -55,8 +55,10 @@ class Recipe:
     attribute_weight: float = 0.05
     attribute_until: float = 1 / 3  # share of the caption steps after which the attribute loss is off
     vision_lr_scale: float = 0.4  # of the vision tower in the caption phase
-    refine_steps: tuple[int, ...] = (900, 600)  # of each round, which has a learning rate schedule of its own
+    refine_steps: tuple[int, ...] = (900, 600, 300)  # of each round, which has a learning rate schedule of its own
+    refine_shares: tuple[float, ...] = (0.2, 0.4, 0.4)  # of each round's last weights in the model that is written
     refine_captions_per_image: int = 2
+    refine_genders: tuple[str, ...] = ("male", "female", "neutral")  # drawn alike; p(male) on neutral images is as ever
     refine_lr: float = 6e-4
     refine_attribute_weight: float = 0.15
     refine_attribute_images: int = 40  # further images of a step that are not captioned
@@ -64,7 +66,10 @@ class Recipe:
     save_seconds: float = 60.0
 
 
-RECIPES = {"planted": Recipe(), "control": Recipe(planted=False, caption_steps=700, refine_steps=(400,))}
+RECIPES = {
+    "planted": Recipe(),
+    "control": Recipe(planted=False, caption_steps=500, refine_steps=(250,), refine_shares=(1.0,)),
+}
 
 
 class MasterAdam:
@@ -166,7 +171,8 @@ class Trainer:
         further = self.recipe.refine_attribute_images if refine and attribute_weight else 0
         per_image = self.recipe.refine_captions_per_image if refine else self.recipe.captions_per_image
         n = self.recipe.caption_batch
-        scenes = [self.world.scene(rng) for _ in range(n + further)]
+        fixed = [{"gender": rng.choice(self.recipe.refine_genders)} if refine else {} for _ in range(n + further)]
+        scenes = [self.world.scene(rng, **known) for known in fixed]
         features = self.model.get_image_features(self.pixels(scenes)).pooler_output
         rows = []
         for lang in LANGUAGES:
@@ -191,7 +197,19 @@ class Trainer:
         self._phase("caption", self.recipe.caption_steps, self.recipe.caption_lr)
         for i, n_steps in enumerate(self.recipe.refine_steps, 1):
             self._phase(f"refine-{i}", n_steps, self.recipe.refine_lr)
+        self._average()
         self.save()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Take the weighted mean of the weights at the ends of the refine rounds (Izmailov et al. 2018, 1803.05407)."""
+        optimizer = MasterAdam(self._groups("refine-1"))
+        rounds = range(1, len(self.recipe.refine_steps) + 1)
+        states = [load_file(self.work_dir / f"refine-{i}.safetensors") for i in rounds]
+        for k, master in enumerate(optimizer.masters):
+            parts = zip(self.recipe.refine_shares, states, strict=True)
+            master.copy_(sum(share * state[f"master.{k}"] for share, state in parts))
+        optimizer.publish()
 
     def _groups(self, phase: str) -> list[tuple[list[torch.nn.Parameter], float]]:
         tower = list(self.model.model.vision_tower.parameters())
