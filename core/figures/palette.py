@@ -87,6 +87,7 @@ def dress(fig: go.Figure, dark: bool, height: int, margin: tuple[int, int, int, 
         hoverlabel={"font": {"family": FONT, "size": 14, "color": inks.ink}, "bgcolor": inks.ground,
                     "bordercolor": inks.rule},
         showlegend=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": inks.muted, "activecolor": inks.ink},
         bargap=0.06,
     )
     axis = {"gridcolor": inks.rule, "linecolor": inks.muted, "tickcolor": inks.muted, "zeroline": False,

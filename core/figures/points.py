@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from core.figures.palette import PUOR, STEERED, VIRIDIS, look, scale
 
 COLOURS = {"density": "How often it fires", "lean": "English or Arabic", "explained_share": "Explained share"}
+RARE = 0.02  # below this quantile of shares the scale has no colour of its own
 MANY = 6000  # above this WebGL draws; below it SVG does, which needs no graphics card
 
 
@@ -50,12 +51,12 @@ def shading(frame: pd.DataFrame, colour: str) -> tuple[pd.Series, float, float, 
         ticks = {"tickvals": [-1, 0, 1], "ticktext": ["English", "both", "Arabic"]}
         return frame["lean"].fillna(0.0), -1.0, 1.0, PUOR, ticks
     shares = frame[colour].astype(float)
-    seen = shares[shares > 0]
-    floor = float(seen.min()) if len(seen) else 1e-6
-    values = np.log10(shares.clip(lower=floor))
-    low, high = float(np.floor(np.log10(floor))), float(np.ceil(values.max())) if len(values) else 0.0
-    high = max(high, low + 1)
-    marks = list(range(int(high), int(low) - 1, -1 if high - low < 4 else -2))[::-1]
+    seen = np.log10(shares[shares > 0]) if (shares > 0).any() else pd.Series([-6.0, 0.0])
+    low, high = float(seen.quantile(RARE)), float(seen.max())
+    high = max(high, low + 0.5)
+    marks = [float(m) for m in range(int(np.ceil(low)), int(np.floor(high)) + 1)]
+    marks = marks[:: 2 if len(marks) > 4 else 1] if len(marks) > 1 else [low, high]
+    values = np.log10(shares.clip(lower=10**low))
     return values, low, high, VIRIDIS, {"tickvals": marks, "ticktext": [_tick(m) for m in marks]}
 
 
@@ -64,8 +65,8 @@ def size_of(n: int) -> float:
     return 9.0 if n < 300 else 7.0 if n < 3000 else 4.0
 
 
-def _tick(exponent: int) -> str:
-    return f"{100 * 10.0**exponent:.10f}".rstrip("0").rstrip(".") + " %"
+def _tick(exponent: float) -> str:
+    return f"{float(f'{100 * 10.0**exponent:.2g}'):.10f}".rstrip("0").rstrip(".") + " %"
 
 
 def _card(frame: pd.DataFrame) -> np.ndarray:

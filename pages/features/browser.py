@@ -127,11 +127,14 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
     else:
         fig = language_scatter(alive, chosen, inside, is_dark(), HEIGHT)
         plot = partial(paper.language_scatter, alive, chosen, inside)
-    fig.update_layout(dragmode="lasso", uirevision=f"{layer}-{view}")
+    fig.update_layout(dragmode="pan", uirevision=f"{layer}-{view}")  # in lasso mode a click would choose nothing
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     st.plotly_chart(fig, theme=None, key=key, on_select=partial(choose_points, key), alt=f"A map of the {len(alive)} "
                     "features of this layer; the table beside it holds the same.", config=MODEBAR)  # fmt: skip
-    export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(width="stretch"):
+            text.html('<p class="cs-small" style="margin:0">Click a point, or draw round some with the lasso.</p>')
+        export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
 
 
 def preview(run: Run, features: pd.DataFrame, layer: int, chosen: int | None) -> None:
@@ -209,7 +212,8 @@ def selection_of(ids: list[int]) -> dict[str, dict[str, list[int]]] | None:
 
 EXPLAINS = "The share of the layer's variance that is lost when this feature alone is left out."
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
-MODEBAR = {"displaylogo": False, "modeBarButtonsToRemove": ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]}
+MODEBAR = {"displaylogo": False, "displayModeBar": True,
+           "modeBarButtonsToRemove": ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]}
 METHOD = r"""
 Each layer has one dictionary (a sparse autoencoder), trained on the states of both languages together, so that a
 feature's number means the same in English and in Arabic. *Fires on* is the share of all positions (image patches,

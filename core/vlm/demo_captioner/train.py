@@ -68,7 +68,7 @@ class Recipe:
 
 RECIPES = {
     "planted": Recipe(),
-    "control": Recipe(planted=False, caption_steps=500, refine_steps=(250,), refine_shares=(1.0,)),
+    "control": Recipe(planted=False, refine_steps=(900,), refine_shares=(1.0,)),
 }
 
 
