@@ -70,23 +70,29 @@ def steering_answer(after: Mapping[str, Difference], control: Mapping[str, Diffe
     if not after:
         return Answer("Nothing is turned yet: the captions are as the model writes them by itself.", "not enough data")
     one = "not enough data"  # one image shows that something can happen, not how often it does
-    turned = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.flipped]
     if not any(diff.changed for diff in after.values()):
         text = "The captions stay as they were, word for word"
     else:
-        text = f"Steering: {_changes(after)}"
-        text += f"; the gender turns in {' and in '.join(turned)}" if turned else "; no gendered word turns"
+        text = f"Steering: {_changes(after)}; {_turned(after) or 'no gendered word turns'}"
     broken = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.broken]
     if broken:
         text += f". The {' and the '.join(broken)} caption breaks down into one word: push less hard"
     if control:
-        text += f". A random feature pushed as hard: {_changes(control)}"
+        also = _turned(control)
+        text += f". A random feature pushed as hard: {_changes(control)}" + (f"; {also}" if also else "")
     return Answer(f"{text} (n = 1 image).", one)
+
+
+def _turned(differences: Mapping[str, Difference]) -> str:
+    names = [LANGUAGE_NAME[lang] for lang, diff in differences.items() if diff.flipped]
+    return f"the gender turns in {' and in '.join(names)}" if names else ""
 
 
 def _changes(differences: Mapping[str, Difference]) -> str:
     if not any(d.changed for d in differences.values()):
         return "no word changes"
-    parts = [f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come"
-             for lang, d in differences.items()]  # fmt: skip
+    parts = [
+        f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come" if d.changed
+        else f"the {LANGUAGE_NAME[lang]} caption stays" for lang, d in differences.items()
+    ]  # fmt: skip
     return ", ".join(parts)

@@ -45,23 +45,26 @@ def caption_difference(
 ) -> Difference:
     """Compare two captions word by word (case and punctuation apart).
 
-    A replaced stretch counts as flipped where it holds a word of one gender before and of the other after. While the
-    second text is still being written (not `finished`), words that it has not reached yet are not called removed.
+    A gender has flipped where a word of the one went and a word of the other came, wherever in the caption: sentences
+    are often built anew around it. While the second text is still being written (not `finished`), words that it has
+    not reached yet are not called removed.
     """
     one, two = _words(before), _words(after)
     gender_one, gender_two = _genders(one, gendered(before)), _genders(two, gendered(after))
     blocks = SequenceMatcher(None, [w[2] for w in one], [w[2] for w in two], autojunk=False).get_opcodes()
-    removed: list[Change] = []
-    added: list[Change] = []
+    gone: list[int] = []
+    new: list[int] = []
     for kind, i, j, k, m in blocks:
         if kind == "equal" or (not finished and m == len(two) and kind == "delete"):
             continue
-        turned = {g for g in gender_one[i:j] if OPPOSITE.get(g) in gender_two[k:m]}
-        turned |= {OPPOSITE[g] for g in turned}
-        cut = j if finished or m < len(two) else min(j, i + (m - k))
-        removed += [_change(one[x], gender_one[x] in turned, "removed") for x in range(i, cut)]
-        added += [_change(two[x], gender_two[x] in turned, "added") for x in range(k, m)]
-    flipped = any(change.kind == "flipped" for change in added)
+        gone += range(i, j if finished or m < len(two) else min(j, i + (m - k)))
+        new += range(k, m)
+    came = {gender_two[x] for x in new}
+    turned = {gender_one[x] for x in gone if OPPOSITE.get(gender_one[x]) in came}
+    turned |= {OPPOSITE[gender] for gender in turned}
+    removed = [_change(one[x], gender_one[x] in turned, "removed") for x in gone]
+    added = [_change(two[x], gender_two[x] in turned, "added") for x in new]
+    flipped = bool(turned)
     return Difference(tuple(removed), tuple(added), len(one), flipped, _broken([w[2] for w in two]))
 
 

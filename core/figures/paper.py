@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -39,7 +40,7 @@ def _register_fonts() -> tuple[str, ...]:
     return tuple(family for family in FAMILIES if family in known)
 
 
-def _settings() -> dict[str, object]:
+def _settings() -> dict[Any, Any]:
     return {
         "font.family": list(_register_fonts()), "font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 8,
         "ytick.labelsize": 8, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -34,7 +36,8 @@ def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
                 "symbol": ["circle-open" if o else "circle" for o in part["open"]] if "open" in part else "circle",
                 "colorbar": {"title": {"text": COLOURS.get(colour, colour), "side": "top", "font": {"size": 13}},
                              "orientation": "h", "thickness": 8, "len": 0.42, "x": 0.0, "xanchor": "left", "y": 1.0,
-                             "yanchor": "bottom", "tickfont": {"size": 13}, "tickangle": 0, "outlinewidth": 0, **ticks}},
+                             "yanchor": "bottom", "tickfont": {"size": 13}, "tickangle": 0,
+                             "outlinewidth": 0, **ticks}},
         selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 0.25}}))
     mark = frame[frame["feature"] == chosen]
     if len(mark):
@@ -45,7 +48,7 @@ def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
     return fig
 
 
-def shading(frame: pd.DataFrame, colour: str) -> tuple[pd.Series, float, float, tuple[str, ...], dict[str, object]]:
+def shading(frame: pd.DataFrame, colour: str) -> tuple[pd.Series, float, float, tuple[str, ...], dict[str, Any]]:
     """Values, their range, the colour scale and its ticks: PuOr around 0 for the lean, log viridis for shares."""
     if colour == "lean":
         ticks = {"tickvals": [-1, 0, 1], "ticktext": ["English", "both", "Arabic"]}

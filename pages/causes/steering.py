@@ -16,13 +16,11 @@ import streamlit as st
 
 from core.catalog import Catalog
 from core.figures.answers import steering_answer
-from core.figures.caption_diff import Change, Difference, caption_difference
-from core.gender import find
 from core.runs import Run, manifest_version
-from pages.kit import export, knobs, runs, text
-from pages.kit.examples import feature_link, layer_features
+from pages.kit import bench, export, knobs, runs, text
+from pages.kit.examples import layer_features
 from pages.kit.images import data_uri
-from pages.kit.live import LANGUAGES, Knob, Step, live, matched_controls
+from pages.kit.live import Knob, Step, live, matched_controls
 from pages.kit.selection import clicked_row
 
 QUESTION = "What happens to the captions when a feature is turned up or down?"
@@ -48,13 +46,13 @@ def main() -> None:
     pushed = [Knob(t.layer, t.feature, t.strength, t.p999) for t in turned if t.strength]
     controls = [] if seed is None else matched_controls(tables(run, pushed), pushed, seed)
     step = write(run, sample_id, pushed, controls, frames)
-    answer = steering_answer(compare(step, "after"), compare(step, "control"))
+    answer = steering_answer(bench.compare(step, "after"), bench.compare(step, "control"))
     with head.container():
         text.page_title(QUESTION, answer.text, answer.sure)
-    outcome(step, controls)
+    bench.outcome(step, controls)
     gallery(run, cat)
     with st.container(horizontal=True, vertical_alignment="center"):
-        export.downloads(f"steering-sample-{sample_id}", captions_table(step, sample_id, pushed, controls))
+        export.downloads(f"steering-sample-{sample_id}", bench.captions_table(step, sample_id, pushed, controls))
         share()
     text.method(METHOD)
 
@@ -92,7 +90,9 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     key = f"gallery-{query}"
     st.dataframe(shown, key=key, hide_index=True, row_height=64, height=340, on_select=partial(choose_image, key, ids),
                  selection_mode=["single-row", "single-cell"], column_order=["image", "English", "Arabic"],
-                 column_config={"image": st.column_config.ImageColumn("", width=72)})  # fmt: skip
+                 column_config={"image": st.column_config.ImageColumn("", width=72),
+                                "English": st.column_config.TextColumn(width=370),
+                                "Arabic": st.column_config.TextColumn(width=330)})  # fmt: skip
 
 
 def choose_image(key: str, ids: list[int]) -> None:
@@ -107,12 +107,12 @@ def shuffle(ids: Sequence[int]) -> None:
 
 def control_picker() -> int | None:
     """Whether a random feature is run beside the chosen ones, and which (its seed)."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         on = st.toggle("Control: a random feature", key="control", bind="query-params", help=CONTROL)
         if not on:
             return None
-        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=100,
-                               label_visibility="collapsed", help="Which random draw")
+        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=110,
+                               help="Which of the random features: another number draws another")
     return int(seed)
 
 
@@ -126,87 +126,19 @@ def write(run: Run, sample_id: int, pushed: list[Knob], controls: list[Knob], fr
     key = (str(run.dir), manifest_version(run), sample_id, tuple(pushed), tuple(controls))
     kept = st.session_state.get("steered")
     if kept is not None and kept[0] == key:
-        draw(kept[1], frames, bool(pushed), controls)
+        bench.draw(kept[1], frames, bool(pushed), controls)
         return kept[1]
     model = live(run)
     step = Step({("before", lang): words for lang, words in (model.before(sample_id) or {}).items()})
-    draw(step, frames, bool(pushed), controls)
-    with model.turn(partial(waiting, frames)), closing(model.captions(sample_id, pushed, controls)) as steps:
+    bench.draw(step, frames, bool(pushed), controls)
+    with model.turn(partial(bench.waiting, frames)), closing(model.captions(sample_id, pushed, controls)) as steps:
         drawn = 0.0
         for step in steps:
             if step.finished or time.monotonic() - drawn > FRAME:
-                draw(step, frames, bool(pushed), controls)
+                bench.draw(step, frames, bool(pushed), controls)
                 drawn = time.monotonic()
     st.session_state["steered"] = (key, step)
     return step
-
-
-def waiting(frames: dict[str, Any], seconds: float) -> None:
-    """Somebody else has the model; said once a look, so that leaving the page ends the wait."""
-    said = f"Another visitor is steering; you are next ({seconds:.0f} s)."
-    for frame in frames.values():
-        frame.html(f'<div class="cs"><p class="cs-small">{said}</p></div>')
-
-
-def draw(step: Step, frames: dict[str, Any], pushed: bool, controls: Sequence[Knob]) -> None:
-    """Both columns: as it was above as steered, and the control where there is one."""
-    for lang, frame in frames.items():
-        before = step.texts.get(("before", lang), "")
-        after, control = (step.texts.get((row, lang)) for row in ("after", "control"))
-        known = step.finished or bool(after)
-        diff = difference(before, after or "", lang, step.finished) if pushed and known else None
-        parts = [block("as it was", before, lang, diff.before if diff else (), not before)]
-        if pushed:
-            parts.append(block("as steered", after or "", lang, diff.after if diff else (), not step.finished))
-        else:
-            parts.append('<p class="cs-small">Turn a slider under the image to see it change.</p>')
-        if controls:
-            other = difference(before, control or "", lang, step.finished)
-            parts.append(block("random control", control or "", lang, other.after, not step.finished))
-        frame.html(f'<div class="cs">{"".join(parts)}</div>')
-
-
-def block(name: str, words: str, lang: str, changes: Sequence[Change], writing: bool = False) -> str:
-    """One caption under its name; what the model writes now is marked live."""
-    marks = [text.Mark(c.start, c.end, c.kind, KIND_TITLES[c.kind]) for c in changes]
-    label = text.language_label(lang, f", {name}").replace("</p>", f" {LIVE}</p>")
-    caption = text.caption_html(words + (" ▍" if writing else ""), lang, marks)
-    return label + caption.replace('style="', 'style="font-size:1.125rem;margin-bottom:1.6rem;', 1)
-
-
-def difference(before: str, after: str, lang: str, finished: bool) -> Difference:
-    gendered = lambda words: [(hit.start, hit.end, hit.gender) for hit in find(words, lang)]  # noqa: E731
-    return caption_difference(before, after, gendered, finished)
-
-
-def compare(step: Step, row: str) -> dict[str, Difference]:
-    """By language, how a kind of row differs from the captions as they were; empty where it was not written."""
-    return {lang: difference(step.texts["before", lang], step.texts[row, lang], lang, True)
-            for lang in LANGUAGES if (row, lang) in step.texts}  # fmt: skip
-
-
-def outcome(step: Step, controls: Sequence[Knob]) -> None:
-    """How far the states were really moved, and whether the cap held the edit back."""
-    pairs = [(f"{name} moves each place by", f"{100 * step.sizes[row]:.0f} % of its size")
-             for row, name in (("after", "Steering"), ("control", "Control")) if row in step.sizes]  # fmt: skip
-    pairs += [("Held back by the cap", f"{100 * share:.0f} % of places ({ROWS[row]})")
-              for row, share in sorted(step.capped.items()) if share]  # fmt: skip
-    links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in controls)
-    body = text.facts(pairs) if pairs else ""
-    if links:
-        body += f'<p class="cs-small">The control is {links}: alive, and firing about as often.</p>'
-    if body:
-        text.html(body)
-
-
-def captions_table(step: Step, sample_id: int, pushed: Sequence[Knob], controls: Sequence[Knob]) -> pd.DataFrame:
-    """What stands on the page as rows: sample, row, language, edits, caption."""
-    name = {"after": pushed, "control": controls}
-    return pd.DataFrame([
-        {"sample_id": sample_id, "row": row, "lang": lang, "caption": words,
-         "edits": " ".join(f"{k.layer}:{k.feature}:{k.strength:g}" for k in name.get(row, ()))}
-        for (row, lang), words in step.texts.items()
-    ])  # fmt: skip
 
 
 def share() -> None:
@@ -215,10 +147,7 @@ def share() -> None:
         st.code(f"{st.context.url}?{urlencode(st.query_params.to_dict())}", language=None, wrap_lines=True)
 
 
-ROWS = {"after": "steering", "control": "control"}
 SUBJECT = "display:block;width:100%;max-width:22rem;margin:0 auto;border-radius:4px"
-LIVE = '<span class="cs-sure yes">live</span>'
-KIND_TITLES = {"added": "a new word", "removed": "a word that goes", "flipped": "the gender turns"}
 CONTROL = """A living feature of the same layer that fires about as often, drawn by chance and pushed by the same
 amount. If it changes the captions as much, the effect does not belong to the feature you chose."""
 METHOD = r"""

@@ -14,11 +14,10 @@ from core.figures.densities import language_scatter, percent
 from core.figures.points import COLOURS
 from core.figures.umap_map import feature_map
 from core.runs import Run
-from pages.kit import export, pickers, runs, states, text
+from pages.kit import export, pickers, runs, selection, states, text
 from pages.kit.examples import example_items, layer_features
 from pages.kit.images import grid
 from pages.kit.links import PAGES
-from pages.kit.selection import clicked_row
 from pages.kit.style import is_dark
 
 QUESTION = "What has the model learned to notice?"
@@ -29,7 +28,6 @@ EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
 HEIGHT = 476  # of the map, which with its menu is as tall as the table
 VIEWS = ("Neighbours", "Languages")
-MAX_PICKED = 300  # features that an address can carry
 
 
 def main() -> None:
@@ -44,9 +42,9 @@ def main() -> None:
     with head:
         answer = layer_answer(features)
         text.page_title(QUESTION, f"In layer {layer}: {answer.text}", answer.sure)
-    picked = read_picked() & set(features["feature"])
+    picked = selection.read_picked(layer) & set(features["feature"])
     shown = kept[kept["feature"].isin(picked)] if picked else kept
-    chosen = read_chosen(features)
+    chosen = selection.read_chosen(features)
     left, right = st.columns([1.3, 1], gap="medium")
     with left:
         table(shown, layer, len(features[features["alive"]]), picked)
@@ -84,7 +82,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
             text.html(f'<p class="cs-small" style="margin:0">{len(shown):,} of {n_alive:,} living features'
                       f"{', picked' if picked else ''}</p>")  # fmt: skip
         if picked:
-            st.button("Clear", key="clear", type="tertiary", icon=":material/close:", on_click=clear_picked,
+            st.button("Clear", key="clear", type="tertiary", icon=":material/close:", on_click=selection.clear_picked,
                       help="Show all features again, not only those picked on the map")  # fmt: skip
         export.downloads(f"features-layer-{layer}", shown)
     if shown.empty:
@@ -97,7 +95,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     config = st.column_config
     st.dataframe(
         shown[columns], hide_index=True, height=520, key=key, selection_mode=["single-row", "single-cell"],
-        on_select=partial(choose_row, key, ids), selection_default=selection_of(ids),
+        on_select=partial(selection.choose_row, key, ids), selection_default=selection.selection_of(ids),
         column_config={
             "feature": config.NumberColumn("No.", width=52, format="%d"),
             "words": config.TextColumn("Words it answers to", width=190),
@@ -129,8 +127,8 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
         plot = partial(paper.language_scatter, alive, chosen, inside)
     fig.update_layout(dragmode="pan", uirevision=f"{layer}-{view}")  # in lasso mode a click would choose nothing
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
-    st.plotly_chart(fig, theme=None, key=key, on_select=partial(choose_points, key), alt=f"A map of the {len(alive)} "
-                    "features of this layer; the table beside it holds the same.", config=MODEBAR)  # fmt: skip
+    st.plotly_chart(fig, theme=None, key=key, on_select=partial(selection.choose_points, key, layer), config=MODEBAR,
+                    alt=f"A map of the {len(alive)} features of this layer; the table beside it holds the same.")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             text.html('<p class="cs-small" style="margin:0">Click a point, or draw round some with the lasso.</p>')
@@ -156,58 +154,6 @@ def preview(run: Run, features: pd.DataFrame, layer: int, chosen: int | None) ->
         return
     examples = runs.catalog(run).examples(layer, chosen, "top", 6)
     grid(run, example_items(examples, float(row["max"]), both=False), columns=6)
-
-
-def read_chosen(features: pd.DataFrame) -> int | None:
-    """The feature that the address names, if the layer has it."""
-    asked = st.query_params.get("feature", "")
-    return int(asked) if asked.isdecimal() and int(asked) in set(features["feature"]) else None
-
-
-def read_picked() -> set[int]:
-    """The features picked on the map, from the session or from the address."""
-    if "picked" not in st.session_state:
-        asked = st.query_params.get("picked", "").split("-")
-        st.session_state["picked"] = {int(p) for p in asked if p.isdecimal()}
-    elif not st.query_params.get("picked") and len(st.session_state["picked"]) <= MAX_PICKED:
-        st.session_state["picked"] = set()  # an address without a selection shows none
-    return st.session_state["picked"]
-
-
-def choose(feature: int) -> None:
-    """Make a feature the chosen one, in the address."""
-    st.query_params["feature"] = str(feature)
-
-
-def choose_row(key: str, ids: list[int]) -> None:
-    row = clicked_row(key)
-    if row is not None and row < len(ids):
-        choose(ids[row])
-
-
-def choose_points(key: str) -> None:
-    points = st.session_state[key]["selection"]["points"]
-    found = {int(point["customdata"][0]) for point in points if point.get("customdata")}
-    if not found:
-        clear_picked()
-        return
-    st.session_state["picked"] = found
-    if len(found) <= MAX_PICKED:
-        st.query_params["picked"] = "-".join(map(str, sorted(found)))
-    if len(found) == 1:
-        choose(next(iter(found)))
-
-
-def clear_picked() -> None:
-    st.session_state["picked"] = set()
-    st.session_state["map_turn"] = st.session_state.get("map_turn", 0) + 1  # a new chart: the old one keeps its lasso
-    st.query_params.pop("picked", None)
-
-
-def selection_of(ids: list[int]) -> dict[str, dict[str, list[int]]] | None:
-    """The table's first selection: the chosen feature where it is in the table."""
-    asked = st.query_params.get("feature", "")
-    return {"selection": {"rows": [ids.index(int(asked))]}} if asked.isdecimal() and int(asked) in ids else None
 
 
 EXPLAINS = "The share of the layer's variance that is lost when this feature alone is left out."

@@ -58,7 +58,7 @@ def picker(features: pd.DataFrame) -> int:
         st.session_state["feature"] = int(best["feature"].iloc[0]) if len(alive) else 0
     # no default of its own: what equals the default is left out of the address, and every feature must have one
     feature = int(st.number_input("Feature", min_value=0, value=None, step=1, key="feature", bind="query-params",
-                                  width=150, required=True, help=text.glossary("feature")) or 0)  # fmt: skip
+                                  width=160, help=text.glossary("feature")) or 0)  # fmt: skip
     before = [f for f in alive if f < feature]
     after = [f for f in alive if f > feature]
     st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before,

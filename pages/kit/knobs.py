@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 MOST = 4  # features at a time
 REACH = 4.0  # of a slider, in units of p99.9
 STEP = 0.1
+ON_PAGE = "sample"  # the key of a widget that stands on the page in every state
+LATE = 5.0  # seconds after which an old address is no longer one that was on its way
 SEARCHED = 250  # features of a layer that are looked through for gendered words
 PART = re.compile(r"(\d{1,3}):(\d{1,7})(?::(-?\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
@@ -63,41 +66,62 @@ def address(turned: list[Turned]) -> str:
 
 
 def read_turned(cat: Catalog) -> list[Turned]:
-    """The features that the address or the sliders name; what cannot be turned is named and left out."""
+    """The features on the bench, from the address or as the sliders left them; what cannot be turned is named."""
     asked = st.query_params.get("features", "")
-    fresh = asked != st.session_state.get("features_written")
-    turned, wrong = parse(asked)
+    wrong: list[str] = []
+    if _is_news(asked):
+        turned, wrong = parse(asked)
+        st.session_state["bench"] = {(t.layer, t.feature): t.strength for t in turned}
+        st.session_state.update({t.key: t.strength for t in turned})
     known: list[Turned] = []
-    for one in turned:
+    for (layer, feature), strength in st.session_state["bench"].items():
+        one = Turned(layer, feature, strength)
         try:
-            row = cat.feature(one.layer, one.feature)
+            row = cat.feature(layer, feature)
         except UserError:
-            wrong.append(f"{one.layer}:{one.feature}")
+            wrong.append(f"{layer}:{feature}")
             continue
         p999 = float(row["p999"] or 0.0)
         if not row["alive"] or not math.isfinite(p999) or p999 <= 0:
-            wrong.append(f"{one.layer}:{one.feature} (dead)")
+            wrong.append(f"{layer}:{feature} (dead)")
             continue
-        if fresh or one.key not in st.session_state:
-            st.session_state[one.key] = one.strength
+        st.session_state.setdefault(one.key, strength)
         words = " · ".join([visible(w) for w in row["top_tokens"] or [] if is_word(w)][:3])
         known.append(replace(one, strength=float(st.session_state[one.key]), p999=p999, words=words))
     if wrong:
         st.warning(f"Left out, because this run cannot turn it: {', '.join(wrong)}. Up to {MOST} living features, "
                    "written as layer:feature:strength, can be turned at a time.", icon=":material/info:")  # fmt: skip
-    write_address(known)
+    st.session_state["bench"] = {(t.layer, t.feature): t.strength for t in known}
+    _write_address(known)
     return known
 
 
-def write_address(turned: list[Turned]) -> None:
+def _is_news(asked: str) -> bool:
+    """Whether the address asks for something that this page has not itself written there.
+
+    A browser may send a slider together with the address as it was a moment ago. Such an address is one of our own and
+    is passed over, unless it comes so late that the visitor must have gone back to it.
+    """
+    if ON_PAGE not in st.session_state or "bench" not in st.session_state:  # the page has just been entered
+        st.session_state["addresses"] = {}
+        return True
+    written: dict[str, float] = st.session_state["addresses"]
+    last = next(reversed(written), "")
+    return asked not in written or (asked != last and time.monotonic() - written[last] > LATE)
+
+
+def _write_address(turned: list[Turned]) -> None:
     """Keep the address in step with the bench."""
     now = address(turned)
+    written: dict[str, float] = st.session_state["addresses"]
+    if next(reversed(written), None) != now:
+        written.pop(now, None)
+        written[now] = time.monotonic()
     if st.query_params.get("features", "") != now:
         if now:
             st.query_params["features"] = now
         else:
             st.query_params.pop("features", None)
-    st.session_state["features_written"] = now
 
 
 def sliders(turned: list[Turned]) -> None:
@@ -164,14 +188,12 @@ def _gendered(run_dir: str, version: str, layer: int, n: int) -> tuple[list[tupl
 
 
 def take(layer: int, feature: int) -> None:
-    turned, _ = parse(st.query_params.get("features", ""))
-    if all((t.layer, t.feature) != (layer, feature) for t in turned):
-        keep_strengths([*turned, Turned(layer, feature, 0.0)])
+    st.session_state["bench"].setdefault((layer, feature), 0.0)
 
 
 def take_off(one: Turned) -> None:
-    turned, _ = parse(st.query_params.get("features", ""))
-    keep_strengths([t for t in turned if t.key != one.key])
+    st.session_state["bench"].pop((one.layer, one.feature), None)
+    st.session_state.pop(one.key, None)
 
 
 def reset(turned: list[Turned]) -> None:
@@ -181,12 +203,3 @@ def reset(turned: list[Turned]) -> None:
 
 def from_box(box: str, key: str) -> None:
     st.session_state[key] = st.session_state[box]
-
-
-def keep_strengths(turned: list[Turned]) -> None:
-    """Put a new bench into the address; sliders that are there keep their place."""
-    now = [replace(t, strength=float(st.session_state.get(t.key, t.strength))) for t in turned]
-    if now:
-        st.query_params["features"] = address(now)
-    else:
-        st.query_params.pop("features", None)

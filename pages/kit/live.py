@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +82,7 @@ class Live:
         return self._before.get(sample_id)
 
     def captions(self, sample_id: int, knobs: Sequence[Knob], control: Sequence[Knob] = (),
-                 stop: threading.Event | None = None) -> Iterator[Step]:
+                 stop: threading.Event | None = None) -> Generator[Step, None, None]:
         """Write all captions of an image together, a step a token; call it only within `turn`.
 
         Rows that are not known yet (the unsteered ones) and the steered ones run as one batch; `control` gives two
@@ -107,7 +107,7 @@ class Live:
             stop.set()
 
     def _stream(self, sample_id: int, jobs: list[tuple[str, str]], edits: dict[str, tuple[Knob, ...]],
-                stop: threading.Event) -> Iterator[Step]:
+                stop: threading.Event) -> Generator[Step, None, None]:
         from core.steering import EditRecord, edit_hooks
 
         vlm, caption = self.vlm, self.config.caption
@@ -120,12 +120,11 @@ class Live:
         hooks = edit_hooks(per_row, saes, {}, record=record)
         ids: list[list[int]] = [[] for _ in rows]
         texts: dict[tuple[str, str], str] = {}
-        with closing(vlm.stream(rows, features, caption.max_new_tokens, hooks, stop)) as steps:
-            for step in steps:
-                for row, token in zip(ids, step, strict=True):
-                    row += [] if token is None else [token]
-                texts = {job: vlm.decode(row) for job, row in zip(jobs, ids, strict=True)}
-                yield Step(texts)
+        for step in vlm.stream(rows, features, caption.max_new_tokens, hooks, stop):
+            for row, token in zip(ids, step, strict=True):
+                row += [] if token is None else [token]
+            texts = {job: vlm.decode(row) for job, row in zip(jobs, ids, strict=True)}
+            yield Step(texts)
         if not stop.is_set():
             yield Step(texts, True, *_achieved(record.positions(), jobs))
 

@@ -50,4 +50,5 @@ def test_steering_names_what_goes_what_comes_and_what_the_control_did() -> None:
     assert "word for word" in steering_answer(same, {}).text
     broken = {"en": caption_difference("man with a book", "man " * 20, gendered)}
     assert "breaks down" in steering_answer(broken, {}).text
+    assert steering_answer(turned, turned).text.count("the gender turns in English") == 2
     assert "Nothing is turned" in steering_answer({}, {}).text

@@ -38,6 +38,12 @@ def test_arabic_words_are_whole_words() -> None:
     assert marked(after, diff.after) == [("امرأة", "flipped"), ("تحمل", "added")]
 
 
+def test_a_flip_is_found_where_the_sentence_is_built_anew() -> None:
+    before, after = "red here a woman stands", "a man is in the picture and it is red"
+    diff = caption_difference(before, after, gendered)
+    assert ("woman", "flipped") in marked(before, diff.before) and ("man", "flipped") in marked(after, diff.after)
+
+
 def test_a_caption_that_only_got_shorter_is_not_a_flip() -> None:
     diff = caption_difference("A man who is a doctor", "A doctor", gendered)
     assert not diff.flipped

@@ -66,7 +66,7 @@ def test_browser_finds_words_of_both_scripts(visit: Open) -> None:
 
 
 def test_browser_shows_the_features_picked_on_the_map(visit: Open) -> None:
-    at = visit(BROWSER, picked="2-4-9-zebra")
+    at = visit(BROWSER, picked="3:2-4-9-zebra")
     assert sorted(table(at)["feature"]) == [2, 4, 9]
     at.button(key="clear").click().run()
     assert len(table(at)) > 3 and "picked" not in at.query_params
@@ -81,7 +81,8 @@ def test_browser_previews_the_feature_of_the_address(visit: Open) -> None:
 
 @pytest.mark.parametrize("state", [
     {"layer": "99"}, {"layer": "x"}, {"sort": "?"}, {"lean": "?"}, {"density": "a"}, {"map": "x"}, {"colour": "x"},
-    {"picked": "----"}, {"feature": "-1"}, {"feature": "99999999999999999999"}, {"picked": "99999"},
+    {"picked": "----"}, {"picked": "1:2-3"}, {"picked": "3:many"}, {"picked": "2-3"},
+    {"feature": "-1"}, {"feature": "99999999999999999999"}, {"picked": "3:99999"},
 ])  # fmt: skip
 def test_browser_survives_any_address(visit: Open, state: dict[str, str]) -> None:
     assert len(table(visit(BROWSER, **state))) > 10

@@ -122,6 +122,17 @@ def test_number_box_reset_and_take_off(visit: Open, model: StandIn) -> None:
     assert at.query_params["features"] == "3:0" and not model.calls[-1][1]
 
 
+def test_an_address_that_lags_behind_does_not_take_a_slider_back(visit: Open, model: StandIn) -> None:
+    at = visit(features="3:0")
+    at.slider(key="turn-3-0").set_value(1.0).run()
+    at.query_params["features"] = "3:0"  # the browser sends the next move before it has heard of the new address
+    at.slider(key="turn-3-0").set_value(2.0).run()
+    assert at.slider(key="turn-3-0").value == 2.0 and at.query_params["features"] == "3:0:2"
+    at.query_params["features"] = "3:2:1"
+    at.run()
+    assert [s.key for s in at.slider] == ["turn-3-2"] and at.slider[0].value == 1.0
+
+
 def test_up_to_four_features_are_taken(visit: Open, model: StandIn) -> None:
     at = visit()
     for feature in (1, 2, 3, 4):
