@@ -9,7 +9,7 @@ READY = 60_000  # ms; the first page of a session loads pandas and plotly
 
 def settle(page):
     """Wait until Streamlit has drawn everything."""
-    expect(page.locator("h1, [data-testid=stAlert]").first).to_be_visible(timeout=READY)
+    expect(page.locator("h1, [role=alert]").first).to_be_visible(timeout=READY)
     page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=READY)
 
 
