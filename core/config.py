@@ -104,6 +104,60 @@ class FeaturesConfig:
 
 
 @dataclass(frozen=True)
+class WordsConfig:
+    """How gendered words are counted, and what gender an image has."""
+
+    lexicon_en: str = _is("", content=False)  # a TSV in the place of core/gender/lexicons/en.tsv
+    lexicon_ar: str = _is("", content=False)
+    consensus: float = _is(0.6, low=0.5, high=1.0)  # share of the gendered references that must agree on an image
+
+
+@dataclass(frozen=True)
+class GenderConfig:
+    """What is asked of each feature about gender."""
+
+    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all features and layers
+    min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
+    n_bootstrap: int = _is(500, low=50)
+    n_attributed: int = _is(96, low=0)  # captions a language on which gradient times activation is taken; 0 = none
+    label_auc: float = _is(0.75, low=0.5, high=1.0)  # held-out AUC below which a feature gets no label
+    n_matched: int = _is(12, low=1)  # images a gender in the gender-balanced pairs
+
+
+@dataclass(frozen=True)
+class CrosslingualConfig:
+    """How English and Arabic are compared."""
+
+    n_permutations: int = _is(500, low=50)
+    n_bootstrap: int = _is(500, low=50)
+    layers: tuple[int, ...] = _is((), low=0)  # layers with separate SAEs per language and seed; () = the middle one
+    d_sae: int = _is(512, low=2)  # of the separate SAEs
+    k: int = _is(16, low=1)
+    steps: int = _is(400, low=1)
+
+
+@dataclass(frozen=True)
+class LayersConfig:
+    """How it is asked at which layer gender can be read."""
+
+    n_folds: int = _is(5, low=2)
+    n_bootstrap: int = _is(500, low=50)
+    l2: float = _is(100.0, low=0.0)  # strength of the probes' penalty
+    n_lens: int = _is(200, low=1)  # captions a language for the logit lens
+    tuned_lens_steps: int = _is(0, low=0)  # 0 = no tuned lens
+
+
+@dataclass(frozen=True)
+class BiasConfig:
+    """How captions are compared with what the images show."""
+
+    n_sampled: int = _is(16, low=0)  # captions sampled of each held-out neutral image and language
+    temperature: float = _is(1.0, low=0.01, high=5.0)
+    n_bootstrap: int = _is(1000, low=50)
+    max_images: int = _is(400, low=1)  # held-out neutral images at most
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run; ``name`` is the preset's."""
 
@@ -115,11 +169,18 @@ class Config:
     activations: ActivationsConfig = field(default_factory=ActivationsConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    words: WordsConfig = field(default_factory=WordsConfig)
+    gender: GenderConfig = field(default_factory=GenderConfig)
+    crosslingual: CrosslingualConfig = field(default_factory=CrosslingualConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    bias: BiasConfig = field(default_factory=BiasConfig)
 
 
 SECTIONS: dict[str, type] = {
     "samples": SamplesConfig, "model": ModelConfig, "caption": CaptionConfig,
     "activations": ActivationsConfig, "train": TrainConfig, "features": FeaturesConfig,
+    "words": WordsConfig, "gender": GenderConfig, "crosslingual": CrosslingualConfig, "layers": LayersConfig,
+    "bias": BiasConfig,
 }  # fmt: skip
 
 
