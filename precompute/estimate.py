@@ -28,6 +28,8 @@ CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
 BASE_MEMORY = 0.7e9  # Python, torch and transformers
 LOAD_SECONDS, LOAD_RATE = 3.0, 1e9  # imports, and bytes of weights a second
 GUESS = "rough guess"
+N_VIEWS, REFERENCES = 4, 6  # sets of positions that are pooled; texts an image and language, its own caption with them
+N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
 MOST_SCALED = 5  # a run of quite another size says little about this one
 UMAP_SECONDS = 8.0  # to compile it, whatever the number of features
 
@@ -181,6 +183,32 @@ def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, An
         "features": _amount(flops=tokens * n_layers * sae_flops, calls=tokens / 4096,
                             plain_seconds=UMAP_SECONDS + n_layers * t.d_sae * 0.004, disk=n_layers * t.d_sae * 12e3,
                             memory=2 * sae_bytes + 6e8, model=True),
+    } | analyses(config, n, shape, length, body)  # fmt: skip
+
+
+def analyses(config: Config, n: int, shape: ModelShape, length: float, body: float) -> dict[str, dict[str, Any]]:
+    """The same of the stages that come after the features; ``length`` tokens a caption, ``body`` operations a token."""
+    g, x, b, d_sae = config.gender, config.crosslingual, config.bias, config.train.d_sae
+    n_layers, rows, d_model = len(config.activations.layers), 2 * n, shape.d_model
+    fired = min(d_sae, 25 * config.train.k)  # features that fire somewhere in a caption
+    pooled = rows * (N_VIEWS * d_model * 4 + N_VIEWS * fired * 8)
+    separate = N_SEPARATE * max(1, len(x.layers)) * x.steps
+    sampled = 2 * b.n_sampled * min(b.max_images, n * config.samples.test_share / 3)
+    new = CAPTION_SHARE * config.caption.max_new_tokens
+    return {
+        "words": _amount(plain_seconds=rows * REFERENCES * 3e-4, disk=rows * REFERENCES * 60, memory=2e8),
+        "pool": _amount(flops=rows * length * n_layers * 2 * d_model * d_sae, calls=rows * length * n_layers / 8192,
+                        disk=n_layers * pooled, memory=3 * pooled, model=True),
+        "gender": _amount(flops=2 * g.n_attributed * length * 3 * body,
+                          plain_seconds=n_layers * (2 + rows * fired * 2e-6), calls=n_layers * g.n_attributed,
+                          disk=n_layers * d_sae * 800, memory=2 * pooled, model=True),
+        "crosslingual": _amount(flops=separate * config.train.batch_tokens * 4 * d_model * x.d_sae, calls=separate,
+                                plain_seconds=n_layers * (2 + rows * fired * 1e-6), disk=n_layers * d_sae * 200,
+                                memory=2 * pooled + 6 * x.d_sae * d_model * 4),
+        "layers": _amount(plain_seconds=n_layers * (2 + rows * d_model * 1e-5), calls=config.layers.n_lens * n_layers,
+                          disk=1e6, memory=3 * rows * d_model * 4, model=True),
+        "bias": _amount(flops=sampled * length * body, calls=new * 4 * shape.n_layers / 8, disk=sampled * 120,
+                        plain_seconds=sampled * 4e-3, memory=1e9, model=True),
     }  # fmt: skip
 
 
