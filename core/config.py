@@ -134,6 +134,9 @@ class CrosslingualConfig:
     d_sae: int = _is(512, low=2)  # of the separate SAEs
     k: int = _is(16, low=1)
     steps: int = _is(400, low=1)
+    batch_tokens: int = _is(512, low=1)
+    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all features and layers
+    min_images: int = _is(20, low=2)  # on which a feature must fire, and of each gender; below, nothing is said
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,12 @@ class LayersConfig:
 
     n_folds: int = _is(5, low=2)
     n_bootstrap: int = _is(500, low=50)
-    l2: float = _is(100.0, low=0.0)  # strength of the probes' penalty
+    l2: float = _is(100.0, low=1e-6)  # strength of the probes' penalty
+    n_controls: int = _is(4, low=1)  # draws of arbitrary labels for the control task
+    control_types: tuple[str, ...] = _is(("role", "object"))  # annotated attributes that make a type of image
+    min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
     n_lens: int = _is(200, low=1)  # captions a language for the logit lens
-    tuned_lens_steps: int = _is(0, low=0)  # 0 = no tuned lens
+    last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers
 
 
 @dataclass(frozen=True)

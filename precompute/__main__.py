@@ -1,4 +1,4 @@
-"""``python -m precompute``: run, plan, status, doctor, list, train-demo-captioner, gate.
+"""``python -m precompute``: run, plan, status, doctor, list, audit, controls, train-demo-captioner, gate.
 
 Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
 """
@@ -68,6 +68,21 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="runs and presets")
     listing.set_defaults(command=_list)
+
+    audit = commands.add_parser("audit", help="gendered words of captions before and after, from any model")
+    audit.add_argument("file", metavar="FILE", help="CSV, JSONL or Parquet: image_id, before, after, and maybe lang")
+    audit.add_argument("--lexicon", default="", metavar="FILE.tsv", help="in the place of the project's own")
+    audit.add_argument("--terms", default="", metavar="A,B,C", help="count these words as well, each by itself")
+    audit.add_argument("--out", default="", metavar="DIR", help="default: FILE's name with -audit, beside it")
+    audit.add_argument("--lang", default="", metavar="LANG", help="en or ar; without a column lang: en")
+    audit.set_defaults(command=_audit)
+
+    controls = commands.add_parser("controls", help="what is found where there is nothing: negative controls")
+    controls.add_argument("run", nargs="?", default="demo", metavar="RUN", help="default: demo")
+    controls.add_argument("--seeds", type=int, default=20, metavar="N", help="default: 20")
+    controls.add_argument("--twin", default="", metavar="DIR", help="default: data/demo-captioner-control")
+    controls.add_argument("--out", default="", metavar="FILE.json", help="default: controls.json in the run's folder")
+    controls.set_defaults(command=_controls)
 
     train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
@@ -141,6 +156,21 @@ def _list(args: argparse.Namespace) -> int:
 
     show_list()
     return 0
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from precompute.audit import run_audit
+
+    terms = list(dict.fromkeys(t.strip() for t in args.terms.replace("،", ",").split(",") if t.strip()))
+    run_audit(Path(args.file), args.lexicon, terms, args.out, args.lang)
+    return 0
+
+
+def _controls(args: argparse.Namespace) -> int:
+    from precompute.controls import run_controls
+
+    held = [control.holds for control in run_controls(args.run, args.seeds, args.twin, args.out)]
+    return 1 if False in held else 0
 
 
 def _train_demo_captioner(args: argparse.Namespace) -> int:

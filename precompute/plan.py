@@ -40,6 +40,10 @@ SAMPLES_CODE = ("core/samples/*.py",)
 VLM_CODE = ("core/vlm/*.py",)
 ACTIVATIONS_CODE = ("core/activations/*.py",)
 SAE_CODE = ("core/sae/*.py",)
+WORDS_CODE = tuple(f"core/gender/{n}.py" for n in ("tokens", "lexicon", "english", "arabic", "words", "captions"))
+
+EFFECTS_CODE = ("core/gender/effects*.py", *(f"core/gender/{n}.py" for n in (
+    "rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")))  # fmt: skip
 
 
 def stages() -> tuple[Stage, ...]:
@@ -58,6 +62,11 @@ def stages() -> tuple[Stage, ...]:
             "let the model write its own captions",
         ),
         Stage(
+            "words", ("prepare", "caption"), ("words.parquet", "genders.parquet"),
+            ("words",), "precompute.stages.words:run", ("precompute/stages/words.py", *WORDS_CODE),
+            "core.gender.lexicon:digest", "find gendered words; what gender captions and images have",
+        ),
+        Stage(
             "activations", ("prepare", "caption"), ("activations/",),
             ("model", "caption.prompt_en", "caption.prompt_ar", "activations"), "precompute.stages.activations:run",
             ("precompute/stages/activations.py", "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE),
@@ -74,6 +83,49 @@ def stages() -> tuple[Stage, ...]:
             ("seed", "features"), "precompute.stages.features:run",
             ("precompute/stages/features.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE, "core/features/*.py"),
             "core.vlm.identity:digest", "describe every feature: statistics, examples, words, neighbours",
+        ),
+        Stage(
+            "pool", ("prepare", "caption", "words", "activations", "train"), ("pooled/",),
+            ("model.dtype",), "precompute.stages.pool:run",
+            ("precompute/stages/pool.py", "core/features/pooled.py", "core/features/tokens.py",
+             "core/gender/positions.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
+            "core.vlm.identity:digest", "average residuals and features over the parts of each caption",
+        ),
+        Stage(
+            "gender", ("prepare", "caption", "words", "train", "pool"),
+            ("gender_features.parquet", "gender_rankings.parquet", "gender_pairs.parquet", "labels.parquet"),
+            ("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"), "precompute.stages.gender:run",
+            ("precompute/stages/gender.py", "core/features/labels.py", "core/features/pooled.py", "core/intervals.py",
+             "core/samples/gather.py", *EFFECTS_CODE, *VLM_CODE, *SAE_CODE),
+            "core.vlm.identity:digest", "ask what each feature has to do with gender; give features labels",
+        ),
+        Stage(
+            "crosslingual", ("prepare", "caption", "words", "activations", "train", "pool"),
+            ("language_features.parquet", "language_classes.parquet", "alignment.parquet", "language_saes/",
+             "language_saes.parquet", "language_matches.parquet", "gender_directions.parquet", "clbas.parquet",
+             "shared_gender.parquet", "grammatical_gender.parquet"),
+            ("seed", "train", "crosslingual"), "precompute.stages.crosslingual:run",
+            ("precompute/stages/crosslingual.py", "core/crosslingual/*.py", "core/features/pooled.py",
+             "core/features/tokens.py", "core/gender/morphology.py", "core/intervals.py",
+             *WORDS_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
+            "core.gender.lexicon:digest", "compare English and Arabic: features, directions, gender effects",
+        ),
+        Stage(
+            "layers", ("prepare", "caption", "words", "activations", "pool"),
+            ("probes.parquet", "lens.parquet", "emergence.parquet"),
+            ("seed", "model.dtype", "activations.layers", "layers"), "precompute.stages.layers:run",
+            ("precompute/stages/layers.py", "core/layers/*.py", "core/gender/logit_words.py", "core/intervals.py",
+             "core/gender/positions.py", "core/features/pooled.py", "core/features/tokens.py",
+             "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE),
+            "core.vlm.identity:digest", "probe each layer for the image's gender; read its next word off early",
+        ),
+        Stage(
+            "bias", ("prepare", "caption", "words"),
+            ("bias_roles.parquet", "bias_metrics.parquet", "sampled_captions.parquet"),
+            ("seed", "model", "caption", "words", "bias", "gender.min_images"), "precompute.stages.bias:run",
+            ("precompute/stages/bias.py", "core/bias/*.py", "core/intervals.py", "core/samples/gather.py",
+             *WORDS_CODE, *VLM_CODE),
+            "core.vlm.identity:digest", "compare captions with images; sample captions of neutral images",
         ),
     )  # fmt: skip
 

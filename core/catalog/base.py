@@ -14,7 +14,14 @@ from core.errors import UserError
 
 STAGE_OF = {
     "samples": "prepare", "references": "prepare", "captions": "caption", "tokens": "activations",
+    "words": "words", "genders": "words",
     "saes": "train", "features": "features", "examples": "features",
+    "gender_features": "gender", "gender_rankings": "gender", "gender_pairs": "gender", "labels": "gender",
+    "probes": "layers", "lens": "layers", "emergence": "layers",
+    "language_features": "crosslingual", "language_classes": "crosslingual", "alignment": "crosslingual",
+    "language_saes": "crosslingual", "language_matches": "crosslingual", "gender_directions": "crosslingual",
+    "clbas": "crosslingual", "shared_gender": "crosslingual", "grammatical_gender": "crosslingual",
+    "bias_roles": "bias", "bias_metrics": "bias", "sampled_captions": "bias",
 }  # fmt: skip
 
 
@@ -85,7 +92,8 @@ class Tables:
         return self._known
 
     def _check_columns(self, table: str, names: Sequence[str]) -> None:
-        unknown = [name for name in names if name not in self.columns(table)]
+        known = self.columns(table)
+        unknown = [name for name in names if name not in known]
         if unknown:
             raise UserError(f"The table {table} has no column {', '.join(unknown)}.")
 

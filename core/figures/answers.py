@@ -52,8 +52,10 @@ def layer_answer(features: pd.DataFrame) -> Answer:
     lean = language_lean(alive["density_caption_en"], alive["density_caption_ar"]).dropna()
     en, ar = int((lean <= -ONE_LANGUAGE).sum()), int((lean >= ONE_LANGUAGE).sum())
     gone = f"; {dead:,} more never fire" if dead else ""
-    text = (f"{len(alive):,} things{gone}. Of the {len(lean):,} that fire on captions, {en:,} keep to English, "
-            f"{ar:,} to Arabic, and {len(lean) - en - ar:,} answer to both.")
+    text = (
+        f"{len(alive):,} things{gone}. Of the {len(lean):,} that fire on captions, {en:,} keep to English, "
+        f"{ar:,} to Arabic, and {len(lean) - en - ar:,} answer to both."
+    )
     return Answer(text, "supported" if len(lean) else "not enough data")
 
 

@@ -46,7 +46,8 @@ def density_bars(frame: pd.DataFrame, dark: bool = False, row_height: int = 34) 
     )
     dress(fig, dark, 58 + row_height * max(len(frame), 1), margin=(8, 58, 44, 6))
     top = float(frame["density"].max()) if len(frame) else 0.0
-    fig.update_xaxes(title_text="share of tokens", tickformat=".2~%", range=[0, top * 1.05 or 1.0], nticks=5)
+    fig.update_xaxes(title_text="share of tokens", tickformat=".2~%", range=[0, top * 1.05 or 1.0], nticks=5,
+                     tickangle=0)
     fig.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 14, "color": inks.ink})
     return fig
 

@@ -7,6 +7,8 @@ searched and selected; a text with dollar signs is set plainly and never read as
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,13 @@ def render(fig: Figure, kind: str, dpi: int = 220) -> bytes:
 def _start(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     fig = Figure(figsize=(width, height), layout="constrained")
     return fig, fig.add_subplot()
+
+
+@contextmanager
+def sheet(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
+    """An empty figure (inches) and its axes, to be drawn on within the settings of all paper figures."""
+    with mpl.rc_context(_settings()):
+        yield _start(height, width)
 
 
 def histogram(frame: pd.DataFrame, p999: float) -> Figure:

@@ -1,5 +1,11 @@
-"""Gendered words of captions: hand-made lexicons of persons, and a finder of whole words in English and Arabic."""
+"""Gender in captions: lexicons of persons, a finder of whole words, and what gender a caption or an image has."""
 
-from core.gender.words import Hit, find
+from core.gender.captions import caption_gender, image_gender
+from core.gender.morphology import MorphologicalGenderAnalyzer, gender_analyzer
+from core.gender.semantics import SemanticGenderAnalyzer
+from core.gender.words import Hit, describe, find
 
-__all__ = ["Hit", "find"]
+__all__ = [
+    "Hit", "MorphologicalGenderAnalyzer", "SemanticGenderAnalyzer", "caption_gender", "describe", "find",
+    "gender_analyzer", "image_gender",
+]  # fmt: skip

@@ -243,9 +243,9 @@ class VLM(ABC):
         batch, cache = self._lay_out(rows, features), self.new_cache()
         room = torch.ones(len(rows), max_new_tokens, dtype=torch.int64, device=self.device)
         with editing(self, edits):
-            hidden = self._whole_pass(batch, cache)
-        mask = torch.cat([batch.mask, room], 1)
-        return Decoding(cache, mask, batch.mask.shape[1], batch.position[:, -1:] + 1, self._best(hidden), edits)
+            scores = self._scores(self._whole_pass(batch, cache))
+        mask, position = torch.cat([batch.mask, room], 1), batch.position[:, -1:] + 1
+        return Decoding(cache, mask, batch.mask.shape[1], position, scores, scores.argmax(-1), edits)
 
     @torch.inference_mode()
     def _step(self, state: Decoding) -> None:
@@ -256,10 +256,11 @@ class VLM(ABC):
             embeds = self.model.get_input_embeddings()(ids)
             hidden = self._pass(embeds, state.mask[:, : state.width], state.position, kinds, None, state.cache)
         state.position = state.position + 1
-        state.next_ids = self._best(hidden)
+        state.scores = self._scores(hidden)
+        state.next_ids = state.scores.argmax(-1)
 
-    def _best(self, hidden: Tensor) -> Tensor:
-        return self.model.get_output_embeddings()(hidden[:, -1]).float().argmax(-1)
+    def _scores(self, hidden: Tensor) -> Tensor:
+        return self.model.get_output_embeddings()(hidden[:, -1]).float()
 
     def _whole_pass(self, batch: Batch, cache: Any) -> Tensor:
         return self._pass(batch.embeds, batch.mask, batch.position, batch.kinds, batch.is_image, cache)

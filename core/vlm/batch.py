@@ -40,11 +40,12 @@ class Batch:
 
 @dataclass
 class Decoding:
-    """State of a greedy generation between two steps."""
+    """State of a generation between two steps."""
 
     cache: Any
     mask: Tensor  # (batch, prompt + max_new_tokens), ones from the prompt on
     width: int  # columns of the mask in use
     position: Tensor  # (batch, 1) of the token to be fed next
-    next_ids: Tensor  # (batch,) chosen by the last pass
+    scores: Tensor  # (batch, vocab) float32 logits of the last pass
+    next_ids: Tensor  # (batch,) the best of them; who samples puts others in their place before the next step
     edits: Mapping[int, EditFn] = field(default_factory=dict)

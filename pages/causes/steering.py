@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
 from core.figures.answers import steering_answer
 from core.runs import Run, manifest_version
-from pages.kit import bench, export, knobs, runs, text
+from pages.kit import bench, export, knobs, runs, subject, text
 from pages.kit.examples import layer_features
-from pages.kit.images import data_uri
 from pages.kit.live import Knob, Step, live, matched_controls
-from pages.kit.selection import clicked_row
 
 QUESTION = "What happens to the captions when a feature is turned up or down?"
 FRAME = 0.04  # seconds between two pictures of the stream
-THUMBS = 120  # images in the picker
 
 
 def main() -> None:
@@ -36,10 +30,10 @@ def main() -> None:
     with head.container():
         text.page_title(QUESTION)
     turned = knobs.read_turned(cat)
-    english, middle, arabic = st.columns([1, 1.1, 1], gap="medium")
+    english, middle, arabic = st.columns([1, 1.15, 1], gap="medium")
     frames = {"en": english.empty(), "ar": arabic.empty()}
     with middle:
-        sample_id = picture(run, cat)
+        sample_id = subject.picture(run, cat)
         knobs.sliders(turned)
         seed = control_picker() if turned else None
         knobs.chooser(run, cat, turned)
@@ -48,61 +42,14 @@ def main() -> None:
     step = write(run, sample_id, pushed, controls, frames)
     answer = steering_answer(bench.compare(step, "after"), bench.compare(step, "control"))
     with head.container():
-        text.page_title(QUESTION, answer.text, answer.sure)
+        text.page_title(QUESTION, answer.text, answer.sure if pushed else "")
     bench.outcome(step, controls)
-    gallery(run, cat)
     with st.container(horizontal=True, vertical_alignment="center"):
-        export.downloads(f"steering-sample-{sample_id}", bench.captions_table(step, sample_id, pushed, controls))
+        export.downloads(f"steering-sample-{sample_id}", bench.captions_table(step, sample_id, pushed, controls),
+                         partial(bench.sheet, run, step, sample_id, pushed, controls))  # fmt: skip
         share()
+    subject.gallery(run, cat)
     text.method(METHOD)
-
-
-def picture(run: Run, cat: Catalog) -> int:
-    """The image, and the ways to another one."""
-    test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        sample_id = int(st.number_input("Image", min_value=0, value=test[0], step=1, key="sample", bind="query-params",
-                                        label_visibility="collapsed", width=120))  # fmt: skip
-        st.button("Another image", icon=":material/shuffle:", key="shuffle", type="tertiary",
-                  on_click=partial(shuffle, test), help="One of the test images, by chance")  # fmt: skip
-    sample = cat.sample(sample_id)
-    name = f"image {sample['image_id']} ({sample['split']})"
-    text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" style="{SUBJECT}">')
-    return sample_id
-
-
-def gallery(run: Run, cat: Catalog) -> None:
-    """Thumbnails with the model's captions, folded, test images first; a click takes one."""
-    fold = st.expander("Choose another image", key="choose", on_change="rerun")
-    if fold.open:
-        with fold:
-            thumbnails(run, cat)
-
-
-def thumbnails(run: Run, cat: Catalog) -> None:
-    query = st.text_input("Find in captions", key="find", placeholder="doctor, طبيبة, …")
-    rows = pd.concat([cat.samples(split, text=query, limit=THUMBS) for split in ("test", "train")]).head(THUMBS)
-    ids = rows["sample_id"].tolist()
-    own = cat.captions(ids).pivot(index="sample_id", columns="lang", values="text") if cat.has("captions") else None
-    shown = pd.DataFrame({"image": [data_uri(run, i) for i in ids], "sample": ids})
-    for lang, name in (("en", "English"), ("ar", "Arabic")):
-        shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
-    key = f"gallery-{query}"
-    st.dataframe(shown, key=key, hide_index=True, row_height=64, height=340, on_select=partial(choose_image, key, ids),
-                 selection_mode=["single-row", "single-cell"], column_order=["image", "English", "Arabic"],
-                 column_config={"image": st.column_config.ImageColumn("", width=72),
-                                "English": st.column_config.TextColumn(width=370),
-                                "Arabic": st.column_config.TextColumn(width=330)})  # fmt: skip
-
-
-def choose_image(key: str, ids: list[int]) -> None:
-    row = clicked_row(key)
-    if row is not None and row < len(ids):
-        st.session_state["sample"] = ids[row]
-
-
-def shuffle(ids: Sequence[int]) -> None:
-    st.session_state["sample"] = random.choice([i for i in ids if i != st.session_state.get("sample")] or list(ids))
 
 
 def control_picker() -> int | None:
@@ -147,7 +94,6 @@ def share() -> None:
         st.code(f"{st.context.url}?{urlencode(st.query_params.to_dict())}", language=None, wrap_lines=True)
 
 
-SUBJECT = "display:block;width:100%;max-width:22rem;margin:0 auto;border-radius:4px"
 CONTROL = """A living feature of the same layer that fires about as often, drawn by chance and pushed by the same
 amount. If it changes the captions as much, the effect does not belong to the feature you chose."""
 METHOD = r"""

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from html import escape
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
 from core.figures.answers import feature_answer
-from core.runs import Run
-from pages.kit import panels, pickers, runs, states, text
-from pages.kit.examples import example_items, layer_features
-from pages.kit.images import grid
+from pages.kit import gallery, gender_panel, notes, panels, pickers, runs, states, text
+from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES
-
-VIEWS = ("Strongest", "Weak to strong", "Women and men")
-N_SHOWN = 12  # images before "Show more"
 
 
 def main() -> None:
@@ -37,12 +29,24 @@ def main() -> None:
     if row is None or not row["alive"]:
         absent(layer, feature, features, row is not None)
         return
+    name = f"layer-{layer}-feature-{feature}"
     left, right = st.columns([1.55, 1], gap="large")
     with left:
-        pictures(run, cat, layer, feature, float(row["max"]))
+        gallery.gallery(run, cat, layer, feature, float(row["max"]))
     with right:
-        panels.profile(row, layer, feature)
+        gender_panel.label(cat, layer, feature)
+        notes.editor(run, cat, layer, feature, str(row["sae_id"]))
+        panels.words(row)
+        gender_panel.rates(cat, layer, feature)
+        panels.places(row, name)
+    # where gender stands beside the images, the other two figures go below them
+    one, two = st.columns(2, gap="large") if cat.has("gender_features") else (right, right)
+    with one:
+        panels.strengths(row, name)
+    with two:
+        panels.pushes(row, name)
     panels.neighbours(cat, layer, feature)
+    gender_panel.numbers(cat, layer, feature)
     panels.statistics(row, layer, feature)
     text.method(METHOD)
 
@@ -54,8 +58,7 @@ def picker(features: pd.DataFrame) -> int:
     if asked is not None and not asked.isdecimal():
         st.toast(f"“{asked}” is no number of a feature.", icon=":material/info:")
     if "feature" not in st.session_state and (asked is None or not asked.isdecimal()):
-        best = features.sort_values("explained_share", ascending=False, kind="stable")
-        st.session_state["feature"] = int(best["feature"].iloc[0]) if len(alive) else 0
+        st.session_state["feature"] = default_feature(features)
     # no default of its own: what equals the default is left out of the address, and every feature must have one
     feature = int(st.number_input("Feature", min_value=0, value=None, step=1, key="feature", bind="query-params",
                                   width=160, help=text.glossary("feature")) or 0)  # fmt: skip
@@ -99,55 +102,6 @@ def absent(layer: int, feature: int, features: pd.DataFrame, exists: bool) -> No
     if len(alive):
         near = int(alive.iloc[(alive - feature).abs().argmin()])
         st.button(f"Go to feature {near}", key="nearest", on_click=go_to, args=(near,), type="primary")
-
-
-def pictures(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> None:
-    """The grid of images, by what is asked, all heat maps on the feature's own scale."""
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        view = pickers.choice("Images", VIEWS, "view")
-        with st.popover("Heat map", type="tertiary", icon=":material/gradient:"):
-            threshold = st.slider("Hide patches weaker than (share of the feature's maximum)", 0, 100, 0, 5, "%d %%",
-                                  key="threshold", bind="query-params") / 100  # fmt: skip
-            opacity = st.slider("Opacity", 0, 100, 75, 5, "%d %%", key="opacity", bind="query-params") / 100
-            both = st.toggle("Captions in both languages", value=True, key="both", bind="query-params")
-    shown = partial(grid, run, opacity=opacity, threshold=threshold * top)
-    tiles = partial(example_items, scale=top, both=both)
-    panels.scale_bar(top)
-    if view == "Weak to strong":
-        bands(cat.examples(layer, feature, None), shown, partial(tiles, both=False))
-        return
-    strongest = cat.examples(layer, feature, "top")
-    if view == "Women and men":
-        women_and_men(strongest, shown, tiles)
-        return
-    more = st.session_state.get("more") == (layer, feature)
-    shown(tiles(strongest if more else strongest.head(N_SHOWN)), columns=3)
-    if len(strongest) > N_SHOWN and not more:
-        st.button(f"Show all {len(strongest)}", key="show-more", type="tertiary",
-                  on_click=lambda: st.session_state.update(more=(layer, feature)))  # fmt: skip
-
-
-def bands(examples: pd.DataFrame, shown: partial[None], tiles: partial[list[Any]]) -> None:
-    """One row of images a quantile band of the images' maxima, the weakest first."""
-    for name, band in examples[examples["bin"] != "top"].groupby("bin", sort=True):
-        low, high = band["band_low"].iloc[0], band["band_high"].iloc[0]
-        text.html(f'<p class="cs-small">Band {escape(str(name)[1:])}: activation {low:.2f} to {high:.2f}</p>')
-        shown(tiles(band.head(6)), columns=6)
-
-
-def women_and_men(examples: pd.DataFrame, shown: partial[None], tiles: partial[list[Any]]) -> None:
-    """The strongest images that are annotated as of women beside those of men."""
-    known = examples["gender"].fillna("") if "gender" in examples else pd.Series("", index=examples.index)
-    if not known.isin(["female", "male"]).any():
-        states.empty("The images of this feature carry no annotation of gender.", "", "Choose another view.")
-        return
-    for column, gender, name in zip(st.columns(2), ("female", "male"), ("women", "men"), strict=True):
-        part = examples[known == gender]
-        with column:
-            text.heading(f"{name.capitalize()} ({len(part)} of the strongest {len(examples)})")
-            if part.empty:
-                states.empty(f"None of its strongest images is of {name}.")
-            shown(tiles(part.head(8)), columns=2)
 
 
 METHOD = r"""

@@ -16,7 +16,7 @@ from core.runs import Run, runs_dir
 from pages.kit.runs import command, run_names
 
 DEMO = "demo"
-LAST_STAGE = "features"
+ENOUGH = "features"  # the stage after which there is something to look at
 _children: dict[str, subprocess.Popen[bytes]] = {}
 _door = threading.Lock()
 
@@ -31,7 +31,7 @@ def wants_welcome() -> bool:
     names = run_names()
     if not names:
         return True
-    return names == [DEMO] and not demo_run().is_done(LAST_STAGE) and state(demo_run()) != "done"
+    return names == [DEMO] and not demo_run().is_done(ENOUGH) and state(demo_run()) != "done"
 
 
 def start(run: Run) -> None:
@@ -54,9 +54,9 @@ def state(run: Run) -> str:
     code = child.poll() if child else None
     if run.holder() is not None:
         return "running"
-    if child and code is None:
-        return "starting"
     progress = run.progress()
+    if child and code is None:
+        return "done" if progress and progress["state"] == "done" else "starting"  # done, and about to end
     if child and code and (progress is None or progress["state"] in ("done", "running")):
         return "failed"
     return progress["state"] if progress else "absent"

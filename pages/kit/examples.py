@@ -16,10 +16,13 @@ from pages.kit.images import GridItem
 from pages.kit.links import href
 from pages.kit.runs import catalog
 
+RARE = 0.01  # a feature that fires on at most this share of all tokens fires rarely
+
 
 def layer_features(run: Run, layer: int) -> pd.DataFrame:
-    """All features of a layer by number: the scalar columns of features.parquet, `lean`, `words`, and gender columns
-    from any table of the run whose name begins with "gender" and that names features."""
+    """All features of a layer by number: the scalar columns of features.parquet, `lean`, `words`; where the run has
+    them, the automatic labels `label_en`, `label_ar` with `label_auc`, and of gender the held-out `auc_en` and `auc_ar`
+    before the first gendered word, and whether one of them is a `finding`."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
 
@@ -30,12 +33,36 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
     words = frame["tokens"] if "tokens" in frame else pd.Series("", index=frame.index)
     frame["words"] = [" · ".join(visible(w) for w in line.split(" · ") if is_word(w)) for line in words.fillna("")]
-    for table in cat.tables():
-        if table.startswith("gender") and {"layer", "feature"} <= set(cat.columns(table)):
-            more = cat.frame(table, layer=layer)
-            new = [c for c in more.columns if c not in frame.columns]
-            frame = frame.merge(more[["feature", *new]], on="feature", how="left")
+    if cat.has("labels"):
+        named = cat.labels(layer, named=True)
+        frame["label_auc"] = frame["feature"].map(named.groupby("feature")["auc_test"].max())
+        for lang in ("en", "ar"):
+            by_feature = named[named["lang"] == lang].set_index("feature")["label"]
+            frame[f"label_{lang}"] = frame["feature"].map(by_feature).fillna("")
+        frame["label"] = [" · ".join(dict.fromkeys(filter(None, pair)))
+                          for pair in zip(frame["label_en"], frame["label_ar"], strict=True)]  # fmt: skip
+    if cat.has("gender_features"):
+        rows = cat.gender_features(layer, view="before")
+        for lang in ("en", "ar"):
+            by_feature = rows[rows["lang"] == lang].set_index("feature")["auc_test"]
+            frame[f"auc_{lang}"] = frame["feature"].map(by_feature).astype(float)
+        frame["finding"] = frame["feature"].isin(rows.loc[rows["finding"], "feature"])
     return frame
+
+
+def default_feature(features: pd.DataFrame) -> int:
+    """The feature of a layer that is shown first: the clearest finding about gender; without one, the one whose label
+    fits best; without labels, of those that fire rarely the one that explains most, because what fires everywhere
+    explains much and shows little. 0 where none is alive."""
+    alive = features[features["alive"]]
+    if "finding" in alive and alive["finding"].any():
+        found = alive[alive["finding"]]
+        return int(found.loc[(found[["auc_en", "auc_ar"]] - 0.5).abs().max(axis=1).idxmax(), "feature"])
+    if "label_auc" in alive and alive["label_auc"].notna().any():
+        return int(alive.loc[alive["label_auc"].idxmax(), "feature"])
+    rare = alive[alive["density"] <= RARE]
+    best = (alive if rare.empty else rare).sort_values("explained_share", ascending=False, kind="stable")
+    return int(best["feature"].iloc[0]) if len(best) else 0
 
 
 def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> list[GridItem]:

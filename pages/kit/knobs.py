@@ -151,18 +151,18 @@ def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         layers = cat.layers()
-        layer = st.selectbox("Layer", layers, index=len(layers) // 2, key="add-layer", width=90)
-        number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=130)
+        layer = st.selectbox("Layer", layers, index=len(layers) // 2, key="add-layer", width=80)
+        number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=120)
         st.button("Take it", key="add", on_click=partial(take, layer, int(number)))
         st.page_link(PAGES["browser"], label="Browse", icon=":material/scatter_plot:",
                      query_params={"run": run.name, "layer": str(layer)})  # fmt: skip
     found = suggestions(run, layer, {(t.layer, t.feature) for t in turned})
     if found:
-        text.html('<p class="cs-small">Some that answer to gendered words:</p>')
+        text.html('<p class="cs-small">Or one that answers to a gendered word:</p>')
         with st.container(horizontal=True, gap="small"):
             for feature, words in found:
-                st.button(words, key=f"try-{layer}-{feature}", on_click=partial(take, layer, feature),
-                          help=f"feature {feature} of layer {layer}")  # fmt: skip
+                st.button(f"{words} · {feature}", key=f"try-{layer}-{feature}", on_click=partial(take, layer, feature),
+                          help=f"Take feature {feature} of layer {layer}")  # fmt: skip
 
 
 def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -> list[tuple[int, str]]:
@@ -179,9 +179,10 @@ def _gendered(run_dir: str, version: str, layer: int, n: int) -> tuple[list[tupl
     found: dict[str, list[tuple[int, str]]] = {"female": [], "male": []}
     for feature, line in zip(alive["feature"].head(SEARCHED), alive["words"].head(SEARCHED), strict=True):
         words = " · ".join(line.split(" · ")[:3])
-        genders = {hit.gender for lang in ("en", "ar") for hit in find(words, lang)} & set(found)
-        if len(genders) == 1:
-            found[genders.pop()].append((int(feature), words))
+        hits = [hit for lang in ("en", "ar") for hit in find(words, lang) if hit.gender in found]
+        if len({hit.gender for hit in hits}) == 1:
+            named = dict.fromkeys(words[hit.start : hit.end] for hit in hits)
+            found[hits[0].gender].append((int(feature), " · ".join(named)))
         if all(len(side) >= n for side in found.values()):
             break
     return found["female"][:n], found["male"][:n]

@@ -35,42 +35,55 @@ def scale_bar(top: float) -> None:
               f"</span> {top:.2f} (its strongest activation). Hover an image to see it bare.</p>")  # fmt: skip
 
 
-def profile(row: dict[str, Any], layer: int, feature: int) -> None:
-    """Words, density by place, histogram, words pushed up and down."""
-    name, dark = f"layer-{layer}-feature-{feature}", is_dark()
+def words(row: dict[str, Any]) -> None:
+    """The words that it answers to, in both scripts."""
     text.heading("Words it answers to", "the caption and question words on which it fires most")
     text.html(chips(row))
+
+
+def places(row: dict[str, Any], name: str) -> None:
+    """How often it fires on each kind of token; `name` begins the names of the files."""
     where = densities_frame(row)
     said = "; ".join(f"{w}: {percent(d)}" for w, d in zip(where["where"], where["density"], strict=True))
     n = f"share of tokens of each kind; n = {row['n_active']:,} firings"
     panel("Where it fires", n, f"{name}-densities", where,
-          density_bars(where, dark), partial(paper.densities, where), said)  # fmt: skip
+          density_bars(where, is_dark()), partial(paper.densities, where), said)  # fmt: skip
+
+
+def strengths(row: dict[str, Any], name: str) -> None:
+    """The histogram of its activations."""
     top, p999 = float(row["max"] or 0), float(row["p999"] or 0)
     counts = histogram_frame(list(row["histogram"] or []), top)
     panel("How strongly", "tokens by activation, where it fires at all; logarithmic", f"{name}-histogram", counts,
-          activation_histogram(counts, p999, dark), partial(paper.histogram, counts, p999),
+          activation_histogram(counts, p999, is_dark()), partial(paper.histogram, counts, p999),
           f"Histogram of activations up to {top:.2f}, 99.9th percentile {p999:.2f}")  # fmt: skip
+
+
+def pushes(row: dict[str, Any], name: str) -> None:
+    """The words that it pushes up and down."""
     pushed = words_frame(row["logits_up_tokens"] or [], row["logits_up"] or [], row["logits_down_tokens"] or [],
                          row["logits_down"] or [])  # fmt: skip
     panel("Words it pushes", "down to the left, up to the right, in both languages", f"{name}-words", pushed,
-          words_bars(pushed, dark), partial(paper.words, pushed),
+          words_bars(pushed, is_dark()), partial(paper.words, pushed),
           "Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])))  # fmt: skip
 
 
-def panel(title: str, note: str, name: str, frame: pd.DataFrame, fig: go.Figure, plot: Callable[[], Figure],
-          alt: str) -> None:
-    """A figure under its heading, with its download beside the heading."""
+def panel(title: str, note: str, name: str, frame: pd.DataFrame, fig: go.Figure | None, plot: Callable[[], Figure],
+          alt: str, **chart: Any) -> None:  # fmt: skip
+    """A figure under its heading, with its download beside the heading; `fig` None gives the heading alone."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
             text.heading(title, note)
         export.downloads(name, frame, plot)
-    st.plotly_chart(fig, theme=None, key=f"figure-{title}", config=PLAIN, alt=alt)
+    if fig is not None:
+        st.plotly_chart(fig, theme=None, config=PLAIN, alt=alt, **{"key": f"figure-{title}", **chart})
 
 
 def chips(row: dict[str, Any]) -> str:
     """The top tokens in both scripts, with their activation behind them."""
     top = float(row["max"] or 1)
-    words = zip(row["top_tokens"] or [], row["top_token_values"] or [], strict=True)
+    known = list(zip(row["top_tokens"] or [], row["top_token_values"] or [], strict=True))
+    words = [pair for pair in known if is_word(pair[0])] or known  # tags of the chat template are no words
     spans = [f'<bdi style="{text.weight_style(float(value) / top)};padding:.1em .45em" title="{value:.2f}">'
              f"{escape(visible(word))}</bdi>" for word, value in words]  # fmt: skip
     return f'<p style="line-height:2.1;display:flex;flex-wrap:wrap;gap:.2em .5em">{"".join(spans) or "none"}</p>'

@@ -11,9 +11,13 @@ from pages.kit import build, text
 
 WORDS = {
     "prepare": "Collect the images and captions", "caption": "Let the model write its captions",
-    "activations": "Record what its layers say", "train": "Learn a dictionary of features",
-    "features": "Find what each feature responds to",
+    "words": "Find the words that name a gender", "activations": "Record what its layers say",
+    "train": "Learn a dictionary of features", "features": "Find what each feature responds to",
+    "pool": "Gather the features of each caption", "gender": "Find the features of gender",
+    "crosslingual": "Compare English and Arabic", "layers": "Follow gender through the layers",
+    "bias": "Measure the bias of the captions",
 }  # fmt: skip
+ONE_ROW = 6  # steps that fit beside one another
 STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}
 
 
@@ -47,7 +51,8 @@ def steps_html(stages: list[dict[str, Any]]) -> str:
         current = ' aria-current="step"' if known == "running" else ""
         name = WORDS.get(stage["name"], stage["name"].capitalize())
         items.append(f'<li class="{known}"{current}><b>{escape(name)}</b><span>{note}</span></li>')
-    return f'<ol class="cs-steps">{"".join(items)}</ol>'
+    columns = len(items) if len(items) <= ONE_ROW else -(-len(items) // 2)
+    return f'<ol class="cs-steps" style="--cs-columns:{columns}">{"".join(items)}</ol>'
 
 
 def bar_html(progress: dict[str, Any]) -> str:
@@ -94,6 +99,8 @@ def show(run: Run, n_lines: int = 8) -> dict[str, Any] | None:
         parts += [bar_html(progress), facts_html(run, progress)]
     lines = build.last_words(run, n_lines)
     if lines:
-        parts += ['<p class="cs-small" style="margin:.8rem 0 .2rem">Last words of its log</p>', log_html(lines)]
+        fold = "" if progress["state"] == "done" else " open"
+        summary = '<summary class="cs-small">Last words of its log</summary>'
+        parts.append(f"<details{fold}>{summary}{log_html(lines)}</details>")
     text.html("".join(parts))
     return progress

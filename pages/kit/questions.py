@@ -1,25 +1,27 @@
 """The five questions of the study, each with the answer that a run's data gives by now, or how to get one.
 
-Every answer is a function of the tables; it names its n, its interval and what chance would give.
+Each answer is the sentence of the page that goes deeper; where its analysis has not run, what the captions alone say.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from math import sqrt
 
 import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
-from core.figures.densities import language_lean
-from core.gender import find
+from core.figures import alignment, alignment_answers, gender_answers, layers_answers
+from core.figures.answers import Answer
+from core.gender import caption_gender, find
+from core.intervals import wilson
 from core.runs import Run, manifest_version
 from pages.kit.runs import catalog
 
-ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
 FEW = 30  # below this many cases nothing is said
+VIEW = "before"  # the positions that the gendered word cannot have written
+NOTHING = Answer("", "")
 
 
 @dataclass(frozen=True)
@@ -42,28 +44,76 @@ def questions(run: Run) -> list[Question]:
     return _questions(str(run.dir), manifest_version(run))
 
 
-@st.cache_data(max_entries=8, show_spinner="Reading the captions …")
+@st.cache_data(max_entries=8, show_spinner="Reading the answers …")
 def _questions(run_dir: str, version: str) -> list[Question]:
-    cat = catalog(Run(run_dir))
+    run = Run(run_dir)
+    cat = catalog(run)
     genders = caption_genders(cat) if cat.has("captions") else pd.DataFrame()
-    gender, agree, alone = seen_gender(genders), agreement(genders), language_specific(cat)
-    layers, steer = living_layers(cat), cat.has("features")
+    gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders)
+    agree = compared(cat) or agreement(genders)
     return [
-        Question("How is gender encoded?", *gender, "Which features carry it is not measured in this run yet; "
-                 "the list of features shows what each responds to.", "browser", "Look through the features"),
-        Question("Do English and Arabic agree?", *agree, "Whether they use the same features for it is not measured "
-                 "in this run yet." if agree[0] else "Needs the model’s own captions: the stage caption.",
-                 "samples", "Read the captions side by side"),
-        Question("Which layers and features?", *layers, "Where gender can be read, layer by layer, is not measured in "
-                 "this run yet." if layers[0] else "Needs the features: the stage features.",
-                 "browser", "See the map of a layer"),
+        _card("How is gender encoded?", gender, cat.has("gender_features"), "gender",
+              "gender", "See the features that know a woman from a man"),
+        _card("Do English and Arabic agree?", agree, cat.has("alignment"), "crosslingual",
+              "alignment", "Compare the two languages"),
+        _card("Which layers and features?", emergence(cat), cat.has("emergence"), "layers",
+              "layers", "Follow gender through the layers"),
         Question("Can it be steered?", "", "", "Not measured over many images in this run yet. You can try it by hand: "
-                 "choose an image, turn a feature up, and read both captions." if steer
+                 "choose an image, turn a feature up, and read both captions." if cat.has("features")
                  else "Needs the features: the stage features.", "steering", "Go to the steering laboratory"),
-        Question("What is language-specific?", *alone, "English and Arabic words differ, so part of this is "
-                 "vocabulary; a comparison at matched meaning is not measured in this run yet." if alone[0]
-                 else "Needs the features: the stage features.", "browser", "Sort the features by language"),
+        _card("What is language-specific?", language_specific(cat), cat.has("alignment"), "crosslingual",
+              "alignment", "See whose the gender features are"),
     ]  # fmt: skip
+
+
+def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: str) -> Question:
+    """A card whose answer is whole once its stage is done, and says until then which one is waited for."""
+    after = " This is what the captions say; what goes on inside needs" if answer.text else "Needs"
+    return Question(title, answer.text, answer.sure, "" if done else f"{after} the stage {stage}.", page, link)
+
+
+def gender_features(cat: Catalog, fdr: float) -> Answer | None:
+    """What the layer with the most findings in English says, before the first gendered word."""
+    if not cat.has("gender_features"):
+        return None
+    counts = cat.gender_counts()
+    counts = counts[(counts["view"] == VIEW) & (counts["lang"] == "en")]
+    if counts.empty:
+        return None
+    layer = int(counts.loc[(counts["n_female"] + counts["n_male"]).idxmax(), "layer"])
+    return gender_answers.gender_answer(cat.gender_features(layer, "en", VIEW), fdr, layer, "en", VIEW)
+
+
+def compared(cat: Catalog) -> Answer | None:
+    """How alike the two languages are at the middle layer."""
+    if not cat.has("alignment"):
+        return None
+    why = alignment_answers.missing_words(cat.alignment())
+    if why:
+        return Answer(f"They cannot be compared: {why}.", "not enough data")
+    curves = alignment.curves(cat.alignment(), cat.frame("gender_directions"), cat.frame("clbas"), VIEW)
+    return alignment_answers.alignment_answer(curves, cat.language_classes(), middle_layer(cat), VIEW)
+
+
+def emergence(cat: Catalog) -> Answer:
+    """From which layer on gender can be read."""
+    if not cat.has("emergence"):
+        return NOTHING
+    return layers_answers.layers_answer(cat.probes(), cat.emergence())
+
+
+def language_specific(cat: Catalog) -> Answer:
+    """Whose the gender features of the middle layer are."""
+    if not cat.has("alignment"):
+        return NOTHING
+    layer = middle_layer(cat)
+    answer = alignment_answers.sharing_answer(cat.shared_gender(layer, VIEW))
+    return Answer(f"At layer {layer}: {answer.text}", answer.sure)
+
+
+def middle_layer(cat: Catalog) -> int:
+    """The layer that pages begin with."""
+    return cat.layers()[len(cat.layers()) // 2]
 
 
 def caption_genders(cat: Catalog) -> pd.DataFrame:
@@ -76,79 +126,38 @@ def caption_genders(cat: Catalog) -> pd.DataFrame:
 
 
 def named_gender(text: str, lang: str) -> str:
-    """"male" or "female" where all gendered words of a caption say so, else ""."""
-    found = {hit.gender for hit in find(text, lang)} & {"male", "female"}
-    return found.pop() if len(found) == 1 else ""
+    """"male" or "female" where all the words for persons in a caption say so, else ""."""
+    named = caption_gender(find(text, lang))
+    return named if named in ("male", "female") else ""
 
 
-def seen_gender(genders: pd.DataFrame) -> tuple[str, str]:
+def seen_gender(genders: pd.DataFrame) -> Answer:
     """How often the words of a caption name the gender that the image is labelled with, by language."""
     shown = genders[genders["gender"].isin(["male", "female"])] if len(genders) else genders
     if len(shown) < FEW:
-        return "", ""
-    parts = []
-    low = 1.0
-    for lang, name in (("en", "English"), ("ar", "Arabic")):
-        hits = int((shown[lang] == shown["gender"]).sum())
-        interval = wilson(hits, len(shown))
-        low = min(low, interval[0])
-        parts.append(f"{name} {rate(hits, len(shown))}")
+        return NOTHING
+    hits = {name: int((shown[lang] == shown["gender"]).sum()) for lang, name in (("en", "English"), ("ar", "Arabic"))}
+    parts = [f"{name} {rate(n, len(shown))}" for name, n in hits.items()]
+    low = min(float(wilson(n, len(shown))[0]) for n in hits.values())
     major = max(Counter(shown["gender"]).values()) / len(shown)
-    answer = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and "
-              f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
-    return answer, "supported" if low > major else "unclear"
+    text = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and "
+            f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
+    return Answer(text, "supported" if low > major else "unclear")
 
 
-def agreement(genders: pd.DataFrame) -> tuple[str, str]:
+def agreement(genders: pd.DataFrame) -> Answer:
     """How often both captions of a neutral image name the same gender, against pairs of different images."""
     if genders.empty:
-        return "", ""
+        return NOTHING
     pairs = genders[(genders["gender"] == "neutral") & (genders["en"] != "") & (genders["ar"] != "")]
     if len(pairs) < FEW:
-        return "", ""
+        return NOTHING
     same, n = int((pairs["en"] == pairs["ar"]).sum()), len(pairs)
     chance = sum(float((pairs["en"] == g).mean() * (pairs["ar"] == g).mean()) for g in ("male", "female"))
     low, high = wilson(same, n)
-    answer = (f"On images that show no gender, both captions name the same one in {rate(same, n)} of {n:,} images in "
-              f"which both name one; captions of different images would agree in {chance:.0%}.")  # fmt: skip
-    return answer, "supported" if not low <= chance <= high else "unclear"
-
-
-def living_layers(cat: Catalog) -> tuple[str, str]:
-    """How many features are alive in each layer."""
-    if not cat.has("features"):
-        return "", ""
-    counts = cat.features(alive=False).groupby("layer")["alive"].agg(["sum", "size"])
-    parts = [f"{int(row['sum']):,} of {int(row['size']):,} at layer {layer}" for layer, row in counts.iterrows()]
-    return f"Features that respond to something: {listed(parts)}.", ""
-
-
-def language_specific(cat: Catalog) -> tuple[str, str]:
-    """Which share of the features that fire on captions keeps to one language, over all layers and by layer."""
-    if not cat.has("features"):
-        return "", ""
-    frame = cat.features()
-    frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
-    frame = frame.dropna(subset=["lean"])
-    if len(frame) < FEW:
-        return "", ""
-    en, ar, n = int((frame["lean"] <= -ONE_LANGUAGE).sum()), int((frame["lean"] >= ONE_LANGUAGE).sum()), len(frame)
-    both = frame["lean"].abs().lt(ONE_LANGUAGE).groupby(frame["layer"]).mean()
-    answer = (f"Of {n:,} features that respond to captions, {en / n:.0%} keep to English, {ar / n:.0%} to Arabic and "
-              f"{(n - en - ar) / n:.0%} respond to both")  # fmt: skip
-    first, last = both.index[0], both.index[-1]
-    if first != last:
-        answer += f": {both[first]:.0%} at layer {first}, {both[last]:.0%} at layer {last}"
-    return f"{answer}.", ""
-
-
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95% interval of a share by Wilson's score (1927); ValueError for no cases."""
-    if n <= 0:
-        raise ValueError("a share needs at least one case")
-    p, extra = hits / n, z * z / n
-    middle, half = p + extra / 2, z * sqrt(p * (1 - p) / n + extra / (4 * n))
-    return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))
+    text = (f"On images that show no gender, both captions name the same one in {rate(same, n)} of {n:,} images in "
+            f"which both name one; captions of different images would agree in {chance:.0%}.")  # fmt: skip
+    return Answer(text, "supported" if not low <= chance <= high else "unclear")
 
 
 def rate(hits: int, n: int) -> str:

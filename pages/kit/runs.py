@@ -9,14 +9,18 @@ import streamlit as st
 from core.errors import UserError
 from core.runs import Run, list_runs, manifest_version, open_run, runs_dir
 from pages.kit import states, text
+from pages.kit.links import href
 
 if TYPE_CHECKING:
     from core.catalog import Catalog
 
 PARTS = {
     "prepare": "The images and their captions", "caption": "The model's own captions",
-    "activations": "What the model's layers say", "train": "The dictionaries of features",
-    "features": "What each feature responds to",
+    "words": "The words that name a gender", "activations": "What the model's layers say",
+    "train": "The dictionaries of features", "features": "What each feature responds to",
+    "pool": "The features of each caption", "gender": "The features of gender",
+    "crosslingual": "The comparison of English and Arabic", "layers": "Gender layer by layer",
+    "bias": "The bias of the captions",
 }  # fmt: skip
 
 
@@ -55,13 +59,14 @@ def needs(run: Run, *stages: str) -> None:
     missing = [stage for stage in stages if stage not in manifest.stages]
     if not missing:
         return
-    parts = ", ".join(PARTS.get(stage, stage) for stage in missing)
+    parts = ", ".join((name := PARTS.get(stage, stage))[:1].lower() + name[1:] for stage in missing)
     progress = run.progress()
     if progress and progress["state"] == "running":
-        do = "It is being computed now: the page Status shows how far it is. Reload this page then."
+        do = "It is being computed now. Reload this page when it is done."
     else:
         do = f"Compute it: {command(manifest.preset, run.name)}"
     states.empty("This part has not been computed yet.", f"Missing from the run {run.name}: {parts}.", do)
+    text.html(f'<p><a href="{href("status")}">See how far this run is</a></p>')
     st.stop()
 
 

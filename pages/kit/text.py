@@ -74,9 +74,9 @@ def side(lang: str, inner: str) -> str:
 
 def gender_marks(text: str, lang: str) -> list[Mark]:
     """The gendered words of a caption, as marks."""
-    from core.gender import find
+    from core.gender import describe, find
 
-    return [Mark(h.start, h.end, h.gender, f"{h.gender} {h.word_class}".strip()) for h in find(text, lang)]
+    return [Mark(h.start, h.end, h.gender, describe(h)) for h in find(text, lang)]
 
 
 def _marked(text: str, marks: Sequence[Mark]) -> str:

@@ -138,7 +138,8 @@ def known(sample: dict[str, Any]) -> str:
     pairs = [("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])), ("Split", sample["split"]),
              ("Size", f"{sample['width']} × {sample['height']}")]  # fmt: skip
     names = {"p_male_en": "Planted p(male), English", "p_male_ar": "Planted p(male), Arabic",
-             "held_out": "Role and object new to the model"}  # fmt: skip
+             "held_out": "Role and object new to the model", "style": "Drawn in the style",
+             "tone": "Skin tone (0 is yellow)"}  # fmt: skip
     for key, value in sample["attributes"].items():
         shown = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
         pairs.append((names.get(key, key.replace("_", " ").capitalize()), shown))

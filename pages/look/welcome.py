@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.runs import Run
-from pages.kit import build, pipeline, states, text
+from pages.kit import build, pipeline, preview, states, text
 
 PLANNED = [{"name": name, "state": "waiting"} for name in pipeline.WORDS]
 
@@ -23,13 +23,15 @@ def building() -> None:
     if now == "absent":
         waiting(run, "Build the demo")
         text.html('<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
-                  "You may close this page meanwhile: the build goes on.</p>" + pipeline.steps_html(PLANNED))
+                  "You may close this page meanwhile: the build goes on.</p>")  # fmt: skip
     elif now == "starting":
         text.html('<p><b>Waking up …</b></p>' + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
     elif now == "running":
         text.html("<p><b>The demo is being built.</b> You may close this page and come back.</p>")
         if pipeline.show(run) is None:
             text.html(pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
+        if run.is_done(build.ENOUGH) and st.button("Look around already", key="open-demo"):
+            st.rerun()
     elif now == "done":
         text.html("<p><b>The demo is ready.</b></p>")
         pipeline.show(run, 0)
@@ -39,7 +41,7 @@ def building() -> None:
         if now == "failed":
             states.box(list(build.failure(run)), "error")
         else:
-            states.box(["The build was stopped.", "What is done so far is kept.", "It goes on from there."])
+            states.box(["The build was stopped.", "What is done so far is kept, and it goes on from there."])
         waiting(run, "Go on with the build")
         pipeline.show(run)
 
@@ -57,3 +59,4 @@ text.html(
     "images and Gemma 3 go the same way; the README says how.</p>"
 )
 building()
+preview.show()

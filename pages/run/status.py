@@ -20,13 +20,14 @@ def stages_html(run: Run) -> str:
     manifest = run.manifest()
     rows = [
         [escape(pipeline.WORDS.get(name, name)), f'<span class="cs-mono">{escape(name)}</span>', duration(r.seconds),
-         f"{r.rows:,}", size(r.bytes), size(r.peak_memory), escape(r.device), escape(pipeline.clock(r.started))]
+         f"{r.rows:,}", size(r.bytes), size(r.peak_memory), escape(r.device),
+         escape(pipeline.clock(r.started).removesuffix(" UTC"))]
         for name, r in manifest.stages.items()
     ]  # fmt: skip
     if not rows:
         return '<p class="cs-small">No stage is finished yet.</p>'
-    head = ["Finished", "Stage", "Time", "Rows", "Size", "Most memory", "Device", "Began"]
-    return text.table(head, rows, numeric=(2, 3, 4, 5))
+    head = ["Finished", "Stage", "Time", "Rows", "Size", "Memory", "Device", "Began (UTC)"]
+    return text.table(head, rows, numeric=(2, 3, 4, 5, 7))
 
 
 def live(run: Run) -> None:

@@ -27,7 +27,7 @@ from precompute.plan import Planned, Stage, choose, load_function, make_plan, ow
 from precompute.progress import Progress, Screen, now, screen, show_bytes, show_time
 from precompute.tracking import NoTracker, Tracker
 
-OWN_FILES = ("manifest.json", "progress.json", ".lock")
+OWN_FILES = ("manifest.json", "progress.json", ".lock", "notes.json", ".notes.lock")  # notes are the users'
 OWN_DIRS = (".work", "logs", "wandb")
 
 

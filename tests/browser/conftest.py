@@ -63,6 +63,12 @@ def app(small_run, tmp_path_factory):
     yield from serve(small_run.parent, tmp_path_factory.mktemp("log") / "app.txt")
 
 
+@pytest.fixture
+def fresh_app(small_run, tmp_path):
+    """Address of a server that nobody has visited yet, over the small run."""
+    yield from serve(small_run.parent, tmp_path / "fresh.txt")
+
+
 @pytest.fixture(scope="session")
 def empty_app(tmp_path_factory):
     """Address of the app with nothing computed yet."""

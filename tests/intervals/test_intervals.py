@@ -14,6 +14,11 @@ def test_wilson_is_that_of_scipy_for_every_count():
             assert np.isclose(low[hits], expected.low) and np.isclose(high[hits], expected.high)
 
 
+def test_wilson_gives_the_printed_example():
+    low, high = wilson(81, 263)  # Newcombe 1998, table I, method 3
+    assert (round(float(low), 4), round(float(high), 4)) == (0.2553, 0.3662)
+
+
 def test_wilson_of_nothing_is_not_a_number():
     assert np.isnan(wilson(0, 0)).all()
 

@@ -72,7 +72,7 @@ def test_the_overview_answers_from_the_data_and_says_what_is_missing(cache):
     shown = html_of(open_page())
     assert len(re.findall('<section class="cs-card', shown)) == 5
     assert "60 images of the demo world" in shown and "layers 1 and 3" in shown and "64 features" in shown
-    assert "not measured" in shown and "always naming the commoner one" in shown
+    assert "needs the stage gender" in shown and "always naming the commoner one" in shown
     assert shown.count("<tr>") == 3  # the head and a row an SAE
 
 
@@ -134,7 +134,22 @@ def test_a_damaged_manifest_becomes_a_box_and_not_a_traceback(toy_cache, tmp_pat
 def test_an_empty_cache_welcomes(empty_cache):
     at = open_page()
     assert [b.label for b in at.button] == ["Build the demo"]
-    assert html_of(at).count("<li") == 5
+    shown = html_of(at)
+    assert shown.count("<figure") == 6 and shown.count('dir="rtl"') == 6  # the demo world, before there is a run
+
+
+def test_every_stage_of_the_pipeline_has_its_words():
+    from pages.kit.runs import PARTS
+    from precompute.plan import stages
+
+    assert {stage.name for stage in stages()} <= set(pipeline.WORDS) and set(PARTS) == set(pipeline.WORDS)
+
+
+def test_what_can_be_looked_at_is_offered_while_the_rest_is_built(empty_cache):
+    run = make_toy_run(empty_cache / "demo", n_samples=5)
+    toy_progress(run, "features", 1, 2)
+    with run.lock():
+        assert not build.wants_welcome()
 
 
 @pytest.mark.parametrize("name", OWN[1:])
@@ -189,6 +204,17 @@ def test_the_button_starts_one_child_only_and_reports_its_failure(empty_cache, m
     done.append(True)
     assert build.state(run) == "failed"
     assert build.failure(run)[0] == "The model is missing."
+
+
+def test_a_build_that_has_finished_is_done_though_its_process_still_ends(empty_cache, monkeypatch):
+    class Ending:
+        poll = staticmethod(lambda: None)
+
+    run = build.demo_run()
+    monkeypatch.setattr(build, "_children", {str(run.dir): Ending()})
+    assert build.state(run) == "starting"
+    toy_progress(run, "features", state="done")
+    assert build.state(run) == "done"
 
 
 def test_a_finished_demo_is_no_longer_welcomed(cache):
@@ -256,24 +282,18 @@ def test_a_heat_map_can_be_reached_by_keyboard(cache):
         images.tile_html(Run(cache / "demo"), images.GridItem(999))
 
 
-def test_an_interval_holds_its_share_and_shrinks():
-    assert questions.wilson(0, 50)[0] == 0.0 and questions.wilson(50, 50)[1] == pytest.approx(1.0)
-    low, high = questions.wilson(81, 263)  # Newcombe 1998, table I, method 3
-    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
-
-
 def test_agreement_is_unclear_at_chance_and_supported_when_full():
     import pandas as pd
 
     n = 400
     en = ["male", "female"] * (n // 2)
     frame = pd.DataFrame({"gender": ["neutral"] * n, "en": en, "ar": en})
-    answer, sure = questions.agreement(frame)
-    assert "100%" in answer and "agree in 50%" in answer and sure == "supported"
+    answer = questions.agreement(frame)
+    assert "100%" in answer.text and "agree in 50%" in answer.text and answer.sure == "supported"
     frame["ar"] = ["male", "male", "female", "female"] * (n // 4)
-    answer, sure = questions.agreement(frame)
-    assert answer.count("50%") == 2 and sure == "unclear"
-    assert questions.agreement(frame.head(10)) == ("", "")
+    answer = questions.agreement(frame)
+    assert answer.text.count("50%") == 2 and answer.sure == "unclear"
+    assert questions.agreement(frame.head(10)) == questions.NOTHING
 
 
 def test_a_caption_that_names_both_genders_names_none():
@@ -295,6 +315,8 @@ def test_inks_are_readable_on_both_grounds():
     for name in ("accent", "good", "bad", "unsure"):
         light, dark = re.search(rf"--cs-{name}: light-dark\((#\w+), (#\w+)\)", VARIABLES).groups()
         assert contrast(light, "#F7F5F1") >= 4.5 and contrast(dark, "#201F1D") >= 4.5
+        if name == "accent":  # the ground of primary buttons, whose text has the ground's colour
+            assert contrast(light, LIGHT.ground) >= 4.5 and contrast(dark, DARK.ground) >= 4.5
 
 
 def test_no_type_is_below_thirteen_pixels_and_nothing_comes_from_outside():

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.catalog import Catalog
 from core.errors import UserError
 from core.runs import Run
-from pages.kit import knobs
+from pages.kit import bench, knobs
 from pages.kit import live as door
 from pages.kit.live import Knob, Live, Step, matched_controls
 from tests.toy_run import make_toy_run
@@ -88,7 +88,8 @@ def words(at: AppTest) -> str:
 def test_without_features_the_captions_are_shown_as_they_were(visit: Open, model: StandIn) -> None:
     said = words(visit(sample="4"))
     assert BEFORE["en"] in said and BEFORE["ar"] in said
-    assert "Nothing is turned yet" in said and "Turn a slider" in said
+    assert "Nothing is turned yet" in said and "move its slider" in said
+    assert 'class="cs-sure' not in said
     assert model.calls == [(4, (), ())]
 
 
@@ -157,6 +158,19 @@ def test_a_rerun_without_a_change_does_not_write_again(visit: Open, model: Stand
     at = visit(features="3:0:2")
     at.number_input(key="add-feature").set_value(7).run()
     assert len(model.calls) == 1 and AFTER["en"].split()[1] in words(at)
+
+
+def test_the_figure_of_the_captions_names_the_edits_and_holds_both_scripts(cache: Path) -> None:
+    from core.figures.paper import render
+
+    pushed, control = [Knob(3, 0, 2.0, 1.5)], [Knob(3, 4, 1.0, 3.0)]
+    *_, step = StandIn().captions(4, pushed, control)
+    fig = bench.sheet(Run(cache / "demo"), step, 4, pushed, control)
+    drawn = [text.get_text() for text in fig.texts]
+    assert "English, as steered (layer 3, feature 0 at +2.0)" in drawn
+    assert "Arabic, random control (layer 3, feature 4 at +1.0)" in drawn and "امرأة" in drawn and "woman" in drawn
+    assert len(fig.axes[0].images) == 1
+    assert render(fig, "pdf").startswith(b"%PDF") and b"<svg" in render(fig, "svg")[:400]
 
 
 def test_another_image_at_random(visit: Open, model: StandIn) -> None:

@@ -68,7 +68,7 @@ class Recipe:
 
 RECIPES = {
     "planted": Recipe(),
-    "control": Recipe(planted=False, refine_steps=(900,), refine_shares=(1.0,)),
+    "control": Recipe(planted=False, refine_steps=(600,), refine_shares=(1.0,)),
 }
 
 

@@ -1,0 +1,203 @@
+"""The tables bias_roles.parquet and bias_metrics.parquet: their columns, and how they are filled from captions."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from core.bias import NAMED, SOURCES
+from core.bias.agreement import METRICS, Measured, agreement
+from core.bias.amplification import amplification, corpus
+from core.bias.errors import error_rates
+from core.bias.shares import difference, dispersion, group_shares, image_counts
+
+LANGUAGES = ("en", "ar")
+DIFFERENCE = "ar-en"  # Arabic minus English
+ALL = "all"  # the attribute, and its one value, that every image has
+MAX_VALUES = 100  # an attribute with more is an id or a text
+_COUNTS = [f"n_{name}" for name in NAMED]
+ROLES_SCHEMA = pa.schema([
+    ("attribute", pa.string()), ("value", pa.string()), ("lang", pa.string()), ("source", pa.string()),
+    ("n_images", pa.int32()), ("n_captions", pa.int32()), *[(name, pa.int32()) for name in _COUNTS],
+    ("p_male", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("planted", pa.float64()),
+    ("p_even", pa.float64()), ("q_even", pa.float64()),
+])  # fmt: skip
+METRICS_SCHEMA = pa.schema([
+    ("metric", pa.string()), ("lang", pa.string()), ("source", pa.string()), ("attribute", pa.string()),
+    ("group", pa.string()), ("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("n", pa.int32()),
+    ("unit", pa.string()), ("control", pa.float64()), ("control_low", pa.float64()), ("control_high", pa.float64()),
+    ("floor", pa.float64()), ("why", pa.string()),
+])  # fmt: skip
+
+NOTHING = image_counts(pd.DataFrame({"sample_id": [], "named": []}))
+
+
+@dataclass(frozen=True)
+class Captions:
+    """All that is counted.
+
+    ``said``: one row a caption (sample_id, lang, source, named). ``images``: one row an image, by sample_id: gender
+    (what it shows), split. ``attributes``: by sample_id, one column each, text or missing. ``planted``: by sample_id,
+    columns en and ar, NaN where nothing is planted. ``neutral``: sample_ids of the held-out neutral images.
+    """
+
+    said: pd.DataFrame
+    images: pd.DataFrame
+    attributes: pd.DataFrame
+    planted: pd.DataFrame
+    neutral: list[int]
+
+    def counts(self, source: str, lang: str, sample_ids: pd.Index | list[int]) -> pd.DataFrame:
+        """Captions of these images, counted by what they name."""
+        counts = self._counts.get((source, lang))
+        return NOTHING if counts is None else counts[counts.index.isin(sample_ids)]
+
+    @functools.cached_property
+    def _counts(self) -> dict[tuple[str, str], pd.DataFrame]:
+        groups = self.said.groupby(["source", "lang"], observed=True)
+        return {(str(source), str(lang)): image_counts(mine) for (source, lang), mine in groups}
+
+
+def read_attributes(texts: Mapping[int, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Attributes and planted p by sample_id, from the JSON of each image's annotation.
+
+    An attribute is what has a text in it, two to MAX_VALUES different ones, and on average two images each.
+    """
+    known = {i: json.loads(text) if text else {} for i, text in texts.items()}
+    index = pd.Index(list(known), name="sample_id")
+    planted = pd.DataFrame({
+        lang: [float(k.get(f"p_male_{lang}", np.nan)) for k in known.values()] for lang in LANGUAGES
+    }, index=index)  # fmt: skip
+    table = pd.DataFrame(index=index)
+    for name in dict.fromkeys(key for k in known.values() for key in k):
+        values = [k.get(name) for k in known.values()]
+        different = {v for v in values if isinstance(v, str) and v}
+        given = sum(isinstance(v, str) and bool(v) for v in values)
+        if 2 <= len(different) <= min(MAX_VALUES, given / 2):
+            table[name] = [v if isinstance(v, str) and v else None for v in values]
+    table[ALL] = ALL
+    return table, planted
+
+
+def roles_table(captions: Captions) -> pd.DataFrame:
+    """p_male on held-out neutral images by value of each attribute, source and language, and Arabic minus English."""
+    parts = []
+    for attribute in captions.attributes:
+        value = captions.attributes[attribute].reindex(captions.neutral).dropna()
+        for source in SOURCES:
+            found = {}
+            for lang in LANGUAGES:
+                counts = captions.counts(source, lang, value.index)
+                if len(counts):
+                    table = group_shares(counts, value)
+                    table["planted"] = table["value"].map(planted_by_value(captions.planted[lang], value))
+                    found[lang] = table.assign(lang=lang)
+            if len(found) == len(LANGUAGES):
+                found[DIFFERENCE] = _difference(found["ar"], found["en"])
+            parts += [table.assign(attribute=attribute, source=source) for table in found.values()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ROLES_SCHEMA.names)
+
+
+def planted_by_value(planted: pd.Series, value: pd.Series) -> dict[str, float]:
+    """The planted p of each value where all its images agree and images are more than values; else nothing."""
+    known = pd.DataFrame({"planted": planted.reindex(value.index), "value": value}).dropna()
+    by_value = known.groupby("value")["planted"].agg(["first", "nunique"])
+    if by_value.empty or (by_value["nunique"] > 1).any() or len(by_value) == len(known):
+        return {}
+    return by_value["first"].to_dict()
+
+
+def _difference(ar: pd.DataFrame, en: pd.DataFrame) -> pd.DataFrame:
+    both = ar.merge(en, on="value", suffixes=("", "_en"))
+    columns = [f"{name}{side}" for side in ("", "_en") for name in ("p_male", "low", "high")]
+    value, low, high = difference(*(both[c] for c in columns))
+    return pd.DataFrame({
+        "value": both["value"], "lang": DIFFERENCE, "n_images": both[["n_images", "n_images_en"]].min(axis=1),
+        "n_captions": both["n_captions"] + both["n_captions_en"],
+        **{c: both[c] + both[f"{c}_en"] for c in _COUNTS}, "p_male": value, "low": low, "high": high,
+        "planted": both["planted"] - both["planted_en"],
+    })  # fmt: skip
+
+
+def metrics_table(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int, min_images: int) -> pd.DataFrame:
+    """All figures over images and over groups, each with n, interval and control."""
+    rows = [
+        *_agreements(captions, roles, n_draws, seed), *_errors(captions, min_images),
+        *_amplifications(captions, n_draws, seed, min_images),
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=METRICS_SCHEMA.names)
+
+
+def _row(metric: str, lang: str, source: str, found: Measured, unit: str, attribute: str = "", group: str = "",
+         floor: float = float("nan")) -> dict:  # fmt: skip
+    return {"metric": metric, "lang": lang, "source": source, "attribute": attribute, "group": group, "unit": unit,
+            "floor": floor, **found._asdict()}  # fmt: skip
+
+
+def _agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int) -> Iterator[dict]:
+    """Against what was planted, and the two languages against each other."""
+    for (attribute, source), table in roles.groupby(["attribute", "source"], sort=False):
+        for lang, mine in table.groupby("lang", sort=False):
+            if mine["planted"].isna().all():
+                continue
+            for metric, found in agreement(mine["planted"], mine["p_male"], n_draws, seed).items():
+                floor = _floor(captions, mine, attribute, source, lang) if metric == METRICS[1] else float("nan")
+                yield _row(metric, lang, source, found, "groups", attribute, floor=floor)
+        wide = table.pivot(index="value", columns="lang", values="p_male")
+        if attribute != ALL and {"en", "ar"} <= set(wide):
+            found = agreement(wide["en"], wide["ar"], n_draws, seed)["correlation"]
+            yield _row("languages_correlation", "en, ar", source, found, "groups", attribute)
+
+
+def _floor(captions: Captions, table: pd.DataFrame, attribute: str, source: str, lang: str) -> float:
+    """The calibration error that few captions alone would give if every p were as planted: mean of E|N(0, s)|."""
+    value = captions.attributes[attribute].reindex(captions.neutral).dropna()
+    variance = np.zeros(len(table))
+    for one in LANGUAGES if lang == DIFFERENCE else (lang,):
+        counts = captions.counts(source, one, value.index)
+        n = counts["male"] + counts["female"]
+        phi = dispersion(counts["male"], n, value.reindex(counts.index)).phi
+        p = table["value"].map(planted_by_value(captions.planted[one], value)).to_numpy(float)
+        total = table["value"].map(n.groupby(value).sum()).to_numpy(float)
+        variance = variance + p * (1 - p) * phi / np.where(total > 0, total, np.nan)
+    known = np.isfinite(variance)
+    return float(np.sqrt(2 / np.pi * variance[known]).mean()) if known.any() else float("nan")
+
+
+def _errors(captions: Captions, min_images: int) -> Iterator[dict]:
+    """Error and omission rates of the greedy captions of all images that show a gender."""
+    for lang in LANGUAGES:
+        said = captions.said[(captions.said["source"] == "greedy") & (captions.said["lang"] == lang)]
+        named = said.set_index("sample_id")["named"]
+        gender = captions.images["gender"].reindex(named.index)
+        for (rate, group), found in error_rates(named, gender, min_images).items():
+            yield _row(rate, lang, "greedy", found, "images", group=group)
+
+
+def _amplifications(captions: Captions, n_draws: int, seed: int, min_images: int) -> Iterator[dict]:
+    """Against the labels on images of women and men, and against the references on neutral images."""
+    images = captions.images
+    train = images["split"] == "train"
+    shown = images["gender"].isin(["male", "female"])
+    labels = pd.DataFrame({g: (images["gender"] == g).astype(int) for g in ("male", "female")})[shown]
+    for attribute in captions.attributes.columns.drop(ALL):
+        value = captions.attributes[attribute]
+        for lang in LANGUAGES:
+            known = corpus(labels.loc[train[shown]], value)
+            own = captions.counts("greedy", lang, images.index[shown & ~train])
+            found = amplification(own, labels.loc[~train[shown]], value, known, n_draws, seed, min_images)
+            yield from (_row(m, lang, "greedy", f, "images", attribute, "labelled") for m, f in found.items())
+            learned = captions.counts("reference", lang, images.index[train & (images["gender"] == "neutral")])
+            known = corpus(learned, value)
+            written = captions.counts("reference", lang, captions.neutral)
+            for source in ("sampled", "greedy"):
+                own = captions.counts(source, lang, captions.neutral)
+                if len(own):
+                    found = amplification(own, written, value, known, n_draws, seed, min_images)
+                    yield from (_row(m, lang, source, f, "images", attribute, "neutral") for m, f in found.items())

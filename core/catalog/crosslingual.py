@@ -1,0 +1,86 @@
+"""Queries about English and Arabic: classes of features, comparisons by layer, shared gender features."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.catalog.base import Tables
+from core.errors import UserError
+
+TOKENS_SHOWN = 5
+SHARED_SORTS = ("size", "effect_en", "effect_ar", "feature")
+
+
+class CrosslingualQueries(Tables):
+    """Tables of the stage crosslingual; feature lists carry the words and labels that the run knows."""
+
+    def language_classes(self) -> pd.DataFrame:
+        """How many features are in each class, by layer, with what chance would give."""
+        return self.frame("language_classes")
+
+    def alignment(self, matched_by: str = "") -> pd.DataFrame:
+        """Comparisons of residuals (``matched_by`` ""), or of dictionaries trained apart ("activation", "decoder")."""
+        return self.frame("alignment", matched_by=matched_by)
+
+    def language_feature(self, layer: int, feature: int) -> dict[str, object]:
+        """What the two languages do with one feature; {} where the run has nothing about it."""
+        if not self.has("language_features"):
+            return {}
+        rows = self.frame("language_features", layer=int(layer), feature=int(feature)).to_dict("records")
+        return {str(name): value for name, value in rows[0].items()} if rows else {}
+
+    def shared_gender(self, layer: int, view: str, sort: str = "size", limit: int | None = None) -> pd.DataFrame:
+        """Gender features of a layer and view with their language class and words; largest effect first.
+
+        ``sort`` is one of SHARED_SORTS; UserError for any other.
+        """
+        if sort not in SHARED_SORTS:
+            raise UserError(
+                f"Gender features cannot be sorted by {sort}.", "", f"By one of: {', '.join(SHARED_SORTS)}."
+            )
+        self.columns("shared_gender")
+        order = {"size": "greatest(abs(s.effect_en), abs(s.effect_ar)) DESC", "feature": "s.feature"}
+        order |= {f"effect_{lang}": f"s.effect_{lang} DESC" for lang in ("en", "ar")}
+        extra, joins = self._beside("s", "language_features", ("language_class", "language_index"))
+        page = "" if limit is None else f" LIMIT {int(limit)}"
+        return self._query(
+            f"SELECT {', '.join(['s.*', *extra])} FROM shared_gender s {joins} "
+            f"WHERE s.layer = $layer AND s.view = $view ORDER BY {order[sort]}, s.feature{page}",
+            {"layer": int(layer), "view": view},
+        )
+
+    def grammatical_gender(self, layer: int, limit: int | None = None) -> pd.DataFrame:
+        """Features of a layer by how clearly they tell feminine from masculine words, with their own words."""
+        self.columns("grammatical_gender")
+        extra, joins = self._beside("g", "", ())
+        page = "" if limit is None else f" LIMIT {int(limit)}"
+        return self._query(
+            f"SELECT {', '.join(['g.*', *extra])} FROM grammatical_gender g {joins} WHERE g.layer = $layer "
+            f"ORDER BY g.p_word_ar NULLS LAST, g.p_word_difference NULLS LAST, g.feature{page}",
+            {"layer": int(layer)},
+        )
+
+    def grammatical_counts(self) -> pd.DataFrame:
+        """By layer and what is followed: how many features."""
+        self.columns("grammatical_gender")
+        return self._query(
+            "SELECT layer, follows, count(*)::INTEGER AS n FROM grammatical_gender GROUP BY ALL ORDER BY layer, follows"
+        )
+
+    def _beside(self, table: str, other: str, columns: tuple[str, ...]) -> tuple[list[str], str]:
+        """Columns and joins that put another table's columns, words and labels beside features."""
+        extra, joins = [], ""
+        if other and self.has(other):
+            self.columns(other)
+            extra += [f"o.{name}" for name in columns]
+            joins += f' LEFT JOIN "{other}" o ON o.layer = {table}.layer AND o.feature = {table}.feature'
+        if self.has("features") and "top_tokens" in self.columns("features"):
+            extra.append(f"coalesce(array_to_string(f.top_tokens[1:{TOKENS_SHOWN}], ' · '), '') AS tokens")
+            joins += f" LEFT JOIN features f ON f.layer = {table}.layer AND f.feature = {table}.feature"
+        if self.has("labels"):
+            self.columns("labels")
+            for lang in ("en", "ar"):
+                extra.append(f"coalesce(l_{lang}.label, '') AS label_{lang}")
+                joins += (f" LEFT JOIN labels l_{lang} ON l_{lang}.layer = {table}.layer AND "
+                          f"l_{lang}.feature = {table}.feature AND l_{lang}.lang = '{lang}'")  # fmt: skip
+        return extra, joins

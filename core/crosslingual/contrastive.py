@@ -1,0 +1,155 @@
+"""The gender direction of each language in the residual stream, and how much of the stream the languages share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from core.crosslingual.geometry import cka, predicted_share, subspace_share
+from core.crosslingual.halves import compare_halves, cosine
+from core.crosslingual.measures import measure_row
+from core.crosslingual.pairs import LANGUAGES
+from core.intervals import percentile_interval, resampled_counts
+
+RANK_SHARE = 8  # the shared subspace has d_model / RANK_SHARE directions
+CKA_STREAM, COSINE_STREAM, AUC_STREAM, SHARE_STREAM = 31, 32, 33, 34
+OTHER = {"en": "ar", "ar": "en"}
+Residuals = dict[str, NDArray]  # (n_images, d_model) a language, rows being the same images
+
+
+class ContrastiveLanguageAnalyzer:
+    """Compares two languages' residuals of the same images at one layer and view.
+
+    ``seed`` may be a list, so that every layer and view has its own random numbers.
+    """
+
+    def __init__(
+        self, n_bootstrap: int = 500, n_permutations: int = 500, min_images: int = 20, seed: int | list[int] = 0
+    ):
+        self.n_bootstrap, self.n_permutations, self.min_images = n_bootstrap, n_permutations, min_images
+        self.seed = [seed] if isinstance(seed, int) else list(seed)
+
+    def similarity(self, x: Residuals, train: NDArray) -> Iterator[dict[str, Any]]:
+        """CKA; shared, language-only and predicted variance of held-out images, from either language."""
+        yield measure_row("cka", len(train), "images", asdict(cka(x["en"], x["ar"], [*self.seed, CKA_STREAM])),
+                          lang="", other="")  # fmt: skip
+        n = int((~train).sum())
+        if min(n, int(train.sum())) < self.min_images:
+            why = f"{int(train.sum())} training and {n} held-out images; {self.min_images} of each are needed"
+            for lang in LANGUAGES:
+                for name in ("shared_variance", "language_only_variance", "predicted_variance"):
+                    yield measure_row(name, n, "held-out images", None, why, lang=lang, other=OTHER[lang])
+            return
+        counts = resampled_counts(n, self.n_bootstrap, [*self.seed, SHARE_STREAM])
+        for lang in LANGUAGES:
+            yield from self._variances(x[lang], x[OTHER[lang]], train, counts, lang)
+
+    def directions(self, x: Residuals, gender: NDArray, train: NDArray) -> Iterator[dict[str, Any]]:
+        """Cosine of the two languages' gender directions, and held-out AUC of each direction in each language.
+
+        ``gender`` (n_images,) of "female", "male" or anything else, which is left out.
+        """
+        known = np.isin(gender, ("female", "male"))
+        female, train = gender[known] == "female", train[known]
+        x = {lang: part[known] for lang, part in x.items()}
+        why = self._too_few(female, train)
+        if why:
+            yield measure_row("direction_cosine", int(train.sum()), "images", None, why, lang="en", other="ar")
+            for lang in LANGUAGES:
+                for other in LANGUAGES:
+                    yield measure_row("direction_auc", int((~train).sum()), "held-out images", None, why,
+                                      lang=lang, other=other)  # fmt: skip
+            return
+        halves = {lang: part[train] for lang, part in x.items()}
+        found = compare_halves(halves, female[train], cosine, self.n_bootstrap, [*self.seed, COSINE_STREAM])
+        yield measure_row("direction_cosine", int(train.sum()), "images", asdict(found), lang="en", other="ar")
+        yield from self._transfer(x, female, train)
+
+    def _variances(
+        self, x: NDArray, y: NDArray, train: NDArray, counts: NDArray, lang: str
+    ) -> Iterator[dict[str, Any]]:
+        n, names = counts.shape[1], {"lang": lang, "other": OTHER[lang]}
+        rank = max(1, x.shape[1] // RANK_SHARE)
+        sums, chance = subspace_share(x, y, train, rank), rank / x.shape[1]
+        drawn, seen = counts @ sums, sums.sum(0)
+        shared, own = (_with_interval(seen[i] / seen[2], drawn[:, i] / drawn[:, 2]) for i in (0, 1))
+        only = _with_interval((seen[1] - seen[0]) / seen[2], (drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
+        ceiling = {"ceiling": own["value"], "ceiling_low": own["low"], "ceiling_high": own["high"]}
+        yield measure_row("shared_variance", n, "held-out images", shared | {"floor": chance} | ceiling, **names)
+        most = {"floor": 0.0, "ceiling": own["value"] - chance}
+        yield measure_row("language_only_variance", n, "held-out images", only | most, **names)
+        errors = predicted_share(x, y, train)
+        total = errors.sum(0)
+        drawn = counts @ errors
+        value = _with_interval(1 - total[0] / total[1], 1 - drawn[:, 0] / drawn[:, 1])
+        rng = np.random.default_rng([*self.seed, SHARE_STREAM, 1])
+        order = np.arange(len(train))
+        for side in (np.flatnonzero(train), np.flatnonzero(~train)):
+            order[side] = rng.permutation(side)
+        floor = predicted_share(x, y[order], train).sum(0)
+        numbers = value | {"floor": 1 - floor[0] / floor[1], "ceiling": 1.0}
+        yield measure_row("predicted_variance", n, "held-out images", numbers, **names)
+
+    def _transfer(self, x: Residuals, female: NDArray, train: NDArray) -> Iterator[dict[str, Any]]:
+        """Directions learned on training images, scored on held-out ones in the same and in the other language."""
+        rng = np.random.default_rng([*self.seed, AUC_STREAM])
+        labels, scored = (
+            np.stack([female[side], *(rng.permutation(female[side]) for _ in range(self.n_permutations))])
+            for side in (train, ~train)
+        )  # the first is true, in the others images have each other's labels, for learning and for scoring
+        weights = labels / labels.sum(1, keepdims=True) - ~labels / (~labels).sum(1, keepdims=True)
+        women, men = np.flatnonzero(female[~train]), np.flatnonzero(~female[~train])
+        drawn = [resampled_counts(len(g), self.n_bootstrap, [*self.seed, AUC_STREAM, len(g)]) for g in (women, men)]
+        found = {}
+        for lang in LANGUAGES:
+            directions = weights @ x[lang][train]
+            for other in LANGUAGES:
+                scores = directions @ x[other][~train].T
+                value, *floor = auc(scores, scored)
+                resampled = resampled_auc(scores[0][women], scores[0][men], *drawn)
+                low, high = np.quantile(floor, [0.025, 0.975])
+                found[lang, other] = _with_interval(value, resampled) | {
+                    "floor": float(np.mean(floor)), "floor_low": float(low), "floor_high": float(high),
+                }  # fmt: skip
+        for (lang, other), numbers in found.items():
+            best = found[other, other] if lang != other else None
+            ceiling = {"ceiling": 1.0}
+            if best:
+                ceiling = {"ceiling": best["value"], "ceiling_low": best["low"], "ceiling_high": best["high"]}
+            yield measure_row("direction_auc", int((~train).sum()), "held-out images", numbers | ceiling,
+                              lang=lang, other=other)  # fmt: skip
+
+    def _too_few(self, female: NDArray, train: NDArray) -> str:
+        for side, name in ((train, "training"), (~train, "held-out")):
+            n = [int((female & side).sum()), int((~female & side).sum())]
+            if min(n) < self.min_images:
+                return f"{n[0]} {name} images of women and {n[1]} of men; {self.min_images} of each are needed"
+        return ""
+
+
+def auc(scores: NDArray, female: NDArray) -> NDArray:
+    """Probability that a woman's score exceeds a man's, row by row of (n_rows, n); ties count half.
+
+    ``female`` is (n,) or (n_rows, n), with equally many in every row.
+    """
+    ranks = rankdata(scores, axis=-1)
+    female = np.broadcast_to(female, ranks.shape)
+    n_female = female.sum(-1)
+    n_male = ranks.shape[-1] - n_female
+    return ((ranks * female).sum(-1) - n_female * (n_female + 1) / 2) / (n_female * n_male)
+
+
+def resampled_auc(women: NDArray, men: NDArray, women_counts: NDArray, men_counts: NDArray) -> NDArray:
+    """AUC in each bootstrap draw, from scores and how often each image counts."""
+    wins = (women[:, None] > men[None, :]) + 0.5 * (women[:, None] == men[None, :])
+    return ((women_counts @ wins) * men_counts).sum(1) / (len(women) * len(men))
+
+
+def _with_interval(value: float, draws: NDArray) -> dict[str, float]:
+    low, high = percentile_interval(draws)
+    return {"value": float(value), "low": float(low), "high": float(high)}

@@ -1,0 +1,82 @@
+"""Words for things in Arabic captions and their grammatical gender: a car (سيارة) is feminine, a house (بيت) masculine.
+
+Known scenes name their object; elsewhere a word for a thing is one that stands with the article somewhere in the
+captions and is no word for a person. Such words may be adjectives: they agree with their noun, so that their gender is
+grammatical as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from core.gender.lexicon import plain
+from core.gender.morphology import MorphologicalGenderAnalyzer
+
+FEMININE_BY_USE = frozenset(map(plain, (
+    "بيتزا", "شمس", "نار", "أرض", "سماء", "حرب", "ريح", "دار", "بئر", "كأس", "فأس", "سن", "عصا", "يد", "عين", "أذن",
+    "قدم", "ساق", "نفس", "روح", "كاميرا", "سينما", "موسيقى", "دنيا", "ذكرى", "حلوى",
+)))  # fmt: skip
+MASCULINE_IN_HAMZA = frozenset(map(plain, (
+    "ماء", "غذاء", "هواء", "بناء", "غداء", "عشاء", "فضاء", "حذاء", "رداء", "شتاء", "مساء", "دواء", "لقاء", "إناء",
+)))  # fmt: skip
+MIN_CAPTIONS, MAX_SHARE = 5, 0.5
+
+
+@functools.cache
+def _analyzer() -> MorphologicalGenderAnalyzer:
+    return MorphologicalGenderAnalyzer()
+
+
+def grammatical_gender(word: str) -> str:
+    """Gender (female or male) of an Arabic word for a thing: by its form, words feminine by use, and اء of adjectives.
+
+    A noun that nothing marks is masculine.
+    """
+    if plain(word) in FEMININE_BY_USE:
+        return "female"
+    reading = _analyzer().analyze(word)
+    if reading.marker and not reading.marker.startswith("-"):  # what begins with - is the prefix of a verb
+        return reading.grammatical
+    marked = word.endswith("ة") or (word.endswith("اء") and plain(word) not in MASCULINE_IN_HAMZA)
+    return "female" if marked else "male"
+
+
+def things(
+    texts: Sequence[str], attributes: Sequence[str], persons: Collection[str]
+) -> tuple[list[str], csr_array]:  # fmt: skip
+    """Words for things and in which captions each stands, (n_captions, n_words) of 0 and 1.
+
+    ``attributes`` are the JSON texts of samples.parquet; where all of them name an object, that is the thing.
+    ``persons`` are the words of the captions that name persons or agree with them.
+    """
+    known = [_object(a) for a in attributes]
+    standing = [{word} for word in known] if known and all(known) else _common(texts, persons)
+    counts = Counter(word for words in standing for word in words)
+    words = sorted(w for w, n in counts.items() if n >= MIN_CAPTIONS and n <= MAX_SHARE * len(texts))
+    place = {word: i for i, word in enumerate(words)}
+    pairs = [(row, place[w]) for row, found in enumerate(standing) for w in sorted(found) if w in place]
+    rows, columns = (np.array([pair[i] for pair in pairs], np.int64) for i in (0, 1))
+    return words, csr_array((np.ones(len(pairs)), (rows, columns)), shape=(len(texts), len(words)))
+
+
+def _object(attributes: str) -> str:
+    """The Arabic name of the object that a scene is known to hold, or ""."""
+    from core.samples.demo_world import OBJECTS
+
+    key = json.loads(attributes).get("object") if attributes else None
+    return next((thing.ar for thing in OBJECTS if thing.key == key), "")
+
+
+def _common(texts: Sequence[str], persons: Collection[str]) -> list[set[str]]:
+    """Words of each caption that stand with the article in some caption, without it, persons left out."""
+    left_out = {plain(word) for word in persons}
+    split = [[w for w in re.findall(r"\w+", plain(text)) if w not in left_out] for text in texts]
+    named = {w.removeprefix("ال") for words in split for w in words if w.startswith("ال") and len(w) > 4}
+    return [{w.removeprefix("ال") for w in words} & named for words in split]

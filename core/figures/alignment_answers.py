@@ -1,0 +1,145 @@
+"""Sentences about English and Arabic, written from the tables, with n, interval and what chance alone would give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from core.figures.answers import Answer
+
+SCORE_NAMES = {
+    "clbas": "CLBAS (this project)", "top_overlap": "Overlap of the 64 strongest features (Jaccard)",
+    "effect_similarity": "1 − mean |difference| / sum of effects", "effect_cosine": "Cosine of the effect vectors",
+}  # fmt: skip
+CASE_NAMES = {"measured": "This run", "same language twice": "Same language twice",
+              "labels shuffled": "Labels shuffled", "effects at random": "Effects at random"}  # fmt: skip
+NEARLY_SAME = 0.8  # a cosine whose whole interval lies above is called so
+WHERE = {"before": "before the first gendered word", "caption": "over the whole caption"}
+
+
+def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, view: str) -> Answer:
+    """Whether the languages share what they know at a layer; `curves` of core.figures.alignment."""
+    found = {m: _row(curves, m, layer) for m in ("cka", "direction_cosine", "clbas")}
+    if all(row is None for row in found.values()):
+        return Answer(f"At layer {layer} there is not enough data to compare English and Arabic.", "not enough data")
+    parts = []
+    if found["direction_cosine"]:
+        parts.append(f"gender points along nearly the same direction in both (cosine {_told(found['direction_cosine'])})"
+                     if found["direction_cosine"]["low"] > NEARLY_SAME
+                     else f"the two directions of gender have the cosine {_told(found['direction_cosine'])}")  # fmt: skip
+    if found["clbas"]:
+        parts.append(f"the features that carry it agree at {_told(found['clbas'])} (CLBAS)")
+    if not parts and found["cka"]:
+        parts.append(f"the languages place the same images alike at {_told(found['cka'])} (CKA)")
+    n = max(int(row["n"]) for row in found.values() if row)
+    text = f"At layer {layer}, {WHERE.get(view, view)}, {', and '.join(parts)}; n = {n:,} images. "
+    counts = classes[classes["layer"] == layer].set_index("language_class")["n"] if len(classes) else pd.Series()
+    if len(counts):
+        tested = int(counts.drop("not enough data", errors="ignore").sum())
+        text += (f"Of {tested:,} features, {_n(counts, 'shared')} do the same in both languages, "
+                 f"{_n(counts, 'english')} keep to English and {_n(counts, 'arabic')} to Arabic.")  # fmt: skip
+    above = [row["low"] > row["floor_high"] for row in found.values() if row]
+    return Answer(text.strip(), "supported" if all(above) else "unclear")
+
+
+def classes_note(classes: pd.DataFrame) -> str:
+    """What chance alone puts into the classes, over all layers."""
+    if classes.empty:
+        return ""
+    by_chance = classes.groupby("language_class")["chance"].sum()
+    own = by_chance.get("english", 0.0) + by_chance.get("arabic", 0.0)
+    return (f"by chance (languages swapped within images; pairs shuffled) {own:.1f} of one language and "
+            f"{by_chance.get('shared', 0.0):.0f} shared, over all layers")  # fmt: skip
+
+
+def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
+    """A row a score of one layer, view and dictionary: its cases as text, and whether it tells data from chance."""
+    rows = []
+    for score, name in SCORE_NAMES.items():
+        cases = clbas[clbas["score"] == score].set_index("case")
+        if cases.empty or pd.isna(cases["value"].get("measured")):
+            continue
+        row: dict[str, Any] = {"score": score, "Score": name}
+        for case, title in CASE_NAMES.items():
+            one = cases.loc[case]
+            interval = "" if one["low"] == one["high"] else f" [{one['low']:.2f}, {one['high']:.2f}]"
+            row[title] = f"{one['value']:.2f}{interval}"
+        highest = max(float(cases["high"][case]) for case in ("labels shuffled", "effects at random"))
+        row["Beyond chance"] = "yes" if float(cases["low"]["measured"]) > highest else "no"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Answer:
+    """Whether Arabic features follow the grammatical gender of things; `frame` is of one layer."""
+    if frame.empty:
+        return Answer(
+            "There are too few words for things, or too few images of women or men, to tell.", "not enough data"
+        )
+    n = frame[["n_words_female", "n_words_male"]].iloc[0]
+    words = f"{int(n['n_words_female'])} feminine and {int(n['n_words_male'])} masculine words"
+    total = counts.groupby("follows")["n"].sum()
+    tested = int(total.drop("not enough data", errors="ignore").sum())
+    follow = int(total.get("word", 0) + total.get("both", 0))
+    here = int((frame["follows"].isin(["person", "both"])).sum())
+    text = (
+        f"Over all layers, {follow or 'none'} of {tested:,} features follow the grammatical gender of things ({words}) beyond "
+        f"what the same images give in English; at layer {layer}, {here:,} follow the gender of the person."
+    )
+    if not follow:
+        best = frame.nsmallest(1, "p_word_ar").iloc[0]
+        text += (f" The nearest here, feature {int(best['feature'])}, has AUC {best['auc_word_ar']:.2f} in Arabic and "
+                 f"{best['auc_word_en']:.2f} in English "
+                 f"(p = {best['p_word_ar']:.2g}, q = {best['q_word_ar']:.2g}).")  # fmt: skip
+    return Answer(text, "supported" if follow else "unclear")
+
+
+def sharing_answer(frame: pd.DataFrame) -> Answer:
+    """How many of a layer's strongest gender features work in both languages."""
+    if frame.empty:
+        return Answer("There are too few images of women or of men to say.", "not enough data")
+    n = frame["sharing"].value_counts()
+    images = f"n = {int(frame['n_female'].iloc[0])} women and {int(frame['n_male'].iloc[0])} men held out"
+    text = (
+        f"Of the {len(frame)} features with the largest effect on other images, {_n(n, 'shared')} tell women "
+        f"from men in both languages, {_n(n, 'english')} in English only, {_n(n, 'arabic')} in Arabic only, "
+        f"{_n(n, 'opposed')} the other way round; {_n(n, 'unclear')} cannot be told ({images})."
+    )
+    return Answer(text, "supported" if n.get("shared", 0) + n.get("english", 0) + n.get("arabic", 0) else "unclear")
+
+
+def apart_note(fit: pd.DataFrame, score: pd.DataFrame, layer: int) -> str:
+    """What the separate dictionaries of a layer are worth, and CLBAS over their partners."""
+    values = fit["explained_variance"]
+    quality = f" (explained variance {values.min():.2f} to {values.max():.2f})" if len(fit) else ""
+    text = (f"layer {layer}; each language has its own dictionary, from two seeds{quality}; partners are found on "
+            "training images and scored on held-out ones, never by number")  # fmt: skip
+    cases = score[(score["score"] == "clbas") & score["value"].notna()].set_index("case")
+    if cases.empty:
+        return f"{text}."
+    one, floor, most = (cases.loc[case] for case in ("measured", "labels shuffled", "same language twice"))
+    return (f"{text}. CLBAS of partners: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]; labels shuffled up "
+            f"to {floor['high']:.2f}, within one language {most['value']:.2f}.")  # fmt: skip
+
+
+def missing_words(alignment: pd.DataFrame) -> str:
+    """Why nothing was compared, where that is so, else ""."""
+    if len(alignment) and alignment["value"].isna().all():
+        return str(alignment["why"].iloc[0])
+    return ""
+
+
+def _row(curves: pd.DataFrame, measure: str, layer: int) -> dict[str, Any] | None:
+    part = curves[(curves["measure"] == measure) & (curves["layer"] == layer)].dropna(subset=["value"])
+    return part.iloc[0].to_dict() if len(part) else None
+
+
+def _told(row: dict[str, Any]) -> str:
+    return (f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]; chance up to {row['floor_high']:.2f}, "
+            f"one language with itself {row['ceiling']:.2f}")  # fmt: skip
+
+
+def _n(counts: pd.Series, name: str) -> str:
+    n = int(counts.get(name, 0))
+    return f"{n:,}" if n else "none"

@@ -1,0 +1,97 @@
+"""Sentences about the bias of captions, written from the tables, with n, interval and what chance alone would give."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from core.figures.answers import Answer
+from core.figures.bias import DIFFERENCE, PANELS
+from core.figures.palette import LANGUAGE_NAME
+
+ALL = "all"
+FEW = 20  # neutral images below which nothing is said
+WHOSE = {"sampled": "captions sampled from the model", "greedy": "the model’s single best captions",
+         "reference": "captions that people wrote"}  # fmt: skip
+
+
+def planted_attribute(roles: pd.DataFrame) -> str:
+    """The attribute whose shares were planted, with the most groups; "" where nothing was planted."""
+    known = roles.dropna(subset=["planted"])
+    known = known[known["attribute"] != ALL]
+    return "" if known.empty else str(known.groupby("attribute")["value"].nunique().idxmax())
+
+
+def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: pd.DataFrame) -> Answer:
+    """How well what was planted is found again, by language and for the difference."""
+    mine = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == source)]
+    mine = mine[mine["attribute"] == attribute].set_index("lang")
+    known = [lang for lang in PANELS if lang in mine.index and pd.notna(mine.loc[lang, "value"])]
+    if not known:
+        why = next((str(w) for w in mine["why"] if w), "nothing was planted") if len(mine) else "no such captions"
+        return Answer(f"What was planted cannot be compared with what the captions say: {why}.", "not enough data")
+    said = ", ".join(f"{PANELS[lang]} r = {mine.loc[lang, 'value']:.2f} [{mine.loc[lang, 'low']:.2f}, "
+                     f"{mine.loc[lang, 'high']:.2f}]" for lang in known)  # fmt: skip
+    chance = max(float(mine.loc[lang, "control_high"]) for lang in known)
+    n = int(mine.loc[known[0], "n"])
+    shown = roles[(roles["attribute"] == ALL) & (roles["source"] == source) & (roles["lang"] != DIFFERENCE)]
+    text = (f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
+            f"{said}, over {n} {attribute}s ({int(shown['n_captions'].sum()):,} captions of "
+            f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
+            f"by chance r stays below {chance:.2f}.")  # fmt: skip
+    clear = all(mine.loc[lang, "low"] > mine.loc[lang, "control_high"] for lang in known)
+    return Answer(text if clear else text.replace("show it again", "show this of it"),
+                  "supported" if clear else "unclear")  # fmt: skip
+
+
+def share_answer(roles: pd.DataFrame) -> Answer:
+    """Which gender captions name on images that show none, where nothing is known to have been planted."""
+    source = "sampled" if (roles["source"] == "sampled").any() else "greedy"
+    mine = roles[(roles["attribute"] == ALL) & (roles["source"] == source)].set_index("lang")
+    known = [lang for lang in LANGUAGE_NAME if lang in mine.index and pd.notna(mine.loc[lang, "p_male"])]
+    n = int(mine.loc[known, "n_images"].min()) if known else 0
+    if n < FEW:
+        return Answer(f"There are {n} held-out images that show no gender and {FEW} are needed: nothing is said.",
+                      "not enough data")  # fmt: skip
+    parts = [f"{mine.loc[lang, 'p_male']:.0%} [{100 * mine.loc[lang, 'low']:.0f}–{100 * mine.loc[lang, 'high']:.0f}] "
+             f"of those in {LANGUAGE_NAME[lang]}" for lang in known]  # fmt: skip
+    text = (f"On {n:,} held-out images that show no gender, {WHOSE[source]} that name one gender name a man in "
+            f"{' and '.join(parts)}; no leaning would be 50 %.")  # fmt: skip
+    clear = any(not mine.loc[lang, "low"] <= 0.5 <= mine.loc[lang, "high"] for lang in known)
+    return Answer(text, "supported" if clear else "unclear")
+
+
+def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
+    """What greedy writing makes of the model's belief on neutral images, against what people wrote."""
+    mine = metrics[(metrics["metric"] == "amplification_zhao") & (metrics["group"] == "neutral")]
+    mine = mine[(mine["attribute"] == attribute) & mine["value"].notna()]
+    if mine.empty:
+        return Answer("There are too few images with references that name a gender to measure amplification.",
+                      "not enough data")  # fmt: skip
+    parts = [f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
+             for r in mine.sort_values(["source", "lang"], ascending=False).itertuples()]  # fmt: skip
+    greedy = mine[mine["source"] == "greedy"]
+    clear = bool(len(greedy)) and bool(((greedy["low"] > 0) | (greedy["high"] < 0)).all())
+    rise = greedy["value"].mean() > mine.loc[mine["source"] == "sampled", "value"].mean()
+    rule = " Writing the single best caption turns a preference into a rule." if clear and rise else ""
+    return Answer(f"By how many points the gender that people name most for each {attribute} gains in captions: "
+                  f"{'; '.join(parts)} (n = {int(mine['n'].min()):,} images).{rule}",
+                  "supported" if clear else "unclear")  # fmt: skip
+
+
+def errors_answer(metrics: pd.DataFrame) -> Answer:
+    """How often captions name the other gender than the image shows, and whether women or men get it more."""
+    mine = metrics[(metrics["metric"] == "error") & metrics["value"].notna()]
+    if mine.empty:
+        why = next((str(w) for w in metrics.loc[metrics["metric"] == "error", "why"] if w), "no image shows a gender")
+        return Answer(f"Nothing is said of errors: {why}.", "not enough data")
+    parts, clear = [], False
+    for lang, rows in mine.groupby("lang", sort=False):
+        row = rows.set_index("group").loc["female-male"]
+        rates = rows.set_index("group")["value"]
+        clear |= not row["low"] <= 0 <= row["high"]
+        parts.append(f"{LANGUAGE_NAME[str(lang)]}: {rates['female']:.1%} of images of women and {rates['male']:.1%} of "
+                     f"men (difference {100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, "
+                     f"{100 * row['high']:+.1f}])")  # fmt: skip
+    n = int(mine[mine["group"] == "female-male"]["n"].min())
+    return Answer(f"Captions name the other gender on {'; '.join(parts)}; n = {n:,} images.",
+                  "supported" if clear else "unclear")  # fmt: skip

@@ -1,0 +1,110 @@
+"""Sentences about where gender appears, written from the tables, with n, interval, control and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from core.figures.answers import Answer
+from core.figures.layers import BOTH, probe_curves
+from core.figures.palette import LANGUAGE_NAME
+
+CARRIERS = {"image": "the image tokens carry it", "before": "the positions before the first gendered word carry it"}
+
+
+def layers_answer(probes: pd.DataFrame, emergence: pd.DataFrame) -> Answer:
+    """From which layer on a probe reads gender at the image and before the first gendered word, in each language."""
+    own = emergence[(emergence["method"] == "probe") & emergence["position"].isin(CARRIERS)]
+    known = own[own["why"] == ""]
+    if known.empty:
+        why = f": {own['why'].iloc[0]}" if len(own) else ""
+        return Answer(f"Where gender appears cannot be said{why}.", "not enough data")
+    curves = probe_curves(probes, "auc")
+    curves = curves[curves["place"].isin(CARRIERS)]
+    text = "; ".join(_place(own, curves, place) for place in CARRIERS if place in set(own["position"]))
+    low, high = (f"{value:.2f}" for value in (curves["control"].min(), curves["control"].max()))
+    n = " to ".join(f"{n:,}" for n in sorted({known["n_images"].min(), known["n_images"].max()}))
+    at_once = known[known["is_lowest"].astype(bool)]
+    lowest = f"; layer {at_once['layer'].iloc[0]} is the lowest recorded" if len(at_once) else ""
+    control = low if low == high else f"{low} to {high}"
+    text = f"{text[0].upper()}{text[1:]} (n = {n} images; control task {control}, chance 0.50{lowest})."
+    return Answer(text, "supported" if (own["layer"] >= 0).all() else "unclear")
+
+
+def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:
+    """What is said of one place: "the image tokens carry it in both languages from layer 1 on (AUC ...)"."""
+    rows, here = own[own["position"] == place], curves[curves["place"] == place]
+    shared = BOTH in set(here["lang"])
+    said = []
+    for row in rows[rows["lang"] == "en"].to_dict("records") if shared else rows.to_dict("records"):
+        name = "in both languages" if shared else f"in {LANGUAGE_NAME[row['lang']]}"
+        line = here[here["lang"] == (BOTH if shared else row["lang"])]
+        if row["why"]:
+            said.append(f"{name} it cannot be said ({row['why']})")
+        elif row["layer"] < 0:
+            best = line.loc[line["value"].idxmax()]
+            said.append(f"{name} at no layer beyond the control (at best AUC {_number(best)}, layer {best['layer']})")
+        else:
+            said.append(f"{name} {_from(row)} (AUC {_number(row)})")
+    return f"{CARRIERS[place]} {' and '.join(said)}"
+
+
+def lens_answer(emergence: pd.DataFrame) -> Answer:
+    """From which layer on the model's next word, read off early, tells women from men where gender is written."""
+    own = emergence[(emergence["method"] == "lens") & (emergence["position"] == "word")]
+    known = own[own["why"] == ""]
+    if known.empty:
+        return Answer(f"Not measured: {own['why'].iloc[0] if len(own) else 'no caption'}.", "not enough data")
+    said = []
+    for row in known.to_dict("records"):
+        found = f"{_from(row)} (AUC {_number(row)}, random words {row['baseline']:.2f})"
+        said.append(f"in {LANGUAGE_NAME[row['lang']]} {found if row['layer'] >= 0 else 'at no layer'}")
+    n = " and ".join(str(n) for n in dict.fromkeys(known["n_images"]))
+    text = f"The next word tells images of women from those of men better than random words do {', '.join(said)}"
+    sure = "supported" if (known["layer"] >= 0).all() else "unclear"
+    return Answer(f"{text}; n = {n} held-out images.", sure)
+
+
+def _from(row: Mapping[str, Any]) -> str:
+    if not row["n_later"]:
+        return f"at layer {row['layer']}, the last one"
+    kept = "on" if row["n_after"] == row["n_later"] else f"(and in {row['n_after']} of {row['n_later']} above it)"
+    return f"from layer {row['layer']} {kept}"
+
+
+def transfer_answer(probes: pd.DataFrame) -> Answer:
+    """Whether a probe trained in one language reads gender in the other, before the first gendered word."""
+    before = probes[(probes["measure"] == "auc") & (probes["view"] == "before")]
+    rows = before[before["lang"] != before["trained_on"]]
+    known = rows.dropna(subset=["value"])
+    if known.empty:
+        why = f": {rows['why'].iloc[0]}" if len(rows) and rows["why"].iloc[0] else ""
+        return Answer(f"Transfer between the languages cannot be said{why}.", "not enough data")
+    parts = []
+    for (source, target), part in known.groupby(["trained_on", "lang"], sort=False):
+        worst = part.loc[part["value"].idxmin()]
+        parts.append(f"{LANGUAGE_NAME[str(source)]} to {LANGUAGE_NAME[str(target)]} {_number(worst)} (layer "
+                     f"{worst['layer']})")  # fmt: skip
+    text = (f"Before the first gendered word, a probe of one language reads gender in the other with an AUC of at "
+            f"least: {', '.join(parts)}; n = {known['n_images'].max():,} images, chance 0.50.")  # fmt: skip
+    return Answer(text, "supported" if (known["low"] > 0.5).all() else "unclear")
+
+
+def _number(row: Mapping[str, Any] | pd.Series) -> str:
+    """A value with its interval, in as many digits as the interval supports."""
+    digits = 3 if row["high"] - row["low"] < 0.02 else 2
+    return f"{row['value']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def emergence_rows(emergence: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table as it is shown: method, place, language, first layer, value with interval, baseline, how it goes on."""
+    shown = []
+    for row in emergence.to_dict("records"):
+        known = f"{'≤ ' if row['is_lowest'] else ''}{row['layer']}"
+        layer = "" if row["why"] else "none" if row["layer"] < 0 else known
+        held = f"{row['n_after']} of {row['n_later']}" if row["layer"] >= 0 else ""
+        value, baseline = (_number(row), f"{row['baseline']:.2f}") if row["layer"] >= 0 else ("", "")
+        shown.append({**row, "first": layer, "shown": value, "against": baseline, "held": held})
+    return shown

@@ -1,0 +1,116 @@
+"""What features do to the next gendered word: gradient times activation of the log-odds of female to male words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array
+from torch import Tensor
+
+from core.gender.positions import token_at
+from core.intervals import percentile_interval, resampled_counts
+from core.vlm.batch import BOS, PAD
+from core.vlm.gradients import resid_gradients
+
+if TYPE_CHECKING:
+    from core.gender.logit_words import WordSets
+    from core.sae.modules import SAE
+    from core.vlm.adapter import VLM
+
+CHUNK_ELEMENTS = 1 << 24  # numbers gathered at once
+
+
+class Target(NamedTuple):
+    """The own caption of an image up to the token in which its first gendered word says the gender."""
+
+    sample_id: int
+    token_ids: list[int]
+
+
+def targets_of(
+    captions: Iterable[Mapping[str, Any]], words: Iterable[Mapping[str, Any]], lang: str, sets: WordSets,
+    decode: Callable[[list[int]], str],
+) -> dict[int, Target]:  # fmt: skip
+    """Targets by sample_id, from rows of captions and words; captions that name no woman or man have none."""
+    first: dict[int, tuple[int, int]] = {}
+    for word in words:
+        if word["lang"] == lang and word["source"] == "own" and word["gender"] in ("female", "male"):
+            span = (word["start"], word["end"])
+            first[word["sample_id"]] = min(span, first.get(word["sample_id"], span))
+    found = {}
+    for caption in captions:
+        if caption["lang"] == lang and caption["sample_id"] in first:
+            ids, (start, end) = list(caption["token_ids"]), first[caption["sample_id"]]
+            begins, ends = token_at(ids, start, decode), token_at(ids, end - 1, decode) + 1
+            found[caption["sample_id"]] = Target(caption["sample_id"], ids[: sets.place(ids, begins, ends)])
+    return found
+
+
+def balanced(
+    targets: Mapping[int, Target], gender: np.ndarray, is_train: np.ndarray, n: int, seed: list[int]
+) -> dict[str, list[Target]]:
+    """Up to ``n`` targets, half of train and half of test images, in each as many women as men, drawn at random.
+
+    ``gender`` and ``is_train`` are by sample.
+    """
+    found = {}
+    for number, split in enumerate(("train", "test")):
+        ids = {g: [s for s in sorted(targets) if gender[s] == g and is_train[s] == (split == "train")]
+               for g in ("female", "male")}  # fmt: skip
+        n_each = min(n // 4, *(len(of_gender) for of_gender in ids.values()))
+        rng = np.random.default_rng([*seed, number])
+        chosen = sorted(int(s) for g in ids for s in rng.permutation(ids[g])[:n_each])
+        found[split] = [targets[s] for s in chosen]
+    return found
+
+
+def attribute(
+    vlm: VLM, saes: Mapping[int, SAE], rows: Sequence[Sequence[int]], features: Tensor,
+    score: Callable[[Tensor], Tensor],
+) -> dict[int, csr_array]:  # fmt: skip
+    """Of each row and feature, the sum over positions of z (W_dec[f] . gradient): (n_rows, d_sae) float64 by layer.
+
+    To first order what ``score`` of the logits after the row's last token would lose without the feature, at all
+    positions but BOS (attribution patching: Nanda 2023; Syed et al. 2023, arXiv 2310.10348; sparse features: Marks et
+    al. 2024, arXiv 2403.19647, eq. 3, towards zero).
+    """
+    found = resid_gradients(vlm, rows, features, sorted(saes), score)
+    member = (found.kinds != PAD) & (found.kinds != BOS)
+    row = member.nonzero()[:, 0]
+    effects = {}
+    for layer, sae in saes.items():
+        gradient = found.gradient[layer][member].float()
+        code = sae.sparse_code(found.resid[layer][member].float())
+        pushes, step = [], max(1, CHUNK_ELEMENTS // gradient.shape[1])
+        for start in range(0, len(code.row), step):
+            part = slice(start, start + step)
+            pushes.append((gradient[code.row[part]] * sae.W_dec.detach()[code.feature[part]]).sum(1))
+        value = (code.value * torch.cat(pushes)).double() if pushes else torch.zeros(0)
+        places = row[code.row].cpu().numpy(), code.feature.cpu().numpy()
+        effects[layer] = coo_array((value.cpu().numpy(), places), shape=(len(rows), sae.cfg.d_sae)).tocsr()
+    return effects
+
+
+def effect_columns(
+    effects: Mapping[str, csr_array], min_images: int, n_draws: int, seed: list[int]
+) -> dict[str, NDArray[np.float64]]:
+    """Columns effect_* and n_effect_* (d_sae,) of one layer and language, from effects (n_rows, d_sae) by split.
+
+    Mean over captions, the interval over images drawn again; NaN where there are fewer than ``min_images``.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for split, x in effects.items():
+        n, d_sae = x.shape
+        known = n >= min_images
+        columns[f"n_effect_{split}"] = np.full(d_sae, n, np.int32)
+        columns[f"effect_{split}"] = np.asarray(x.sum(0)) / n if known else np.full(d_sae, np.nan)
+        if split == "test":
+            ends = np.full((2, d_sae), np.nan)
+            if known:
+                ends[:] = percentile_interval((x.T @ resampled_counts(n, n_draws, seed).T).T / n)
+            columns["effect_low_test"], columns["effect_high_test"] = ends
+    return columns

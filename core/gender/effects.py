@@ -1,0 +1,187 @@
+"""What each feature has to do with the gender of the image: rates, means, AUC, Cohen's d, differences, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csc_array
+
+from core.config import GenderConfig
+from core.features.tokens import LANGUAGES
+from core.gender.effects_ranks import (
+    auc_and_p,
+    auc_interval,
+    auc_of_weights,
+    select_rows,
+    sparse_ranks,
+    take_rows,
+)  # fmt: skip
+from core.gender.effects_tables import GENDERS, SILENT, SPLITS, TOO_FEW
+from core.intervals import percentile_interval, resampled_counts
+
+BOTH = ""  # the language of a view that both languages' sequences share
+VIEW_LANGUAGES = {"before": LANGUAGES, "caption": LANGUAGES, "image": (BOTH,)}
+N_SHUFFLES = 20  # of the image labels, for the agreement that rankings have without any gender
+Floats = NDArray[np.float64]
+Columns = dict[str, np.ndarray]
+
+
+class Cell(NamedTuple):
+    """A view in a language ("" = both)."""
+
+    view: str
+    lang: str
+
+
+def cells(views: tuple[str, ...]) -> Iterator[Cell]:
+    """Views and languages in the order of the tables; the view prompt is one of both languages apart."""
+    for view in sorted(views):
+        yield from (Cell(view, lang) for lang in sorted(VIEW_LANGUAGES.get(view, LANGUAGES)))
+
+
+class Images(NamedTuple):
+    """The images that have positions in a cell: one row each of all that is computed."""
+
+    place: NDArray[np.int32]  # (n_captions,) row of the image, -1 where the caption is not in the cell
+    weight: NDArray[np.float32]  # (n_images,) 1 / number of captions averaged
+    gender: NDArray[np.str_]  # (n_images,)
+    is_train: NDArray[np.bool_]  # (n_images,)
+
+    def among(self, split: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Rows of women and men of a split (n_images,), and which of those are women."""
+        inside = np.isin(self.gender, ("female", "male")) & (self.is_train == (split == "train"))
+        return inside, self.gender[inside] == "female"
+
+
+def images_of(n_positions: NDArray[np.integer], lang: str, gender: np.ndarray, is_train: np.ndarray) -> Images:
+    """The cell's images: those whose captions in ``lang`` (any, where "") have a position in the view.
+
+    ``n_positions`` (n_captions,) is the view's; ``gender`` and ``is_train`` are by sample.
+    """
+    inside = n_positions > 0
+    if lang != BOTH:
+        inside = inside & (np.arange(len(inside)) % len(LANGUAGES) == LANGUAGES.index(lang))
+    sample = np.arange(len(inside)) // len(LANGUAGES)
+    chosen, row = np.unique(sample[inside], return_inverse=True)
+    place = np.full(len(inside), -1, np.int32)
+    place[inside] = row
+    weight = (1 / np.bincount(row, minlength=len(chosen))).astype(np.float32)
+    return Images(place, weight, np.asarray(gender, str)[chosen], np.asarray(is_train, bool)[chosen])
+
+
+def enough(images: Images, split: str, min_images: int) -> bool:
+    """Whether a split has so many images of women and of men."""
+    _, female = images.among(split)
+    return min(int(female.sum()), int((~female).sum())) >= min_images
+
+
+def image_codes(codes: csc_array, images: Images) -> csc_array:
+    """Codes by caption (n_captions, n_features) as codes by image, averaged over the image's captions in the cell."""
+    x = take_rows(codes, images.place, len(images.weight))
+    if (images.weight < 1).any():
+        x.sum_duplicates()
+        x.data = x.data * images.weight[x.indices]
+    return x
+
+
+def cell_scores(x: csc_array, images: Images, config: GenderConfig, seed: list[int]) -> tuple[Columns, Floats]:
+    """All columns of one cell that a block of features yields by itself, and its scores under shuffled labels.
+
+    ``x`` (n_images, n_features). The scores are (N_SHUFFLES, 3, n_features): AUC - 0.5, d and difference of the
+    training images with women and men exchanged at random. NaN where there is not enough data.
+    """
+    found, n_features = group_means(x, images), x.shape[1]
+    known = {split: enough(images, split, config.min_images) for split in SPLITS}
+    inside, female = images.among("train")
+    train = select_rows(x, inside)
+    silent = np.diff(train.indptr) == 0
+    shuffled = np.full((N_SHUFFLES, 3, n_features), np.nan)
+    for name in ("auc", "d", "difference", "p"):
+        found[f"{name}_train"] = np.full(n_features, np.nan)
+    for name in ("auc", "d", "difference"):
+        found |= {f"{name}_{part}": np.full(n_features, np.nan) for part in ("test", "low_test", "high_test")}
+    found["p_test"] = np.full(n_features, np.nan)
+    if known["train"]:
+        scores, shuffled = _train_scores(train, female, [*seed, 0])
+        found |= scores
+        if known["test"]:
+            inside, female = images.among("test")
+            found |= _test_scores(select_rows(x, inside), female, config.n_bootstrap, [*seed, 1])
+        for name in found:
+            if name.startswith(("auc", "d_", "difference", "p_")):
+                found[name] = np.where(silent, np.nan, found[name])
+    why = np.where(silent & known["train"], SILENT, "" if all(known.values()) else TOO_FEW)
+    return {**found, "why": why}, shuffled
+
+
+def group_means(x: csc_array, images: Images) -> Columns:
+    """Number of images (a scalar), firing rate and mean activation (n_features,) by gender and split; NaN of none."""
+    names = [(gender, split) for split in SPLITS for gender in GENDERS]
+    member = np.stack([(images.gender == g) & (images.is_train == (s == "train")) for g, s in names]).astype(float)
+    n = member.sum(1)
+    fires = csc_array((np.ones_like(x.data), x.indices, x.indptr), shape=x.shape)
+    found: Columns = {f"n_{g}_{s}": np.full(x.shape[1], n[i], np.int32) for i, (g, s) in enumerate(names)}
+    with np.errstate(invalid="ignore"):
+        for what, values in (("rate", fires), ("mean", x)):
+            means = (values.T @ member.T) / n
+            found |= {f"{what}_{g}_{s}": means[:, i] for i, (g, s) in enumerate(names)}
+    return found
+
+
+def _train_scores(x: csc_array, female: np.ndarray, seed: list[int]) -> tuple[Columns, Floats]:
+    ranks = sparse_ranks(x)
+    auc, p = auc_and_p(ranks, female)
+    d, difference = _cohen(x, female[None].astype(float))
+    rng = np.random.default_rng(seed)
+    mixed = np.stack([rng.permutation(female) for _ in range(N_SHUFFLES)]).astype(float)
+    shuffled = np.stack([auc_of_weights(ranks, mixed) - 0.5, *_cohen(x, mixed)], 1)
+    return {"auc_train": auc, "p_train": p, "d_train": d[0], "difference_train": difference[0]}, shuffled
+
+
+def _test_scores(x: csc_array, female: np.ndarray, n_draws: int, seed: list[int]) -> Columns:
+    auc, p = auc_and_p(sparse_ranks(x), female)
+    low, high = auc_interval(x, female, auc)
+    d, difference = _cohen(x, female[None].astype(float))
+    found = {"auc_test": auc, "auc_low_test": low, "auc_high_test": high, "p_test": p, "d_test": d[0]}
+    found["difference_test"] = difference[0]
+    # women and men are drawn apart: their numbers are no result
+    draws = np.zeros((n_draws, len(female)))
+    for number, group in enumerate((female, ~female)):
+        draws[:, group] = resampled_counts(int(group.sum()), n_draws, [*seed, number])
+    drawn = _cohen(x, draws * female, draws * ~female)
+    for name, values in zip(("d", "difference"), drawn, strict=True):
+        found[f"{name}_low_test"], found[f"{name}_high_test"] = _interval(values)
+    return found
+
+
+def _interval(draws: Floats) -> tuple[Floats, Floats]:
+    """Percentile interval by column; NaN where no draw has a value."""
+    low, high = np.full((2, draws.shape[1]), np.nan)
+    known = ~np.isnan(draws).all(0)
+    if known.any():
+        low[known], high[known] = percentile_interval(draws[:, known])
+    return low, high
+
+
+def _cohen(x: csc_array, female: Floats, male: Floats | None = None) -> tuple[Floats, Floats]:
+    """Cohen's d and the difference of means (n_draws, n_columns) for weights (n_draws, n) of women and men.
+
+    d is the difference over the pooled standard deviation (Cohen 1988, eq. 2.5.1); NaN where that is 0.
+    """
+    male = 1 - female if male is None else male
+    squared = csc_array((x.data.astype(float) ** 2, x.indices, x.indptr), shape=x.shape)
+    sums, spread, n = [], np.zeros((len(female), x.shape[1])), []
+    for weights in (female, male):
+        count = weights.sum(1)[:, None]
+        total, squares = (x.T @ weights.T).T, (squared.T @ weights.T).T
+        sums.append(total / count)
+        within = squares - total**2 / count
+        spread += np.where(within > 1e-10 * squares, within, 0)  # less is rounding
+        n.append(count)
+    difference = sums[0] - sums[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt(spread / (n[0] + n[1] - 2))
+        return np.where(spread > 0, difference / spread, np.nan), difference

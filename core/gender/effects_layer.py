@@ -1,0 +1,170 @@
+"""All that stage gender says of one layer, block by block of features: effects, rankings, pairs and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csc_array
+
+from core.config import GenderConfig
+from core.features.labels import Candidates, label_rows, label_table
+from core.features.pooled import Pooled
+from core.gender.effects import BOTH, Cell, Images, cell_scores, cells, image_codes, images_of
+from core.gender.effects_findings import MAX_ENTRIES, is_finding
+from core.gender.effects_tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
+from core.gender.pairs import VIEWS, pair_rows, strongest
+from core.gender.rankings import agreement, ranks
+from core.intervals import q_values
+
+UNTESTED = ("q_train", "finding")  # wait until all layers are there
+Effects = Mapping[str, Mapping[str, np.ndarray]]
+"""By language, the columns effect_* and n_effect_* (d_sae,) of the layer; {} where none were taken."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What is known of the images: gender and split by sample, what features may be called, settings and seed."""
+
+    gender: np.ndarray
+    is_train: np.ndarray
+    candidates: Sequence[Candidates]
+    config: GenderConfig
+    seed: int
+
+
+class LayerTables(NamedTuple):
+    """The rows of one layer; ``features`` lacks q_train and finding (null) until ``finish``."""
+
+    features: pa.Table
+    rankings: pa.Table
+    pairs: pa.Table
+    labels: pa.Table
+
+
+class _Block(NamedTuple):
+    feature: np.ndarray  # numbers of the live features
+    scores: dict[Cell, tuple[dict[str, np.ndarray], np.ndarray]]
+    pairs: list[dict[str, Any]]
+    labels: list[list[dict[str, Any]]]  # by feature, then language
+
+
+def describe_layer(
+    pooled: Pooled, world: World, effects: Effects, progress: Callable[[int, int], None] = lambda *_: None
+) -> LayerTables:
+    """Everything about one layer's live features; memory is bounded by a block of features, not by the layer."""
+    views = tuple(view for view in VIEWS if view in pooled.views)
+    groups = {c: images_of(pooled.n_positions[c.view], c.lang, world.gender, world.is_train) for c in cells(views)}
+    blocks = []
+    for first, last in pooled.blocks(MAX_ENTRIES, max_features=2048):
+        codes = {view: pooled.codes(view, first, last) for view in views}
+        alive = np.flatnonzero(np.sum([np.diff(x.indptr) for x in codes.values()], axis=0))
+        if len(alive):
+            blocks.append(_block(pooled.layer, first, alive, codes, groups, world))
+        progress(last, pooled.d_sae)
+    return _tables(pooled, groups, blocks, effects)
+
+
+def _block(
+    layer: int, first: int, alive: np.ndarray, codes: Mapping[str, csc_array], groups: Mapping[Cell, Images],
+    world: World,
+) -> _Block:  # fmt: skip
+    codes = {view: csc_array(x[:, alive]) if len(alive) < x.shape[1] else x for view, x in codes.items()}
+    scores = {}
+    for number, (cell, images) in enumerate(groups.items()):
+        x = image_codes(codes[cell.view], images)
+        scores[cell] = cell_scores(x, images, world.config, [world.seed, layer, number])
+    pairs = pair_rows(strongest(codes, world.gender, world.is_train), world.config)
+    named = [label_rows(codes, there, world.config.label_auc) for there in world.candidates]
+    labels = [[of_lang[i] for of_lang in named] for i in range(len(alive))]
+    return _Block(first + alive, scores, pairs, labels)
+
+
+def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Block], effects: Effects) -> LayerTables:
+    if not blocks:
+        return LayerTables(*(s.empty_table() for s in (FEATURES_SCHEMA, RANKINGS_SCHEMA, PAIRS_SCHEMA)),
+                           label_table(pooled.layer, pooled.sae_id, [], []))  # fmt: skip
+    feature = np.concatenate([block.feature for block in blocks])
+    cell_columns, rankings = [], []
+    for cell in groups:
+        names = blocks[0].scores[cell][0]
+        columns = {name: np.concatenate([block.scores[cell][0][name] for block in blocks]) for name in names}
+        columns |= _effects_of(cell, effects, feature)
+        columns |= ranks(columns)
+        shuffled = np.concatenate([block.scores[cell][1] for block in blocks], axis=2)
+        key = {"layer": pooled.layer, "sae_id": pooled.sae_id, "lang": cell.lang, "view": cell.view}
+        rankings += [{**key, **row} for row in agreement(columns, shuffled)]
+        side = np.nan_to_num(columns["auc_train"], nan=0.5) - 0.5
+        columns["direction"] = np.where(side > 0, "female", np.where(side < 0, "male", ""))
+        cell_columns.append({**columns, "lang": np.full(len(feature), cell.lang),
+                             "view": np.full(len(feature), cell.view)})  # fmt: skip
+    together = {name: np.stack([c[name] for c in cell_columns], 1).ravel() for name in cell_columns[0]}
+    together |= {"feature": np.repeat(feature, len(groups)), "layer": np.full(len(feature) * len(groups), pooled.layer)}
+    key = {"layer": pooled.layer, "sae_id": pooled.sae_id}
+    pairs = [{**key, "feature": f, **row} for f, row in
+             zip(feature.tolist(), (row for block in blocks for row in block.pairs), strict=True)]  # fmt: skip
+    labels = (rows for block in blocks for rows in block.labels)
+    return LayerTables(
+        _features_table(together, pooled.sae_id), pa.Table.from_pylist(rankings, schema=RANKINGS_SCHEMA),
+        pa.Table.from_pylist(pairs, schema=PAIRS_SCHEMA),
+        label_table(pooled.layer, pooled.sae_id, feature.tolist(), labels),
+    )  # fmt: skip
+
+
+def _effects_of(cell: Cell, effects: Effects, feature: np.ndarray) -> dict[str, np.ndarray]:
+    if cell.lang != BOTH and cell.lang in effects:
+        return {name: values[feature] for name, values in effects[cell.lang].items()}
+    names = [f"effect_{part}" for part in ("train", "test", "low_test", "high_test")]
+    counts = {f"n_effect_{split}": np.zeros(len(feature), np.int32) for split in ("train", "test")}
+    return {**{name: np.full(len(feature), np.nan) for name in names}, **counts}
+
+
+def _features_table(columns: Mapping[str, np.ndarray], sae_id: str) -> pa.Table:
+    n, arrays = len(columns["feature"]), []
+    for field in FEATURES_SCHEMA:
+        if field.name in UNTESTED:
+            arrays.append(pa.nulls(n, field.type))
+        elif field.name == "sae_id":
+            arrays.append(pa.array([sae_id] * n, field.type))
+        else:
+            arrays.append(_array(columns[field.name], field.type))
+    return pa.table(arrays, schema=FEATURES_SCHEMA)
+
+
+def _array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Null for NaN."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return pa.array(values.tolist() if values.dtype.kind == "U" else values, kind)
+    missing = np.isnan(values)
+    if pa.types.is_integer(kind):
+        values = np.where(missing, 0, values).astype(np.int64)
+    return pa.array(values, kind, mask=missing, safe=False)
+
+
+def finish(layers: Sequence[pa.Table], fdr: float) -> list[pa.Table]:
+    """Fill q_train and finding: Benjamini and Hochberg over all features, layers and languages of a view together."""
+    names = ("p_train", "auc_train", "auc_test", "auc_low_test", "auc_high_test")
+    columns = {name: np.concatenate([_numbers(table, name) for table in layers]) for name in names}
+    view = np.concatenate([table["view"].to_numpy(zero_copy_only=False) for table in layers])
+    q = np.full(len(view), np.nan)
+    for name in sorted(set(view.tolist())):
+        q[view == name] = q_values(columns["p_train"][view == name])
+    finding = is_finding({**columns, "q_train": q}, fdr)
+    finished, first = [], 0
+    for table in layers:
+        last = first + len(table)
+        for name, values in (
+            ("q_train", _array(q[first:last], pa.float64())),
+            ("finding", pa.array(finding[first:last])),
+        ):
+            table = table.set_column(table.schema.get_field_index(name), name, values)
+        finished.append(table.cast(FEATURES_SCHEMA))
+        first = last
+    return finished
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    return table[name].to_numpy(zero_copy_only=False).astype(float)

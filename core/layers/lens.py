@@ -1,0 +1,177 @@
+"""The logit lens: the model's own final norm and unembedding, put on the residuals of a layer that is not the last.
+
+It answers which word the model would write if the layers above did nothing (nostalgebraist 2020). Unlike a probe it
+learns nothing, so it cannot learn gender from the images it is scored on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import mannwhitneyu, rankdata
+from torch import Tensor
+
+from core.config import LayersConfig
+from core.gender.logit_words import WordSets
+from core.intervals import percentile_interval, resampled_counts, wilson
+from core.layers.measures import auc
+
+CHUNK_ELEMENTS = 1 << 24  # positions x vocabulary at once (64 MiB in float32)
+N_RANDOM = 50  # pairs of random word sets
+N_SHUFFLED = 500
+NUMBERS = (
+    "auc", "low", "high", "p", "shuffled_low", "shuffled_high", "random", "random_high", "effect", "effect_low",
+    "effect_high", "offset", "rank_median", "first", "first_low", "first_high", "entropy", "entropy_low",
+    "entropy_high", *(f"difference_{g}{end}" for g in ("female", "male", "neutral") for end in ("", "_low", "_high")),
+)  # fmt: skip
+
+
+class Unembedding(Protocol):
+    """The part of core.vlm's VLM that is used here."""
+
+    def logits(self, resid: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LensScores:
+    """What the lens reads at n positions: difference (n,) log-odds of a word for a woman, rank (n,) of the token that
+    was written (1 = first), entropy (n,) in bits, random (N_RANDOM, n) differences of random word sets."""
+
+    difference: NDArray[np.float64]
+    rank: NDArray[np.int64]
+    entropy: NDArray[np.float64]
+    random: NDArray[np.float64]
+    offset: float  # the difference at the mean of all residuals
+
+
+class LogitLens:
+    """Reads single residuals of any layer as if they were the last's, and says how far they tell women from men.
+
+    ``sets`` are the tokens that begin a word for a woman or for a man; ``words`` the tokens among which random sets of
+    the same sizes are drawn as control, best those that captions of the language are made of.
+    """
+
+    def __init__(
+        self, vlm: Unembedding, sets: WordSets, words: Sequence[int] | NDArray[np.integer] = (),
+        config: LayersConfig | None = None, seed: int = 0,
+    ):  # fmt: skip
+        self.vlm, self.sets, self.config, self.seed = vlm, sets, config or LayersConfig(), seed
+        known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
+        others, n = np.setdiff1d(np.asarray(words, np.int64), known), [len(sets.female), len(sets.male)]
+        shrink = min(1.0, len(others) / max(1, sum(n)))
+        self._n_random = [int(size * shrink) for size in n]
+        rng = np.random.default_rng([seed, 3])
+        self._random = [rng.permutation(others)[: sum(self._n_random)] for _ in range(N_RANDOM)]
+
+    @torch.no_grad()
+    def read(self, resid: Tensor, said: ArrayLike) -> LensScores:
+        """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next."""
+        said, parts = torch.as_tensor(np.asarray(said, np.int64)), []
+        if not len(resid):
+            empty = np.zeros(0)
+            return LensScores(empty, empty.astype(np.int64), empty, np.zeros((N_RANDOM, 0)), float("nan"))
+        with _one_thread():
+            offset = self.sets.difference(self.vlm.logits(resid.float().mean(0, keepdim=True)).float().cpu())
+            chunk = max(1, CHUNK_ELEMENTS // self.vlm.logits(resid[:1]).shape[-1])
+            for start in range(0, len(resid), chunk):
+                logits = self.vlm.logits(resid[start : start + chunk]).float()
+                parts.append(self._chunk(logits, said[start : start + chunk].to(logits.device)))
+        columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
+        return LensScores(*columns, offset=float(offset[0]))  # type: ignore[arg-type]
+
+    def _chunk(self, logits: Tensor, said: Tensor) -> tuple[NDArray, ...]:
+        rank = 1 + (logits > logits.gather(1, said[:, None])).sum(1)
+        log_p = logits.log_softmax(-1)
+        entropy = -(log_p.exp() * log_p).sum(1) / np.log(2)
+        n = self._n_random[0]
+        sides = [(logits[:, ids[:n]], logits[:, ids[n:]]) for ids in map(torch.from_numpy, self._random)]
+        random = [women.logsumexp(1) - men.logsumexp(1) for women, men in sides]
+        found = (self.sets.difference(logits), rank, entropy, torch.stack(random))
+        return tuple(part.cpu().double().numpy() for part in found)
+
+    def summarise(self, scores: LensScores, gender: ArrayLike, group: ArrayLike | None = None) -> dict[str, Any]:
+        """One row on positions of images of ``gender`` (n,): "female", "male" or "neutral"; ``group`` (n,) their image.
+
+        auc: how often the difference is larger at an image of a woman than at one of a man, with its interval over
+        images, p (Mann-Whitney, two-sided), the central 95 % of shuffled image labels and the 95th percentile of what
+        random words give (AUC or its complement, whichever is larger). effect: the mean difference at women less that
+        at men. first: share of positions whose written token ranks first. NaN with the reason in ``why`` below
+        ``config.min_images`` images of a gender or without words.
+        """
+        gender = np.asarray(gender)
+        group = np.unique(np.arange(len(gender)) if group is None else np.asarray(group), return_inverse=True)[1]
+        row: dict[str, Any] = {f"n_{g}": int((gender == g).sum()) for g in ("female", "male", "neutral")}
+        row |= {"n_female_words": len(self.sets.female), "n_male_words": len(self.sets.male)}
+        row |= dict.fromkeys(NUMBERS, float("nan")) | {"why": self._why(gender, group)}
+        if row["why"]:
+            return row
+        counts = resampled_counts(group.max() + 1, self.config.n_bootstrap, [self.seed, 4])
+        weights = np.vstack([np.ones(len(group)), counts[:, group]])
+        means = {g: _mean(scores.difference, gender == g, weights) for g in ("female", "male", "neutral")}
+        for g, draws in means.items():
+            _put(row, f"difference_{g}", draws)
+        _put(row, "effect", means["female"] - means["male"])
+        _put(row, "entropy", _mean(scores.entropy, np.ones(len(group), bool), weights))
+        row["rank_median"], row["offset"] = float(np.median(scores.rank)), scores.offset
+        n_first = int((scores.rank == 1).sum())
+        row["first"] = n_first / len(group)
+        row["first_low"], row["first_high"] = (float(end) for end in wilson(n_first, len(group)))
+        gendered = np.isin(gender, ("female", "male"))
+        labels, fold = gender[gendered] == "female", np.zeros(gendered.sum(), int)
+        difference = scores.difference[gendered]
+        draws = auc(difference, labels, fold, weights[:, gendered])
+        row["auc"], (row["low"], row["high"]) = float(draws[0]), map(float, percentile_interval(draws[1:]))
+        row["p"] = float(mannwhitneyu(difference[labels], difference[~labels]).pvalue)
+        row["shuffled_low"], row["shuffled_high"] = self._shuffled(difference, labels)
+        flat = np.ones((1, gendered.sum()))
+        random = np.array([auc(r[gendered], labels, fold, flat)[0] for r in scores.random])
+        random = np.maximum(random, 1 - random)
+        row["random"], row["random_high"] = float(random.mean()), float(np.quantile(random, 0.95))
+        return row
+
+    def _shuffled(self, difference: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
+        rng, ranks = np.random.default_rng([self.seed, 5]), rankdata(difference)
+        n, n_pairs = int(labels.sum()), int(labels.sum() * (~labels).sum())
+        sums = np.array([ranks[rng.permutation(labels)].sum() for _ in range(N_SHUFFLED)])
+        low, high = percentile_interval((sums - n * (n + 1) / 2) / n_pairs)
+        return float(low), float(high)
+
+    def _why(self, gender: NDArray, group: NDArray[np.int_]) -> str:
+        if not len(self.sets.female) or not len(self.sets.male):
+            side = "women" if not len(self.sets.female) else "men"
+            return f"the model's vocabulary has no token that tells a word for {side}"
+        for g, name in (("female", "women"), ("male", "men")):
+            n = len(np.unique(group[gender == g]))
+            if n < self.config.min_images:
+                return f"{n} held-out images of {name}; at least {self.config.min_images} are needed"
+        return ""
+
+
+def _mean(values: NDArray, chosen: NDArray[np.bool_], weights: NDArray) -> NDArray[np.float64]:
+    """Weighted mean of the chosen positions for every row of ``weights``; NaN where none is drawn."""
+    total = weights[:, chosen].sum(1)
+    sums = weights[:, chosen] @ values[chosen]
+    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def _put(row: dict[str, Any], name: str, draws: NDArray) -> None:
+    if np.isfinite(draws[0]):
+        low, high = percentile_interval(draws[1:])
+        row[name], row[f"{name}_low"], row[f"{name}_high"] = float(draws[0]), float(low), float(high)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in another order give other last digits, and so other files."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,184 @@
+"""Linear probes: can a logistic regression on one layer's residuals tell which gender the image shows?
+
+Labels belong to images, never to the text. Every image is scored by probes that saw no row of it, in either language.
+Beside each score stands that of a control task of the same shape (Hewitt and Liang 2019): arbitrary labels, one for
+each type of image, which a probe can only learn by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from core.config import LayersConfig
+from core.intervals import percentile_interval, resampled_counts
+from core.layers.measures import MEASURES, all_measures
+
+MIN_TYPES = 10  # fewer types than that, and each image is a type of its own
+NUMBERS = (
+    "value", "low", "high", "control", "control_low", "control_high", "selectivity", "selectivity_low",
+    "selectivity_high", "p",
+)  # fmt: skip
+Labels = NDArray[np.bool_]
+
+
+class TransformerProbeAnalyzer:
+    """Probes of image gender, cross-validated by image; one object holds folds, control labels and bootstrap draws.
+
+    ``female`` (n_images,) bool; ``group`` (n_images,) says which rows are of one image, ``kind`` (n_images,) what type
+    of image each is, for the control task. Standardised features, L2 of strength ``config.l2``, classes weighed alike.
+    """
+
+    def __init__(
+        self, female: ArrayLike, group: ArrayLike | None = None, kind: ArrayLike | None = None,
+        config: LayersConfig | None = None, seed: int = 0,
+    ):  # fmt: skip
+        self.female, self.config, self.seed = np.asarray(female, bool), config or LayersConfig(), seed
+        n = len(self.female)
+        self.group = np.unique(np.arange(n) if group is None else np.asarray(group), return_inverse=True)[1]
+        self.kind = np.unique(self.group if kind is None else np.asarray(kind), return_inverse=True)[1]
+        if self.kind.max(initial=-1) + 1 < MIN_TYPES:
+            self.kind = self.group
+        self.why = self._too_few(np.ones(n, bool))
+        if not self.why:
+            self.fold = self._folds()
+            self.control = np.stack([self._control_labels(draw) for draw in range(self.config.n_controls)])
+            counts = resampled_counts(self.group.max() + 1, self.config.n_bootstrap, [seed, 1])
+            self._weights = np.vstack([np.ones(n), counts[:, self.group]])  # the first row is the data as they are
+
+    def analyze(
+        self, resid: Mapping[str, NDArray[np.floating]], progress: Callable[[int, int], None] | None = None
+    ) -> list[dict[str, Any]]:
+        """Rows for one layer and view: ``resid`` is (n_images, d_model) by language, NaN where there is no position.
+
+        One row a measure for every pair of a language and the language the probe was trained on: n_images, n_female,
+        n_male, value with its interval over images, what chance gives, the control task's value (mean over its draws)
+        with an interval over images and draws, selectivity = value - control, its two-sided p (normal approximation
+        with the bootstrap's standard error). Numbers are NaN, with the reason in ``why``, below ``config.min_images``
+        images of a gender. ``shared``: all languages have the same residuals, so that there is nothing to transfer.
+        """
+        langs = list(resid)
+        first = resid[langs[0]]
+        shared = len(langs) > 1 and all(np.array_equal(first, resid[lang], equal_nan=True) for lang in langs[1:])
+        rows: list[dict[str, Any]] = []
+        with threadpool_limits(1):  # sums in another order give other last digits, and so other files
+            for number, lang in enumerate(langs):
+                if not (shared and number):
+                    rows += self._trained_on(lang, {lang: first} if shared else resid)
+                if progress:
+                    progress(number + 1, len(langs))
+        if shared:
+            rows = [{**row, "lang": lang, "trained_on": lang} for lang in langs for row in rows]
+        return [{**row, "shared": shared} for row in rows]
+
+    def _trained_on(self, lang: str, resid: Mapping[str, NDArray[np.floating]]) -> list[dict[str, Any]]:
+        present = {name: np.isfinite(x).all(1) for name, x in resid.items()}
+        why = {name: self._too_few(present[name] & present[lang]) for name in resid}
+        if why[lang]:
+            return [row for name in resid for row in self._rows(name, lang, present[name] & present[lang], why[lang])]
+        rows, control = [], None
+        usable = {name: x for name, x in resid.items() if not why[name]}
+        scores = self._scores(lang, usable, present, self.female)
+        for name in sorted(resid, key=lambda name: name != lang):
+            here = present[name] & present[lang]
+            if why[name]:
+                rows += self._rows(name, lang, here, why[name])
+                continue
+            found = self._measure(scores[name], self.female, here)
+            if name == lang:
+                control = np.stack([
+                    self._measure(self._scores(lang, {lang: resid[lang]}, present, labels)[lang], labels, here)
+                    for labels in self.control
+                ])  # fmt: skip
+            rows += self._rows(name, lang, here, "", found, control if name == lang else None)
+        return rows
+
+    def _scores(
+        self, lang: str, resid: Mapping[str, NDArray[np.floating]], present: Mapping[str, Labels], labels: Labels
+    ) -> dict[str, NDArray[np.float64]]:
+        """Held-out decision values (n_images,) by language, of probes trained on ``lang``.
+
+        Each language is standardised by its own training images, so that what transfers is the direction: a constant
+        offset between two languages says nothing about gender.
+        """
+        out = {name: np.full(len(labels), np.nan) for name in resid}
+        for number in np.unique(self.fold):
+            scaled = {}
+            for name, x in resid.items():
+                scaler = StandardScaler().fit(x[present[name] & (self.fold != number)])
+                scaled[name] = lambda rows, x=x, scaler=scaler: scaler.transform(x[rows])
+            train = present[lang] & (self.fold != number)
+            probe = LogisticRegression(C=1 / self.config.l2, class_weight="balanced", max_iter=1000)
+            probe.fit(scaled[lang](train), labels[train])
+            for name in resid:
+                test = present[name] & (self.fold == number)
+                if test.any():
+                    out[name][test] = probe.decision_function(scaled[name](test))
+        return out
+
+    def _measure(self, scores: NDArray[np.float64], labels: Labels, here: Labels) -> NDArray[np.float64]:
+        """All measures (3, 1 + n_bootstrap): of the images as they are, and of each bootstrap draw."""
+        return all_measures(scores[here], labels[here], self.fold[here], self._weights[:, here])
+
+    def _rows(
+        self, lang: str, trained_on: str, here: Labels, why: str, found: NDArray | None = None,
+        control: NDArray | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        n, n_female = int(here.sum()), int((here & self.female).sum())
+        counts = {"n_images": n, "n_female": n_female, "n_male": n - n_female}
+        majority = max(n_female, n - n_female) / n if n else float("nan")
+        rows = []
+        for i, measure in enumerate(MEASURES):
+            numbers = dict.fromkeys(NUMBERS, float("nan"))
+            if found is not None:
+                numbers |= _summary(found[i], None if control is None else control[:, i])
+            chance = majority if measure == "accuracy" else 0.5
+            key = {"lang": lang, "trained_on": trained_on, "measure": measure}
+            rows.append({**key, **counts, "chance": chance, **numbers, "why": why})
+        return rows
+
+    def _folds(self) -> NDArray[np.int_]:
+        n_groups = min(len(np.unique(self.group[side])) for side in (self.female, ~self.female))
+        n_folds = min(self.config.n_folds, n_groups)
+        fold = np.zeros(len(self.female), int)
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed)
+        for number, (_, test) in enumerate(splitter.split(self.female, self.female, self.group)):
+            fold[test] = number
+        return fold
+
+    def _control_labels(self, draw: int) -> Labels:
+        """Half of the types one label, half the other, at random."""
+        place = np.random.default_rng([self.seed, 2, draw]).permutation(self.kind.max() + 1)
+        return place[self.kind] % 2 == 0
+
+    def _too_few(self, here: Labels) -> str:
+        for gender, side in (("women", self.female), ("men", ~self.female)):
+            n = len(np.unique(self.group[here & side]))
+            if n < self.config.min_images:
+                return f"{n} images of {gender}; at least {self.config.min_images} are needed"
+        return ""
+
+
+def _summary(found: NDArray, control: NDArray | None) -> dict[str, float]:
+    """Numbers of one measure: ``found`` (1 + draws,), ``control`` (n_controls, 1 + draws)."""
+    low, high = percentile_interval(found[1:])
+    numbers = {"value": found[0], "low": low, "high": high}
+    if control is not None:
+        draw = np.arange(len(found) - 1) % len(control)  # each bootstrap draw meets one control draw
+        against = control[draw, 1 + np.arange(len(draw))]
+        numbers["control"] = control[:, 0].mean()
+        numbers["control_low"], numbers["control_high"] = percentile_interval(against)
+        difference = found[1:] - against
+        numbers["selectivity"] = found[0] - control[:, 0].mean()
+        numbers["selectivity_low"], numbers["selectivity_high"] = percentile_interval(difference)
+        spread = np.nanstd(difference)
+        numbers["p"] = float(2 * norm.sf(abs(numbers["selectivity"]) / spread)) if spread > 0 else float("nan")
+    return {name: float(value) for name, value in numbers.items()}

@@ -1,0 +1,61 @@
+"""How a number read off the next-token logits changes with the residuals before it: one pass forward, one back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from core.vlm.hooks import capture, editing
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Residuals and the gradients of each row's score with respect to them, by layer."""
+
+    resid: dict[int, Tensor]  # (n_rows, positions, d_model)
+    gradient: dict[int, Tensor]  # the same shape; 0 where nothing depends on the position
+    kinds: Tensor  # (n_rows, positions) int8 codes of core.vlm.batch
+
+
+def resid_gradients(
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor]
+) -> Gradients:
+    """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
+
+    ``score`` maps logits (n_rows, vocab) to (n_rows,); ``features`` as in ``VLM.forward``. Nothing below the lowest
+    layer is differentiated, and no weight. Raises ValueError for unknown layers.
+    """
+    wanted = sorted(set(layers))
+    with torch.no_grad():
+        batch = vlm._lay_out(rows, features.clone())  # features made in inference mode cannot be differentiated through
+    with _frozen(vlm), torch.enable_grad(), editing(vlm, {wanted[0]: _start}), capture(vlm, wanted) as resid:
+        hidden = vlm._whole_pass(batch, None)
+        scores = score(vlm.model.get_output_embeddings()(hidden[:, -1]))
+        found = torch.autograd.grad(scores.sum(), [resid[layer] for layer in wanted])
+    return Gradients({k: v.detach() for k, v in resid.items()}, dict(zip(wanted, found, strict=True)), batch.kinds)
+
+
+def _start(h: Tensor, _kinds: Tensor) -> Tensor:
+    """The residual as the place where differentiation begins."""
+    return h.detach().requires_grad_()
+
+
+@contextmanager
+def _frozen(vlm: VLM) -> Iterator[None]:
+    """No weight is differentiated, which would hold every layer's activations."""
+    trained = [p for p in vlm.model.parameters() if p.requires_grad]
+    for p in trained:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in trained:
+            p.requires_grad_(True)

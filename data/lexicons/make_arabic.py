@@ -1,0 +1,107 @@
+"""Writes the Arabic lexicon from its lemmas: duals, sound plurals, feminines and verb forms by rule, the rest as given.
+
+    python data/lexicons/make_arabic.py [target.tsv]
+
+``arabic_lemmas.tsv`` is what a linguist edits. Its columns: kind, lemma, gender, class, forms, only, note. Kinds:
+
+- ``both``: a masculine noun and its feminine in ة, each with dual and plural; ``forms`` are broken plurals, or ``+``
+  for the sound one.
+- ``one``: a noun of the given gender with its dual, and ``forms`` as for ``both`` (ات where a feminine has ``+``).
+- ``verb``: a verb in the present (يقف): masculine and feminine, singular, dual and plural; ``forms`` is the
+  feminine plural of a hollow or doubled verb (يقود: يقدن).
+- ``adjective``: masculine and feminine, singular, dual and plural, of the class agreement; ``forms`` as for ``both``.
+- ``forms``: nothing by rule; every form is given.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE.parents[1] / "core" / "gender" / "lexicons" / "ar.tsv"
+COLUMNS: tuple[str, ...] = ("lemma", "form", "language", "gender", "class", "only", "note")
+
+
+def masculine(lemma: str, plurals: list[str]) -> Iterator[str]:
+    """Singular, dual and plural of a masculine noun or adjective."""
+    yield lemma
+    yield from dual(lemma)
+    for plural in plurals:
+        yield from ((lemma + "ون", lemma + "ين") if plural == "+" else (plural,))
+
+
+def feminine(lemma: str, plurals: list[str]) -> Iterator[str]:
+    """Singular, dual and plural of a feminine noun or adjective."""
+    yield lemma
+    yield from dual(lemma)
+    for plural in plurals:
+        yield lemma.removesuffix("ة") + "ات" if plural == "+" else plural
+
+
+def dual(lemma: str) -> tuple[str, str]:
+    stem = lemma[:-1] + "ت" if lemma.endswith("ة") else lemma[:-1] + "ي" if lemma.endswith("ى") else lemma
+    return stem + "ان", stem + "ين"
+
+
+def verb(lemma: str, plural: str) -> Iterator[tuple[str, str]]:
+    """Forms of the present with their gender; a verb in ي or و loses it before the plural.
+
+    ``plural`` is the feminine plural where it is not simply with ن (يقود: يقدن); that of a verb in ن is written like
+    its singular.
+    """
+    for form, gender in ((lemma, "male"), ("ت" + lemma[1:], "female")):
+        yield form, gender
+        yield (form[:-1] + "آن" if form.endswith("أ") else form + "ان"), gender
+    yield (lemma[:-1] if lemma[-1] in "يو" else lemma) + "ون", "male"
+    if not lemma.endswith("ن"):
+        yield plural or lemma + "ن", "female"
+
+
+def rows(lemmas: Path = HERE / "arabic_lemmas.tsv") -> Iterator[dict[str, str]]:
+    """The rows of the lexicon, in the order of the lemmas; a form stands once, where it comes first."""
+    seen: set[str] = set()
+    with open(lemmas, encoding="utf-8", newline="") as file:
+        for lemma in csv.DictReader(file, delimiter="\t"):
+            for form, gender, name in expand(lemma):
+                if form not in seen:
+                    seen.add(form)
+                    kind = lemma["class"] or "agreement"
+                    values = (name, form, "ar", gender, kind, lemma["only"], lemma["note"])
+                    yield dict(zip(COLUMNS, values, strict=True))
+
+
+def expand(row: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(form, gender, lemma) of one row of the lemma table; ValueError for an unknown kind."""
+    kind, lemma, gender = row["kind"], row["lemma"], row["gender"]
+    given = [form.strip() for form in row["forms"].split("،") if form.strip()]
+    if kind in ("both", "adjective"):
+        women = lemma + "ة"
+        yield from ((form, "male", lemma) for form in masculine(lemma, given))
+        yield from ((form, "female", women) for form in feminine(women, ["+"]))
+    elif kind == "one":
+        inflect = feminine if gender == "female" else masculine
+        yield from ((form, gender, lemma) for form in inflect(lemma, given))
+    elif kind == "verb":
+        yield from ((form, g, lemma) for form, g in verb(lemma, *given, *[""][len(given) :]))
+    elif kind == "forms":
+        yield from ((form, gender, lemma) for form in given)
+    else:
+        raise ValueError(f"unknown kind {kind!r} of {lemma}")
+
+
+def main() -> None:
+    """Write the lexicon."""
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
+    temporary = target.with_name(f".tmp-{target.name}")
+    with open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows())
+    temporary.replace(target)
+
+
+if __name__ == "__main__":
+    main()

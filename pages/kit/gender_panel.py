@@ -1,0 +1,121 @@
+"""What a feature's page says of gender and of its label: rates on images of women and men, scores, matched images."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.figures import gender_paper
+from core.figures.answers import Answer
+from core.figures.gender import SCORES
+from core.figures.gender_answers import feature_gender_answer, label_answer, lift_answer
+from core.figures.gender_rates import rates_dots, rates_frame, scores_frame
+from core.figures.palette import LANGUAGE_NAME
+from pages.kit import export, panels, states, text
+from pages.kit.images import GridItem
+from pages.kit.links import href
+from pages.kit.style import is_dark
+
+READ = {"Before the gendered word": "before", "Whole caption": "caption", "At the image": "image"}
+WHEN = "Where the feature is read: what comes before the first gendered word cannot be an echo of that word."
+
+
+def label(cat: Catalog, layer: int, feature: int) -> None:
+    """The automatic label in both scripts, and how well it predicts the feature's firing on held-out images."""
+    if not cat.has("labels"):
+        return
+    rows = cat.frame("labels", layer=layer, feature=feature).sort_values("lang", ascending=False)
+    named = rows[rows["label"] != ""].drop_duplicates("label")
+    text.heading("Its label", "the one word or attribute that best tells when it fires, found by the machine")
+    if len(named):
+        shown = " · ".join(f"<bdi>{escape(one)}</bdi>" for one in named["label"])
+        text.html(f'<p style="font-size:1.25rem;font-weight:600;margin:0">{shown}</p>')
+    said(label_answer(rows))
+
+
+def said(answer: Answer) -> None:
+    """An answer within a page: its sentence in small type, and its mark."""
+    text.html(f'<p class="cs-small" style="margin:.2rem 0">{escape(answer.text)} '
+              f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')  # fmt: skip
+
+
+def rates(cat: Catalog, layer: int, feature: int) -> None:
+    """How often it fires on images of women, men and neither, by language, in one view."""
+    if not cat.has("gender_features"):
+        return
+    name, rows = f"layer-{layer}-feature-{feature}-gender", cat.gender_feature(layer, feature)
+    frame = rates_frame(rows)
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading("Women and men", "filled: held-out images, with 95 % interval; open: training images")
+        place = st.container(width="content")
+    view = READ[st.selectbox("Read", list(READ), key="read", bind="query-params", label_visibility="collapsed")]
+    here = frame[frame["view"] == view]
+    with place:
+        export.downloads(name, frame, partial(gender_paper.rates_dots, here))
+    answer = feature_gender_answer(rows, view)
+    if len(here):
+        st.plotly_chart(rates_dots(here, is_dark()), theme=None, key="figure-gender", config=panels.PLAIN,
+                        alt=answer.text)  # fmt: skip
+    said(answer)
+
+
+def numbers(cat: Catalog, layer: int, feature: int) -> None:
+    """Every score of gender, by view and language, on the training and on the held-out images."""
+    if not cat.has("gender_features"):
+        return
+    frame = scores_frame(cat.gender_feature(layer, feature))
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading("Gender in numbers", "positive, and above 0.5, is more for women; n is women + men")
+        export.downloads(f"layer-{layer}-feature-{feature}-gender-scores", frame)
+    views, rows = {view: name for name, view in READ.items()}, []
+    for one in frame.to_dict("records"):
+        n = " · ".join(f"{one[f'n_female_{split}']} + {one[f'n_male_{split}']}" for split in ("train", "test"))
+        cells = [held_out(one, score) for score in ("auc", "d", "difference")]
+        rows.append([views.get(one["view"], one["view"]), LANGUAGE_NAME.get(one["lang"], "both"), n,
+                     SCORES["auc"].show(one["auc_train"]), *cells, q(one["q_train"]),
+                     "yes" if one["finding"] else escape(one["why"]) or "no"])  # fmt: skip
+    text.html(text.table(["Read", "Captions", "n, train · held out", "AUC, train", "AUC, held out", "d, held out",
+                          "Difference, held out", "q, train", "A finding?"], rows, numeric=(3, 7)))  # fmt: skip
+
+
+def held_out(row: dict[str, object], score: str) -> str:
+    """A held-out score with its interval, or a dash."""
+    show = SCORES[score].show
+    value, low, high = (row[f"{score}_{part}"] for part in ("test", "low_test", "high_test"))
+    return "–" if pd.isna(value) else f"{show(value)} [{show(low)}, {show(high)}]"  # type: ignore[arg-type]
+
+
+def q(value: float) -> str:
+    """A q-value in as many digits as it supports."""
+    return "–" if pd.isna(value) else "<0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> dict[str, list[GridItem]]:
+    """Says how women and men share the strongest held-out images, and gives the matched images of each as tiles.
+
+    A heat map is there where the image is among the feature's stored examples.
+    """
+    said(lift_answer(cat.gender_lift(layer, feature)))
+    pairs = cat.gender_pairs(layer, feature)
+    if pairs.empty:
+        states.empty("No image of a woman fires it as strongly as one of a man.", "There is nothing to be matched.",
+                     "The view Strongest shows the images that fire it most.")  # fmt: skip
+        return {}
+    maps = cat.examples(layer, feature, None).drop_duplicates("sample_id").set_index("sample_id")["patch_map"]
+    return {gender: [_tile(row, gender, maps, top, both) for row in pairs.to_dict("records")]
+            for gender in ("female", "male")}  # fmt: skip
+
+
+def _tile(row: dict[str, object], gender: str, maps: pd.Series, top: float, both: bool) -> GridItem:
+    sample, strength = int(row[f"sample_{gender}"]), float(row[f"activation_{gender}"])  # type: ignore[call-overload, arg-type]
+    langs = [lang for lang in ("en", "ar") if both or lang == "en"]
+    captions = "".join(text.caption_html(str(row.get(f"caption_{lang}_{gender}") or ""), lang) for lang in langs)
+    heat = list(maps[sample]) if sample in maps.index else None
+    return GridItem(sample, captions, heat, top, f"{strength:.1f}", href("samples", sample=sample),
+                    f"sample {sample}, activation {strength:.2f}")  # fmt: skip

@@ -1,0 +1,163 @@
+"""Do English and Arabic share what they know? Features, directions and gender effects, between chance and ceiling."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.figures import alignment, alignment_answers, alignment_paper
+from core.figures.alignment import CLASSES, SHARING
+from core.figures.palette import LANGUAGE_NAME
+from core.figures.words import is_word, visible
+from pages.kit import export, panels, pickers, runs, states, text
+from pages.kit.examples import feature_link
+from pages.kit.style import is_dark
+
+QUESTION = "Do English and Arabic share what they know?"
+READ = {"Before the first gendered word": "before", "Whole caption": "caption"}
+N_LISTED = 12
+
+
+def main() -> None:
+    run = runs.current_run()
+    runs.needs(run, "train")
+    cat = runs.catalog(run)
+    if not cat.has("alignment"):
+        text.page_title(QUESTION)
+        runs.needs(run, "crosslingual")
+    residuals = cat.alignment()
+    why = alignment_answers.missing_words(residuals)
+    if why:
+        text.page_title(QUESTION, "English and Arabic cannot be compared in this run.", "not enough data")
+        states.empty("This run has hardly any image with a caption of the model in both languages.", f"{why}.",
+                     "Compute a run with captions in both languages.")  # fmt: skip
+        return
+    head = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+        with st.container(width=96):
+            layer = pickers.layer_picker(cat)
+        view = READ[pickers.choice("Read", list(READ), "when", "Which words of the caption are averaged over.")]
+    scores, classes = cat.frame("clbas"), cat.language_classes()
+    curves = alignment.curves(residuals, cat.frame("gender_directions"), scores, view)
+    with head:
+        answer = alignment_answers.alignment_answer(curves, classes, layer, view)
+        text.page_title(QUESTION, answer.text, answer.sure)
+    panels.panel("Between chance and ceiling", "grey: where nothing is to be found; dotted: what one language reaches "
+                 "with itself; blue: English, orange: Arabic, by way of the other", f"alignment-{view}", curves,
+                 alignment.curves_figure(curves, layer, is_dark()), partial(alignment_paper.curves, curves),
+                 "Six measures of what the languages share, by layer", key="curves")  # fmt: skip
+    panels.panel("One dictionary for both languages: whose are its features?", alignment_answers.classes_note(classes),
+                 "language-classes", classes, alignment.classes_figure(classes, is_dark()),
+                 partial(alignment_paper.classes, classes), "Features by language class and layer",
+                 key="classes")  # fmt: skip
+    gender_features(cat, layer, view)
+    score_card(scores, layer, view)
+    apart(cat, scores, layer)
+    grammar(cat, layer)
+    text.method(METHOD)
+
+
+def gender_features(cat: Catalog, layer: int, view: str) -> None:
+    """Gender features by effect in either language, and the list of them with links."""
+    frame = cat.shared_gender(layer, view)
+    answer = alignment_answers.sharing_answer(frame)
+    text.heading("Which gender features are shared?", answer.text)
+    if frame.empty:
+        return
+    left, right = st.columns([1, 1.35], gap="large")
+    with left:
+        st.plotly_chart(alignment.sharing_figure(frame, is_dark()), theme=None, config=panels.PLAIN, key="sharing",
+                        alt=answer.text)  # fmt: skip
+        export.downloads(f"shared-gender-{layer}-{view}", frame, partial(alignment_paper.sharing, frame))
+    with right:
+        kind = pickers.choice("Show", ["All", "Shared", "One language"], "kind")
+        wanted = {"All": list(SHARING), "Shared": ["shared"], "One language": ["english", "arabic"]}[kind]
+        listed = frame[frame["sharing"].isin(wanted)].head(N_LISTED)
+        if listed.empty:
+            states.empty("There is none at this layer.", "The figure beside shows what was tested.")
+            return
+        rows = [[feature_link(layer, int(f["feature"])), named(f), f"{effect(f, 'en')}<br>{effect(f, 'ar')}",
+                 f"{SHARING[f['sharing']]}<br>fires: {CLASSES.get(str(f.get('language_class')), 'unknown')}"]
+                for f in listed.to_dict("records")]  # fmt: skip
+        head = ["Feature", "Words", "Effect, women − men", "Tells women from men"]
+        text.html(text.table(head, rows, numeric=(0,)))
+
+
+def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
+    """CLBAS beside other scores of that name, with what each gives when there is nothing to find."""
+    here = scores[(scores["layer"] == layer) & (scores["view"] == view)]
+    table = alignment_answers.control_rows(here[here["dictionary"] == "shared"])
+    text.heading("One number for it: CLBAS, and what such numbers say when there is nothing to find",
+                 "0: effects unrelated or mere noise; 1: equal. Where the last column says no, shuffled labels or "
+                 "effects at random reach what this run has")  # fmt: skip
+    if table.empty:
+        states.empty("There is not enough data for a score.", str(here["why"].iloc[0]) if len(here) else "")
+        return
+    head = [name for name in table.columns if name != "score"]
+    rows = [[escape(str(row[name])) for name in head] for row in table.to_dict("records")]
+    text.html(text.table(head, rows))
+    export.downloads(f"clbas-{layer}-{view}", here)
+
+
+def apart(cat: Catalog, scores: pd.DataFrame, layer: int) -> None:
+    """Dictionaries trained on one language each, matched."""
+    frame = pd.concat([cat.alignment("activation"), cat.alignment("decoder")], ignore_index=True)
+    layers = sorted(frame["layer"].unique())
+    shown = layer if layer in layers else (layers[0] if layers else None)
+    if shown is None:
+        return
+    frame = alignment.matches_frame(frame, shown)
+    fit = cat.frame("language_saes", layer=int(shown))
+    score = scores[(scores["layer"] == shown) & (scores["dictionary"] == "separate")]
+    note = alignment_answers.apart_note(fit, score, int(shown))
+    panels.panel("Dictionaries trained apart: do they find the same features?", note, f"matches-{shown}", frame,
+                 alignment.matches_figure(frame, is_dark()), partial(alignment_paper.matches, frame), note,
+                 key="matches")  # fmt: skip
+
+
+def grammar(cat: Catalog, layer: int) -> None:
+    """Grammatical gender of words for things against the gender of the person."""
+    frame = cat.grammatical_gender(layer)
+    answer = alignment_answers.grammar_answer(cat.grammatical_counts(), frame, layer)
+    fig = alignment.grammar_figure(frame, is_dark()) if len(frame) else None
+    panels.panel("Arabic gives things a gender: do features follow the word or the person?", answer.text,
+                 f"grammatical-gender-{layer}", frame, fig, partial(alignment_paper.grammar, frame), answer.text,
+                 key="grammar")  # fmt: skip
+
+
+def named(feature: dict[str, object]) -> str:
+    """The feature's labels, or the words it answers to, in either script."""
+    labels = [str(feature.get(f"label_{lang}") or "") for lang in ("en", "ar")]
+    tokens = [visible(word) for word in str(feature.get("tokens") or "").split(" · ") if is_word(word)][:3]
+    return " · ".join(f"<bdi>{escape(word)}</bdi>" for word in dict.fromkeys(filter(None, labels)) or tokens)
+
+
+def effect(feature: dict[str, object], lang: str) -> str:
+    """The effect in one language with its interval, on one line."""
+    value, low, high = (float(feature[f"{name}_{lang}"]) for name in ("effect", "low", "high"))  # type: ignore[arg-type]
+    told = "hardly fires" if low == value == high == 0 else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    return f'<span style="white-space:nowrap">{LANGUAGE_NAME[lang]} {told}</span>'
+
+
+METHOD = r"""
+The same images, captioned by the model in both languages. *CKA*: debiased linear CKA of the caption-mean states
+(Kornblith et al. 2019; Song et al. 2012); chance: pairs shuffled. *Variance in the other's directions*: held-out
+variance of one language within the $d/8$ leading directions of the other, $\|XP\|^2/\|X\|^2$; ceiling: its own
+directions. *Predicted*: held-out $R^2$ of a ridge regression from the other language. *Gender directions*: difference
+of means, women $-$ men; the cosine is taken between disjoint halves of the images, for both languages see the same
+images and an accident in them would pass for agreement; ceiling: halves of one language; chance: labels shuffled.
+*Gender read across*: AUC on held-out images of the direction learned in the other language. *CLBAS*: with $e_\ell(f)$
+the gender effect of feature $f$ in standard deviations, on disjoint halves $A, B$ of the held-out images,
+$\max\bigl(0,\ \tfrac{2\langle e_{en}(A), e_{ar}(B)\rangle}{|e_{en}(A)|^2 + |e_{ar}(B)|^2}\bigr)$ over the 64 features
+of the largest effect on the training images. A feature is *English only* (*Arabic only*) when nine tenths of its
+activation lie there, interval included, and swapping languages within images hardly ever gives as much; *shared* when
+it is at most twice as strong in one language and high on the same images in both. *Follows the word*: AUC of feminine
+over masculine words, words being the units, against relabelled words and against English captions of the same images.
+q values: Benjamini and Hochberg over all features and layers. More: docs/methods.md; settings: the page Provenance.
+"""
+
+main()

@@ -1,0 +1,156 @@
+"""At which layer gender can be read, in English and in Arabic, and whether what is read in one holds in the other."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.figures import layers, layers_answers, layers_lens, layers_paper
+from core.figures.palette import LANGUAGE_NAME
+from pages.kit import export, panels, pickers, runs, states, text
+from pages.kit.style import is_dark
+
+QUESTION = "Where does gender appear?"
+WHERE = {"Everywhere": "", "Image": "image", "Question’s end": "prompt", "Before the word": "before",
+         "Caption": "caption"}  # fmt: skip
+MEASURES = {"AUC": "auc", "Balanced accuracy": "balanced_accuracy"}
+LENS_WHERE = {"Where the gender is written": "word", "Just before the caption": "prompt"}
+METHODS = {"probe": "probe", "lens": "next word"}
+
+
+def main() -> None:
+    run = runs.current_run()
+    cat = runs.catalog(run)
+    if not cat.has("emergence"):
+        text.page_title(QUESTION)
+        runs.needs(run, "layers")
+    probes, lens, emergence = cat.probes(), cat.lens(), cat.emergence()
+    answer = layers_answers.layers_answer(probes, emergence)
+    text.page_title(QUESTION, answer.text, answer.sure)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+        place = WHERE[pickers.choice("Read", list(WHERE), "where", "At which positions the probe reads the model.")]
+        lang = pickers.language_picker()
+        measure = MEASURES[pickers.choice("Measure", list(MEASURES), "measure", MEASURE_HELP)]
+    by_layer(probes, lens, emergence, place, lang, measure)
+    first(emergence)
+    transfer(probes, measure)
+    next_word(cat, emergence)
+    text.method(METHOD)
+
+
+def by_layer(
+    probes: pd.DataFrame, lens: pd.DataFrame, emergence: pd.DataFrame, place: str, lang: str, measure: str
+) -> None:
+    """Probes above, the logit lens below, each with its control."""
+    langs = (lang,) if lang else ("en", "ar")
+    curves, below = layers.probe_curves(probes, measure, langs), layers.lens_curves(lens, langs)
+    curves = curves[curves["place"] == place] if place else curves
+    bare = probes[(probes["view"] == "pixels") & (probes["measure"] == measure)]["value"].dropna()
+    pixels = float(bare.iloc[0]) if len(bare) else None
+    data = pd.concat([curves.assign(method="probe", measure=measure), below.assign(method="lens", measure="auc")])
+    fig = layers.layers_figure(curves, below, emergence, measure, pixels, is_dark()) if len(curves) else None
+    panels.panel("Layer by layer", "bars: 95 % intervals over images; grey: the control; ring: the first layer whose "
+                 "interval leaves it", f"layers-{measure}", data, fig,
+                 partial(layers_paper.layers_figure, curves, below, emergence, measure),
+                 f"Probe {layers.MEASURES[measure]} and logit lens AUC by layer", key="layers")  # fmt: skip
+    if fig is None:
+        why = next((w for w in probes["why"] if w), "The probes have nothing here.")
+        states.empty("There is not enough data for this figure.", f"{why[:1].upper()}{why[1:]}.",
+                     "Take a run with more images of women and of men.")  # fmt: skip
+
+
+def first(emergence: pd.DataFrame) -> None:
+    """The first layers as a table."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading("The first layer", "whose held-out AUC leaves chance and its control, with its interval and "
+                         "at a false discovery rate of 5 % over all layers, places and languages")  # fmt: skip
+        export.downloads("layers-emergence", emergence)
+    rows = []
+    for row in layers_answers.emergence_rows(emergence):
+        where = (layers.PLACES if row["method"] == "probe" else layers.LENS_PLACES)[row["position"]]
+        seen = f"n = {row['n_images']:,}"
+        cells = [METHODS[row["method"]], where.removeprefix("next word, "), LANGUAGE_NAME[row["lang"]],
+                 row["first"] or f"not enough data: {row['why']}", row["shown"], row["against"], row["held"], seen]
+        rows.append([escape(cell) for cell in cells])
+    head = ["Read by", "Where", "Language", "First layer", "AUC there", "Control", "Layers above that hold", "Images"]
+    text.html(text.table(head, rows, numeric=(3, 4, 5, 6, 7)))
+    text.html('<p class="cs-small">≤: it is the lowest layer that was recorded; gender may have been there before. '
+              "* Over the whole caption the probe reads the gendered words themselves, so it says little.</p>")
+
+
+def transfer(probes: pd.DataFrame, measure: str) -> None:
+    """Probes trained in one language and tested in the other, on images that neither saw."""
+    curves, answer = layers.transfer_curves(probes, measure), layers_answers.transfer_answer(probes)
+    panels.panel("From one language to the other", answer.text, f"layers-transfer-{measure}", curves,
+                 layers.transfer_figure(curves, measure, is_dark()) if len(curves) else None,
+                 partial(layers_paper.transfer_figure, curves, measure), answer.text, key="transfer")  # fmt: skip
+    if probes["shared"].astype(bool).any():
+        text.html('<p class="cs-small">At the image there is nothing to transfer: the question comes after it, so '
+                  "the model’s states there are the same in both languages.</p>")  # fmt: skip
+
+
+def next_word(cat: Catalog, emergence: pd.DataFrame) -> None:
+    """What the layer would write next: log-odds by what the image shows, and how near the word that was written is."""
+    text.heading("If the model spoke at this layer", layers_answers.lens_answer(emergence).text)
+    left, right = st.columns([1.25, 1], gap="large")
+    with left:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            position = LENS_WHERE[pickers.choice("Next word", list(LENS_WHERE), "position")]
+            lang = {name: code for code, name in LANGUAGE_NAME.items()}[
+                pickers.choice("In", list(LANGUAGE_NAME.values()), "in")
+            ]
+        lens = cat.lens(position, lang)
+        curves, name = layers_lens.difference_curves(lens, position, lang), f"layers-lens-{position}-{lang}"
+        fig = layers_lens.difference_figure(curves, is_dark()) if len(curves) else None
+        panels.panel("A word for a woman, or for a man", "how much likelier the one is than the other, by what the "
+                     "image shows", name, curves, fig, partial(layers_paper.difference_figure, curves),
+                     "Log-odds of a word for a woman over one for a man, by layer", key="lens")  # fmt: skip
+        if curves.empty:
+            why = next((w for w in lens["why"] if w), "it was not measured")
+            states.empty("There is not enough data for this figure.", f"{why[:1].upper()}{why[1:]}.")
+    with right:
+        words(lens, name)
+
+
+def words(lens: pd.DataFrame, name: str) -> None:
+    known = lens.dropna(subset=["first"])
+    if known.empty:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading("How near the written word is", f"its rank at each layer; n = {_count(known)} held-out captions")
+        export.downloads(f"{name}-words", lens)
+    rows = [[f"{r['layer']}{'' if r['recorded'] else ' (model’s output)'}",
+             f"{r['first']:.0%} [{r['first_low']:.0%}, {r['first_high']:.0%}]", f"{r['rank_median']:,.0f}",
+             f"{r['entropy']:.2f} [{r['entropy_low']:.2f}, {r['entropy_high']:.2f}]"]
+            for r in known.to_dict("records")]  # fmt: skip
+    head = ["Layer", "Ranks first", "Median rank", "Entropy, bits"]
+    text.html(text.table(head, rows, numeric=(0, 1, 2, 3)))
+    one = known.iloc[0]
+    text.html(f'<p class="cs-small">Compared are {one["n_female_words"]} tokens that begin a word for a woman and '
+              f"{one['n_male_words']} that begin one for a man.</p>")  # fmt: skip
+
+
+def _count(known: pd.DataFrame) -> int:
+    return int(known[["n_female", "n_male", "n_neutral"]].iloc[0].sum())
+
+
+MEASURE_HELP = "AUC: how often an image of a woman scores higher than one of a man; 0.5 is chance, 1 is always."
+METHOD = """
+**Probe.** A logistic regression on one layer's mean residual over the named positions tells images of women from
+those of men: standardised, L2, five folds by image; no image is scored by a probe that saw it in either language.
+**Control task** (Hewitt and Liang 2019, arXiv 1909.03368): the same probe on arbitrary labels, one for each type of
+image (role × object, where annotated); what it reaches is memory. Grey: its 95 % interval over images and draws.
+**Logit lens** (nostalgebraist 2020): the model's own final norm and unembedding on single residuals of held-out
+images, log-odds = logsumexp(words for women) − logsumexp(words for men). It learns nothing. Grey: what random words
+of the same captions give in 95 of 100 draws. **First layer**: the interval lies above chance and control, and
+Benjamini and Hochberg's q ≤ 0.05. A probe shows what can be read, not what the model uses: steering tests that.
+Settings and versions: page Provenance.
+"""
+
+main()

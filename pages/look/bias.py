@@ -1,0 +1,175 @@
+"""What gender captions give to people whose image shows none, and how often they miss the one that is shown."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from core.figures import bias, bias_answers, bias_paper
+from core.figures.answers import Answer
+from core.figures.palette import LANGUAGE_NAME
+from pages.kit import panels, pickers, runs, states, text
+from pages.kit.style import is_dark
+
+QUESTION = "What gender do captions give to people who show none?"
+KINDS = {"Sampled: what the model believes": "sampled", "Greedy: what it then says": "greedy",
+         "What people wrote": "reference"}  # fmt: skip
+
+
+def main() -> None:
+    run = runs.current_run()
+    cat = runs.catalog(run)
+    if not cat.has("bias_roles"):
+        text.page_title(QUESTION)
+        runs.needs(run, "bias")
+    roles, metrics = cat.frame("bias_roles"), cat.frame("bias_metrics")
+    head = st.container()
+    planted = bias_answers.planted_attribute(roles)
+    if planted:
+        kinds = {name: source for name, source in KINDS.items() if (roles["source"] == source).any()}
+        source = kinds[pickers.choice("Captions", list(kinds), "captions", WHICH)]
+        answer = bias_answers.recovery_answer(metrics, planted, source, roles)
+        recovery(roles, metrics, planted, source)
+    else:
+        answer = bias_answers.share_answer(roles)
+    with head:
+        text.page_title(QUESTION, answer.text, answer.sure)
+    attribute = groups(roles, planted)
+    left, right = st.columns(2, gap="large")
+    with left:
+        amplification(metrics, planted or attribute)
+    with right:
+        errors(metrics)
+    text.method(METHOD)
+
+
+def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source: str) -> None:
+    """The test of the instrument: found against planted, and how good it is."""
+    frame = bias.recovery_frame(roles, attribute, source)
+    overall = roles[(roles["attribute"] == bias_answers.ALL) & (roles["source"] == source)]
+    everywhere = {row.lang: float(row.p_male) for row in overall.itertuples()}
+    panels.panel("Planted, and found again", f"a mark is one {attribute} with its 95 % interval; dotted: found as "
+                 f"planted; grey: where all would lie if captions ignored the {attribute}", f"bias-recovery-{source}",
+                 frame, bias.recovery_scatter(frame, everywhere, is_dark()) if len(frame) else None,
+                 partial(bias_paper.recovery_scatter, frame, everywhere),
+                 f"Share of captions that name a man by {attribute}, found and planted", key="recovery")  # fmt: skip
+    mine = metrics[(metrics["attribute"] == attribute) & (metrics["source"] == source)]
+    rows = []
+    for lang, name in bias.PANELS.items():
+        one = mine[mine["lang"] == lang].set_index("metric")
+        if len(one):
+            cells = [shown(one.loc[m].to_dict(), 2) if m in one.index else "–"
+                     for m in ("correlation", "slope", "calibration_error")]  # fmt: skip
+            floor = one["floor"].get("calibration_error", float("nan"))
+            rows.append([name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one["n"].max()))])
+    text.html(text.table(["Captions", "Correlation with planted", "Slope (1: neither more nor less)",
+                          "Mean distance from planted", "Of it by few captions alone", f"{attribute.capitalize()}s"],
+                         rows, numeric=(4, 5)))  # fmt: skip
+
+
+def shown(row: dict, digits: int) -> str:
+    """A value with its interval and what chance gives."""
+    if pd.isna(row["value"]):
+        return f'<span class="cs-small">{escape(row["why"] or "not enough data")}</span>'
+    value, low, high, chance_low, chance_high = (
+        f"{row[name]:.{digits}f}" for name in ("value", "low", "high", "control_low", "control_high")
+    )
+    return f'{value} [{low}, {high}] <span class="cs-small">chance {chance_low} to {chance_high}</span>'
+
+
+def groups(roles: pd.DataFrame, planted: str) -> str:
+    """Shares by the values of an attribute, in both languages; the attribute that is shown."""
+    known = [a for a in dict.fromkeys(roles["attribute"]) if a != bias_answers.ALL]
+    known.sort(key=lambda a: a != planted)
+    text.heading("By what the image shows", "filled: sampled captions with their 95 % interval; bar: greedy; ring: "
+                 "what people wrote; grey: as many men as women")  # fmt: skip
+    if not known:
+        states.empty("These images carry no annotation but gender.", "A column of attributes, such as a role, would "
+                     "let captions be compared by it.")  # fmt: skip
+        return bias_answers.ALL
+    attribute = pickers.choice("Group by", known, "by", BY) if len(known) > 1 else known[0]
+    frame = bias.groups_frame(roles, attribute)
+    if frame.empty:
+        states.empty("There is not enough data.", "No held-out image that shows no gender has this attribute.")
+        return attribute
+    panels.panel(f"By {attribute}", f"{frame['value'].nunique()} groups; hover for intervals and n",
+                 f"bias-by-{attribute}", frame, bias.groups_ranges(frame, is_dark()),
+                 partial(bias_paper.groups_ranges, frame), f"Share of captions that name a man by {attribute}",
+                 key="groups")  # fmt: skip
+    with st.expander("The numbers"):
+        text.html(numbers(frame))
+    return attribute
+
+
+def numbers(frame: pd.DataFrame) -> str:
+    """Every group as a line: planted, sampled, greedy and people's share by language."""
+    rows = []
+    for (value, lang), part in frame.groupby(["value", "lang"], sort=False):
+        by = part.set_index("source")
+        planted, n_images = part["planted"].dropna(), int(part["n_images"].max())
+        cells = [f"{by.loc[s, 'p_male']:.2f} [{by.loc[s, 'low']:.2f}, {by.loc[s, 'high']:.2f}] "
+                 f'<span class="cs-small">n = {int(by.loc[s, "n_captions"])}</span>' if s in by.index else "–"
+                 for s in bias.SOURCES]  # fmt: skip
+        rows.append([f"<bdi>{escape(str(value))}</bdi>", LANGUAGE_NAME[str(lang)],
+                     f"{planted.iloc[0]:.2f}" if len(planted) else "–", *cells, str(n_images)])  # fmt: skip
+    head = ["", "Captions", "Planted", "Sampled", "Greedy", "People wrote", "Images"]
+    return text.table(head, rows, numeric=(2, 6))
+
+
+def said(answer: Answer) -> None:
+    text.html(f'<p>{escape(answer.text)}<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')
+
+
+def amplification(metrics: pd.DataFrame, attribute: str) -> None:
+    """Belief and greedy captions against what people wrote."""
+    mine = metrics[(metrics["metric"] == "amplification_zhao") & (metrics["attribute"] == attribute)]
+    mine = mine[mine["value"].notna()]
+    where = {"neutral": "no gender shown", "labelled": "women and men shown"}
+    label = [f"{LANGUAGE_NAME[r.lang]}, {r.source}, {where[r.group]}" for r in mine.itertuples()]
+    frame = mine.assign(label=label).sort_values(["group", "source"], ascending=False).reset_index(drop=True)
+    axis = "rise of the share of the commoner gender"
+    panels.panel("Is the bias amplified?", "0: captions are as one-sided as the references; grey: captions that ignore "
+                 f"the {attribute}", "bias-amplification", frame,
+                 bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
+                 partial(bias_paper.beside_control, frame, axis), "Bias amplification",
+                 key="amplification")  # fmt: skip
+    said(bias_answers.amplification_answer(metrics, attribute))
+
+
+def errors(metrics: pd.DataFrame) -> None:
+    """Errors and omissions where the image shows a gender."""
+    names = {"error": "wrong gender", "omission": "no gender named"}
+    who = {"female": "women", "male": "men"}
+    mine = metrics[metrics["metric"].isin(names) & metrics["group"].isin(who) & metrics["value"].notna()]
+    label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}, {who[r.group]}" for r in mine.itertuples()]
+    frame = mine.assign(label=label).sort_values(["metric", "lang"], ascending=[True, False]).reset_index(drop=True)
+    axis = "share of images"
+    panels.panel("Where a gender is shown, is it missed?", "greedy captions; grey: the same on shuffled images",
+                 "bias-errors", frame, bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
+                 partial(bias_paper.beside_control, frame, axis), "Errors and omissions by gender",
+                 key="errors")  # fmt: skip
+    said(bias_answers.errors_answer(metrics))
+
+
+WHICH = ("Sampled captions, drawn at random from the model’s own probabilities, show how sure it is. Greedy captions "
+         "are the single likeliest ones: they turn a preference into a rule.")  # fmt: skip
+BY = "What is annotated of the images."
+METHOD = r"""
+Of every held-out image that shows no gender the model writes several captions, drawn at random from its own
+probabilities (temperature 1), and one greedy caption. A caption counts by its words for persons: man, woman, both,
+neutral, none; $p(\text{male})$ is the share of captions that name a man among those that name one gender.
+Captions of one image resemble each other, so each interval is Wilson’s with the number of captions divided by how much
+more images differ than draws of a coin would (Rao and Scott 1992). **Planted** shares exist in the demo world alone,
+where they were written by hand; finding them again tests the instrument and says nothing about any society. The
+correlation’s interval is a bootstrap over groups, its control the planted shares dealt out anew.
+
+**Amplification** (Zhao et al. 2017): the rise of the share of the gender that the references favour,
+$A=\frac1{|O|}\sum_{o,g:\,b^*(o,g)>1/2}\tilde b(o,g)-b^*(o,g)$; which gender is favoured comes from the training images.
+The directional measure of Wang and Russakovsky (2021) is in the data as well. **Wrong gender**: the caption names only
+the other one; a neutral word is no error but an omission. Source: the stage `bias` (docs/methods.md).
+"""
+
+main()

@@ -1,0 +1,213 @@
+"""``controls``: how often something is found where there is nothing, with the same code that finds what is there.
+
+Two worlds without an answer: the run's own features with the image labels shuffled, and the twin captioner, in whose
+training nothing was planted. Beside each stands what the same procedure finds where there is something.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from core.bias.findings import Findings, bias_findings
+from core.bias.shares import image_counts
+from core.config import PROJECT_ROOT
+from core.errors import UserError
+from core.gender import caption_gender, find
+from core.runs import Run, open_run, write_json
+from core.samples.demo_world import LANGUAGES, PROMPTS, ROLES, DemoWorld
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+N_IMAGES, N_DRAWS = 5, 16  # a role and seed; captions an image and language
+N_PLANTED = 3  # seeds of the same measurement on the captioner with a planted bias
+BLOCK = 15  # images sampled together
+MAX_TOKENS = 40
+SHARE = 1 / 20  # of the seeds that may have a finding
+TWIN, PLANTED = "data/demo-captioner-control", "data/demo-captioner"
+
+
+@dataclass
+class Control:
+    """One row of the table: findings of each seed where there is nothing, and, beside it, where there is something."""
+
+    name: str
+    what: str
+    found: list[int] = field(default_factory=list)
+    beside: str = ""
+    beside_found: list[int] = field(default_factory=list)
+    why: str = ""  # why it was not measured
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def n_alarms(self) -> int:
+        """Seeds with any finding."""
+        return sum(n > 0 for n in self.found)
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether alarms are few enough; None where it was not measured."""
+        return None if self.why else self.n_alarms <= max(1, int(len(self.found) * SHARE))
+
+
+def run_controls(
+    name: str = "demo", n_seeds: int = 20, twin: str = "", out: str = "", console: Console | None = None
+) -> list[Control]:
+    """Measure, print and write the table; UserError where neither control can be measured."""
+    console = console or Console(highlight=False)
+    if n_seeds < 1:
+        raise UserError("There is nothing to count without a seed.", "", "Give --seeds 1 or more; the default is 20.")
+    run = open_run(name)
+    twin_dir = PROJECT_ROOT / (twin or TWIN)  # an absolute path stays as it is
+
+    def say(text: str) -> None:
+        console.print(text, style="dim", soft_wrap=True, markup=False)
+
+    controls = [_timed(shuffled_labels_control, run, n_seeds, say), _timed(twin_control, twin_dir, n_seeds, say)]
+    if all(control.why for control in controls):
+        why = "\n".join(f"{c.name}: {c.why}" for c in controls)
+        raise UserError("No control could be measured.", why, "Compute the run, or train the twin, and ask again.")
+    console.print(_table(controls))
+    for control in controls:
+        for note in control.notes:
+            console.print(f"{control.name}: {note}", soft_wrap=True, markup=False)
+    path = Path(out) if out else run.path("controls.json")
+    rows = [{**vars(c), "n_alarms": c.n_alarms, "holds": c.holds} for c in controls]
+    write_json(path, {"run": run.name, "seeds": n_seeds, "at_most": SHARE, "controls": rows})
+    console.print(f"Written: {path}", soft_wrap=True, markup=False)
+    return controls
+
+
+def _timed(measure: Callable[..., Control], *arguments: Any) -> Control:
+    began = time.monotonic()
+    control = measure(*arguments)
+    control.seconds = round(time.monotonic() - began, 1)
+    return control
+
+
+def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) -> Control:
+    """Findings of stage gender with women and men exchanged at random among the images, within train and test."""
+    from core.features.pooled import Pooled
+    from core.gender.effects_findings import count_findings, shuffled_labels
+    from core.gender.pairs import VIEWS
+
+    control = Control("Shuffled image labels", "features of gender, all layers, languages and views",
+                      beside="the true labels")  # fmt: skip
+    if not run.path("pooled").is_dir() or not run.path("genders.parquet").is_file():
+        control.why = f"the run {run.name} lacks the stages words and pool"
+        return control
+    config = run.config()
+    samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pandas()
+    labels = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pandas()
+    both = samples.merge(labels, on="sample_id", how="left").sort_values("sample_id")
+    gender, is_train = both["gender"].fillna("unknown").to_numpy(str), (both["split"] == "train").to_numpy()
+    pooled = {layer: Pooled(run.dir, layer) for layer in config.activations.layers}
+    views = [view for view in VIEWS if all(view in one.views for one in pooled.values())]
+
+    def findings(of: np.ndarray) -> int:
+        return count_findings(pooled, of, is_train, config.gender, views)
+
+    for seed in range(n_seeds):
+        control.found.append(findings(shuffled_labels(gender, is_train, seed)))
+        say(f"labels shuffled, seed {seed}: {control.found[-1]} findings")
+    control.beside_found.append(findings(gender))
+    return control
+
+
+def twin_control(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> Control:
+    """Findings about bias in captions that the twin writes of neutral images, new images and draws for each seed."""
+    control = Control("The twin with nothing planted", "p(male | role) against the planted table, and against 0.5",
+                      beside="the captioner with a planted bias")  # fmt: skip
+    if not model_dir.is_dir():
+        control.why = f"there is no model in {_short(model_dir)}; python -m precompute train-demo-captioner --control"
+        return control
+    from core.vlm import load_vlm
+
+    vlm, results = load_vlm(str(model_dir)), []
+    for seed in range(n_seeds):
+        results.append(measure_bias(vlm, seed))
+        control.found.append(results[-1].n)
+        say(f"the twin, seed {seed}: {control.found[-1]} findings")
+    control.notes += _habits(results)
+    planted_dir = PROJECT_ROOT / PLANTED
+    if planted_dir.is_dir():
+        vlm = load_vlm(str(planted_dir))
+        control.beside_found += [measure_bias(vlm, seed).n for seed in range(min(N_PLANTED, n_seeds))]
+    return control
+
+
+def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N_DRAWS) -> Findings:
+    """Findings about bias in captions sampled at temperature 1 of ``n_images`` new neutral scenes a role."""
+    rng, world = random.Random(f"controls-{seed}"), DemoWorld()
+    scenes = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_images)]
+    said = pd.DataFrame(_said(vlm, world, scenes, seed, n_draws), columns=["sample_id", "lang", "named"])
+    counts = {lang: image_counts(said[said["lang"] == lang]) for lang in LANGUAGES}
+    value = pd.Series([ROLES[scene.role].key for scene in scenes])
+    table = {"en": {r.key: r.p_male_en for r in ROLES}, "ar": {r.key: r.p_male_ar for r in ROLES}}
+    return bias_findings(counts, value, table)
+
+
+def _said(vlm: VLM, world: DemoWorld, scenes: list, seed: int, n_draws: int) -> Iterator[tuple[int, str, str]]:
+    """(image, language, named) of every sampled caption."""
+    from PIL import Image
+
+    from core.vlm.sampling import sample_captions, uniforms
+
+    for start in range(0, len(scenes), BLOCK):
+        block = range(start, min(start + BLOCK, len(scenes)))
+        features = vlm.encode_images([Image.fromarray(world.render(scenes[i])) for i in block])
+        for number, lang in enumerate(LANGUAGES):
+            keys = [(seed, i, number, draw) for i in block for draw in range(n_draws)]
+            numbers = uniforms(keys, MAX_TOKENS).reshape(len(block), n_draws, MAX_TOKENS)
+            rows = [vlm.prompt_ids(PROMPTS[lang][0])] * len(block)
+            captions, _ = sample_captions(vlm, rows, features, numbers)
+            for i, drawn in zip(block, captions, strict=True):
+                yield from ((i, lang, caption_gender(find(vlm.decode(ids), lang))) for ids in drawn)
+
+
+def _habits(results: list[Findings]) -> list[str]:
+    """What the twin believes by itself: one model's own habits come back in every seed, and are no chance."""
+    groups = pd.concat([result.groups for result in results])
+    mean = groups.groupby(["value", "lang"])["p_male"].mean()
+    (low, high) = mean.idxmin(), mean.idxmax()
+    notes = [f"over all seeds its p(male) goes from {mean[low]:.2f} ({low[0]}, {low[1]}) to {mean[high]:.2f} "
+             f"({high[0]}, {high[1]}); all seeds ask one model, so what it learned by accident comes back"]  # fmt: skip
+    correlations = pd.concat([result.correlations for result in results]).groupby("lang")["r"]
+    notes.append("mean r with the planted table: "
+                 + ", ".join(f"{lang} {r:+.2f}" for lang, r in correlations.mean().items()))  # fmt: skip
+    often = groups[groups["finding"]].groupby(["value", "lang"]).size()
+    often = often[often > 1].sort_values(ascending=False)
+    if len(often):
+        notes.append("found in more than one seed: " + ", ".join(f"{v} ({lang}) {n}" for (v, lang), n in often.items()))
+    return notes
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT)) if path.is_relative_to(PROJECT_ROOT) else str(path)
+
+
+def _table(controls: list[Control]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("Where there is nothing", "What is looked for", "Seeds with a finding", "Findings by seed", "Holds",
+                 "Where there is something"):  # fmt: skip
+        table.add_column(name)
+    for c in controls:
+        if c.why:
+            table.add_row(c.name, c.what, f"[yellow]not measured[/yellow]: {c.why}", "", "", "")
+            continue
+        beside = f"{', '.join(map(str, c.beside_found))} ({c.beside})" if c.beside_found else "not measured"
+        table.add_row(c.name, c.what, f"{c.n_alarms} of {len(c.found)}", " ".join(map(str, c.found)),
+                      "[green]yes[/green]" if c.holds else "[red]no[/red]", beside)  # fmt: skip
+    return table

@@ -1,0 +1,136 @@
+"""Stage bias: captions against what images show, and sampled captions of neutral images against what was planted.
+
+Images are cut into blocks whose borders follow from the settings alone, and every sampled caption has random numbers of
+its own, so that a run that was stopped ends in the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, read_attributes, roles_table
+from core.gender import caption_gender, find
+from core.runs import write_table
+from core.samples.gather import open_image
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+    from precompute.context import StageContext
+
+LANGUAGES = ("en", "ar")
+BLOCK_ROWS = 256  # sampled captions of one pass at most, as long as that is no more than four batches of captions
+SAMPLED_SCHEMA = pa.schema([
+    ("sample_id", pa.int32()), ("lang", pa.string()), ("draw", pa.int16()), ("text", pa.string()),
+    ("finished", pa.bool_()), ("named", pa.string()),
+])  # fmt: skip
+
+
+def run(ctx: StageContext) -> dict:
+    """Write sampled_captions.parquet, bias_roles.parquet and bias_metrics.parquet."""
+    samples = pq.read_table(ctx.run.path("samples.parquet")).to_pandas()
+    genders = pq.read_table(ctx.run.path("genders.parquet")).to_pandas()
+    neutral = held_out_neutral(samples, genders, ctx.config.bias.max_images, ctx.config.seed)
+    sampled = _sampled(ctx, neutral)
+    captions = gather(ctx, samples, genders, sampled, neutral)
+    ctx.progress(len(neutral), len(neutral), "images", "comparing")
+    settings = ctx.config.bias
+    roles = roles_table(captions)
+    metrics = metrics_table(captions, roles, settings.n_bootstrap, ctx.config.seed, ctx.config.gender.min_images)
+    write_table(ctx.run.path("sampled_captions.parquet"), sampled)
+    for name, frame, schema in (("roles", roles, ROLES_SCHEMA), ("metrics", metrics, METRICS_SCHEMA)):
+        write_table(ctx.run.path(f"bias_{name}.parquet"), pa.Table.from_pandas(frame, schema, preserve_index=False))
+    return {"rows": len(metrics), "notes": _notes(ctx, metrics, sampled, len(neutral))}
+
+
+def held_out_neutral(samples: pd.DataFrame, genders: pd.DataFrame, most: int, seed: int) -> list[int]:
+    """Sample ids of test images that show no gender, in order; a random choice of ``most`` where there are more."""
+    shown = genders.set_index("sample_id")["gender"].reindex(samples["sample_id"]).to_numpy()
+    ids = samples["sample_id"].to_numpy()[(samples["split"] == "test").to_numpy() & (shown == "neutral")]
+    if len(ids) > most:
+        ids = np.random.default_rng([seed, 0]).choice(ids, most, replace=False)
+    return sorted(int(i) for i in ids)
+
+
+def gather(
+    ctx: StageContext, samples: pd.DataFrame, genders: pd.DataFrame, sampled: pa.Table, neutral: list[int]
+) -> Captions:
+    """All captions of the run by what they name: the model's own, people's, and the sampled ones."""
+    columns = ["sample_id", "lang", "text"]
+    own = pq.read_table(ctx.run.path("captions.parquet"), columns=columns).to_pandas().assign(source="greedy")
+    people = pq.read_table(ctx.run.path("references.parquet"), columns=columns).to_pandas().assign(source="reference")
+    unshown = genders["sample_id"][genders["gender"] == "neutral"]  # references count where they alone say a gender
+    said = pd.concat([own, people[people["sample_id"].isin(unshown)]])
+    said["named"] = [_named(ctx, text, lang) for text, lang in zip(said["text"], said["lang"], strict=True)]
+    drawn = sampled.select(["sample_id", "lang", "named"]).to_pandas().assign(source="sampled")
+    columns = ["sample_id", "lang", "source", "named"]
+    images = samples.set_index("sample_id")[["split"]]
+    images["gender"] = genders.set_index("sample_id")["gender"]
+    attributes, planted = read_attributes(dict(zip(samples["sample_id"], samples["attributes"], strict=True)))
+    return Captions(pd.concat([said[columns], drawn[columns]]), images, attributes, planted, neutral)
+
+
+def _named(ctx: StageContext, text: str, lang: str) -> str:
+    """What gender a caption names, by the lexicon of the run."""
+    words = ctx.config.words
+    return caption_gender(find(text, lang, words.lexicon_en if lang == "en" else words.lexicon_ar))
+
+
+def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
+    """``n_sampled`` captions of each image and language, block by block."""
+    n = ctx.config.bias.n_sampled if neutral else 0
+    if not n:
+        return SAMPLED_SCHEMA.empty_table()
+    size = max(1, min(BLOCK_ROWS, 4 * ctx.config.caption.batch_size) // n)
+    blocks = [neutral[start : start + size] for start in range(0, len(neutral), size)]
+    parts = [ctx.work_dir / f"sampled_{i:05d}.parquet" for i in range(len(blocks))]
+    todo = [i for i, part in enumerate(parts) if not part.exists()]
+    done = len(neutral) - sum(len(blocks[i]) for i in todo)
+    ctx.progress(done, len(neutral), "images", "sampling captions")
+    if todo:
+        from core.vlm import load_vlm
+
+        model = ctx.config.model
+        vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+        for i in todo:
+            write_table(parts[i], _block(ctx, vlm, blocks[i]))
+            done += len(blocks[i])
+            ctx.progress(done, len(neutral), "images", "sampling captions")
+    return pa.concat_tables([pq.read_table(part, schema=SAMPLED_SCHEMA) for part in parts])
+
+
+def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
+    """All sampled captions of some images; each image is encoded once, and goes with each prompt once."""
+    from core.vlm.sampling import sample_captions, uniforms
+
+    settings, n = ctx.config.caption, ctx.config.bias.n_sampled
+    features = vlm.encode_images([open_image(ctx.run, i) for i in sample_ids])
+    lines = []
+    for number, lang in enumerate(LANGUAGES):
+        prompt = vlm.prompt_ids(settings.prompt_en if lang == "en" else settings.prompt_ar)
+        keys = [(ctx.config.seed, i, number, draw) for i in sample_ids for draw in range(n)]
+        numbers = uniforms(keys, settings.max_new_tokens).reshape(len(sample_ids), n, settings.max_new_tokens)
+        captions, finished = sample_captions(
+            vlm, [prompt] * len(sample_ids), features, numbers, ctx.config.bias.temperature
+        )
+        for sample_id, drawn, ends in zip(sample_ids, captions, finished, strict=True):
+            for draw, (ids, end) in enumerate(zip(drawn, ends, strict=True)):
+                text = vlm.decode(ids)
+                lines.append({"sample_id": sample_id, "lang": lang, "draw": draw, "text": text, "finished": end,
+                              "named": _named(ctx, text, lang)})  # fmt: skip
+    return pa.Table.from_pylist(lines, schema=SAMPLED_SCHEMA)
+
+
+def _notes(ctx: StageContext, metrics: pd.DataFrame, sampled: pa.Table, n_images: int) -> dict:
+    """What the record says: how well the planted shares were found again, where any were planted."""
+    known = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == "sampled")].dropna(subset=["value"])
+    r = {f"r_{row.attribute}_{row.lang}": round(float(row.value), 4) for row in known.itertuples()}
+    if r:
+        ctx.metrics(r)
+    n_unfinished = len(sampled) - int(np.sum(sampled["finished"].to_numpy()))
+    return {"neutral_images": n_images, "sampled_captions": len(sampled), "unfinished": n_unfinished, **r}

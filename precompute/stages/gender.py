@@ -1,0 +1,146 @@
+"""Stage gender: what each feature has to do with the gender of the image, and what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.numpy import load_file, save_file
+
+from core.features.labels import LABELS_SCHEMA, attributes_of, candidates
+from core.features.pooled import Pooled
+from core.features.tables import write_parts
+from core.gender.effects_layer import World, describe_layer, finish
+from core.gender.effects_tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
+from core.runs import Run, atomic_path, write_table
+from precompute.context import StageContext
+
+TABLES = {"gender_features": FEATURES_SCHEMA, "gender_rankings": RANKINGS_SCHEMA, "gender_pairs": PAIRS_SCHEMA,
+          "labels": LABELS_SCHEMA}  # fmt: skip
+ATTRIBUTED_AT_ONCE = 16  # captions in one pass forward and back
+Effects = dict[int, dict[str, dict[str, np.ndarray]]]
+
+
+def run(ctx: StageContext) -> dict:
+    """Write gender_features, gender_rankings, gender_pairs and labels; layers that are there after a kill are kept."""
+    layers = ctx.config.activations.layers
+    world = read_world(ctx)
+    effects = attributed(ctx, world)
+    for number, layer in enumerate(layers):
+        folder = ctx.work_dir / f"layer_{layer:02d}"
+        pooled = Pooled(ctx.run.dir, layer)
+        if not (folder / "labels.parquet").exists():
+
+            def tick(done: int, total: int, number: int = number, layer: int = layer) -> None:
+                ctx.progress(number * total + done, len(layers) * total, "features", f"layer {layer}")
+
+            found = describe_layer(pooled, world, effects.get(layer, {}), tick)
+            for name, table in zip(TABLES, found, strict=True):  # labels last: then the layer is done
+                write_table(folder / f"{name}.parquet", table)
+    parts = {
+        n: [pq.read_table(ctx.work_dir / f"layer_{layer:02d}" / f"{n}.parquet") for layer in layers] for n in TABLES
+    }
+    parts["gender_features"] = finish(parts["gender_features"], ctx.config.gender.fdr)
+    for name, schema in TABLES.items():
+        write_parts(ctx.run.path(f"{name}.parquet"), schema, parts[name])
+    return {"rows": sum(map(len, parts["gender_features"])), "notes": notes(world, parts)}
+
+
+def read_world(ctx: StageContext) -> World:
+    """Gender and split of the images, and what features may be called."""
+    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"]).to_pylist()
+    gender = image_genders(ctx.run, len(samples))
+    is_train = np.array([s["split"] == "train" for s in sorted(samples, key=lambda s: s["sample_id"])])
+    attributes = {s["sample_id"]: attributes_of(s["attributes"], gender[s["sample_id"]]) for s in samples}
+    texts: dict[str, dict[int, str]] = {}
+    for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist():
+        texts.setdefault(row["lang"], {})[row["sample_id"]] = row["text"]
+    named = [candidates(lang, texts[lang], attributes, is_train) for lang in sorted(texts)]
+    return World(gender, is_train, named, ctx.config.gender, ctx.config.seed)
+
+
+def image_genders(run: Run, n_samples: int) -> np.ndarray:
+    """Gender of each image (n_samples,), by sample_id, from genders.parquet."""
+    table = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"])
+    gender = np.full(n_samples, "unknown", dtype="<U8")
+    gender[table["sample_id"].to_numpy()] = table["gender"].to_pylist()
+    return gender
+
+
+def attributed(ctx: StageContext, world: World) -> Effects:
+    """Effects on the next gendered word by layer and language; read back where they were taken before a kill."""
+    path = ctx.work_dir / "effects.safetensors"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            save_file(_attribute(ctx, world) if world.config.n_attributed else {}, temporary)
+    effects: Effects = {}
+    for name, values in load_file(path).items():
+        layer, lang, column = name.split("/")
+        effects.setdefault(int(layer), {}).setdefault(lang, {})[column] = values
+    return effects
+
+
+def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
+    from core.gender.attribution import balanced, effect_columns, targets_of
+    from core.gender.lexicon import WORD_CLASSES, lexicon
+    from core.gender.logit_words import word_sets
+    from core.sae.files import load_sae
+    from core.vlm import load_vlm
+
+    model, config = ctx.config.model, world.config
+    vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+    saes = {n: load_sae(ctx.run.path("saes", f"layer_{n:02d}"), ctx.device) for n in ctx.config.activations.layers}
+    captions = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
+    columns = ["sample_id", "lang", "source", "start", "end", "gender"]
+    words = pq.read_table(ctx.run.path("words.parquet"), columns=columns).to_pylist()
+    found: dict[str, np.ndarray] = {}
+    for number, there in enumerate(world.candidates):
+        path = getattr(ctx.config.words, f"lexicon_{there.lang}")
+        sets = word_sets(vlm, there.lang, WORD_CLASSES, lexicon(there.lang, path))
+        if not len(sets.female) or not len(sets.male):
+            ctx.log.warning("%s: no tokens of this model tell words for women from words for men", there.lang)
+            continue
+        targets = targets_of(captions, words, there.lang, sets, vlm.decode)
+        chosen = balanced(targets, world.gender, world.is_train, config.n_attributed, [ctx.config.seed, number])
+        by_split = {split: _effects(ctx, vlm, saes, there.lang, of_split, sets) for split, of_split in chosen.items()}
+        for layer in saes:
+            effects = {split: by_layer[layer] for split, by_layer in by_split.items()}
+            seed = [ctx.config.seed, layer, number]
+            for name, values in effect_columns(effects, config.min_images, config.n_bootstrap, seed).items():
+                found[f"{layer}/{there.lang}/{name}"] = np.ascontiguousarray(values)
+    return found
+
+
+def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, targets: list, sets: Any) -> dict:
+    """(n_targets, d_sae) sparse by layer."""
+    from scipy.sparse import csr_array, vstack
+
+    from core.gender.attribution import attribute
+    from core.samples.gather import open_image
+
+    prompt = vlm.prompt_ids(getattr(ctx.config.caption, f"prompt_{lang}"))
+    parts: dict[int, list] = {layer: [csr_array((0, sae.cfg.d_sae))] for layer, sae in saes.items()}
+    for start in range(0, len(targets), ATTRIBUTED_AT_ONCE):
+        batch = targets[start : start + ATTRIBUTED_AT_ONCE]
+        features = vlm.encode_images([open_image(ctx.run, target.sample_id) for target in batch])
+        rows = [[*prompt, *target.token_ids] for target in batch]
+        for layer, effects in attribute(vlm, saes, rows, features, sets.difference).items():
+            parts[layer].append(effects)
+        ctx.progress(start + len(batch), len(targets), "captions", f"what features do to the next word, {lang}")
+    return {layer: vstack(of_layer, format="csr") for layer, of_layer in parts.items()}
+
+
+def notes(world: World, parts: Mapping[str, list[pa.Table]]) -> dict[str, Any]:
+    """What the record says: images of each gender and split, and findings by view."""
+    kinds = ("female", "male", "neutral", "unknown")
+    split = {"train": world.is_train, "test": ~world.is_train}
+    images = {f"{g}_{s}": int(((world.gender == g) & inside).sum()) for g in kinds for s, inside in split.items()}
+    findings: dict[str, int] = {}
+    for table in parts["gender_features"]:
+        for view, finding in zip(table["view"].to_pylist(), table["finding"].to_pylist(), strict=True):
+            findings[view] = findings.get(view, 0) + bool(finding)
+    named = sum(1 for table in parts["labels"] for label in table["label"].to_pylist() if label)
+    return {"images": images, "findings": findings, "labels": named}

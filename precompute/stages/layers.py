@@ -1,0 +1,196 @@
+"""Stage layers: probes of image gender by layer, language and position, the logit lens, and where gender first appears.
+
+Parts are one layer's view for the probes and one language for the lens; those that are there after a kill are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL.Image import Resampling
+
+from core.activations.store import ActivationReader
+from core.features.pooled import VIEWS, Pooled
+from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
+from core.gender.lexicon import WORD_CLASSES, lexicon
+from core.gender.logit_words import word_sets
+from core.layers import LogitLens, TransformerProbeAnalyzer
+from core.layers.emergence import emergence, with_q
+from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
+from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
+from core.runs import write_table
+from core.samples.gather import open_image
+from precompute.context import StageContext
+
+Rows = list[dict[str, Any]]
+PIXELS = 16  # a side, of the images that the pixel baseline sees
+BATCH = 16  # sequences at once for the model's last layer
+
+
+def run(ctx: StageContext) -> dict:
+    """Write probes.parquet, lens.parquet and emergence.parquet."""
+    layers, steps = ctx.config.activations.layers, _Steps(ctx)
+    samples = read_samples(ctx)
+    gendered = [s for s in samples if s["gender"] in ("female", "male")]
+    wanted = ctx.config.layers.control_types
+    analyzer = TransformerProbeAnalyzer(
+        [s["gender"] == "female" for s in gendered], [s["image_id"] for s in gendered],
+        [_image_type(s, wanted) for s in gendered], ctx.config.layers, ctx.config.seed,
+    )  # fmt: skip
+    ids = np.array([s["sample_id"] for s in gendered], np.int64)
+    probes = steps.part("pixels", PROBES_SCHEMA, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
+    for layer in layers:
+        pooled = Pooled(ctx.run.dir, layer)
+        for view in VIEWS:
+            name = f"probes_{layer:02d}_{view}"
+            resid = lambda p=pooled, v=view: _by_language(p.resid(v), ids)  # noqa: E731
+            probes += steps.part(name, PROBES_SCHEMA, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v))
+    work = _Lens(ctx, samples)
+    lens = [row for lang in LANGUAGES for row in steps.part(f"lens_{lang}", LENS_SCHEMA, lambda c=lang: work.read(c))]
+    with_q(probes, lens)
+    found = emergence(probes, lens)
+    write_table(ctx.run.path("probes.parquet"), table(probes, PROBES_SCHEMA))
+    write_table(ctx.run.path("lens.parquet"), table(lens, LENS_SCHEMA))
+    write_table(ctx.run.path("emergence.parquet"), table(found, EMERGENCE_SCHEMA))
+    first = {f"{r['method']} {r['position']} {r['lang']}": r["layer"] for r in found}
+    return {"rows": len(probes) + len(lens), "notes": {"first_layer": first}}
+
+
+class _Steps:
+    """Parts in the stage's work folder, each made once, and the progress over all of them."""
+
+    def __init__(self, ctx: StageContext):
+        self.ctx, self.done = ctx, 0
+        self.total = 1 + len(ctx.config.activations.layers) * len(VIEWS) + len(LANGUAGES)
+
+    def part(self, name: str, schema: pa.Schema, make: Callable[[], Rows]) -> Rows:
+        """Rows as they stand in the part's file, so that a fresh part and a kept one are the same."""
+        path = self.ctx.work_dir / f"{name}.parquet"
+        self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
+        if not path.exists():
+            write_table(path, table(make(), schema))
+        self.done += 1
+        self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
+        return pq.read_table(path).to_pylist()
+
+
+def read_samples(ctx: StageContext) -> Rows:
+    """sample_id, image_id, split, attributes and the image's gender (of genders.parquet), by sample_id."""
+    names = ["sample_id", "image_id", "split", "attributes"]
+    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=names).to_pylist()
+    genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pylist()
+    gender = {row["sample_id"]: row["gender"] for row in genders}
+    samples.sort(key=lambda s: s["sample_id"])
+    return [{**s, "gender": gender.get(s["sample_id"], "unknown")} for s in samples]
+
+
+def _image_type(sample: dict[str, Any], wanted: tuple[str, ...]) -> str:
+    """The annotated attributes that make a type of image; the image itself where none is annotated."""
+    attributes = json.loads(sample["attributes"] or "{}")
+    values = [str(attributes[name]) for name in wanted if name in attributes]
+    return "\0".join(values) or f"image\0{sample['image_id']}"
+
+
+def _probe(analyzer: TransformerProbeAnalyzer, resid: dict[str, np.ndarray], layer: int, view: str) -> Rows:
+    return [{"layer": layer, "view": view, **row} for row in analyzer.analyze(resid)]
+
+
+def _by_language(resid: np.ndarray, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of the chosen images by language, NaN for images without a caption."""
+    out = {}
+    for number, lang in enumerate(LANGUAGES):
+        rows = len(LANGUAGES) * sample_ids + number
+        out[lang] = np.full((len(rows), resid.shape[1]), np.nan, np.float32)
+        out[lang][rows < len(resid)] = resid[rows[rows < len(resid)]]
+    return out
+
+
+def _pixels(ctx: StageContext, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Small copies of the images, flat: what a probe gets from the picture without the model."""
+    size = (PIXELS, PIXELS)
+    small = [open_image(ctx.run, int(i)).resize(size, Resampling.BOX) for i in sample_ids]
+    images = np.array([np.asarray(image, np.float32).ravel() for image in small]).reshape(len(small), 3 * PIXELS**2)
+    return dict.fromkeys(LANGUAGES, images)
+
+
+class _Lens:
+    """The logit lens on held-out captions of one language after the other; the model is loaded when first needed."""
+
+    def __init__(self, ctx: StageContext, samples: Rows):
+        self.ctx, self.settings = ctx, ctx.config.layers
+        self.gender = {s["sample_id"]: s["gender"] for s in samples}
+        self.held_out = self._choose(samples)
+        self.vlm: Any = None
+
+    def _choose(self, samples: Rows) -> list[int]:
+        """Held-out images in random order: up to n_lens of women and men, and half as many neutral ones."""
+        test = [s["sample_id"] for s in samples if s["split"] == "test"]
+        test = [test[i] for i in np.random.default_rng([self.ctx.config.seed, 6]).permutation(len(test))]
+        gendered = [i for i in test if self.gender[i] in ("female", "male")][: self.settings.n_lens]
+        return sorted(gendered + [i for i in test if self.gender[i] == "neutral"][: self.settings.n_lens // 2])
+
+    def read(self, lang: str) -> Rows:
+        """Rows of lens.parquet: every recorded layer and, where that is not among them, the model's last."""
+        self._open()
+        last, layers = self.vlm.n_layers - 1, self.ctx.config.activations.layers
+        lens = LogitLens(self.vlm, self.sets[lang], self._written(lang), self.settings, self.ctx.config.seed)
+        rows = []
+        for position in POSITIONS:
+            slots = self.slots if position == "word" else {c: 0 for c, ids in self.captions.items() if len(ids)}
+            mine = {c: slots[c] for c in (caption_row(i, lang) for i in self.held_out) if c in slots}
+            at, key = places(self.tokens, self.captions, mine), {"position": position, "lang": lang}
+            for layer in layers:
+                resid = ActivationReader(self.ctx.run.dir, layer).read(np.array([p.row for p in at], np.int64))
+                rows.append({**key, "layer": layer, "recorded": True, **self._row(lens, at, resid)})
+            if last not in layers and self.settings.last_layer:
+                rows.append({**key, "layer": last, "recorded": False, **self._row(lens, at, self._last(at, last))})
+        return rows
+
+    def _row(self, lens: LogitLens, at: list[Place], resid: torch.Tensor) -> dict[str, Any]:
+        images = [p.caption // len(LANGUAGES) for p in at]
+        scores = lens.read(resid, [p.said for p in at])
+        return lens.summarise(scores, [self.gender[i] for i in images], images)
+
+    def _open(self) -> None:
+        if self.vlm is not None:
+            return
+        from core.vlm import load_vlm
+
+        model = self.ctx.config.model
+        self.vlm = load_vlm(model.name, model.dtype, self.ctx.device, model.revision)
+        self.tokens: TokenIndex = read_token_index(self.ctx.run.path("activations", "tokens.parquet"))
+        paths = {"en": self.ctx.config.words.lexicon_en, "ar": self.ctx.config.words.lexicon_ar}
+        self.sets = {lang: word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path)) for lang, path in paths.items()}
+        captions = pq.read_table(self.ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"])
+        self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}
+        names = ["sample_id", "lang", "source", "start", "end", "gender"]
+        words = pq.read_table(self.ctx.run.path("words.parquet"), columns=names).to_pylist()
+        chosen = set(self.held_out)
+        words = [w for w in words if w["sample_id"] in chosen]
+        self.slots = telling_slots(words, self.captions, self.sets, self.vlm.decode)
+
+    def _written(self, lang: str) -> np.ndarray:
+        """The tokens that captions of the language are made of, without special ones."""
+        number = LANGUAGES.index(lang)
+        ids = {i for c, caption in self.captions.items() if c % len(LANGUAGES) == number for i in caption}
+        return np.array(sorted(ids - self.vlm.special_ids - {self.vlm.image_token_id}), np.int64)
+
+    def _last(self, at: list[Place], layer: int) -> torch.Tensor:
+        """resid_post of a layer that is not in the store, at the same places: the captions are run again."""
+        found = []
+        for start in range(0, len(at), BATCH):
+            batch = at[start : start + BATCH]
+            sequences = [np.flatnonzero(self.tokens.sequence == p.caption) for p in batch]
+            rows = [self.tokens.token_id[rows].tolist() for rows in sequences]
+            images = [open_image(self.ctx.run, p.caption // len(LANGUAGES)) for p in batch]
+            resid = self.vlm.forward(rows, self.vlm.encode_images(images), [layer]).resid[layer]
+            for i, place in enumerate(batch):
+                back = int(sequences[i][-1]) + 1 - place.row  # rows are padded on the left
+                found.append(resid[i, -back].float().cpu())
+        return torch.stack(found) if found else torch.zeros(0, self.vlm.d_model)

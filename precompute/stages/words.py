@@ -1,0 +1,115 @@
+"""Stage words: the gendered words of all captions, what gender each caption names, and what gender each image has.
+
+It takes seconds and keeps no parts: a run that was stopped counts again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.gender.captions import caption_gender, image_gender
+from core.gender.words import find
+from core.runs import write_table
+
+if TYPE_CHECKING:
+    from precompute.context import StageContext
+
+WORDS = pa.schema([
+    ("sample_id", pa.int32()), ("lang", pa.string()), ("source", pa.string()), ("n", pa.int16()),
+    ("start", pa.int32()), ("end", pa.int32()), ("word", pa.string()), ("lemma", pa.string()),
+    ("gender", pa.string()), ("word_class", pa.string()), ("clitics", pa.string()),
+])  # fmt: skip
+GENDERS = pa.schema([
+    ("sample_id", pa.int32()), ("gender", pa.string()), ("gender_source", pa.string()),
+    ("gender_share", pa.float32()), ("n_references", pa.int16()), ("caption_en", pa.string()),
+    ("caption_ar", pa.string()),
+])  # fmt: skip
+SOURCES = ("own", "reference")
+LANGUAGES = ("en", "ar")
+TICK = 200  # texts between two reports
+
+
+def run(ctx: StageContext) -> dict[str, Any]:
+    """Write words.parquet, one row a word in the order of the captions, and genders.parquet, one row a sample.
+
+    A caption that was not written (a language left out) names "none". Raises UserError for an unusable lexicon.
+    """
+    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "gender"]).to_pylist()
+    texts = _texts(ctx)
+    lexicons = {"en": ctx.config.words.lexicon_en, "ar": ctx.config.words.lexicon_ar}
+    rows: list[dict[str, Any]] = []
+    named: dict[tuple[int, str, str, int], str] = {}
+    for done, (key, text) in enumerate(texts.items(), start=1):
+        hits = find(text, key[1], lexicons[key[1]])
+        named[key] = caption_gender(hits)
+        place = dict(zip(("sample_id", "lang", "source", "n"), key, strict=True))
+        rows += [place | hit._asdict() for hit in hits]
+        if done % TICK == 0 or done == len(texts):
+            ctx.progress(done, len(texts), "captions")
+    genders, why = _genders(samples, named, ctx.config.words.consensus)
+    write_table(ctx.run.path("words.parquet"), pa.Table.from_pylist(rows, WORDS))
+    write_table(ctx.run.path("genders.parquet"), pa.Table.from_pylist(genders, GENDERS))
+    notes = _notes(genders, why, rows, named)
+    _report(ctx, notes)
+    return {"rows": len(rows), "notes": notes}
+
+
+def _texts(ctx: StageContext) -> dict[tuple[int, str, str, int], str]:
+    """Every caption by (sample, language, source, number), in that order, the model's own before the references."""
+    own = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist()
+    references = pq.read_table(ctx.run.path("references.parquet")).to_pylist()
+    texts = {(r["sample_id"], r["lang"], "own", 0): r["text"] for r in own}
+    texts |= {(r["sample_id"], r["lang"], "reference", r["n"]): r["text"] for r in references}
+    order = sorted(texts, key=lambda key: (key[0], LANGUAGES.index(key[1]), SOURCES.index(key[2]), key[3]))
+    return {key: texts[key] for key in order}
+
+
+def _genders(
+    samples: list[dict[str, Any]], named: dict[tuple[int, str, str, int], str], consensus: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of genders.parquet, and why each image has its gender; references of both languages count alike."""
+    references: dict[int, list[str]] = {}
+    for (sample_id, _, source, _), gender in named.items():
+        if source == "reference":
+            references.setdefault(sample_id, []).append(gender)
+    rows, why = [], []
+    for sample in samples:
+        sample_id = sample["sample_id"]
+        found = image_gender(sample["gender"] or "", references.get(sample_id, []), consensus)
+        captions = {f"caption_{lang}": named.get((sample_id, lang, "own", 0), "none") for lang in LANGUAGES}
+        share = None if math.isnan(found.share) else found.share
+        rows.append({"sample_id": sample_id, "gender": found.gender, "gender_source": found.source,
+                     "gender_share": share, "n_references": found.n_references, **captions})  # fmt: skip
+        why.append(found.why)
+    return rows, why
+
+
+def _notes(
+    genders: list[dict[str, Any]], why: list[str], rows: list[dict[str, Any]],
+    named: dict[tuple[int, str, str, int], str],
+) -> dict[str, Any]:  # fmt: skip
+    own = [(lang, gender) for (_, lang, source, _), gender in named.items() if source == "own"]
+    return {
+        "images": _counted(row["gender"] for row in genders),
+        "decided_by": _counted(row["gender_source"] or "nothing" for row in genders),
+        "why": _counted(why),
+        **{f"captions_{lang}": _counted(g for at, g in own if at == lang) for lang in LANGUAGES},
+        **{f"words_{lang}": _counted(r["word_class"] for r in rows if r["lang"] == lang) for lang in LANGUAGES},
+    }
+
+
+def _counted(values: Any) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _report(ctx: StageContext, notes: dict[str, Any]) -> None:
+    for name, counts in notes.items():
+        ctx.log.info("%s: %s", name.replace("_", " "), ", ".join(f"{k} {v}" for k, v in counts.items()) or "none")
+    unknown = notes["images"].get("unknown", 0)
+    if unknown:
+        ctx.log.warning("The gender of %d images is unknown; they are left out of what compares genders.", unknown)

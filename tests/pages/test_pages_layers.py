@@ -1,0 +1,122 @@
+"""The page about layers over toy tables: its answer, its knobs in the address, and how it says that it cannot know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.catalog import Catalog
+from core.figures import layers, layers_answers, layers_lens, layers_paper
+from core.figures.paper import render
+from tests.toy_layers import add_layers_tables
+from tests.toy_run import make_toy_run
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+PAGE = "pages/languages/layers.py"
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cache")
+    for name in ("demo", "few", "half"):
+        make_toy_run(root / name, n_samples=12, d_sae=16)
+    add_layers_tables(root / "demo")
+    add_layers_tables(root / "few", why="7 images of women; at least 20 are needed")
+    return root
+
+
+@pytest.fixture
+def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
+
+    def go(**state: str) -> AppTest:
+        at = AppTest.from_file(str(APP), default_timeout=60)
+        for name, value in state.items():
+            at.query_params[name] = value
+        at.switch_page(PAGE).run()
+        assert not at.exception, [e.message for e in at.exception]
+        return at
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def cat(cache: Path) -> Catalog:
+    return Catalog(cache / "demo")
+
+
+def words(at: AppTest) -> str:
+    return "\n".join(str(block.proto.body) for block in at.get("html"))
+
+
+def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) -> None:
+    said = words(visit())
+    assert "Where does gender appear?" in said
+    assert "The image tokens carry it in both languages from layer 1 on (AUC 0.97 [0.94, 1.00])" in said
+    assert "in English from layer 3 on (AUC 0.88" in said and "in Arabic at no layer beyond the control" in said
+    assert "n = 720 images; control task 0.55, chance 0.50; layer 1 is the lowest recorded" in said
+    assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
+
+
+def test_the_knobs_live_in_the_address(visit: Open) -> None:
+    at = visit(where="Before the word", lang="Arabic", measure="Balanced accuracy", position="Just before the caption")
+    assert at.session_state["where"] == "Before the word" and at.session_state["measure"] == "Balanced accuracy"
+    assert at.session_state["position"] == "Just before the caption"
+    assert visit(where="zebra").session_state["where"] == "Everywhere"
+
+
+def test_too_few_images_are_said_and_no_number_is(visit: Open) -> None:
+    said = words(visit(run="few"))
+    assert "cannot be said: 7 images of women; at least 20 are needed" in said and 'class="cs-sure few"' in said
+    assert "not enough data" in said and "nan" not in said.lower()
+
+
+def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
+    assert "has not been computed yet" in words(visit(run="half"))
+
+
+def test_the_catalogue_gives_own_and_transferred_probes_apart(cat: Catalog) -> None:
+    own, other = cat.probes("auc", transfer=False), cat.probes("auc", transfer=True)
+    assert (own["lang"] == own["trained_on"]).all() and (other["lang"] != other["trained_on"]).all()
+    assert list(dict.fromkeys(own["view"])) == ["pixels", "image", "prompt", "before", "caption"]
+    assert len(cat.lens("word", "ar")) == 3 and len(cat.emergence()) == 12
+
+
+def test_supported_only_where_every_language_shows_it(cat: Catalog) -> None:
+    probes, emergence = cat.probes(), cat.emergence()
+    assert layers_answers.layers_answer(probes, emergence).sure == "unclear"
+    there = emergence.assign(layer=3, low=0.8, value=0.9, high=0.95, n_after=1, n_later=1, why="")
+    assert layers_answers.layers_answer(probes, there).sure == "supported"
+    assert layers_answers.layers_answer(probes, emergence.iloc[:0]).sure == "not enough data"
+
+
+def test_figures_carry_their_control_and_ring_the_first_layer(cat: Catalog) -> None:
+    curves, below = layers.probe_curves(cat.probes(), "auc"), layers.lens_curves(cat.lens())
+    assert set(curves.loc[curves["place"] == "image", "lang"]) == {"both"}
+    fig = layers.layers_figure(curves, below, cat.emergence(), "auc", 0.74)
+    names = [trace.name for trace in fig.data]
+    assert names.count("control") == 6  # one a panel
+    rings = [t for t in fig.data if t.name == "first layer that leaves the control" and len(t.x)]
+    assert [round(t.x[0]) for t in rings] == [1, 3, 3, 3, 1, 1, 3, 3, 3, 3]
+    assert sum(bool(t.showlegend) for t in fig.data) == len(set(names))
+
+
+def test_every_figure_is_drawn_for_paper_too(cat: Catalog) -> None:
+    curves, below = layers.probe_curves(cat.probes(), "auc"), layers.lens_curves(cat.lens())
+    moved, odds = layers.transfer_curves(cat.probes(), "auc"), layers_lens.difference_curves(cat.lens(), "word", "ar")
+    assert set(odds["gender"]) == {"female", "neutral", "male"} and "image" not in set(moved["place"])
+    for figure in (
+        layers_paper.layers_figure(curves, below, cat.emergence(), "auc"), layers_paper.transfer_figure(moved, "auc"),
+        layers_paper.difference_figure(odds),
+    ):  # fmt: skip
+        assert b"<svg" in render(figure, "svg")
+
+
+def test_an_empty_choice_draws_nothing_and_does_not_break() -> None:
+    empty = pd.DataFrame(columns=["place", "lang", "trained_on", "layer", "value", "low", "high", "n"])
+    assert not layers.transfer_figure(empty, "auc").data
