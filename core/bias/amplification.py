@@ -37,7 +37,7 @@ def zhao(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.ndarray:
     """Mean over groups of the rise of P(g | group) for the gender that the corpus favours there (its share > 1/2).
 
     ``own`` and ``reference`` (..., n_groups, 2) shares of captions and references on the same images; (...) back. A
-    group that the corpus splits evenly adds 0. Zhao et al. (2017), section 3, arXiv 1707.09457.
+    group that the corpus splits evenly adds 0. Zhao et al. (2017), arXiv 1707.09457.
     """
     favoured = known.given_group > 1 / len(GENDERS)
     rise = np.where(favoured, own - reference, 0.0).sum(-1)
@@ -47,8 +47,8 @@ def zhao(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.ndarray:
 def directional(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.ndarray:
     """BiasAmp from task (group) to attribute (gender): mean over both of y d - (1 - y) d, d = rise of P(g | group).
 
-    y is 1 where the corpus joins gender and group more often than independence would. Wang and Russakovsky (2021),
-    equation 2, arXiv 2102.12594.
+    y is 1 where the corpus joins gender and group more often than independence would. Wang and Russakovsky
+    (2021), arXiv 2102.12594.
     """
     joined = known.given_group > known.overall
     rise = np.where(joined, 1.0, -1.0) * (own - reference)

@@ -65,8 +65,9 @@ def attributes_of(attributes: str, gender: str = "") -> list[str]:
 
 
 def candidates(
-    lang: str, captions: Mapping[int, str], attributes: Mapping[int, Sequence[str]], is_train: Sequence[bool]
-) -> Candidates:
+    lang: str, captions: Mapping[int, str], attributes: Mapping[int, Sequence[str]],
+    is_train: Sequence[bool] | NDArray[np.bool_],
+) -> Candidates:  # fmt: skip
     """Words of the captions and attributes of the images, by sample_id, that are neither too rare nor everywhere.
 
     Counted on the training images only; at most MAX_CANDIDATES, the most frequent, annotations first among equals.

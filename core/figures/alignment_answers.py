@@ -25,15 +25,17 @@ def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, vi
         return Answer(f"At layer {layer} there is not enough data to compare English and Arabic.", "not enough data")
     parts = []
     if found["direction_cosine"]:
-        parts.append(f"gender points along nearly the same direction in both (cosine {_told(found['direction_cosine'])})"
-                     if found["direction_cosine"]["low"] > NEARLY_SAME
-                     else f"the two directions of gender have the cosine {_told(found['direction_cosine'])}")  # fmt: skip
+        row = found["direction_cosine"]
+        start = "nearly the same direction" if row["low"] > NEARLY_SAME else "two directions"
+        parts.append(f"gender has {start} in the two languages (cosine {_told(row)})")
     if found["clbas"]:
-        parts.append(f"the features that carry it agree at {_told(found['clbas'])} (CLBAS)")
+        row = found["clbas"]
+        how = "no better than by chance" if row["low"] <= row["floor_high"] else "in part"
+        how = "as well as those of one language" if row["high"] >= row["ceiling"] else how
+        parts.append(f"the features that carry it agree {how} (CLBAS {_told(row)})")
     if not parts and found["cka"]:
         parts.append(f"the languages place the same images alike at {_told(found['cka'])} (CKA)")
-    n = max(int(row["n"]) for row in found.values() if row)
-    text = f"At layer {layer}, {WHERE.get(view, view)}, {', and '.join(parts)}; n = {n:,} images. "
+    text = f"At layer {layer}, {WHERE.get(view, view)}, {', and '.join(parts)}. "
     counts = classes[classes["layer"] == layer].set_index("language_class")["n"] if len(classes) else pd.Series()
     if len(counts):
         tested = int(counts.drop("not enough data", errors="ignore").sum())
@@ -84,8 +86,8 @@ def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Ans
     follow = int(total.get("word", 0) + total.get("both", 0))
     here = int((frame["follows"].isin(["person", "both"])).sum())
     text = (
-        f"Over all layers, {follow or 'none'} of {tested:,} features follow the grammatical gender of things ({words}) beyond "
-        f"what the same images give in English; at layer {layer}, {here:,} follow the gender of the person."
+        f"Over all layers, {follow or 'none'} of {tested:,} features follow the grammatical gender of things ({words}) "
+        f"beyond what the same images give in English; at layer {layer}, {here:,} follow the gender of the person."
     )
     if not follow:
         best = frame.nsmallest(1, "p_word_ar").iloc[0]
@@ -136,8 +138,8 @@ def _row(curves: pd.DataFrame, measure: str, layer: int) -> dict[str, Any] | Non
 
 
 def _told(row: dict[str, Any]) -> str:
-    return (f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]; chance up to {row['floor_high']:.2f}, "
-            f"one language with itself {row['ceiling']:.2f}")  # fmt: skip
+    return (f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}], chance up to {row['floor_high']:.2f}, one "
+            f"language with itself {row['ceiling']:.2f}, n = {int(row['n']):,} images")  # fmt: skip
 
 
 def _n(counts: pd.Series, name: str) -> str:

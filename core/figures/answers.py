@@ -24,13 +24,14 @@ class Answer:
     sure: str
 
 
-def feature_answer(feature: Mapping[str, object]) -> Answer:
-    """What one feature fires on, from its row of features.parquet (densities are shares of tokens)."""
+def feature_answer(feature: Mapping[str, object], label: str = "") -> Answer:
+    """What one feature fires on, from its row of features.parquet (densities are shares of tokens), and its label."""
     n = int(feature["n_active"] or 0)  # type: ignore[call-overload]
     if not feature["alive"] or n == 0:
         return Answer("This feature never fired on the captions and images of this run (n = 0).", "not enough data")
     density = float(feature["density"])  # type: ignore[arg-type]
-    start = f"Fires on {percent(density)} of all tokens (n = {n:,})"
+    named = f"Labelled “\u2068{label}\u2069”. " if label else ""
+    start = f"{named}Fires on {percent(density)} of all tokens (n = {n:,})"
     if n < FEW_TOKENS:
         return Answer(f"{start}, too seldom to say what it prefers.", "not enough data")
     kinds = {name: float(feature.get(kind) or 0.0) for kind, name in KINDS.items()}  # type: ignore[arg-type]

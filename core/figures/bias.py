@@ -125,7 +125,7 @@ def beside_control(frame: pd.DataFrame, axis: str, dark: bool = False, row_heigh
     """
     inks, rows = look(dark), np.arange(len(frame))
     fig = go.Figure()
-    fig.add_bar(y=rows, x=frame["control_high"] - frame["control_low"] + 1e-3, base=frame["control_low"], width=0.62,
+    fig.add_bar(y=rows, x=frame["control_high"] - frame["control_low"] + 4e-3, base=frame["control_low"], width=0.62,
                 orientation="h", marker={"color": CONTROL}, opacity=0.4, hoverinfo="skip")  # fmt: skip
     for lang in ("en", "ar"):
         mine = (frame["lang"] == lang).to_numpy()
@@ -141,7 +141,7 @@ def beside_control(frame: pd.DataFrame, axis: str, dark: bool = False, row_heigh
         )  # fmt: skip
     dress(fig, dark, 64 + row_height * max(len(frame), 1), margin=(8, 12, 48, 8))
     fig.add_vline(x=0, line={"color": inks.muted, "width": 1})
-    fig.update_xaxes(title_text=axis)
+    fig.update_xaxes(title_text=axis, nticks=5, tickangle=0)
     fig.update_yaxes(tickvals=rows, ticktext=frame["label"], autorange="reversed", showgrid=False,
                      tickfont={"size": 14, "color": inks.ink})  # fmt: skip
     return fig

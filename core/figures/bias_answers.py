@@ -39,8 +39,20 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
             f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
             f"by chance r stays below {chance:.2f}.")  # fmt: skip
     clear = all(mine.loc[lang, "low"] > mine.loc[lang, "control_high"] for lang in known)
-    return Answer(text if clear else text.replace("show it again", "show this of it"),
+    text = text if clear else text.replace("show it again", "show this of it")
+    return Answer(text + (_steeper(metrics, attribute) if source == "greedy" else ""),
                   "supported" if clear else "unclear")  # fmt: skip
+
+
+def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
+    """What greedy captions do to the planted shares, by their slope."""
+    rows = metrics[(metrics["metric"] == "slope") & (metrics["source"] == "greedy") & metrics["value"].notna()]
+    rows = rows[(rows["attribute"] == attribute) & rows["lang"].isin(list(LANGUAGE_NAME))]
+    if rows.empty:
+        return ""
+    said = ", ".join(f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}] in {LANGUAGE_NAME[r.lang]}" for r in rows.itertuples())
+    rule = ": above 1, a preference has become a rule" if (rows["low"] > 1).all() else ""
+    return f" They are no measure of the belief itself: slope {said}{rule}."
 
 
 def share_answer(roles: pd.DataFrame) -> Answer:
@@ -89,9 +101,9 @@ def errors_answer(metrics: pd.DataFrame) -> Answer:
         row = rows.set_index("group").loc["female-male"]
         rates = rows.set_index("group")["value"]
         clear |= not row["low"] <= 0 <= row["high"]
-        parts.append(f"{LANGUAGE_NAME[str(lang)]}: {rates['female']:.1%} of images of women and {rates['male']:.1%} of "
-                     f"men (difference {100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, "
-                     f"{100 * row['high']:+.1f}])")  # fmt: skip
+        points = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
+        parts.append(f"{LANGUAGE_NAME[str(lang)]} ones on {rates['female']:.1%} of images of women and "
+                     f"{rates['male']:.1%} of men (difference {points})")  # fmt: skip
     n = int(mine[mine["group"] == "female-male"]["n"].min())
-    return Answer(f"Captions name the other gender on {'; '.join(parts)}; n = {n:,} images.",
+    return Answer(f"Captions name the other gender: {'; '.join(parts)}; n = {n:,} images.",
                   "supported" if clear else "unclear")  # fmt: skip

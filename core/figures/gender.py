@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +30,25 @@ class Score:
     nothing: float
     digits: int = 2
 
-    def show(self, value: float) -> str:
+    def _digits(self, value: float) -> int:
+        """One more where an AUC is so close to 0 or 1 that two digits would say so."""
+        return self.digits + (self.nothing > 0 and not 0.01 <= value <= 0.99)
+
+    def _text(self, value: float, digits: int) -> str:
         if pd.isna(value):
             return "–"
-        return f"{value:.{self.digits}f}" if self.nothing else f"{value:+.{self.digits}f}".replace("-", "−")
+        return f"{value:.{digits}f}" if self.nothing else f"{value:+.{digits}f}".replace("-", "−")
+
+    def show(self, value: float) -> str:
+        return self._text(value, self._digits(value))
+
+    def within(self, row: Mapping[str, Any], column: str) -> str:
+        """A held-out value of a row of gender_features with its interval, or a dash."""
+        value, low, high = (row[f"{column}_{part}"] for part in ("test", "low_test", "high_test"))
+        if pd.isna(value):
+            return "–"
+        one, two, three = (self._text(number, self._digits(value)) for number in (value, low, high))
+        return f"{one} [{two}, {three}]"
 
 
 SCORES = {

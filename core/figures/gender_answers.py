@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binom
 
 from core.figures.answers import Answer
-from core.figures.gender import MORE, VIEW_NAMES, n_images, named, of_language
+from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
 from core.figures.palette import LANGUAGE_NAME
 
 CHANCE = 0.025  # a feature that knows no gender: same sign again, and the 95 % interval leaves 0.5
@@ -54,8 +54,10 @@ def _clearest(found: pd.DataFrame, lang: str) -> str:
     best = found.loc[[(found["auc_test"] - 0.5).abs().idxmax()]]
     row, name = best.iloc[0], named(best, lang).iloc[0]
     called = f" (“\u2068{name}\u2069”)" if name else ""
-    return (f" The clearest is feature {row['feature']}{called}, {MORE[row['direction']]}: "
-            f"AUC {row['auc_test']:.2f} [{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}].")  # fmt: skip
+    auc = SCORES["auc"].within(row, "auc")
+    return (
+        f" The clearest is feature {row['feature']}{called}, {MORE[row['direction']]}: AUC {auc}, where 0.5 is chance."
+    )
 
 
 def feature_gender_answer(rows: pd.DataFrame, view: str) -> Answer:
@@ -69,8 +71,8 @@ def feature_gender_answer(rows: pd.DataFrame, view: str) -> Answer:
     for row in known.sort_values("lang", ascending=False).to_dict("records"):
         told = MORE[row["direction"]] if row["finding"] else "no clear difference"
         lang = f"{LANGUAGE_NAME[row['lang']]}: " if row["lang"] in LANGUAGE_NAME else ""
-        parts.append(f"{lang}{told}, held-out AUC {row['auc_test']:.2f} [{row['auc_low_test']:.2f}, "
-                     f"{row['auc_high_test']:.2f}], n = {row['n_female_test']} + {row['n_male_test']}")  # fmt: skip
+        auc, n = SCORES["auc"].within(row, "auc"), f"{row['n_female_test']} + {row['n_male_test']}"
+        parts.append(f"{lang}{told}, held-out AUC {auc}, n = {n}")
     sure = "supported" if known["finding"].any() else "unclear"
     text = "; ".join(parts)
     return Answer(f"{text[0].upper()}{text[1:]}.", sure)

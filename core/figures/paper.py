@@ -24,7 +24,7 @@ from matplotlib.ticker import FuncFormatter
 
 from core.figures.densities import percent
 from core.figures.palette import LANGUAGE, LIGHT, STEERED
-from core.figures.points import COLOURS, shading
+from core.figures.points import NAMES, shading
 from core.figures.words import DOWN, UP, visible
 
 FONTS_DIR = Path(__file__).resolve().parents[2] / "static"
@@ -170,7 +170,7 @@ def _points(fig: Figure, ax: Axes, frame: pd.DataFrame, x: str, y: str, colour: 
                       cmap=LinearSegmentedColormap.from_list(colour, list(colours)))
     bar = fig.colorbar(dots, ax=ax, orientation="horizontal", location="top", shrink=0.4, aspect=30, anchor=(0, 0))
     bar.set_ticks(ticks["tickvals"], labels=ticks["ticktext"])
-    bar.set_label(COLOURS.get(colour, colour), fontsize=8)
+    bar.set_label(NAMES.get(colour, colour), fontsize=8)
     bar.outline.set_visible(False)
     mark = frame[frame["feature"] == chosen]
     if len(mark):

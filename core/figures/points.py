@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from core.figures.palette import PUOR, STEERED, VIRIDIS, look, scale
+from core.figures.palette import CONTROL, GENDER, PUOR, STEERED, VIRIDIS, look, scale
 
 COLOURS = {"density": "How often it fires", "lean": "English or Arabic", "explained_share": "Explained share"}
+BY_GENDER = {"auc_en": "Women or men, English", "auc_ar": "Women or men, Arabic"}  # where the run has it
+NAMES = {**COLOURS, **BY_GENDER}
+SIDES = (GENDER["male"], CONTROL, GENDER["female"])  # of a held-out AUC, around 0.5
 RARE = 0.02  # below this quantile of shares the scale has no colour of its own
 MANY = 6000  # above this WebGL draws; below it SVG does, which needs no graphics card
 
@@ -34,7 +37,7 @@ def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
         marker={"size": size_of(len(part)), "color": values, "cmin": low, "cmax": high, "colorscale": scale(colours),
                 "line": {"width": 0.5, "color": inks.muted},
                 "symbol": ["circle-open" if o else "circle" for o in part["open"]] if "open" in part else "circle",
-                "colorbar": {"title": {"text": COLOURS.get(colour, colour), "side": "top", "font": {"size": 13}},
+                "colorbar": {"title": {"text": NAMES.get(colour, colour), "side": "top", "font": {"size": 13}},
                              "orientation": "h", "thickness": 8, "len": 0.42, "x": 0.0, "xanchor": "left", "y": 1.0,
                              "yanchor": "bottom", "tickfont": {"size": 13}, "tickangle": 0,
                              "outlinewidth": 0, **ticks}},
@@ -49,10 +52,13 @@ def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
 
 
 def shading(frame: pd.DataFrame, colour: str) -> tuple[pd.Series, float, float, tuple[str, ...], dict[str, Any]]:
-    """Values, their range, the colour scale and its ticks: PuOr around 0 for the lean, log viridis for shares."""
+    """Values, their range, the colour scale and its ticks: diverging for lean and gender, log viridis for shares."""
     if colour == "lean":
         ticks = {"tickvals": [-1, 0, 1], "ticktext": ["English", "both", "Arabic"]}
         return frame["lean"].fillna(0.0), -1.0, 1.0, PUOR, ticks
+    if colour.startswith("auc"):
+        ticks = {"tickvals": [0, 0.5, 1], "ticktext": ["men", "neither", "women"]}
+        return frame[colour].fillna(0.5), 0.0, 1.0, SIDES, ticks
     shares = frame[colour].astype(float)
     seen = np.log10(shares[shares > 0]) if (shares > 0).any() else pd.Series([-6.0, 0.0])
     low, high = float(seen.quantile(RARE)), float(seen.max())

@@ -130,7 +130,8 @@ def _sort_out(lang: str, uses: dict[int, list[_Use]], word_classes: Sequence[str
                 refused.setdefault((use.entry.form, gender), LeftOut(use.entry.form, gender, token, why))
     spoken_for = {form for forms in words.values() for form in forms}
     left_out = tuple(row for (form, _), row in refused.items() if form not in spoken_for)
-    return WordSets(lang, *(torch.tensor(ids[g], dtype=torch.int64) for g in ids), words, left_out)
+    female, male = (torch.tensor(ids[g], dtype=torch.int64) for g in ("female", "male"))
+    return WordSets(lang, female, male, words, left_out)
 
 
 def _writings(entry: Entry, lang: str) -> Iterator[tuple[str, str]]:

@@ -72,7 +72,7 @@ class LogitLens:
     @torch.no_grad()
     def read(self, resid: Tensor, said: ArrayLike) -> LensScores:
         """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next."""
-        said, parts = torch.as_tensor(np.asarray(said, np.int64)), []
+        written, parts = torch.as_tensor(np.asarray(said, np.int64)), []
         if not len(resid):
             empty = np.zeros(0)
             return LensScores(empty, empty.astype(np.int64), empty, np.zeros((N_RANDOM, 0)), float("nan"))
@@ -81,7 +81,7 @@ class LogitLens:
             chunk = max(1, CHUNK_ELEMENTS // self.vlm.logits(resid[:1]).shape[-1])
             for start in range(0, len(resid), chunk):
                 logits = self.vlm.logits(resid[start : start + chunk]).float()
-                parts.append(self._chunk(logits, said[start : start + chunk].to(logits.device)))
+                parts.append(self._chunk(logits, written[start : start + chunk].to(logits.device)))
         columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
         return LensScores(*columns, offset=float(offset[0]))  # type: ignore[arg-type]
 
@@ -112,7 +112,7 @@ class LogitLens:
         if row["why"]:
             return row
         counts = resampled_counts(group.max() + 1, self.config.n_bootstrap, [self.seed, 4])
-        weights = np.vstack([np.ones(len(group)), counts[:, group]])
+        weights = np.vstack([np.ones(len(group)), counts[:, group].astype(float)])
         means = {g: _mean(scores.difference, gender == g, weights) for g in ("female", "male", "neutral")}
         for g, draws in means.items():
             _put(row, f"difference_{g}", draws)

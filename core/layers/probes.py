@@ -52,7 +52,8 @@ class TransformerProbeAnalyzer:
             self.fold = self._folds()
             self.control = np.stack([self._control_labels(draw) for draw in range(self.config.n_controls)])
             counts = resampled_counts(self.group.max() + 1, self.config.n_bootstrap, [seed, 1])
-            self._weights = np.vstack([np.ones(n), counts[:, self.group]])  # the first row is the data as they are
+            # the first row is the data as they are
+            self._weights = np.vstack([np.ones(n), counts[:, self.group].astype(float)])
 
     def analyze(
         self, resid: Mapping[str, NDArray[np.floating]], progress: Callable[[int, int], None] | None = None
@@ -80,7 +81,7 @@ class TransformerProbeAnalyzer:
         return [{**row, "shared": shared} for row in rows]
 
     def _trained_on(self, lang: str, resid: Mapping[str, NDArray[np.floating]]) -> list[dict[str, Any]]:
-        present = {name: np.isfinite(x).all(1) for name, x in resid.items()}
+        present = {name: np.asarray(np.isfinite(x).all(axis=1), bool) for name, x in resid.items()}
         why = {name: self._too_few(present[name] & present[lang]) for name in resid}
         if why[lang]:
             return [row for name in resid for row in self._rows(name, lang, present[name] & present[lang], why[lang])]
@@ -137,7 +138,7 @@ class TransformerProbeAnalyzer:
         majority = max(n_female, n - n_female) / n if n else float("nan")
         rows = []
         for i, measure in enumerate(MEASURES):
-            numbers = dict.fromkeys(NUMBERS, float("nan"))
+            numbers: dict[str, float] = dict.fromkeys(NUMBERS, float("nan"))
             if found is not None:
                 numbers |= _summary(found[i], None if control is None else control[:, i])
             chance = majority if measure == "accuracy" else 0.5

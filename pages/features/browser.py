@@ -11,7 +11,7 @@ import streamlit as st
 from core.figures import paper
 from core.figures.answers import layer_answer
 from core.figures.densities import language_scatter
-from core.figures.points import COLOURS
+from core.figures.points import NAMES
 from core.figures.umap_map import feature_map
 from pages.kit import export, notes, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
@@ -93,7 +93,7 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
         view = st.segmented_control("Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params",
                                     label_visibility="collapsed")  # fmt: skip
-        names = {name: column for column, name in COLOURS.items()}
+        names = {name: column for column, name in NAMES.items() if column in alive}
         colour = "lean"
         if view == "Neighbours":
             name = st.selectbox("Colour", list(names), key="colour", bind="query-params", label_visibility="collapsed")

@@ -21,11 +21,12 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
-        features = layer_features(run, layer)
+        features = notes.with_notes(run, layer_features(run, layer))
         feature = picker(features)
     row = cat.feature(layer, feature) if feature < len(features) else None
     with head:
-        title(layer, feature, row, len(features))
+        label = str(features.loc[features["feature"] == feature, "label"].iloc[0]) if row is not None else ""
+        title(layer, feature, row, len(features), label)
     if row is None or not row["alive"]:
         absent(layer, feature, features, row is not None)
         return
@@ -81,12 +82,12 @@ def go_to(feature: int) -> None:
     st.session_state["feature"] = feature
 
 
-def title(layer: int, feature: int, row: dict[str, Any] | None, n_features: int) -> None:
+def title(layer: int, feature: int, row: dict[str, Any] | None, n_features: int, label: str) -> None:
     question = f"What does feature {feature} of layer {layer} notice?"
     if row is None:
         text.page_title(question, f"Layer {layer} has features 0 to {n_features - 1:,}.", "not enough data")
         return
-    answer = feature_answer(row)
+    answer = feature_answer(row, label)
     text.page_title(question, answer.text, answer.sure)
 
 

@@ -16,7 +16,7 @@ from core.runs import Run
 from pages.kit import export, notes, panels, pickers, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
-from pages.kit.gender_panel import READ, WHEN, held_out, q
+from pages.kit.gender_panel import READ, WHEN, q
 from pages.kit.style import is_dark
 
 QUESTION = "Which features know a woman from a man?"
@@ -119,7 +119,7 @@ def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: i
 
 
 def in_other(beside: pd.DataFrame, feature: int) -> str:
-    return held_out(beside.loc[feature].to_dict(), "auc") if feature in beside.index else "–"
+    return gender.SCORES["auc"].within(beside.loc[feature].to_dict(), "auc") if feature in beside.index else "–"
 
 
 def agreement(cat: Catalog, layer: int, lang: str, view: str) -> None:
@@ -154,7 +154,8 @@ layers and languages of the view: that *selects*. On the held-out images, which 
 $\mathrm{AUC} = P(z_{w} > z_{m}) + \tfrac12 P(z_{w} = z_{m})$ with DeLong's interval (1988), $d$ and the difference of
 means with bootstrap intervals over images. A *finding* is selected, has the same sign again, and its held-out interval
 leaves 0.5 out. A feature that knows nothing of gender passes the second half once in 40 times: that is the number of
-chance in the sentence above. Grey band: where 95 % of held-out AUCs fall without any gender. *Effect on the output*:
+chance in the sentence above. Grey band: where 95 % of held-out AUCs fall without any gender; for
+a feature that fires rarely the band is narrower, so that a finding may lie within the grey. *Effect on the output*:
 activation times the gradient of the log-odds of female against male words, where the model is about to say one.
 Agreement is Spearman's over the sizes; its grey range comes from 20 shuffles of the image labels. Settings and versions
 stand on the page Provenance.

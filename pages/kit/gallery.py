@@ -65,7 +65,11 @@ def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> Non
     if view == "Weak to strong":
         bands(drawn, cat.examples(layer, feature, None))
     elif view == "Women and men" and cat.has("gender_pairs"):
-        pairs(drawn, gender_panel.matched(cat, layer, feature, top, both))
+        tiles = gender_panel.matched(cat, layer, feature, top, both)
+        if tiles:
+            pairs(drawn, tiles)
+        else:
+            women_and_men(drawn, cat.examples(layer, feature, "top"))
     elif view == "Women and men":
         women_and_men(drawn, cat.examples(layer, feature, "top"))
     else:
@@ -90,8 +94,6 @@ def bands(drawn: Drawn, examples: pd.DataFrame) -> None:
 
 def pairs(drawn: Drawn, tiles: dict[str, list[GridItem]]) -> None:
     """Images of women beside images of men that fire it as strongly, pair by pair."""
-    if not tiles:
-        return
     for column, (gender, items) in zip(st.columns(2), tiles.items(), strict=True):
         with column:
             name = {"female": "Women", "male": "Men"}[gender]

@@ -76,19 +76,12 @@ def numbers(cat: Catalog, layer: int, feature: int) -> None:
     views, rows = {view: name for name, view in READ.items()}, []
     for one in frame.to_dict("records"):
         n = " · ".join(f"{one[f'n_female_{split}']} + {one[f'n_male_{split}']}" for split in ("train", "test"))
-        cells = [held_out(one, score) for score in ("auc", "d", "difference")]
+        cells = [SCORES[score].within(one, score) for score in ("auc", "d", "difference")]
         rows.append([views.get(one["view"], one["view"]), LANGUAGE_NAME.get(one["lang"], "both"), n,
                      SCORES["auc"].show(one["auc_train"]), *cells, q(one["q_train"]),
                      "yes" if one["finding"] else escape(one["why"]) or "no"])  # fmt: skip
     text.html(text.table(["Read", "Captions", "n, train · held out", "AUC, train", "AUC, held out", "d, held out",
                           "Difference, held out", "q, train", "A finding?"], rows, numeric=(3, 7)))  # fmt: skip
-
-
-def held_out(row: dict[str, object], score: str) -> str:
-    """A held-out score with its interval, or a dash."""
-    show = SCORES[score].show
-    value, low, high = (row[f"{score}_{part}"] for part in ("test", "low_test", "high_test"))
-    return "–" if pd.isna(value) else f"{show(value)} [{show(low)}, {show(high)}]"  # type: ignore[arg-type]
 
 
 def q(value: float) -> str:
@@ -105,7 +98,7 @@ def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> d
     pairs = cat.gender_pairs(layer, feature)
     if pairs.empty:
         states.empty("No image of a woman fires it as strongly as one of a man.", "There is nothing to be matched.",
-                     "The view Strongest shows the images that fire it most.")  # fmt: skip
+                     "Below: the strongest images of each, not matched.")  # fmt: skip
         return {}
     maps = cat.examples(layer, feature, None).drop_duplicates("sample_id").set_index("sample_id")["patch_map"]
     return {gender: [_tile(row, gender, maps, top, both) for row in pairs.to_dict("records")]

@@ -68,7 +68,7 @@ def gender_features(cat: Catalog, layer: int, view: str) -> None:
     text.heading("Which gender features are shared?", answer.text)
     if frame.empty:
         return
-    left, right = st.columns([1, 1.35], gap="large")
+    left, right = st.columns([1, 1.7], gap="medium")
     with left:
         st.plotly_chart(alignment.sharing_figure(frame, is_dark()), theme=None, config=panels.PLAIN, key="sharing",
                         alt=answer.text)  # fmt: skip

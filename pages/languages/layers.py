@@ -123,7 +123,8 @@ def words(lens: pd.DataFrame, name: str) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            text.heading("How near the written word is", f"its rank at each layer; n = {_count(known)} held-out captions")
+            n = int(known[["n_female", "n_male", "n_neutral"]].iloc[0].sum())
+            text.heading("How near the written word is", f"its rank at each layer; n = {n} held-out captions")
         export.downloads(f"{name}-words", lens)
     rows = [[f"{r['layer']}{'' if r['recorded'] else ' (model’s output)'}",
              f"{r['first']:.0%} [{r['first_low']:.0%}, {r['first_high']:.0%}]", f"{r['rank_median']:,.0f}",
@@ -134,10 +135,6 @@ def words(lens: pd.DataFrame, name: str) -> None:
     one = known.iloc[0]
     text.html(f'<p class="cs-small">Compared are {one["n_female_words"]} tokens that begin a word for a woman and '
               f"{one['n_male_words']} that begin one for a man.</p>")  # fmt: skip
-
-
-def _count(known: pd.DataFrame) -> int:
-    return int(known[["n_female", "n_male", "n_neutral"]].iloc[0].sum())
 
 
 MEASURE_HELP = "AUC: how often an image of a woman scores higher than one of a man; 0.5 is chance, 1 is always."

@@ -64,7 +64,9 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
             cells = [shown(one.loc[m].to_dict(), 2) if m in one.index else "–"
                      for m in ("correlation", "slope", "calibration_error")]  # fmt: skip
             floor = one["floor"].get("calibration_error", float("nan"))
-            rows.append([name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one["n"].max()))])
+            rows.append(
+                [name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one.loc["correlation", "n"]))]
+            )
     text.html(text.table(["Captions", "Correlation with planted", "Slope (1: neither more nor less)",
                           "Mean distance from planted", "Of it by few captions alone", f"{attribute.capitalize()}s"],
                          rows, numeric=(4, 5)))  # fmt: skip
@@ -84,8 +86,6 @@ def groups(roles: pd.DataFrame, planted: str) -> str:
     """Shares by the values of an attribute, in both languages; the attribute that is shown."""
     known = [a for a in dict.fromkeys(roles["attribute"]) if a != bias_answers.ALL]
     known.sort(key=lambda a: a != planted)
-    text.heading("By what the image shows", "filled: sampled captions with their 95 % interval; bar: greedy; ring: "
-                 "what people wrote; grey: as many men as women")  # fmt: skip
     if not known:
         states.empty("These images carry no annotation but gender.", "A column of attributes, such as a role, would "
                      "let captions be compared by it.")  # fmt: skip
@@ -95,7 +95,8 @@ def groups(roles: pd.DataFrame, planted: str) -> str:
     if frame.empty:
         states.empty("There is not enough data.", "No held-out image that shows no gender has this attribute.")
         return attribute
-    panels.panel(f"By {attribute}", f"{frame['value'].nunique()} groups; hover for intervals and n",
+    panels.panel(f"By {attribute}", "filled: sampled captions with their 95 % interval; bar: greedy; ring: what "
+                 "people wrote; grey: as many men as women",
                  f"bias-by-{attribute}", frame, bias.groups_ranges(frame, is_dark()),
                  partial(bias_paper.groups_ranges, frame), f"Share of captions that name a man by {attribute}",
                  key="groups")  # fmt: skip
@@ -130,7 +131,7 @@ def amplification(metrics: pd.DataFrame, attribute: str) -> None:
     where = {"neutral": "no gender shown", "labelled": "women and men shown"}
     label = [f"{LANGUAGE_NAME[r.lang]}, {r.source}, {where[r.group]}" for r in mine.itertuples()]
     frame = mine.assign(label=label).sort_values(["group", "source"], ascending=False).reset_index(drop=True)
-    axis = "rise of the share of the commoner gender"
+    axis = "gain, as a share"
     panels.panel("Is the bias amplified?", "0: captions are as one-sided as the references; grey: captions that ignore "
                  f"the {attribute}", "bias-amplification", frame,
                  bias.beside_control(frame, axis, is_dark()) if len(frame) else None,

@@ -54,7 +54,7 @@ def read_world(ctx: StageContext) -> World:
     samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"]).to_pylist()
     gender = image_genders(ctx.run, len(samples))
     is_train = np.array([s["split"] == "train" for s in sorted(samples, key=lambda s: s["sample_id"])])
-    attributes = {s["sample_id"]: attributes_of(s["attributes"], gender[s["sample_id"]]) for s in samples}
+    attributes = {s["sample_id"]: attributes_of(s["attributes"], str(gender[s["sample_id"]])) for s in samples}
     texts: dict[str, dict[int, str]] = {}
     for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist():
         texts.setdefault(row["lang"], {})[row["sample_id"]] = row["text"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.config import LayersConfig
 
-QUICK = LayersConfig(n_bootstrap=200, n_controls=3)
+QUICK = LayersConfig(n_folds=4, n_bootstrap=100, n_controls=2)
 
 
 def images(n: int = 120, n_types: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

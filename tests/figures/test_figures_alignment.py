@@ -1,0 +1,36 @@
+"""The sentences about English and Arabic follow the data, whichever way it lies."""
+
+import pandas as pd
+import pytest
+
+from core.figures.alignment_answers import alignment_answer, control_rows, grammar_answer, sharing_answer
+
+
+def curves(**values: tuple[float, float, float, float]) -> pd.DataFrame:
+    """One layer; each measure by its value, half width, floor and ceiling."""
+    return pd.DataFrame([
+        {"measure": m, "lang": "", "layer": 3, "value": v, "low": v - half, "high": v + half, "floor_high": floor,
+         "floor_low": -floor, "ceiling": ceiling, "n": 140, "unit": "images"}
+        for m, (v, half, floor, ceiling) in values.items()
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(("clbas", "how"), [(0.05, "no better than by chance"), (0.5, "in part"), (0.89, "as well as")])
+def test_the_answer_places_clbas_between_floor_and_ceiling(clbas, how):
+    frame = curves(cka=(0.7, 0.02, 0.01, 1.0), direction_cosine=(0.95, 0.02, 0.3, 0.98), clbas=(clbas, 0.04, 0.2, 0.9))
+    answer = alignment_answer(frame, pd.DataFrame(), 3, "before")
+    assert how in answer.text and "nearly the same direction" in answer.text and "n = 140 images" in answer.text
+    assert answer.sure == ("unclear" if clbas < 0.2 else "supported")
+
+
+def test_nothing_measured_is_not_enough_data():
+    assert alignment_answer(curves(cka=(0.7, 0, 0, 1)).iloc[:0], pd.DataFrame(), 3, "before").sure == "not enough data"
+    assert sharing_answer(pd.DataFrame()).sure == "not enough data"
+    assert grammar_answer(pd.DataFrame(), pd.DataFrame(), 3).sure == "not enough data"
+
+
+@pytest.mark.parametrize(("shuffled", "told"), [(0.1, "yes"), (0.55, "no")])
+def test_a_score_is_beyond_chance_only_if_no_empty_case_reaches_it(shuffled, told):
+    cases = {"measured": 0.6, "same language twice": 0.9, "labels shuffled": shuffled, "effects at random": 0.0}
+    rows = [{"score": "clbas", "case": c, "value": v, "low": v - 0.1, "high": v + 0.1} for c, v in cases.items()]
+    assert control_rows(pd.DataFrame(rows))["Beyond chance"].tolist() == [told]
