@@ -30,7 +30,9 @@ def resampled_counts(n_units: int, n_draws: int, seed: int | list[int]) -> NDArr
 def percentile_interval(draws: ArrayLike, level: float = 0.95) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Percentile interval over the first axis of bootstrap draws (n_draws, ...), NaN draws left out (Efron 1979)."""
     tail = (1 - level) / 2
-    low, high = np.nanquantile(np.asarray(draws, float), [tail, 1 - tail], axis=0)
+    draws = np.asarray(draws, float)
+    quantile = np.nanquantile if np.isnan(draws).any() else np.quantile  # the former is many times slower
+    low, high = quantile(draws, [tail, 1 - tail], axis=0)
     return low, high
 
 

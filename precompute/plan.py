@@ -40,8 +40,12 @@ SAMPLES_CODE = ("core/samples/*.py",)
 VLM_CODE = ("core/vlm/*.py",)
 ACTIVATIONS_CODE = ("core/activations/*.py",)
 SAE_CODE = ("core/sae/*.py",)
-WORDS_CODE = tuple(f"core/gender/{n}.py" for n in ("tokens", "lexicon", "english", "arabic", "words", "captions"))
-
+FEATURES_CODE = tuple(
+    f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
+)
+WORDS_CODE = tuple(f"core/gender/{n}.py" for n in (
+    "tokens", "lexicon", "english", "arabic", "words", "captions", "morphology", "semantics", "farahidi_reader"
+))  # fmt: skip
 EFFECTS_CODE = ("core/gender/effects*.py", *(f"core/gender/{n}.py" for n in (
     "rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")))  # fmt: skip
 
@@ -81,7 +85,7 @@ def stages() -> tuple[Stage, ...]:
         Stage(
             "features", ("prepare", "caption", "activations", "train"), ("features.parquet", "examples.parquet"),
             ("seed", "features"), "precompute.stages.features:run",
-            ("precompute/stages/features.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE, "core/features/*.py"),
+            ("precompute/stages/features.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE, *FEATURES_CODE),
             "core.vlm.identity:digest", "describe every feature: statistics, examples, words, neighbours",
         ),
         Stage(
@@ -96,7 +100,7 @@ def stages() -> tuple[Stage, ...]:
             ("gender_features.parquet", "gender_rankings.parquet", "gender_pairs.parquet", "labels.parquet"),
             ("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"), "precompute.stages.gender:run",
             ("precompute/stages/gender.py", "core/features/labels.py", "core/features/pooled.py", "core/intervals.py",
-             "core/samples/gather.py", *EFFECTS_CODE, *VLM_CODE, *SAE_CODE),
+             "core/samples/gather.py", *EFFECTS_CODE, *FEATURES_CODE, *VLM_CODE, *SAE_CODE),
             "core.vlm.identity:digest", "ask what each feature has to do with gender; give features labels",
         ),
         Stage(
@@ -106,7 +110,7 @@ def stages() -> tuple[Stage, ...]:
              "shared_gender.parquet", "grammatical_gender.parquet"),
             ("seed", "train", "crosslingual"), "precompute.stages.crosslingual:run",
             ("precompute/stages/crosslingual.py", "core/crosslingual/*.py", "core/features/pooled.py",
-             "core/features/tokens.py", "core/gender/morphology.py", "core/intervals.py",
+             "core/features/tokens.py", "core/intervals.py", "core/samples/demo_world.py",
              *WORDS_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
             "core.gender.lexicon:digest", "compare English and Arabic: features, directions, gender effects",
         ),
@@ -114,8 +118,8 @@ def stages() -> tuple[Stage, ...]:
             "layers", ("prepare", "caption", "words", "activations", "pool"),
             ("probes.parquet", "lens.parquet", "emergence.parquet"),
             ("seed", "model.dtype", "activations.layers", "layers"), "precompute.stages.layers:run",
-            ("precompute/stages/layers.py", "core/layers/*.py", "core/gender/logit_words.py", "core/intervals.py",
-             "core/gender/positions.py", "core/features/pooled.py", "core/features/tokens.py",
+            ("precompute/stages/layers.py", "core/layers/*.py", "core/gender/logit_words.py", "core/gender/lexicon.py",
+             "core/intervals.py", "core/gender/positions.py", "core/features/pooled.py", "core/features/tokens.py",
              "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE),
             "core.vlm.identity:digest", "probe each layer for the image's gender; read its next word off early",
         ),

@@ -7,10 +7,11 @@ from urllib.parse import urlencode
 import streamlit as st
 
 PAGES = {
-    "overview": "pages/look/overview.py", "samples": "pages/look/samples.py", "browser": "pages/features/browser.py",
-    "feature": "pages/features/feature.py", "layers": "pages/languages/layers.py", "steering": "pages/causes/steering.py", "status": "pages/run/status.py",
-    "provenance": "pages/run/provenance.py", "gender": "pages/features/gender.py",
-    "alignment": "pages/languages/alignment.py", "bias": "pages/look/bias.py",
+    "overview": "pages/look/overview.py", "samples": "pages/look/samples.py", "bias": "pages/look/bias.py",
+    "browser": "pages/features/browser.py", "feature": "pages/features/feature.py",
+    "gender": "pages/features/gender.py", "alignment": "pages/languages/alignment.py",
+    "layers": "pages/languages/layers.py", "steering": "pages/causes/steering.py", "status": "pages/run/status.py",
+    "provenance": "pages/run/provenance.py",
 }  # fmt: skip
 """url_path -> script; the url_path of the overview is the root."""
 

@@ -1,7 +1,10 @@
-"""The demo run from nothing: seconds and memory of each stage, as shares of the whole. Run: python -m tests.bench.bench_demo
+"""The demo run from nothing: seconds and memory of each stage, as shares of the whole.
+
+Run: python -m tests.bench.bench_demo
 
 Prints one table with the machine and the commit. The reference of the same run is one plain forward pass of the
-captioner over every image and prompt; a stage's cost is told in multiples of it as well, which travels between machines.
+captioner over every image and prompt; a stage's cost is told in multiples of it as well, which travels between
+machines.
 """
 
 from __future__ import annotations
@@ -74,9 +77,9 @@ def main() -> None:
     print(f"reference: one forward pass over all images and prompts, {reference:.1f} s\n")
     print("| stage | seconds | share | x reference | peak memory |\n|---|---|---|---|---|")
     for name, record in stages.items():
-        took = record["seconds"]
+        took, peak_gb = record["seconds"], record["peak_memory"] / 1e9
         print(
-            f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {record['peak_memory'] / 1e9:.2f} GB |"
+            f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {peak_gb:.2f} GB |"
         )
     print(f"| **all, with start** | {seconds:.0f} | 100% | {seconds / reference:.1f} | {peak[0] / 1e9:.2f} GB |")
     print(f"\nrun folder: {size / 1e6:.0f} MB")

@@ -12,8 +12,9 @@ from core.catalog import Catalog
 from core.runs import Run
 from core.sae.files import load_sae, sae_id
 from core.samples import demo_world
+from precompute.plan import stages
 
-STAGES = ["prepare", "caption", "activations", "train", "features"]
+STAGES = [stage.name for stage in stages()]
 
 
 @pytest.fixture(scope="module")

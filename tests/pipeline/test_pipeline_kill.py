@@ -8,9 +8,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from precompute.plan import stages
 from tests.small_run import ROOT, small_command
 
-STAGES = ["prepare", "caption", "activations", "train", "features"]
+STAGES = [stage.name for stage in stages()]
 
 
 def content(run: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The shipped demo captioner passes its gate, and its card tells of these weights."""
+"""The shipped demo captioner passes its gate, its card tells of these weights, and its twin has nothing planted."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from core.vlm.demo_captioner.card import weights_hash
 from core.vlm.demo_captioner.gate import SEEDS, measure
 from core.vlm.demo_captioner.packing import pack, token_losses
 
-PLANTED = PROJECT_ROOT / "data" / "demo-captioner"
+PLANTED, CONTROL = PROJECT_ROOT / "data" / "demo-captioner", PROJECT_ROOT / "data" / "demo-captioner-control"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,11 @@ def planted_result(planted):
     return measure(planted, SEEDS[0])
 
 
+@pytest.fixture(scope="module")
+def control_result():
+    return measure(load_vlm(str(CONTROL), dtype="float32", device="cpu"), SEEDS[0], n_captions=150, n_neutral=6)
+
+
 def test_the_shipped_weights_pass_the_gate_and_give_the_figures_of_their_card(planted_result):
     assert planted_result.failures() == []
     told = json.loads((PLANTED / "gate.json").read_text())["results"][0]
@@ -35,8 +40,15 @@ def test_the_shipped_weights_pass_the_gate_and_give_the_figures_of_their_card(pl
         assert shares == pytest.approx(told["accuracy"][lang], abs=0.01)
 
 
-def test_the_card_was_measured_on_the_shipped_weights():
-    folder = PLANTED
+def test_the_twin_captions_too_but_has_no_role_bias(control_result, planted_result):
+    assert all(share > 0.9 for shares in control_result.accuracy.values() for share in shares.values())
+    for lang in ("en", "ar"):
+        assert abs(control_result.r[lang]) < 0.46  # |r| of 30 unrelated values stays below it in 99 of 100 cases
+        assert control_result.sd_log_odds[lang] < planted_result.sd_log_odds[lang] / 3
+
+
+@pytest.mark.parametrize("folder", [PLANTED, CONTROL], ids=lambda f: f.name)
+def test_the_card_was_measured_on_the_shipped_weights(folder):
     gate = json.loads((folder / "gate.json").read_text())
     assert gate["weights_sha256"] == weights_hash(folder)
     card = (folder / "README.md").read_text()
@@ -46,7 +58,7 @@ def test_the_card_was_measured_on_the_shipped_weights():
 
 
 def test_the_weights_fit_the_repository():
-    assert (PLANTED / "model.safetensors").stat().st_size < 12.5e6
+    assert sum((folder / "model.safetensors").stat().st_size for folder in (PLANTED, CONTROL)) < 25e6
 
 
 def test_captions_packed_side_by_side_lose_what_they_lose_alone(planted):
