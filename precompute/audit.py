@@ -34,7 +34,7 @@ def run_audit(
     console: Console | None = None,
 ) -> list[Audit]:  # fmt: skip
     """Read, compare, print, and write audit.json, audit.csv and audit.parquet; UserError for what cannot be used."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False) if console is None else console
     if lexicon and not Path(lexicon).is_file():
         raise UserError(f"There is no lexicon {lexicon}.", "", "Give the path of a TSV, or leave --lexicon out.")
     if lang and lang not in LANGUAGES:

@@ -7,17 +7,17 @@ training nothing was planted. Beside each stands what the same procedure finds w
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t as student
 
 from core.bias.findings import Findings, bias_findings
 from core.bias.shares import image_counts
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 N_IMAGES, N_DRAWS = 5, 16  # a role and seed; captions an image and language
+MIN_SEEDS = 4  # below which it cannot be told whether a role leans on other images
 N_PLANTED = 3  # seeds of the same measurement on the captioner with a planted bias
 BLOCK = 15  # images sampled together
 MAX_TOKENS = 40
@@ -49,7 +50,6 @@ class Control:
     beside_found: list[int] = field(default_factory=list)
     why: str = ""  # why it was not measured
     notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def n_alarms(self) -> int:
@@ -66,7 +66,7 @@ def run_controls(
     name: str = "demo", n_seeds: int = 20, twin: str = "", out: str = "", console: Console | None = None
 ) -> list[Control]:
     """Measure, print and write the table; UserError where neither control can be measured."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False) if console is None else console
     if n_seeds < 1:
         raise UserError("There is nothing to count without a seed.", "", "Give --seeds 1 or more; the default is 20.")
     run = open_run(name)
@@ -75,7 +75,7 @@ def run_controls(
     def say(text: str) -> None:
         console.print(text, style="dim", soft_wrap=True, markup=False)
 
-    controls = [_timed(shuffled_labels_control, run, n_seeds, say), _timed(twin_control, twin_dir, n_seeds, say)]
+    controls = [shuffled_labels_control(run, n_seeds, say), *twin_controls(twin_dir, n_seeds, say)]
     if all(control.why for control in controls):
         why = "\n".join(f"{c.name}: {c.why}" for c in controls)
         raise UserError("No control could be measured.", why, "Compute the run, or train the twin, and ask again.")
@@ -88,13 +88,6 @@ def run_controls(
     write_json(path, {"run": run.name, "seeds": n_seeds, "at_most": SHARE, "controls": rows})
     console.print(f"Written: {path}", soft_wrap=True, markup=False)
     return controls
-
-
-def _timed(measure: Callable[..., Control], *arguments: Any) -> Control:
-    began = time.monotonic()
-    control = measure(*arguments)
-    control.seconds = round(time.monotonic() - began, 1)
-    return control
 
 
 def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) -> Control:
@@ -126,26 +119,62 @@ def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) 
     return control
 
 
-def twin_control(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> Control:
-    """Findings about bias in captions that the twin writes of neutral images, new images and draws for each seed."""
-    control = Control("The twin with nothing planted", "p(male | role) against the planted table, and against 0.5",
-                      beside="the captioner with a planted bias")  # fmt: skip
+def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> list[Control]:
+    """Findings about bias in captions that the twin writes of neutral images, new images and draws for each seed.
+
+    Three rows: correlations with the planted table; roles that are called leaning and do not lean on the other seeds'
+    images, which is an error of the instrument; and all roles that are called leaning, among them what the twin has
+    learned to believe by accident of its training, which is none.
+    """
+    beside = "the captioner with a planted bias"
+    table = Control("The twin: the planted table", "p(male) by role correlates with what was planted", beside=beside)
+    false = Control("The twin: roles, not borne out", "roles off 0.5 that other images do not bear out")
+    every = Control("The twin: roles, all", "roles off 0.5, the twin's own accidents among them", beside=beside)
+    rows = [table, false, every]
     if not model_dir.is_dir():
-        control.why = f"there is no model in {_short(model_dir)}; python -m precompute train-demo-captioner --control"
-        return control
+        for row in rows:
+            row.why = f"there is no model in {_short(model_dir)}; python -m precompute train-demo-captioner --control"
+        return rows
     from core.vlm import load_vlm
 
     vlm, results = load_vlm(str(model_dir)), []
     for seed in range(n_seeds):
         results.append(measure_bias(vlm, seed))
-        control.found.append(results[-1].n)
-        say(f"the twin, seed {seed}: {control.found[-1]} findings")
-    control.notes += _habits(results)
+        say(f"the twin, seed {seed}: {results[-1].n} findings")
+    table.found = [int(r.correlations["finding"].sum()) for r in results]
+    every.found = [int(r.groups["finding"].sum()) for r in results]
+    false.found = not_borne_out(results)
+    table.notes.append("mean r: " + ", ".join(f"{k} {v:+.2f}" for k, v in _mean(results, "correlations", "r").items()))
+    every.notes += _habits(results)
+    if n_seeds < MIN_SEEDS:
+        false.found, false.why = [], f"{n_seeds} seeds; {MIN_SEEDS} are needed to tell an accident from an error"
     planted_dir = PROJECT_ROOT / PLANTED
     if planted_dir.is_dir():
         vlm = load_vlm(str(planted_dir))
-        control.beside_found += [measure_bias(vlm, seed).n for seed in range(min(N_PLANTED, n_seeds))]
-    return control
+        known = [measure_bias(vlm, seed) for seed in range(min(N_PLANTED, n_seeds))]
+        table.beside_found = [int(r.correlations["finding"].sum()) for r in known]
+        every.beside_found = [int(r.groups["finding"].sum()) for r in known]
+    return rows
+
+
+def not_borne_out(results: list[Findings]) -> list[int]:
+    """How many roles each seed calls leaning that the images of all other seeds do not show to lean that way.
+
+    They do where the 95 % interval of the mean over the other seeds (Student's t, each seed has images of its own) lies
+    on the same side of 0.5.
+    """
+    shares = pd.concat([r.groups.assign(seed=seed) for seed, r in enumerate(results)])
+    wide = shares.pivot(index=["value", "lang"], columns="seed", values="p_male")
+    counts = []
+    for seed, result in enumerate(results):
+        false = 0
+        for row in result.groups[result.groups["finding"]].itertuples():
+            other = wide.loc[(row.value, row.lang)].drop(seed).dropna()
+            half = student.ppf(0.975, len(other) - 1) * other.std() / np.sqrt(len(other))
+            side = np.sign(row.p_male - 0.5)
+            false += not side * (other.mean() - 0.5) > half
+        counts.append(false)
+    return counts
 
 
 def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N_DRAWS) -> Findings:
@@ -177,21 +206,21 @@ def _said(vlm: VLM, world: DemoWorld, scenes: list, seed: int, n_draws: int) -> 
                 yield from ((i, lang, caption_gender(find(vlm.decode(ids), lang))) for ids in drawn)
 
 
+def _mean(results: list[Findings], table: str, column: str) -> pd.Series:
+    """Mean over the seeds by language."""
+    return pd.concat([getattr(result, table) for result in results]).groupby("lang")[column].mean()
+
+
 def _habits(results: list[Findings]) -> list[str]:
-    """What the twin believes by itself: one model's own habits come back in every seed, and are no chance."""
+    """What the twin believes by itself: all seeds ask one model, so its own accidents come back, and are no chance."""
     groups = pd.concat([result.groups for result in results])
-    mean = groups.groupby(["value", "lang"])["p_male"].mean()
-    (low, high) = mean.idxmin(), mean.idxmax()
-    notes = [f"over all seeds its p(male) goes from {mean[low]:.2f} ({low[0]}, {low[1]}) to {mean[high]:.2f} "
-             f"({high[0]}, {high[1]}); all seeds ask one model, so what it learned by accident comes back"]  # fmt: skip
-    correlations = pd.concat([result.correlations for result in results]).groupby("lang")["r"]
-    notes.append("mean r with the planted table: "
-                 + ", ".join(f"{lang} {r:+.2f}" for lang, r in correlations.mean().items()))  # fmt: skip
-    often = groups[groups["finding"]].groupby(["value", "lang"]).size()
-    often = often[often > 1].sort_values(ascending=False)
-    if len(often):
-        notes.append("found in more than one seed: " + ", ".join(f"{v} ({lang}) {n}" for (v, lang), n in often.items()))
-    return notes
+    share = groups.groupby(["value", "lang"])["p_male"].agg(["mean"])
+    mean, spread = share["mean"].mean(), share["mean"].std()
+    notes = [f"over all seeds p(male) by role has mean {mean:.2f} and standard deviation {spread:.2f}; all seeds ask "
+             "one model, so what it learned by accident comes back"]  # fmt: skip
+    often = groups[groups["finding"]].groupby(["value", "lang"]).size().sort_values(ascending=False, kind="stable")
+    called = [f"{v} ({lang}) in {n}, mean p(male) {share.loc[(v, lang), 'mean']:.2f}" for (v, lang), n in often.items()]
+    return [*notes, "roles called, by seeds: " + "; ".join(called)] if called else notes
 
 
 def _short(path: Path) -> str:
@@ -207,7 +236,7 @@ def _table(controls: list[Control]) -> Table:
         if c.why:
             table.add_row(c.name, c.what, f"[yellow]not measured[/yellow]: {c.why}", "", "", "")
             continue
-        beside = f"{', '.join(map(str, c.beside_found))} ({c.beside})" if c.beside_found else "not measured"
+        beside = f"{', '.join(map(str, c.beside_found))} ({c.beside})" if c.beside_found else ""
         table.add_row(c.name, c.what, f"{c.n_alarms} of {len(c.found)}", " ".join(map(str, c.found)),
                       "[green]yes[/green]" if c.holds else "[red]no[/red]", beside)  # fmt: skip
     return table

@@ -27,7 +27,7 @@ def uniforms(keys: Sequence[Sequence[int]], max_new_tokens: int) -> NDArray[np.f
     return np.stack([np.random.default_rng(list(key)).random(max_new_tokens) for key in keys])
 
 
-def choose(scores: Float[Tensor, "n vocab"], u: Float[Tensor, " n"], temperature: float) -> Int[Tensor, " n"]:
+def choose(scores: Float[Tensor, "*n vocab"], u: Float[Tensor, "*n"], temperature: float) -> Int[Tensor, "*n"]:
     """The token whose span of the cumulative probability at ``temperature`` holds u, in float64 (inverse transform)."""
     spans = (scores.double() / temperature).softmax(-1).cumsum(-1)
     # Rounding may leave the last span a little below 1: u is taken as a share of it.

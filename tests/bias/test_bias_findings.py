@@ -82,18 +82,29 @@ def world(monkeypatch, tmp_path):
 
 
 def test_the_table_counts_seeds_and_shows_what_is_found_where_there_is_something(cache, world, capsys):
-    assert main(["controls", "toy", "--seeds", "3", "--twin", str(world / "twin"), "--out", str(world / "c.json")]) == 0
+    main(["controls", "toy", "--seeds", "5", "--twin", str(world / "twin"), "--out", str(world / "c.json")])
     out = capsys.readouterr().out
-    assert "of 3" in out and "not measured" in out  # this run has no features
-    labels, twin = json.loads((world / "c.json").read_text())["controls"]
+    assert "of 5" in out and "not measured" in out  # this run has no features
+    labels, table, _, every = json.loads((world / "c.json").read_text())["controls"]
     assert "pool" in labels["why"] and labels["holds"] is None
-    assert twin["holds"] and len(twin["found"]) == 3 and min(twin["beside_found"]) > 20
-    assert any("over all seeds" in note for note in twin["notes"])
+    assert table["holds"] and len(table["found"]) == 5 and min(table["beside_found"]) == 3
+    assert min(every["beside_found"]) > 20 and any("over all seeds" in note for note in every["notes"])
 
 
-def test_a_twin_that_leans_makes_the_command_fail(cache, world):
-    assert main(["controls", "toy", "--seeds", "3", "--twin", str(world / "leaning")]) == 1
-    assert json.loads((cache / "toy" / "controls.json").read_text())["controls"][1]["n_alarms"] == 3
+def test_what_a_twin_believes_by_accident_is_shown_and_is_no_error_of_the_instrument(cache, world):
+    assert main(["controls", "toy", "--seeds", "5", "--twin", str(world / "leaning")]) == 1
+    _, table, false, every = json.loads((cache / "toy" / "controls.json").read_text())["controls"]
+    assert every["n_alarms"] == 5 and not every["holds"]
+    assert table["n_alarms"] == 0 and false["n_alarms"] == 0 and false["holds"]
+
+
+def test_a_call_that_other_images_do_not_bear_out_is_an_error():
+    rng = np.random.default_rng(4)
+    even = [measured(rng, lambda role, lang: 0.5) for _ in range(6)]
+    one = measured(rng, lambda role, lang: 0.95 if (role, lang) == ("pilot", "ar") else 0.5)
+    assert one.n >= 1 and controls.not_borne_out([*even, one])[-1] >= 1
+    habit = [measured(rng, lambda role, lang: 0.95 if (role, lang) == ("pilot", "ar") else 0.5) for _ in range(6)]
+    assert sum(r.n for r in habit) >= 6 and sum(controls.not_borne_out(habit)) <= 1
 
 
 def test_nothing_to_measure_is_said(cache, capsys):
