@@ -1,9 +1,6 @@
 """The stages caption and activations on a small run: right, and the same bytes after any kind of end."""
 
 import logging
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -149,35 +146,6 @@ def new_run_like(new_run, name, reference):
     (folder / "captions.parquet").write_bytes((reference / "captions.parquet").read_bytes())
     return folder
 
-
-def killed(folder: str, stage: str, model_dir: str, after: int) -> None:
-    """Run a stage in this process until it has reported ``after`` times, then die as by kill -9."""
-    activations.BLOCK_IMAGES = 2
-    seen = []
-
-    def die(*_):
-        seen.append(1)
-        if len(seen) == after:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    STAGES[stage].run(make_context(Path(folder), stage, Path(model_dir), die))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_it_goes_on_to_the_same_bytes(new_run, stage):
-    reference = new_run("reference")
-    whole_run(reference)
-    folder = new_run("killed") if stage == "caption" else new_run_like(new_run, "killed", reference)
-    process = multiprocessing.get_context("spawn").Process(
-        target=killed, args=(str(folder), stage, str(toy_model_dir()), 3)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    assert "captions.parquet" not in results(folder) or stage == "activations"
-    STAGES[stage].run(make_context(folder, stage, toy_model_dir()))
-    expected = {k: v for k, v in results(reference).items() if stage == "activations" or "activations" not in k}
-    assert results(folder) == expected
 
 
 def test_a_layer_the_model_does_not_have_is_refused(new_run):

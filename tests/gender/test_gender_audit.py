@@ -117,7 +117,7 @@ def test_no_gendered_word_at_all_is_nothing_to_compare():
     assert result.sure == "not enough data"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=8)
 @given(st.lists(st.integers(-3, 3), max_size=30))
 def test_the_signed_rank_test_is_the_same_turned_around(values):
     values = np.array(values, float)
