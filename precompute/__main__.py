@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     controls.add_argument("--out", default="", metavar="FILE.json", help="default: controls.json in the run's folder")
     controls.set_defaults(command=_controls)
 
-    train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
+    train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour on two cores)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
     train.set_defaults(command=_train_demo_captioner)

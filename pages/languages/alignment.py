@@ -13,8 +13,10 @@ from core.figures import alignment, alignment_answers, alignment_paper
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.palette import LANGUAGE_NAME
 from core.figures.words import is_word, visible
+from core.runs import Run
 from pages.kit import export, panels, pickers, runs, states, text
-from pages.kit.examples import feature_link
+from pages.kit.examples import feature_link, layer_features
+from pages.kit.gallery import preview
 from pages.kit.style import is_dark
 
 QUESTION = "Do English and Arabic share what they know?"
@@ -54,14 +56,14 @@ def main() -> None:
                  "language-classes", classes, alignment.classes_figure(classes, is_dark()),
                  partial(alignment_paper.classes, classes), "Features by language class and layer",
                  key="classes")  # fmt: skip
-    gender_features(cat, layer, view)
+    gender_features(run, cat, layer, view)
     score_card(scores, layer, view)
     apart(cat, scores, layer)
     grammar(cat, layer)
     text.method(METHOD)
 
 
-def gender_features(cat: Catalog, layer: int, view: str) -> None:
+def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
     """Gender features by effect in either language, and the list of them with links."""
     frame = cat.shared_gender(layer, view)
     answer = alignment_answers.sharing_answer(frame)
@@ -85,6 +87,12 @@ def gender_features(cat: Catalog, layer: int, view: str) -> None:
                 for f in listed.to_dict("records")]  # fmt: skip
         head = ["Feature", "Words", "Effect, women − men", "Tells women from men"]
         text.html(text.table(head, rows, numeric=(0,)))
+    shown = layer_features(run, layer).set_index("feature", drop=False)
+    for told, kinds in (("Shared", ("shared",)), ("One language only", ("english", "arabic"))):
+        strongest = frame.loc[frame["sharing"].isin(kinds), "feature"]
+        text.html(f'<p class="cs-small">{told}, the clearest of this layer{"" if len(strongest) else ": none"}</p>')
+        if len(strongest):
+            preview(run, cat, shown.loc[int(strongest.iloc[0])], layer)
 
 
 def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
