@@ -123,7 +123,7 @@ def classes_figure(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
         chance = ["" if pd.isna(c) else f"; by chance {c:.1f}" for c in part["chance"]]
         fig.add_trace(go.Bar(
             y=[f"layer {layer}" for layer in layers], x=part["n"], orientation="h", name=name,
-            marker={"color": colours[kind]}, opacity=0.55 if "leaning" in kind else 1,
+            marker={"color": colours[kind], "opacity": 0.55 if "leaning" in kind else 1},  # the number stays dark
             text=part["n"], textposition="inside", insidetextanchor="middle", textangle=0,
             textfont={"size": 13} | ({"color": inks.ink} if "leaning" in kind else {}),
             customdata=chance, hovertemplate=f"%{{x:,}} {name}%{{customdata}}<extra>%{{y}}</extra>",
