@@ -15,10 +15,16 @@ from types import FrameType
 
 from core.errors import UserError
 
+# Intel's matrix library may else choose threads and kernels from call to call, by load or by where an array lies in
+# memory; a stage that goes on after a kill might then differ in the last bit. Read when torch is loaded.
+REPRODUCIBLE = {"MKL_DYNAMIC": "FALSE", "MKL_CBWR": "AUTO,STRICT", "OMP_DYNAMIC": "FALSE"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 after an error, 2 when another process holds the run, 130 for Ctrl-C."""
     args = _parser().parse_args(argv)
+    for name, value in REPRODUCIBLE.items():
+        os.environ.setdefault(name, value)
     try:
         return args.command(args)
     except UserError as e:
@@ -84,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     controls.add_argument("--out", default="", metavar="FILE.json", help="default: controls.json in the run's folder")
     controls.set_defaults(command=_controls)
 
-    train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour on two cores)")
+    train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
     train.set_defaults(command=_train_demo_captioner)
