@@ -5,6 +5,7 @@ Each answer is the sentence of the page that goes deeper; where its analysis has
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass
 
@@ -48,9 +49,9 @@ def questions(run: Run) -> list[Question]:
 def _questions(run_dir: str, version: str) -> list[Question]:
     run = Run(run_dir)
     cat = catalog(run)
-    genders = caption_genders(cat) if cat.has("captions") else pd.DataFrame()
-    gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders)
-    agree = compared(cat) or agreement(genders)
+    genders = functools.cache(lambda: caption_genders(cat))  # counted only where an analysis has not run
+    gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders())
+    agree = compared(cat) or agreement(genders())
     return [
         _card("How is gender encoded?", gender, cat.has("gender_features"), "gender",
               "gender", "See the features that know a woman from a man"),
@@ -118,6 +119,8 @@ def middle_layer(cat: Catalog) -> int:
 
 def caption_genders(cat: Catalog) -> pd.DataFrame:
     """sample_id, gender of the image, en, ar: the one gender that the caption's words name, else ""."""
+    if not cat.has("captions"):
+        return pd.DataFrame()
     samples = cat.samples(limit=10_000_000)
     own = cat.captions(samples["sample_id"].tolist())
     own["named"] = [named_gender(text, lang) for text, lang in zip(own["text"], own["lang"], strict=True)]

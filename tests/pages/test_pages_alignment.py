@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.catalog import Catalog
 from core.figures import alignment, alignment_answers, alignment_paper, paper
+from tests.pages.visitor import Open, visitor, words
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_run import make_toy_run
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGE = "pages/languages/alignment.py"
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
-
-    def go(**state: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in state.items():
-            at.query_params[name] = value
-        at.switch_page(PAGE).run()
-        assert not at.exception, [e.message for e in at.exception]
-        return at
-
-    return go
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(str(block.proto.body) for block in at.get("html"))
+    return partial(visitor(cache, monkeypatch), PAGE)
 
 
 def test_the_page_shows_all_its_evidence(visit: Open) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.catalog import Catalog
+from tests.pages.visitor import Open, visitor, words
 from tests.toy_run import make_toy_run
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 BROWSER, FEATURE = "pages/features/browser.py", "pages/features/feature.py"
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
-
-    def go(page: str, **state: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in state.items():
-            at.query_params[name] = value
-        at.switch_page(page).run()
-        assert not at.exception, [e.message for e in at.exception]
-        return at
-
-    return go
-
-
-def words(at: AppTest) -> str:
-    """All that a page says in HTML blocks."""
-    return "\n".join(str(block.proto.body) for block in at.get("html"))
+    return visitor(cache, monkeypatch)
 
 
 def table(at: AppTest):

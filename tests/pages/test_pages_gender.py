@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,12 +12,11 @@ from streamlit.testing.v1 import AppTest
 from core.catalog import Catalog
 from core.features.notes import Notes
 from core.runs import Run
+from tests.pages.visitor import Open, visitor, words
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 GENDER, FEATURE, BROWSER = (f"pages/features/{name}.py" for name in ("gender", "feature", "browser"))
-Open = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +41,7 @@ def keep_no_scores(run: Run) -> None:
 
 @pytest.fixture
 def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
-
-    def go(page: str, **state: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in state.items():
-            at.query_params[name] = value
-        at.switch_page(page).run()
-        assert not at.exception, [e.message for e in at.exception]
-        return at
-
-    return go
+    return visitor(cache, monkeypatch)
 
 
 @pytest.fixture
@@ -65,10 +54,6 @@ def notes(cache: Path) -> Iterator[Notes]:
 def sae_id(cache: Path) -> str:
     saes = Catalog(cache / "demo").saes()
     return str(saes.loc[saes["layer"] == 3, "sae_id"].iloc[0])
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(str(block.proto.body) for block in at.get("html"))
 
 
 def table(at: AppTest):

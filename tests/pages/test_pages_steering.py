@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.catalog import Catalog
 from core.errors import UserError
@@ -19,13 +19,12 @@ from core.runs import Run
 from pages.kit import bench, knobs
 from pages.kit import live as door
 from pages.kit.live import Knob, Live, Step, matched_controls
+from tests.pages.visitor import Open, visitor, words
 from tests.toy_run import make_toy_run
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
 PAGE = "pages/causes/steering.py"
 BEFORE = {"en": "A man holds a book.", "ar": "رجل يحمل كتابا."}
 AFTER = {"en": "A woman holds a book.", "ar": "امرأة تحمل كتابا."}
-Open = Callable[..., AppTest]
 
 
 class StandIn(Live):
@@ -68,21 +67,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 @pytest.fixture
 def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
-
-    def go(**state: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=60)
-        for name, value in state.items():
-            at.query_params[name] = value
-        at.switch_page(PAGE).run()
-        assert not at.exception, [e.message for e in at.exception]
-        return at
-
-    return go
-
-
-def words(at: AppTest) -> str:
-    return "\n".join(str(block.proto.body) for block in at.get("html"))
+    return partial(visitor(cache, monkeypatch), PAGE)
 
 
 def test_without_features_the_captions_are_shown_as_they_were(visit: Open, model: StandIn) -> None:
