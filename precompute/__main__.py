@@ -15,16 +15,10 @@ from types import FrameType
 
 from core.errors import UserError
 
-# Intel's matrix library may else choose threads and kernels from call to call, by load or by where an array lies in
-# memory; a stage that goes on after a kill might then differ in the last bit. Read when torch is loaded.
-REPRODUCIBLE = {"MKL_DYNAMIC": "FALSE", "MKL_CBWR": "AUTO,STRICT", "OMP_DYNAMIC": "FALSE"}
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 after an error, 2 when another process holds the run, 130 for Ctrl-C."""
     args = _parser().parse_args(argv)
-    for name, value in REPRODUCIBLE.items():
-        os.environ.setdefault(name, value)
     try:
         return args.command(args)
     except UserError as e:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from core.errors import UserError
+from core.first_calls import make_first_calls
 from core.runs import atomic_path, write_json
 from core.sae.modules import SAE, SAEConfig
 
@@ -61,6 +62,7 @@ def sae_lens_config(cfg: SAEConfig) -> dict[str, Any]:
 
 def load_sae(directory: Path, device: str = "cpu") -> SAE:
     """Reads an SAE that save_sae or sae-lens wrote; UserError if it is absent, damaged or of another kind."""
+    make_first_calls()
     directory = Path(directory)
     try:
         content = json.loads((directory / CFG_FILE).read_text(encoding="utf-8"))

@@ -23,6 +23,7 @@ from torch.optim.adam import adam as fused_adam
 
 from core.config import TrainConfig
 from core.errors import UserError
+from core.first_calls import make_first_calls
 from core.runs import atomic_path
 from core.sae.data import TokenBatches
 from core.sae.losses import autograd_step, pre_activations
@@ -47,6 +48,7 @@ class Trainer:
     def __init__(
         self, config: TrainConfig, batches: TokenBatches, sae_config: SAEConfig, seed: int, device: str = "cpu"
     ):
+        make_first_calls()
         self.config, self.batches, self.sae_config, self.seed, self.device = config, batches, sae_config, seed, device
         self.mean, self.scale = batches.statistics()
         self.parameters = initial_parameters(config, self.mean * self.scale, seed, sae_config.layer)

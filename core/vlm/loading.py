@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.errors import UserError
+from core.first_calls import make_first_calls
 from core.vlm.identity import locate
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: s
         known = " or ".join(DTYPES)
         why = "Gemma's residuals overflow float16." if dtype == "float16" else ""
         raise UserError(f"The model cannot run in {dtype}.", why, f"Set model.dtype to {known}.")
+    make_first_calls()
     directory = locate(name)
     source = str(directory or name)
     options = {"local_files_only": True} if directory else {"revision": revision or "main"}

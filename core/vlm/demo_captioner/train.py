@@ -30,6 +30,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
 
 from core.errors import UserError
+from core.first_calls import make_first_calls
 from core.samples.demo_world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
 from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, build_model, build_processor, build_tokenizer
 from core.vlm.demo_captioner.packing import Row, pack, token_losses
@@ -122,6 +123,7 @@ class Trainer:
     """Holds the model and its data; ``run`` goes through both phases and writes the model to ``out_dir``."""
 
     def __init__(self, recipe: Recipe, out_dir: Path, work_dir: Path, say: Say = print):
+        make_first_calls()
         self.recipe, self.out_dir, self.work_dir, self.say = recipe, Path(out_dir), Path(work_dir), say
         self.work_dir.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
