@@ -37,9 +37,9 @@ class Stage:
 
 
 SAMPLES_CODE = ("core/samples/*.py",)
-VLM_CODE = ("core/vlm/*.py",)
+VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
 ACTIVATIONS_CODE = ("core/activations/*.py",)
-SAE_CODE = ("core/sae/*.py",)
+SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
 FEATURES_CODE = tuple(
     f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
 )

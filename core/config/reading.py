@@ -1,7 +1,6 @@
-"""Settings of a run: frozen dataclasses, read from a TOML preset and ``key=value`` overrides.
+"""Reads settings from a TOML preset and ``key=value`` overrides, and checks them.
 
-Unknown keys are refused and all mistakes are reported at once. Fields made with ``content=False`` say where something
-lies or on what it runs; they are no part of a stage's fingerprint (the content behind them is, through its digest).
+Unknown keys are refused and all mistakes are reported at once.
 """
 
 from __future__ import annotations
@@ -10,184 +9,15 @@ import difflib
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from core.config.sections import SECTIONS, TOKEN_KINDS, Config
 from core.errors import UserError
 
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PRESETS_DIR = PROJECT_ROOT / "precompute" / "presets"
-TOKEN_KINDS = ("image", "prompt", "caption")  # "bos" is never trained on
-
-
-def _is(default: Any, low: float | None = None, high: float | None = None, content: bool = True) -> Any:
-    """A field with a default, inclusive bounds, and whether it is part of fingerprints."""
-    return field(default=default, metadata={"low": low, "high": high, "content": content})
-
-
-@dataclass(frozen=True)
-class SamplesConfig:
-    """Where images and reference captions come from, and how they are split."""
-
-    source: Literal["demo-world", "folder"] = "demo-world"
-    n: int = _is(1500, low=0)  # images; 0 = all there are (of a folder)
-    images: str = _is("", content=False)  # folder of images
-    captions: str = _is("", content=False)  # CSV file, one row an image
-    image_column: str = "image"
-    en_column: str = "en_caption"
-    ar_column: str = "ar_caption"
-    gender_column: str = ""  # optional annotation: male, female or neutral
-    test_share: float = _is(0.2, low=0.01, high=0.9)
-    max_side: int = _is(896, low=16)  # pixels; larger images are scaled down
-    planted: bool = True  # demo world only: neutral images have a planted caption gender
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The captioner: a hub id or a directory (looked up from the project root), and how it is run."""
-
-    name: str = _is("data/demo-captioner", content=False)
-    revision: str = _is("", content=False)
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    device: Literal["auto", "cpu", "cuda", "mps"] = _is("auto", content=False)
-
-
-@dataclass(frozen=True)
-class CaptionConfig:
-    """How the model is asked for its own captions."""
-
-    prompt_en: str = "Describe the image."
-    prompt_ar: str = "صف الصورة."
-    max_new_tokens: int = _is(40, low=1)
-    batch_size: int = _is(64, low=1)  # rows
-
-
-@dataclass(frozen=True)
-class ActivationsConfig:
-    """Which residual streams are kept, and how they are stored."""
-
-    layers: tuple[int, ...] = _is((1, 3, 5, 7), low=0)
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    batch_tokens: int = _is(4096, low=1)  # tokens of one forward pass, padding included
-    shard_tokens: int = _is(65536, low=1)  # rows of one shard file
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One sparse autoencoder per layer, on the tokens of both languages."""
-
-    architecture: Literal["topk", "batchtopk", "jumprelu", "matryoshka", "gated", "standard"] = "topk"
-    d_sae: int = _is(1536, low=2)
-    k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
-    steps: int = _is(1000, low=1)
-    batch_tokens: int = _is(1024, low=1)
-    lr: float = _is(3e-3, low=1e-9, high=1.0)
-    l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
-    auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
-    dead_after_tokens: int = _is(200_000, low=1)
-    matryoshka_widths: tuple[int, ...] = _is((), low=1)  # nested dictionary sizes below d_sae; () = chosen from d_sae
-    tokens: tuple[str, ...] = TOKEN_KINDS
-    n_spliced: int = _is(64, low=1)  # test images on whose captions the loss recovered is measured
-
-
-@dataclass(frozen=True)
-class FeaturesConfig:
-    """What is kept of each feature."""
-
-    n_examples: int = _is(24, low=1)  # top images
-    n_quantiles: int = _is(5, low=1)
-    n_per_quantile: int = _is(6, low=0)
-    n_logits: int = _is(12, low=1)
-    n_neighbours: int = _is(8, low=0)
-    histogram_bins: int = _is(40, low=2)
-
-
-@dataclass(frozen=True)
-class WordsConfig:
-    """How gendered words are counted, and what gender an image has."""
-
-    lexicon_en: str = _is("", content=False)  # a TSV in the place of core/gender/lexicons/en.tsv
-    lexicon_ar: str = _is("", content=False)
-    consensus: float = _is(0.6, low=0.5, high=1.0)  # share of the gendered references that must agree on an image
-
-
-@dataclass(frozen=True)
-class GenderConfig:
-    """What is asked of each feature about gender."""
-
-    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all features and layers
-    min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
-    n_bootstrap: int = _is(500, low=50)
-    n_attributed: int = _is(96, low=0)  # captions a language on which gradient times activation is taken; 0 = none
-    label_auc: float = _is(0.75, low=0.5, high=1.0)  # held-out AUC below which a feature gets no label
-    n_matched: int = _is(12, low=1)  # images a gender in the gender-balanced pairs
-
-
-@dataclass(frozen=True)
-class CrosslingualConfig:
-    """How English and Arabic are compared."""
-
-    n_permutations: int = _is(500, low=50)
-    n_bootstrap: int = _is(500, low=50)
-    layers: tuple[int, ...] = _is((), low=0)  # layers with separate SAEs per language and seed; () = the middle one
-    d_sae: int = _is(512, low=2)  # of the separate SAEs
-    k: int = _is(16, low=1)
-    steps: int = _is(400, low=1)
-    batch_tokens: int = _is(512, low=1)
-    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all features and layers
-    min_images: int = _is(20, low=2)  # on which a feature must fire, and of each gender; below, nothing is said
-
-
-@dataclass(frozen=True)
-class LayersConfig:
-    """How it is asked at which layer gender can be read."""
-
-    n_folds: int = _is(5, low=2)
-    n_bootstrap: int = _is(500, low=50)
-    l2: float = _is(100.0, low=1e-6)  # strength of the probes' penalty
-    n_controls: int = _is(4, low=1)  # draws of arbitrary labels for the control task
-    control_types: tuple[str, ...] = _is(("role", "object"))  # annotated attributes that make a type of image
-    min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
-    n_lens: int = _is(200, low=1)  # captions a language for the logit lens
-    last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers
-
-
-@dataclass(frozen=True)
-class BiasConfig:
-    """How captions are compared with what the images show."""
-
-    n_sampled: int = _is(16, low=0)  # captions sampled of each held-out neutral image and language
-    temperature: float = _is(1.0, low=0.01, high=5.0)
-    n_bootstrap: int = _is(1000, low=50)
-    max_images: int = _is(400, low=1)  # held-out neutral images at most
-
-
-@dataclass(frozen=True)
-class Config:
-    """All settings of one run; ``name`` is the preset's."""
-
-    name: str = _is("demo", content=False)
-    seed: int = _is(0, low=0)
-    samples: SamplesConfig = field(default_factory=SamplesConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    caption: CaptionConfig = field(default_factory=CaptionConfig)
-    activations: ActivationsConfig = field(default_factory=ActivationsConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    words: WordsConfig = field(default_factory=WordsConfig)
-    gender: GenderConfig = field(default_factory=GenderConfig)
-    crosslingual: CrosslingualConfig = field(default_factory=CrosslingualConfig)
-    layers: LayersConfig = field(default_factory=LayersConfig)
-    bias: BiasConfig = field(default_factory=BiasConfig)
-
-
-SECTIONS: dict[str, type] = {
-    "samples": SamplesConfig, "model": ModelConfig, "caption": CaptionConfig,
-    "activations": ActivationsConfig, "train": TrainConfig, "features": FeaturesConfig,
-    "words": WordsConfig, "gender": GenderConfig, "crosslingual": CrosslingualConfig, "layers": LayersConfig,
-    "bias": BiasConfig,
-}  # fmt: skip
 
 
 def load_config(preset: str | Path, overrides: Sequence[str] = ()) -> Config:
