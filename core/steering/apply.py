@@ -1,14 +1,14 @@
 """Edits become hooks: h' = h + min(1, cap |h| / |delta|) delta with delta = sum over features of (z' - z) W_dec.
 
 z is the SAE's code of h. Nothing is decoded in full, so what the SAE does not explain of h stays as it is: ablating a
-feature gives h - z W_dec, clamping it to the value it has gives h itself.
+feature gives h - z W_dec, clamping it to the value it has gives h itself. A direction is changed in the same way, with
+its own way to read z and to write.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -17,9 +17,9 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.sae.files import sae_id
-from core.steering.edits import MODES, READS_Z, Edit
-from core.steering.record import EditRecord
-from core.vlm.batch import KINDS, PAD
+from core.steering.edits import MODES, Edit
+from core.steering.record import EditRecord, Touched
+from core.steering.table import MODE_CODES, Table, Target, Vectors, build_table
 from core.vlm.hooks import EditFn
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CAP = 1.0  # of |h|: a change is never longer than the residual it changes
 ENCODE_ROWS = 1024  # tokens encoded at once, which bounds the dense code to ENCODE_ROWS x d_sae
-_MODE_CODES = {mode: code for code, mode in enumerate(MODES, 1)}
 _ids: WeakKeyDictionary[SAE, str] = WeakKeyDictionary()  # finished SAEs do not change, and hashing them costs time
 
 
@@ -37,28 +36,48 @@ def edit_hooks(
     p999: Mapping[tuple[int, int], float],
     cap: float = DEFAULT_CAP,
     record: EditRecord | None = None,
+    directions: Vectors | None = None,
 ) -> dict[int, EditFn]:
     """Functions for ``VLM.forward(edits=)`` and ``hooks.editing``: layer -> fn, one list of edits for each batch row.
 
-    ``p999`` gives (layer, feature) -> activation that strength 1 in max_act means. ``cap`` bounds |h' - h| / |h|;
-    math.inf for none. Layers whose edits do nothing get no hook. Raises UserError for an edit of an SAE other than the
-    one given for its layer, for an unknown feature, and for two edits of one feature at the same place.
+    ``p999`` gives (layer, feature) -> activation that strength 1 in max_act means; ``directions`` gives (layer, name)
+    -> Direction. ``cap`` bounds |h' - h| / |h|; math.inf for none. Layers whose edits do nothing get no hook. Raises
+    UserError for an edit of an SAE other than the one given for its layer, for an unknown feature or direction, and for
+    two edits of one feature at the same place.
     """
     if math.isnan(cap) or cap <= 0:
         raise UserError(f"The cap on edits cannot be {cap}.", "It bounds |change| / |residual|.", "Use more than 0.")
     by_layer: dict[int, list[list[Edit]]] = {}
     for row, edits in enumerate(edits_per_row):
         for edit in edits:
-            _check(edit, saes)
+            _check(edit, saes, directions or {})
             if not edit.does_nothing:
                 by_layer.setdefault(edit.layer, [[] for _ in edits_per_row])[row].append(edit)
-    return {
-        layer: _LayerEdit(layer, saes[layer], _table(rows, p999, saes[layer].W_dec.device), cap, record)
-        for layer, rows in sorted(by_layer.items())
-    }
+    hooks: dict[int, EditFn] = {}
+    for layer, rows in sorted(by_layer.items()):
+        table = _layer_table(rows, saes.get(layer), p999, directions or {})
+        hooks[layer] = LayerEdit(layer, saes.get(layer), table, cap, record)
+    return hooks
 
 
-def _check(edit: Edit, saes: Mapping[int, SAE]) -> None:
+def _layer_table(
+    rows: Sequence[Sequence[Edit]], sae: SAE | None, p999: Mapping[tuple[int, Target], float], vectors: Vectors
+) -> Table:
+    if sae is not None:
+        return build_table(rows, sae.W_dec, p999, vectors)
+    one = next(vectors[e.layer, e.direction].write for row in rows for e in row)
+    return build_table(rows, one.new_zeros(0, len(one)), p999, vectors)
+
+
+def _check(edit: Edit, saes: Mapping[int, SAE], directions: Vectors) -> None:
+    if edit.direction:
+        if (edit.layer, edit.direction) not in directions:
+            known = sorted(name for layer, name in directions if layer == edit.layer)
+            raise UserError(
+                f"There is no direction {edit.direction} of layer {edit.layer}.",
+                f"At hand there are {', '.join(known) or 'none'}.",
+            )
+        return
     sae = saes.get(edit.layer)
     if sae is None:
         raise UserError(
@@ -80,87 +99,70 @@ def _check(edit: Edit, saes: Mapping[int, SAE]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _Table:
-    """The edits of one layer: rows of the batch by columns; a column is a feature (twice if places have own edits)."""
+class LayerEdit:
+    """The hook function of one layer; its calls are counted, so that a record can tell the prefill from the rest."""
 
-    feature: Tensor  # (n_columns,)
-    mode: Tensor  # (n_rows, n_columns) codes, 0 for no edit
-    amount: Tensor  # (n_rows, n_columns)
-    where: Tensor  # (n_rows, n_columns, PAD + 1) bool by kind code
-    modes: tuple[str, ...]
-
-
-def _table(rows: Sequence[Sequence[Edit]], p999: Mapping[tuple[int, int], float], device: torch.device) -> _Table:
-    placed = [[(_column(edits, i), edit) for i, edit in enumerate(edits)] for edits in rows]
-    columns = {key: i for i, key in enumerate(sorted({key for row in placed for key, _ in row}))}
-    mode = torch.zeros(len(rows), len(columns), dtype=torch.int64)
-    amount = torch.zeros(len(rows), len(columns))
-    where = torch.zeros(len(rows), len(columns), PAD + 1, dtype=torch.bool)
-    for row, items in enumerate(placed):
-        for key, edit in items:
-            at = columns[key]
-            mode[row, at] = _MODE_CODES[edit.mode]
-            amount[row, at] = edit.amount(p999.get((edit.layer, edit.feature)))
-            where[row, at, [KINDS.index(place) for place in edit.where]] = True
-    modes = tuple(m for m, code in _MODE_CODES.items() if bool((mode == code).any()))
-    feature = torch.tensor([f for f, _ in columns], dtype=torch.int64)
-    return _Table(feature.to(device), mode.to(device), amount.to(device), where.to(device), modes)
-
-
-def _column(edits: Sequence[Edit], at: int) -> tuple[int, int]:
-    """(feature, how many edits of it came before in this row); UserError when two would act on one token."""
-    same = [edit for edit in edits[:at] if edit.feature == edits[at].feature]
-    if any(set(edit.where) & set(edits[at].where) for edit in same):
-        raise UserError(
-            f"Feature {edits[at].feature} of layer {edits[at].layer} is edited twice at the same tokens.",
-            "It would not be clear what should hold.",
-            "Keep one of the edits, or give them different places.",
-        )
-    return edits[at].feature, len(same)
-
-
-class _LayerEdit:
-    """The hook function of one layer."""
-
-    def __init__(self, layer: int, sae: SAE, table: _Table, cap: float, record: EditRecord | None):
+    def __init__(self, layer: int, sae: SAE | None, table: Table, cap: float, record: EditRecord | None):
         self.layer, self.sae, self.table, self.cap, self.record = layer, sae, table, cap, record
-        self.directions = sae.W_dec.detach().index_select(0, table.feature).float()  # (n_columns, d_model)
-        self.touches = (table.where & (table.mode > 0)[..., None]).any(1)  # (n_rows, kind codes)
-        self.reads_z = bool(READS_Z & set(table.modes))
+        self.touches, self.step = table.touches, 0
 
     @torch.no_grad()
     def __call__(self, h: Tensor, kinds: Tensor) -> Tensor:
         if h.shape[0] != len(self.table.mode):
             raise ValueError(f"There are edits for {len(self.table.mode)} rows; the batch has {h.shape[0]}.")
+        step, self.step = self.step, self.step + 1
         kinds = kinds.to(self.touches.device, torch.int64)
         row, position = self.touches.gather(1, kinds).nonzero(as_tuple=True)
         if not len(row):
             return h
         kind = kinds[row, position]
-        old = h[row.to(h.device), position.to(h.device)].to(self.directions.device, torch.float32)
-        delta, size = self._delta(old, row, kind)
+        at = row.to(h.device), position.to(h.device)
+        old = h[at].to(self.table.write.device, torch.float32)
         norm = old.norm(dim=-1, keepdim=True)
-        step = (self.cap * norm / size).clamp_max(1.0).nan_to_num(1.0)  # 0 / 0 where nothing is to change
-        new = torch.where(size > 0, old + step * delta, old).to(h.device, h.dtype)
+        z = self.code(old) if self.table.reads_z else old.new_zeros(len(old), len(self.table.targets))
+        delta = self._change(old, z, norm, row, kind) @ self.table.write
+        size = delta.norm(dim=-1, keepdim=True)
+        share = (self.cap * norm / size).clamp_max(1.0).nan_to_num(1.0)  # 0 / 0 where nothing is to change
+        new = torch.where(size > 0, old + share * delta, old)
+        edited = h.clone()
+        edited[at] = new.to(h.device, h.dtype)
         if self.record is not None:
             wanted = (size / norm)[:, 0].nan_to_num(0.0)
-            self.record.add(self.layer, row, kind, step[:, 0] * wanted, wanted)
-        edited = h.clone()
-        edited[row.to(h.device), position.to(h.device)] = new
+            after = edited[at].to(old.device, torch.float32)
+            codes = (self.code(old), self.code(after)) if self.record.achieved else None
+            made, mine = share[:, 0] * wanted, self.table.mode[row] > 0
+            angle, targets = _angle(old, after), self.table.targets
+            self.record.add(Touched(self.layer, step, row, position, kind, made, wanted, angle, targets, mine, codes))
         return edited
 
-    def _delta(self, old: Tensor, row: Tensor, kind: Tensor) -> tuple[Tensor, Tensor]:
-        """Change (n, d_model) of the chosen residuals and its length (n, 1)."""
-        mode, amount = self.table.mode[row], self.table.amount[row]
-        z = self._code(old) if self.reads_z else torch.zeros_like(amount)
+    def _change(self, old: Tensor, z: Tensor, norm: Tensor, row: Tensor, kind: Tensor) -> Tensor:
+        """z' - z (n, n_columns) at the chosen residuals."""
+        table = self.table
+        mode, amount = table.mode[row], table.amount[row]
+        amount = torch.where(table.in_resid[row], amount * norm, amount)
         change = torch.zeros_like(amount)
-        for name in self.table.modes:
-            change = torch.where(mode == _MODE_CODES[name], MODES[name](z, amount), change)
-        active = self.table.where[row, :, kind]
-        delta = torch.where(active, change, 0.0) @ self.directions
-        return delta, delta.norm(dim=-1, keepdim=True)
+        for name in table.modes:
+            change = torch.where(mode == MODE_CODES[name], MODES[name](z, amount), change)
+        for rows, solve in table.projections:
+            mine = rows[row]
+            change[mine] -= (old[mine] @ table.write.T) @ solve
+        active = table.where[row, :, kind] & (~table.if_fires[row] | (z > 0))
+        return torch.where(active, change, 0.0)
 
-    def _code(self, old: Tensor) -> Tensor:
-        """Activations (n, n_columns) of the edited features."""
-        return torch.cat([self.sae.encode(part)[:, self.table.feature].float() for part in old.split(ENCODE_ROWS)])
+    def code(self, h: Tensor) -> Tensor:
+        """Activations (n, n_columns) of the edited features and directions at residuals (n, d_model)."""
+        table = self.table
+        parts = []
+        if len(table.feature):
+            assert self.sae is not None  # edits of features have been checked against it
+            parts.append(torch.cat([self.sae.encode(part)[:, table.feature].float() for part in h.split(ENCODE_ROWS)]))
+        if len(table.read):
+            parts.append(h @ table.read.T - table.offset)
+        return torch.cat(parts, 1)
+
+
+def _angle(old: Tensor, new: Tensor) -> Tensor:
+    """Degrees (n,) between residuals before and after; 0 where either is zero."""
+    cosine = torch.nn.functional.cosine_similarity(old.double(), new.double(), dim=-1)
+    moved = (old != new).any(-1) & old.any(-1) & new.any(-1)
+    return torch.where(moved, cosine.clamp(-1, 1).arccos().rad2deg(), 0.0)
