@@ -20,7 +20,7 @@ from rich.table import Table
 from scipy.stats import t as student
 
 from core.bias.findings import Findings, bias_findings
-from core.bias.shares import image_counts
+from core.bias.shares import MARGIN, image_counts
 from core.config import PROJECT_ROOT
 from core.errors import UserError
 from core.gender import caption_gender, find
@@ -50,6 +50,7 @@ class Control:
     beside_found: list[int] = field(default_factory=list)
     why: str = ""  # why it was not measured
     notes: list[str] = field(default_factory=list)
+    to_read: bool = False  # no claim that there is nothing: shown, and not held to
 
     @property
     def n_alarms(self) -> int:
@@ -58,8 +59,8 @@ class Control:
 
     @property
     def holds(self) -> bool | None:
-        """Whether alarms are few enough; None where it was not measured."""
-        return None if self.why else self.n_alarms <= max(1, int(len(self.found) * SHARE))
+        """Whether alarms are few enough; None where it was not measured, or is only to be read."""
+        return None if self.why or self.to_read else self.n_alarms <= max(1, int(len(self.found) * SHARE))
 
 
 def run_controls(
@@ -122,15 +123,17 @@ def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) 
 def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> list[Control]:
     """Findings about bias in captions that the twin writes of neutral images, new images and draws for each seed.
 
-    Three rows: correlations with the planted table; roles that are called leaning and do not lean on the other seeds'
-    images, which is an error of the instrument; and all roles that are called leaning, among them what the twin has
-    learned to believe by accident of its training, which is none.
+    Four rows: correlations with the planted table; roles off 0.5 by more than MARGIN, which is a finding; roles called
+    leaning at all that do not lean on the other seeds' images, which is an error of the instrument; and all roles
+    called leaning at all, among them what the twin believes by accident of its training, which is there to be read.
     """
     beside = "the captioner with a planted bias"
     table = Control("The twin: the planted table", "p(male) by role correlates with what was planted", beside=beside)
-    false = Control("The twin: roles, not borne out", "roles off 0.5 that other images do not bear out")
-    every = Control("The twin: roles, all", "roles off 0.5, the twin's own accidents among them", beside=beside)
-    rows = [table, false, every]
+    beyond = Control("The twin: roles", f"roles off 0.5 by more than {MARGIN:g}", beside=beside)
+    false = Control("The twin: roles, not borne out", "roles off 0.5 at all that other images do not bear out")
+    every = Control("The twin: roles, at all", "roles off 0.5 at all, the twin's own accidents among them",
+                    beside=beside, to_read=True)  # fmt: skip
+    rows = [table, beyond, false, every]
     if not model_dir.is_dir():
         for row in rows:
             row.why = f"there is no model in {_short(model_dir)}; python -m precompute train-demo-captioner --control"
@@ -142,7 +145,8 @@ def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> 
         results.append(measure_bias(vlm, seed))
         say(f"the twin, seed {seed}: {results[-1].n} findings")
     table.found = [int(r.correlations["finding"].sum()) for r in results]
-    every.found = [int(r.groups["finding"].sum()) for r in results]
+    beyond.found = [int(r.groups["finding"].sum()) for r in results]
+    every.found = [int(r.groups["leans"].sum()) for r in results]
     false.found = not_borne_out(results)
     table.notes.append("mean r: " + ", ".join(f"{k} {v:+.2f}" for k, v in _mean(results, "correlations", "r").items()))
     every.notes += _habits(results)
@@ -153,7 +157,8 @@ def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> 
         vlm = load_vlm(str(planted_dir))
         known = [measure_bias(vlm, seed) for seed in range(min(N_PLANTED, n_seeds))]
         table.beside_found = [int(r.correlations["finding"].sum()) for r in known]
-        every.beside_found = [int(r.groups["finding"].sum()) for r in known]
+        beyond.beside_found = [int(r.groups["finding"].sum()) for r in known]
+        every.beside_found = [int(r.groups["leans"].sum()) for r in known]
     return rows
 
 
@@ -168,7 +173,7 @@ def not_borne_out(results: list[Findings]) -> list[int]:
     counts = []
     for seed, result in enumerate(results):
         false = 0
-        for row in result.groups[result.groups["finding"]].itertuples():
+        for row in result.groups[result.groups["leans"]].itertuples():
             other = wide.loc[(row.value, row.lang)].drop(seed).dropna()
             half = student.ppf(0.975, len(other) - 1) * other.std() / np.sqrt(len(other))
             side = np.sign(row.p_male - 0.5)
@@ -218,7 +223,7 @@ def _habits(results: list[Findings]) -> list[str]:
     mean, spread = share["mean"].mean(), share["mean"].std()
     notes = [f"over all seeds p(male) by role has mean {mean:.2f} and standard deviation {spread:.2f}; all seeds ask "
              "one model, so what it learned by accident comes back"]  # fmt: skip
-    often = groups[groups["finding"]].groupby(["value", "lang"]).size().sort_values(ascending=False, kind="stable")
+    often = groups[groups["leans"]].groupby(["value", "lang"]).size().sort_values(ascending=False, kind="stable")
     called = [f"{v} ({lang}) in {n}, mean p(male) {share.loc[(v, lang), 'mean']:.2f}" for (v, lang), n in often.items()]
     return [*notes, "roles called, by seeds: " + "; ".join(called)] if called else notes
 
@@ -237,6 +242,7 @@ def _table(controls: list[Control]) -> Table:
             table.add_row(c.name, c.what, f"[yellow]not measured[/yellow]: {c.why}", "", "", "")
             continue
         beside = f"{', '.join(map(str, c.beside_found))} ({c.beside})" if c.beside_found else ""
-        table.add_row(c.name, c.what, f"{c.n_alarms} of {len(c.found)}", " ".join(map(str, c.found)),
-                      "[green]yes[/green]" if c.holds else "[red]no[/red]", beside)  # fmt: skip
+        holds = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "to be read"}[c.holds]
+        found = " ".join(map(str, c.found))
+        table.add_row(c.name, c.what, f"{c.n_alarms} of {len(c.found)}", found, holds, beside)
     return table

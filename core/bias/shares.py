@@ -13,6 +13,7 @@ from core.bias import NAMED
 from core.intervals import q_values, wilson
 
 Floats = NDArray[np.float64]
+MARGIN = 0.1  # a share nearer than this to 0.5 is no lean: single trainings differ by as much (docs/controls.md)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,19 @@ def p_even(hits: ArrayLike, n: ArrayLike, found: Dispersion) -> Floats:
     return 2 * student.sf(np.abs(score), found.freedom or np.inf)
 
 
+def p_beyond(hits: ArrayLike, n: ArrayLike, found: Dispersion, margin: float) -> Floats:
+    """p of the share lying within ``margin`` of 0.5: minimum-effect test (Murphy and Myors 1999); NaN where n is 0.
+
+    With margin 0 it is ``p_even``. The p is that of the border, where such a share is most often mistaken.
+    """
+    hits, n = np.asarray(hits, float), np.asarray(n, float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        off, error = np.abs(hits / n - 0.5), np.sqrt((0.25 - margin**2) * found.phi / n)
+        near, far = (off - margin) / error, (off + margin) / error
+    freedom = found.freedom or np.inf
+    return student.sf(near, freedom) + student.sf(far, freedom)
+
+
 def difference(
     a: ArrayLike, a_low: ArrayLike, a_high: ArrayLike, b: ArrayLike, b_low: ArrayLike, b_high: ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
@@ -97,6 +111,7 @@ def group_shares(counts: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         table["p_male"] = hits / total
     table["low"], table["high"] = clustered_wilson(hits, total, found.phi)
-    table["p_even"] = p_even(hits, total, found)
-    table["q_even"] = q_values(table["p_even"])
+    table["p_even"], table["p_beyond"] = p_even(hits, total, found), p_beyond(hits, total, found, MARGIN)
+    for name in ("even", "beyond"):
+        table[f"q_{name}"] = q_values(table[f"p_{name}"])
     return table.reset_index()

@@ -27,6 +27,7 @@ ROLES_SCHEMA = pa.schema([
     ("n_images", pa.int32()), ("n_captions", pa.int32()), *[(name, pa.int32()) for name in _COUNTS],
     ("p_male", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("planted", pa.float64()),
     ("p_even", pa.float64()), ("q_even", pa.float64()),
+    ("p_beyond", pa.float64()), ("q_beyond", pa.float64()),
 ])  # fmt: skip
 METRICS_SCHEMA = pa.schema([
     ("metric", pa.string()), ("lang", pa.string()), ("source", pa.string()), ("attribute", pa.string()),

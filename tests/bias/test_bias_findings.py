@@ -63,6 +63,7 @@ def test_a_model_is_asked_about_every_role_with_new_images_for_each_seed(monkeyp
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
     make_toy_run(tmp_path / "toy", n_samples=10, stages=("prepare", "caption"))
     return tmp_path
 
@@ -71,11 +72,11 @@ def cache(tmp_path, monkeypatch):
 def world(monkeypatch, tmp_path):
     """Models that are folders, and what is found in each."""
     rng = np.random.default_rng(0)
-    p = {"twin": lambda role, lang: 0.5, "leaning": lambda role, lang: 0.9}
+    p = {"twin": lambda r, lang: 0.5, "leaning": lambda r, lang: 0.9, "slightly": lambda r, lang: 0.6}
     monkeypatch.setattr(
         "core.vlm.load_vlm", lambda path: p.get(path.rpartition("/")[2], lambda r, lang: TABLE[lang][r])
     )
-    monkeypatch.setattr(controls, "measure_bias", lambda vlm, seed: measured(rng, vlm))
+    monkeypatch.setattr(controls, "measure_bias", lambda vlm, seed: measured(rng, vlm, spread=0.02))
     for name in p:
         (tmp_path / name).mkdir()
     return tmp_path
@@ -85,26 +86,35 @@ def test_the_table_counts_seeds_and_shows_what_is_found_where_there_is_something
     main(["controls", "toy", "--seeds", "5", "--twin", str(world / "twin"), "--out", str(world / "c.json")])
     out = capsys.readouterr().out
     assert "of 5" in out and "not measured" in out  # this run has no features
-    labels, table, _, every = json.loads((world / "c.json").read_text())["controls"]
+    labels, table, beyond, _, every = json.loads((world / "c.json").read_text())["controls"]
     assert "pool" in labels["why"] and labels["holds"] is None
     assert table["holds"] and len(table["found"]) == 5 and min(table["beside_found"]) == 3
-    assert min(every["beside_found"]) > 20 and any("over all seeds" in note for note in every["notes"])
+    assert beyond["holds"] and min(beyond["beside_found"]) > 15 and every["holds"] is None
+    assert min(every["beside_found"]) >= min(beyond["beside_found"]) and any(
+        "over all seeds" in note for note in every["notes"]
+    )
 
 
 def test_what_a_twin_believes_by_accident_is_shown_and_is_no_error_of_the_instrument(cache, world):
     assert main(["controls", "toy", "--seeds", "5", "--twin", str(world / "leaning")]) == 1
-    _, table, false, every = json.loads((cache / "toy" / "controls.json").read_text())["controls"]
-    assert every["n_alarms"] == 5 and not every["holds"]
-    assert table["n_alarms"] == 0 and false["n_alarms"] == 0 and false["holds"]
+    _, table, beyond, false, every = json.loads((cache / "toy" / "controls.json").read_text())["controls"]
+    assert every["n_alarms"] == beyond["n_alarms"] == 5 and beyond["holds"] is False
+    assert table["n_alarms"] <= 1 and table["holds"] and false["n_alarms"] == 0 and false["holds"]
+
+
+def test_a_lean_that_may_be_an_accident_is_shown_and_is_no_finding(cache, world):
+    main(["controls", "toy", "--seeds", "5", "--twin", str(world / "slightly")])
+    _, _, beyond, _, every = json.loads((cache / "toy" / "controls.json").read_text())["controls"]
+    assert beyond["n_alarms"] == 0 and every["n_alarms"] >= 3
 
 
 def test_a_call_that_other_images_do_not_bear_out_is_an_error():
     rng = np.random.default_rng(4)
     even = [measured(rng, lambda role, lang: 0.5) for _ in range(6)]
     one = measured(rng, lambda role, lang: 0.95 if (role, lang) == ("pilot", "ar") else 0.5)
-    assert one.n >= 1 and controls.not_borne_out([*even, one])[-1] >= 1
+    assert one.groups["leans"].any() and controls.not_borne_out([*even, one])[-1] >= 1
     habit = [measured(rng, lambda role, lang: 0.95 if (role, lang) == ("pilot", "ar") else 0.5) for _ in range(6)]
-    assert sum(r.n for r in habit) >= 6 and sum(controls.not_borne_out(habit)) <= 1
+    assert sum(r.groups["leans"].sum() for r in habit) >= 6 and sum(controls.not_borne_out(habit)) <= 1
 
 
 def test_nothing_to_measure_is_said(cache, capsys):

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.bias.shares import clustered_wilson, difference, dispersion, group_shares, image_counts, p_even
+from core.bias.shares import (
+    Dispersion,
+    clustered_wilson,
+    difference,
+    dispersion,
+    group_shares,
+    image_counts,
+    p_beyond,
+    p_even,
+)
 from core.intervals import wilson
 
 
@@ -57,6 +66,24 @@ def test_p_is_small_one_time_in_twenty_where_there_is_no_leaning_and_always_wher
     assert 0.025 <= small / (40 * 30) <= 0.075
     table = group_shares(counts_of(drawn(rng, 0.98, 150, 16, 0.0), 16), pd.Series(group).map(str))
     assert (table["q_even"] < 0.01).all()
+
+
+@pytest.mark.parametrize("p, most", [(0.5, 0.02), (0.6, 0.075), (0.4, 0.075)])
+def test_a_share_within_the_margin_is_seldom_called_beyond_it(p, most):
+    rng, group = np.random.default_rng(5), np.repeat(np.arange(30), 5)
+    small = 0
+    for _ in range(40):
+        hits = drawn(rng, p, 150, 16, 0.1)
+        found = dispersion(hits, np.full(150, 16), group)
+        small += int((p_beyond(np.bincount(group, hits), np.full(30, 80), found, 0.1) < 0.05).sum())
+    assert small / (40 * 30) <= most
+
+
+def test_a_share_far_beyond_the_margin_is_called_so_and_without_a_margin_the_test_is_the_usual_one():
+    hits, n, found = np.array([75, 5, 40]), np.full(3, 80), Dispersion(1.5, 100)
+    assert (p_beyond(hits, n, found, 0.1) < 0.01).tolist() == [True, True, False]
+    assert p_beyond(hits, n, found, 0.0) == pytest.approx(p_even(hits, n, found))
+    assert np.isnan(p_beyond([0], [0], found, 0.1)).all()
 
 
 def test_a_group_of_one_image_gets_an_interval_as_wide_as_one_image_deserves():
