@@ -10,7 +10,7 @@ from tests.gender.gold import Wanted, gold, score
 
 # Measured when the sentences were written: words that the lexicon does not have. They are not mended, so that the
 # figure stays one of unseen captions; it may not get worse.
-HELD_OUT = {"en": (0.96, 0.84), "ar": (0.95, 0.80)}
+HELD_OUT = {"en": (0.96, 0.95), "ar": (0.95, 0.85)}
 
 
 @pytest.mark.parametrize("lang", ["en", "ar"])
