@@ -1,25 +1,43 @@
-"""What the whole suite shares: a small run of the real pipeline, made once."""
+"""What the whole suite shares: a small run of the real pipeline, made once, also where tests run side by side."""
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: threads that wait for each other's cores cost most
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.small_run import ROOT, small_command
 
+LONG = ("pipeline", "browser", "vlm", "docs")  # folders that take longest: first, so that no process ends up alone
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
 
 @pytest.fixture(scope="session")
-def small_cache(tmp_path_factory) -> Path:
-    """A cache folder for runs of this session."""
-    return tmp_path_factory.mktemp("cache")
+def small_cache(tmp_path_factory, worker_id) -> Path:
+    """A cache folder for runs of this session, the same for all of its processes."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base if worker_id == "master" else base.parent) / "cache"
+    cache.mkdir(exist_ok=True)
+    return cache
 
 
 @pytest.fixture(scope="session")
 def small_run(small_cache) -> Path:
     """The folder of a run of the shipped captioner at small size, through the command line."""
-    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
-    command = small_command("small")
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
+    made = small_cache / "small.made"
+    with FileLock(small_cache / "small.lock"):
+        if not made.exists():
+            environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
+            command = small_command("small")
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+            assert done.returncode == 0, done.stdout + done.stderr
+            made.touch()
     return small_cache / "small"

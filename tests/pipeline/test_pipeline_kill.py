@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from precompute.plan import stages
 from tests.small_run import ROOT, small_command
 
@@ -24,7 +26,7 @@ def content(run: Path) -> dict[str, str]:
 def kill_when_running(command: list[str], environment: dict[str, str], run: Path, stage: str) -> bool:
     """Start the pipeline and kill it as soon as ``stage`` has done some of its work; False if it got past it."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
+    deadline = time.time() + 240
     while process.poll() is None and time.time() < deadline:
         try:
             progress = json.loads((run / "progress.json").read_text())
@@ -39,11 +41,12 @@ def kill_when_running(command: list[str], environment: dict[str, str], run: Path
     return False
 
 
+@pytest.mark.timeout(900)
 def test_killed_in_every_stage_and_still_the_same_bytes(small_run, small_cache):
     environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
     run, command = small_cache / "killed", small_command("killed")
     killed = [stage for stage in STAGES if kill_when_running(command, environment, run, stage)]
     assert killed == STAGES
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout + done.stderr
     assert content(run) == content(small_run)
