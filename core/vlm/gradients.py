@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from core.vlm.hooks import capture, editing
+from core.vlm.hooks import EditFn, capture, editing
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -26,26 +26,28 @@ class Gradients:
 
 
 def resid_gradients(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor]
-) -> Gradients:
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor],
+    shift: EditFn | None = None,
+) -> Gradients:  # fmt: skip
     """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
 
     ``score`` maps logits (n_rows, vocab) to (n_rows,); ``features`` as in ``VLM.forward``. Nothing below the lowest
-    layer is differentiated, and no weight. Raises ValueError for unknown layers.
+    layer is differentiated, and no weight. ``shift`` changes the residual of the lowest layer before the gradient is
+    taken there. Raises ValueError for unknown layers.
     """
     wanted = sorted(set(layers))
+
+    def start(h: Tensor, kinds: Tensor) -> Tensor:
+        """The residual as the place where differentiation begins."""
+        return (h if shift is None else shift(h.detach(), kinds)).detach().requires_grad_()
+
     with torch.no_grad():
         batch = vlm._lay_out(rows, features.clone())  # features made in inference mode cannot be differentiated through
-    with _frozen(vlm), torch.enable_grad(), editing(vlm, {wanted[0]: _start}), capture(vlm, wanted) as resid:
+    with _frozen(vlm), torch.enable_grad(), editing(vlm, {wanted[0]: start}), capture(vlm, wanted) as resid:
         hidden = vlm._whole_pass(batch, None)
         scores = score(vlm.model.get_output_embeddings()(hidden[:, -1]))
         found = torch.autograd.grad(scores.sum(), [resid[layer] for layer in wanted])
     return Gradients({k: v.detach() for k, v in resid.items()}, dict(zip(wanted, found, strict=True)), batch.kinds)
-
-
-def _start(h: Tensor, _kinds: Tensor) -> Tensor:
-    """The residual as the place where differentiation begins."""
-    return h.detach().requires_grad_()
 
 
 @contextmanager

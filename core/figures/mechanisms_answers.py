@@ -1,0 +1,142 @@
+"""What the data say about mechanisms, each in one sentence with interval, n, control and how sure it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import pearsonr
+
+from core.figures.answers import Answer
+from core.figures.mechanisms import part_name
+from core.figures.palette import LANGUAGE_NAME
+
+
+def mechanisms_answer(effects: pd.DataFrame) -> Answer:
+    """Which parts carry the image's gender into the words: the part that is strongest on training captions, judged on
+    held-out ones, and how alike the two languages are."""
+    parts, sure = [], "supported"
+    for lang in LANGUAGE_NAME:
+        rows = effects[(effects["lang"] == lang) & (effects["why"] == "")]
+        if rows.empty:
+            continue
+        total = rows[rows["part"] == "all"].iloc[0]
+        own = rows[rows["part"].isin(("head", "mlp"))]
+        first = own.loc[own["effect_train"].abs().idxmax()]
+        heads = own[own["part"] == "head"]["effect"].sum() / total["effect"]
+        beyond = bool(first["finding"]) and not first["low"] <= 0 <= first["high"]
+        sure = sure if beyond else "unclear"
+        n_found, n = int(own["finding"].sum()), len(own)
+        mlps = 1 - heads - _embedding(rows) / total["effect"]
+        parts.append(
+            f"In {LANGUAGE_NAME[lang]}, {_called(first)} adds most directly, {_number(first)} of the "
+            f"{_number(total, 1)} log-odds between images of women and men (random words {first['random_low']:.2f} to "
+            f"{first['random_high']:.2f}); all heads add {heads:.0%}, the MLPs {mlps:.0%}; {n_found} of {n} parts are "
+            "beyond both controls"
+        )
+    if not parts:
+        why = next((w for w in effects["why"] if w), "no captions")
+        return Answer(f"This cannot be said: {why}.", "not enough data")
+    one = effects[effects["why"] == ""].iloc[0]
+    text = f"{'. '.join(parts)}{_alike(effects)}; n = {one['n_female'] + one['n_male']} held-out captions a language."
+    return Answer(text, sure)
+
+
+def _embedding(rows: pd.DataFrame) -> float:
+    return float(rows[rows["part"] == "embedding"]["effect"].sum())
+
+
+def _alike(effects: pd.DataFrame) -> str:
+    wide = effects[effects["part"].isin(("head", "mlp"))].pivot_table(index=["layer", "part", "head"], columns="lang",
+                                                                      values="effect")  # fmt: skip
+    if set(wide.columns) != {"en", "ar"} or len(wide.dropna()) < 8:
+        return ""
+    wide = wide.dropna()
+    found = pearsonr(wide["en"], wide["ar"])
+    ends = found.confidence_interval()
+    said = f"r = {found.statistic:.2f} [{ends.low:.2f}, {ends.high:.2f}] over {len(wide)} parts"
+    return f". {'The same parts do it in both languages' if ends.low > 0 else 'How alike the languages are'}: {said}"
+
+
+def _called(row: pd.Series) -> str:
+    return f"head {part_name(dict(row))}" if row["part"] == "head" else f"the {part_name(dict(row))}"
+
+
+def _number(row: pd.Series | dict[str, Any], digits: int = 2) -> str:
+    return f"{row['effect']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+
+
+def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
+    """What one head does, of its row of head_effects and its rows of head_readings (of the same language)."""
+    if row["why"]:
+        return Answer(f"Nothing can be said of this head: {row['why']}.", "not enough data")
+    looks = (
+        f"It gives {row['image_share']:.0%} [{row['image_low']:.0%}, {row['image_high']:.0%}] of its attention to the "
+        f"image (spread evenly: {row['image_even']:.0%})"
+    )
+    adds = (f"adds {_number(row)} to the log-odds of a woman’s word where the image shows a woman rather than a man "
+            f"(shuffled images {row['shuffled_low']:.2f} to {row['shuffled_high']:.2f})")  # fmt: skip
+    reads = ""
+    if len(reading):
+        best = reading.loc[reading["cosine"].abs().idxmax()]
+        out = not best["cosine_shuffled_low"] <= best["cosine"] <= best["cosine_shuffled_high"]
+        where = {"image": "at the image", "before": "at the words so far"}[best["view"]]
+        reads = (
+            f"; its weights turn the gender direction {where} {'on' if best['cosine'] > 0 else 'against'} the one that "
+            f"the layer above holds, cosine {best['cosine']:.2f}, {'beyond' if out else 'no more than'} what shuffled "
+            f"images give ({best['cosine_shuffled_low']:.2f} to {best['cosine_shuffled_high']:.2f})"
+        )
+    return Answer(f"{looks} and {adds}{reads}; n = {row['n_female'] + row['n_male']} held-out captions.",
+                  "supported" if row["finding"] else "unclear")  # fmt: skip
+
+
+def pairs_answer(pairs: pd.DataFrame) -> Answer:
+    """Whether pairs of features do more together than apart, against the control pairs; of all layers given."""
+    done = pairs[pairs["n_ablated"] > 0].dropna(subset=["relative"])
+    top, control = done[done["kind"] == "top"], done[done["kind"] == "control"]
+    if len(top) < 3:
+        return Answer(
+            f"Too few pairs were ablated together to say whether they interact (n = {len(top)}).", "not enough data"
+        )
+    beyond = ((top["low"] > 0) | (top["high"] < 0)).sum()
+    also = ((control["low"] > 0) | (control["high"] < 0)).sum()
+    size, base = float(top["relative"].median()), float(control["relative"].median()) if len(control) else np.nan
+    sentence = "mostly add up" if size < 0.2 else "do not simply add up"
+    text = (
+        f"Effects {sentence}: what two of the strongest features do together differs from the sum of each by "
+        f"{size:.0%} (median of {len(top)} pairs; {len(control)} pairs of other features: {base:.0%}); the interval "
+        f"leaves 0 in {beyond} of {len(top)} and in {also} of {len(control)}; n = {int(top['n_ablated'].max())} "
+        "held-out captions."
+    )
+    return Answer(text, "supported" if len(control) else "unclear")
+
+
+def patching_answer(checks: pd.DataFrame) -> Answer:
+    """How far one gradient can be trusted in place of ablations, over all layers and languages."""
+    known = checks[(checks["chosen"] == "all")].dropna(subset=["r"])
+    own = known[known["method"] == "gradient"]
+    if own.empty:
+        why = next((w for w in checks["why"] if w), "no features were ablated")
+        return Answer(f"Whether gradients can be trusted is not known: {why}.", "not enough data")
+    worst, steep = own.loc[own["r"].idxmin()], own.loc[(own["slope"] - 1).abs().idxmax()]
+    firm = bool((own["low"] > own["control_high"]).all())
+    text = (f"One gradient ranks features as ablating them one by one does: r = {worst['r']:.2f} [{worst['low']:.2f}, "
+            f"{worst['high']:.2f}] at worst ({_where(worst)}; predictions dealt out anew {worst['control_low']:.2f} to "
+            f"{worst['control_high']:.2f})")  # fmt: skip
+    text += f", rank correlation ≥ {own['spearman'].min():.2f}; but sizes are off: true effects are up to "
+    text += f"{steep['slope']:.1f} times the predicted ({_where(steep)})"
+    for method, name in (("integrated", "integrated gradients"), ("direct", "the features’ own words")):
+        other = known[known["method"] == method]
+        if len(other):
+            text += (
+                f"; {name} r ≥ {other['r'].min():.2f}, slope {other['slope'].min():.1f} to {other['slope'].max():.1f}"
+            )
+    return Answer(
+        f"{text}; n = {int(own['n'].min())} features a layer, {int(own['n_images'].min())} held-out captions.",
+        "supported" if firm else "unclear",
+    )
+
+
+def _where(row: pd.Series) -> str:
+    return f"layer {row['layer']}, {LANGUAGE_NAME[row['lang']]}"

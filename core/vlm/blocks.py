@@ -1,0 +1,102 @@
+"""What a decoder layer is made of, by family: the one place that knows the names of its modules and their norms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+
+@dataclass(frozen=True)
+class BlockNames:
+    """Paths of modules from a decoder layer; "" where a family has none. ``norm_offset`` + weight is a norm's gain."""
+
+    attention: str
+    q: str
+    k: str
+    v: str
+    o: str
+    up: str
+    down: str
+    mlp: str
+    attn_in_norm: str  # before attention
+    attn_out_norm: str  # between attention and the residual stream
+    mlp_in_norm: str
+    mlp_out_norm: str
+    q_norm: str
+    k_norm: str
+    norm_offset: float
+
+
+BLOCKS = {
+    "gemma3": BlockNames(
+        "self_attn", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj",
+        "mlp.down_proj", "mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+        "post_feedforward_layernorm", "self_attn.q_norm", "self_attn.k_norm", 1.0,
+    ),
+}  # fmt: skip
+"""By transformers' model_type."""
+
+
+class Block:
+    """One decoder layer of a model: its modules under names that all families share, its heads, its norms' gains."""
+
+    def __init__(self, vlm: VLM, layer: int):
+        family = vlm.model.config.model_type
+        if family not in BLOCKS:
+            raise UserError(
+                f"The parts of a decoder layer of {family} are not known.",
+                f"Known are those of {', '.join(BLOCKS)}.",
+                "Add the names of its modules to BLOCKS in core/vlm/blocks.py.",
+            )
+        if not 0 <= layer < vlm.n_layers:
+            raise ValueError(f"The model has layers 0 to {vlm.n_layers - 1}, not {layer}.")
+        self.layer, self.names, self.module = layer, BLOCKS[family], vlm.decoder_layers[layer]
+        text = vlm.model.config.get_text_config()
+        self.n_heads: int = text.num_attention_heads
+        self.n_kv_heads: int = text.num_key_value_heads
+        self.d_head: int = self.part("o").weight.shape[1] // self.n_heads
+
+    def part(self, name: str) -> Any:
+        """The module of that field of BlockNames; KeyError where the family has none."""
+        path = getattr(self.names, name)
+        if not path:
+            raise KeyError(name)
+        return self.module.get_submodule(path)
+
+    def writer(self, sublayer: str) -> Any:
+        """The module whose output "attn" or "mlp" adds to the residual stream: the norm behind it, if there is one."""
+        behind = f"{sublayer}_out_norm"
+        return self.part(behind if getattr(self.names, behind) else {"attn": "attention", "mlp": "mlp"}[sublayer])
+
+    def gain(self, norm: str) -> Tensor | float:
+        """What a norm multiplies each of its entries with (float32), its scale left out; 1 where there is no norm."""
+        if not getattr(self.names, norm):
+            return 1.0
+        return norm_gain(self.part(norm), self.names.norm_offset)
+
+    def final_gain(self, vlm: VLM) -> Tensor:
+        """The gain (d_model,) of the model's last norm."""
+        return norm_gain(vlm.final_norm, self.names.norm_offset)
+
+    def kv_head(self, head: int) -> int:
+        """The key and value head that a query head shares with its group."""
+        return head // (self.n_heads // self.n_kv_heads)
+
+
+def norm_gain(norm: Any, offset: float) -> Tensor:
+    """The gain (d,) float32 of an RMS norm."""
+    return norm.weight.detach().float() + offset
+
+
+def norm_scale(norm: Any, x: Tensor) -> Tensor:
+    """What an RMS norm multiplies each vector of ``x`` (.., d) with before its gain, (.., 1): 1 / root mean square."""
+    eps = next(getattr(norm, name) for name in ("eps", "variance_epsilon") if hasattr(norm, name))
+    return torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)

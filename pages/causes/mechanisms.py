@@ -1,0 +1,99 @@
+"""Which heads, MLPs and features carry gender from the image into the words, in English and in Arabic"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
+from pages.kit import circuits, head_panel, panels, pickers, runs, states, text
+from pages.kit.style import is_dark
+
+QUESTION = "Which parts of the model carry gender into the words?"
+
+
+def main() -> None:
+    run = runs.current_run()
+    cat = runs.catalog(run)
+    if not cat.has("head_effects"):
+        text.page_title(QUESTION)
+        runs.needs(run, "mechanisms")
+    effects = cat.head_effects()
+    answer = mechanisms_answers.mechanisms_answer(effects)
+    text.page_title(QUESTION, answer.text, answer.sure)
+    known = effects[effects["why"] == ""]
+    if known.empty:
+        states.empty("There is not enough data for this page.", f"{answer.text}", "Take a run with more images.")
+    else:
+        with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+            lang = pickers.language_picker(both=False)
+            head = head_picker(known, lang)
+            with st.container(width=96):
+                layer = pickers.layer_picker(cat)
+        heads(effects, head)
+        rows = mechanisms.effect_grid(known, lang)
+        mine = rows[rows["name"] == head].to_dict("records")
+        if mine:
+            head_panel.show(run, cat, lang, mine[0])
+        circuits.pairs(cat, lang, layer)
+        circuits.patching(cat, lang, layer)
+    text.method(METHOD)
+
+
+def head_picker(known: pd.DataFrame, lang: str) -> str:
+    """The name of a head such as "5.3"; first the one that adds most on the images that do not judge it."""
+    rows = mechanisms.effect_grid(known[known["part"] == "head"], lang)
+    ranked = rows.reindex(rows["effect_train"].abs().sort_values(ascending=False).index)
+    names = sorted(ranked["name"], key=lambda n: tuple(map(int, n.split("."))))
+    first = names.index(ranked["name"].iloc[0]) if len(ranked) else 0
+    return st.selectbox("Head", names, index=first, key="head", bind="query-params", width=140,
+                        help="Layer and number. A head looks back at the image and the words so far and carries "
+                        "something of what it sees to the place where the next word is chosen.") or ""  # fmt: skip
+
+
+def heads(effects: pd.DataFrame, head: str) -> None:
+    panels.panel(
+        "What each part adds",
+        "directly to the log-odds of a word for a woman, where the image shows a woman rather than "
+        "a man; dot: beyond shuffled images and random words",
+        "mechanisms-heads",
+        effects,
+        mechanisms.heads_figure(effects, head, is_dark()),
+        partial(mechanisms_paper.heads_figure, effects),
+        "Direct effect of heads and MLPs by layer, English and Arabic",
+        key="heads",
+        on_select=choose_head,
+        selection_mode="points",
+    )
+
+
+def choose_head() -> None:
+    points = [p for p in st.session_state["heads"]["selection"]["points"] if p.get("customdata")]
+    if points and "." in str(points[0]["customdata"][0]):
+        st.session_state["head"] = str(points[0]["customdata"][0])
+
+
+METHOD = """
+**Direct effects.** The residual at the place where the first gendered word is chosen is the sum of what the
+embedding, heads and MLPs have added; with the last norm's scale held, each part's share of (words for women −
+words for men) is a dot product, and the shares add up (Elhage et al. 2021; Wang et al. 2022, arXiv
+2211.00593). A head counts behind the norm after attention. Within each set words weigh as likely as they are
+there. *Effect*: mean at images of women less that at images of men, held-out images, 95 % bootstrap over
+images. *Controls*: image genders dealt out anew (p, Benjamini and Hochberg over all parts and both
+languages); random words of the same captions. What a part does through later layers is not in it.
+**Attention** is computed from the queries and keys of the model's own pass. **Weights**: OV and QK with the
+norms' gains, never multiplied out; effective rank is the exponential of the entropy of the singular values
+(Roy and Vetterli 2007); copying is the sum of OV's eigenvalues over the sum of their sizes, 1 where all are
+positive. **Gender direction**: difference of the mean residuals of women's and men's training images; its
+null deals the genders out anew on both sides, which keeps the stream's few strong directions. **Pairs**: PMI
+= log2 n·n_ab / (n_a n_b); its null is the hypergeometric law of a shuffle over images, within the images'
+genders. *Beyond the sum*: effect of ablating both less the sum of each. **Predicted effect**: −Σ z (W_dec ·
+gradient), the gradient at the residual as it is (Nanda 2023; Syed et al. 2023, arXiv 2310.10348) or its mean
+on the way to none of the layer's features (Marks et al. 2024, arXiv 2403.19647); *own words*: through the
+last norm and unembedding alone. In the last layer gradient and own words are the same by construction.
+Settings and versions: page Provenance.
+"""
+
+main()

@@ -1,0 +1,123 @@
+"""Direct effects add up to the difference of logits, find what is planted and nothing where nothing is."""
+
+import numpy as np
+import pytest
+import torch
+
+from core.config import MechanismsConfig
+from core.gender.logit_words import WordSets
+from core.mech.direct import DirectEffects, direct_effects, join, parts_of, random_sets, summarise
+from core.mech.heads import effect_rows, map_rows, with_q
+from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
+
+SETS = WordSets("en", torch.tensor([300, 302, 310]), torch.tensor([301, 420]))
+
+
+def toy_effects(controls=()) -> DirectEffects:
+    return direct_effects(toy_vlm(), toy_rows(), toy_features(), SETS, controls)
+
+
+def test_parts_add_up_to_the_difference_of_logits():
+    vlm, controls = toy_vlm(), [(torch.tensor([500]), torch.tensor([501, 502]))]
+    found = toy_effects(controls)
+    assert found.shares.shape == (6, 2, len(parts_of(vlm))) and len(parts_of(vlm)) == 1 + 8 * 5
+    np.testing.assert_allclose(found.shares.sum(2), found.total, rtol=1e-3, atol=1e-3)
+    logits = vlm.forward(toy_rows(), toy_features(), logits=True).logits[:, -1].double()
+    for readout, (one, two) in enumerate([(SETS.female, SETS.male), *controls]):
+        sides = [(logits[:, ids] * logits[:, ids].softmax(-1)).sum(1) for ids in (one, two)]
+        np.testing.assert_allclose(found.total[:, readout], sides[0] - sides[1], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.log_odds, SETS.difference(logits), rtol=1e-3, atol=1e-3)
+
+
+def test_one_word_a_side_is_a_plain_difference_of_logits():
+    sets = WordSets("en", torch.tensor([300]), torch.tensor([301]))
+    found = direct_effects(toy_vlm(), toy_rows(), toy_features(), sets)
+    np.testing.assert_allclose(found.shares[:, 0].sum(1), found.log_odds, rtol=1e-3, atol=1e-3)
+
+
+def test_batches_make_no_difference():
+    rows, features = toy_rows(), toy_features()
+    parts = [direct_effects(toy_vlm(), rows[i : i + 3], features[i : i + 3], SETS) for i in (0, 3)]
+    whole, joined = toy_effects(), join(parts)
+    np.testing.assert_allclose(joined.shares, whole.shares, rtol=1e-3, atol=2e-4)
+    np.testing.assert_allclose(joined.attention, whole.attention, atol=1e-4)
+
+
+def test_attention_is_that_to_the_image_alone():
+    found = toy_effects()
+    assert found.attention.shape == (6, 8, 4, 16)
+    sums = found.attention.sum(-1)
+    assert (sums >= 0).all() and (sums <= 1 + 1e-5).all() and sums.min() < 0.99
+
+
+def planted(n: int = 60, n_parts: int = 9, strength: float = 2.0) -> tuple[DirectEffects, np.ndarray, np.ndarray]:
+    """Part 3 adds ``strength`` where the image shows a woman; the rest and the random words are noise."""
+    rng, female = np.random.default_rng(0), np.arange(n) % 2 == 0
+    shares = rng.normal(size=(n, 21, n_parts))
+    shares[female, 0, 3] += strength
+    total = shares.sum(2)
+    return DirectEffects(shares, total, total[:, 0], np.full((n, 2, 4, 16), 0.03)), female, np.arange(n) % 4 < 2
+
+
+def test_the_planted_part_is_found_and_no_other():
+    effects, female, held_out = planted()
+    found = summarise(effects, female, held_out, 400, [0])
+    assert found["low"][3] < 2 < found["high"][3] and found["p"][3] < 0.01
+    assert found["effect"][3] > found["random_high"][3] and found["effect_train"][3] > 1
+    assert (found["low"] <= found["effect"]).all() and (found["effect"] <= found["high"]).all()
+    rows = effect_rows(
+        effects, parts_of(toy_vlm())[:9], "en", female, held_out, np.full(60, 40), MechanismsConfig(), [0]
+    )
+    with_q(rows, 0.05)
+    assert [r["part"] for r in rows if r["finding"]] == [rows[3]["part"]] and rows[-1]["part"] == "all"
+    assert rows[1]["image_even"] == pytest.approx(0.4) and rows[1]["image_share"] == pytest.approx(0.48)
+
+
+def test_nothing_is_found_where_nothing_is():
+    n_found = 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        shares = rng.normal(size=(60, 21, 9))
+        effects = DirectEffects(shares, shares.sum(2), shares.sum(2)[:, 0], np.full((60, 2, 4, 16), 0.03))
+        args = (
+            np.arange(60) % 2 == 0,
+            np.arange(60) % 4 < 2,
+            np.full(60, 40),
+            MechanismsConfig(n_bootstrap=200),
+            [seed],
+        )
+        rows = effect_rows(effects, parts_of(toy_vlm())[:9], "en", *args)
+        with_q(rows, 0.05)
+        n_found += sum(r["finding"] for r in rows)
+    assert n_found <= 1
+
+
+def test_too_few_images_give_a_reason_and_no_number():
+    effects, female, held_out = planted(8)
+    rows = effect_rows(
+        effects, parts_of(toy_vlm())[:9], "ar", female, held_out, np.full(8, 40), MechanismsConfig(), [0]
+    )
+    with_q(rows, 0.05)
+    assert {r["why"] for r in rows} == {"2 captions of a gender and split; at least 10 are needed"}
+    assert not any(r["finding"] or "effect" in r for r in rows)
+    none = np.zeros(0, bool)
+    rows = effect_rows(None, parts_of(toy_vlm()), "ar", none, none, np.zeros(0), MechanismsConfig(), [0])
+    assert "no caption names" in rows[0]["why"]
+
+
+def test_maps_are_kept_by_image_with_their_mean():
+    effects, _, _ = planted(6)
+    effects.attention[2, 1, 0] = 0.5
+    samples = [{"sample_id": 10 + i, "gender": "female", "word": "her"} for i in range(6)]
+    rows = map_rows(effects, [p for p in parts_of(toy_vlm()) if p.layer < 2], "en", [2], samples)
+    assert len(rows) == 8 * 2
+    mine = [r for r in rows if (r["layer"], r["head"]) == (1, 0)]
+    assert mine[1]["sample_id"] == 12 and mine[1]["patch_map"] == [0.5] * 16
+    assert mine[0]["sample_id"] == -1 and mine[0]["patch_map"][0] == pytest.approx((0.5 + 5 * 0.03) / 6)
+
+
+def test_random_words_are_of_the_same_numbers_and_never_the_sets_own():
+    for one, two in random_sets(SETS, range(290, 400), [0]):
+        assert (len(one), len(two)) == (3, 2) and not set(one.tolist()) & set(two.tolist())
+        assert not {300, 301, 302, 310} & {*one.tolist(), *two.tolist()}
+    assert random_sets(SETS, [300, 301], [0]) == []
