@@ -1,0 +1,104 @@
+"""Sentences about interventions, written from the tables, with n, intervals, controls and how sure they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from core.figures.answers import Answer
+from core.figures.interventions import MODE_NAMES, transfer_frame
+from core.figures.palette import LANGUAGE_NAME
+
+SPECIFIC, FEW = "specific effect", "not enough data"
+
+
+def headline(table: pd.DataFrame) -> pd.DataFrame:
+    """The question fixed on the development images, first mode, in both languages."""
+    head = table[table["note"] == "headline"]
+    return head[head["design"] == head["design"].min()] if len(head) else head
+
+
+def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
+    """What the headline design did, by language, beside its matched controls."""
+    said, heads = [], headline(verdicts)
+    clean = effects[effects["outcome"] == "clean"]
+    rows = headline(clean)
+    if heads.empty or rows.empty:
+        return Answer("Nothing was changed yet.", FEW)
+    for row in rows.itertuples():
+        verdict = heads.loc[heads["lang"] == row.lang, "verdict"].iloc[0]
+        said.append(f"{LANGUAGE_NAME[row.lang]} {_percent(row.target)} {_interval(row.effect_low, row.effect_high)} "
+                    f"against {_percent(row.control)} under matched controls ({verdict})")  # fmt: skip
+    one = rows.iloc[0]
+    what = f"{one['k']} gender features of layer {one['layer']}, {MODE_NAMES[one['mode']]}"
+    text = f"{what}: captions that change the gender and keep the rest: {'; '.join(said)}. " \
+        f"n = {_range(rows['n_images'])} images, {one['n_controls']} control sets."  # fmt: skip
+    known = set(heads["verdict"])
+    sure = "supported" if known == {SPECIFIC} else FEW if known == {FEW} else "unclear"
+    return Answer(text, sure)
+
+
+def ways_answer(effects: pd.DataFrame) -> Answer:
+    """Features beside difference of means, prompt and matched random features."""
+    clean = effects[effects["outcome"] == "clean"]
+    first = headline(clean)
+    if first.empty:
+        return Answer("Nothing to compare.", FEW)
+    mode = first.iloc[0]["mode"]
+    found = []
+    ways = [
+        ("features", first),
+        ("the difference of means", _direction(clean, "difference of means", mode)),
+        ("a prompt for neutral words", clean[clean["method"] == "neutral prompt"]),
+    ]
+    for name, rows in ways:
+        values = [f"{LANGUAGE_NAME[r.lang]} {_percent(r.target)} {_interval(r.effect_low, r.effect_high)}"
+                  for r in rows.itertuples()]  # fmt: skip
+        if values:
+            found.append(f"{name}: {', '.join(values)}")
+    random = ", ".join(f"{LANGUAGE_NAME[r.lang]} {_percent(r.control)}" for r in first.itertuples())
+    means = _direction(clean, "difference of means", mode).set_index("lang")
+    apart = [lang for lang in first["lang"] if lang in means.index and _apart(first.set_index("lang").loc[lang],
+                                                                              means.loc[lang])]  # fmt: skip
+    tail = "" if apart else " Between features and the difference of means the intervals show no difference."
+    return Answer(f"Clean changes by {'; '.join(found)}; matched random features: {random}.{tail}",
+                  FEW if first["why"].any() else "supported")  # fmt: skip
+
+
+def transfer_answer(effects: pd.DataFrame) -> Answer:
+    """How much of the effect the other language's features have."""
+    frame = transfer_frame(effects, "clean")
+    crossed, own = frame[frame["sets"] == "cross"], frame[frame["sets"] == "own"].set_index("lang")
+    if crossed.empty or crossed["specific_low"].isna().any():
+        return Answer("There is not enough data to say whether the features of one language change the other.", FEW)
+    said, sure = [], "supported"
+    for row in crossed.itertuples():
+        other = own.loc[row.lang]
+        share = row.specific / other["specific"] if other["specific_low"] > 0 else float("nan")
+        part = f", {_percent(share)} of what its own features do" if np.isfinite(share) else ""
+        said.append(f"{LANGUAGE_NAME[row.ranked_on]} features change {_percent(row.specific)} "
+                    f"{_interval(row.specific_low, row.specific_high)} of {LANGUAGE_NAME[row.lang]} captions beyond "
+                    f"their controls{part}")  # fmt: skip
+        sure = sure if row.specific_low > 0 else "unclear"
+    return Answer(f"{'; '.join(said)}.", sure)
+
+
+def _direction(clean: pd.DataFrame, method: str, mode: str) -> pd.DataFrame:
+    return clean[(clean["method"] == method) & (clean["mode"] == mode)]
+
+
+def _apart(one: pd.Series, other: pd.Series) -> bool:
+    return bool(one["effect_low"] > other["effect_high"] or other["effect_low"] > one["effect_high"])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if np.isfinite(share) else "not known"
+
+
+def _interval(low: float, high: float) -> str:
+    return f"[{100 * low:.0f}, {100 * high:.0f}]" if np.isfinite([low, high]).all() else ""
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,0 +1,1 @@
+"""What happens to captions when features, directions or the prompt are changed, against matched controls."""

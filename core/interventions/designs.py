@@ -1,0 +1,203 @@
+"""Designs of the interventions: arms (one change of the model, given to every image), and which is judged by which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from core.config import Config
+
+FEATURES, MEANS, PROBE, LEACE, RANDOM = (
+    "features",
+    "difference of means",
+    "probe direction",
+    "LEACE",
+    "random direction",
+)
+NONE, ZERO, RECONSTRUCTION, NO_WAY_OUT = "none", "zero edit", "reconstruction", "no way out"
+NEUTRAL_PROMPT, OTHER_PROMPT = "neutral prompt", "other prompt"
+DIRECTIONS = (MEANS, PROBE, LEACE)
+MODES = ("swap", "ablate")
+HEADLINE, NEGATIVE = "headline", "negative control"
+TARGET = -1  # the draw of what is asked about; controls count from 0
+
+
+@dataclass(frozen=True, order=True)
+class Arm:
+    """One change of the model.
+
+    ``mode`` of features and directions: "ablate" takes the gender out (features off, directions to the midpoint of
+    women and men), "swap" puts the other one in (features of the gender that the caption names off, those of the other
+    at least at ``strength`` max_act; directions to ``strength`` times the other gender's mean). ``sets`` says whose
+    ranking the features come from: "own", that of the caption's language, or "cross", the other's. ``draw`` is TARGET,
+    or the number of a control.
+    """
+
+    method: str
+    mode: str = ""
+    layer: int = -1
+    strength: float = 0.0
+    sets: str = ""
+    ranking: str = ""
+    k: int = 0
+    draw: int = TARGET
+
+    @property
+    def feature_edit(self) -> bool:
+        return self.method == FEATURES
+
+
+@dataclass(frozen=True)
+class Design:
+    """A question: what does ``target`` do to captions that its controls do not? ``part`` is where it is shown."""
+
+    part: str  # identity, sets, transfer, layers, dose, directions, prompts
+    target: Arm
+    controls: tuple[Arm, ...] = ()
+    note: str = ""
+
+    @property
+    def headline(self) -> bool:
+        """Whether it is the one question of its mode that was fixed on the development images."""
+        return self.note == HEADLINE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the designs of a run are made from; ``k`` ascending, ``headline`` one of them."""
+
+    layers: tuple[int, ...]
+    k: tuple[int, ...]
+    headline: int
+    modes: tuple[str, ...]
+    rankings: tuple[str, ...]
+    strengths: tuple[float, ...]
+    n_controls: int
+    n_few: int  # controls of designs that only draw a band
+    directions: tuple[str, ...]
+    last_layer: int = -1  # of the model, where it has an SAE; nothing reads the image tokens after it
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen on the development images: arms by mode and method, and the best one of each layer."""
+
+    features: Mapping[str, Arm]  # mode -> arm of the headline k
+    by_layer: Mapping[int, Arm]  # of the first mode
+    direction: Mapping[str, Arm]  # mode -> arm of the difference of means
+    negative_layer: int  # whose features tell women from men least, on training images
+
+
+def grid(settings: Settings) -> list[Arm]:
+    """The arms that are tried on the development images, the plainest first."""
+    arms = [Arm(NONE)]
+    for layer in settings.layers:
+        for mode in settings.modes:
+            for strength in settings.strengths if mode == "swap" else (1.0,):
+                arms += [Arm(FEATURES, mode, layer, strength, "own", r, settings.headline) for r in settings.rankings]
+                arms.append(Arm(MEANS, mode, layer, strength))
+    return arms
+
+
+def choose(settings: Settings, scores: Mapping[Arm, float], separation: Mapping[int, float]) -> Choice:
+    """The arm of the highest score in every mode; of equals the weakest change, then the lowest layer.
+
+    ``scores`` of the grid's arms; ``separation`` by layer is how well its target set tells women from men on training
+    images. ValueError where a mode has no arm.
+    """
+
+    def best(arms: Iterable[Arm]) -> Arm:
+        return min(arms, key=lambda a: (-round(scores[a], 9), a.strength, a.layer, settings.rankings.index(a.ranking)
+                                        if a.ranking else 0))  # fmt: skip
+
+    def of(method: str, mode: str, layer: int | None = None) -> list[Arm]:
+        return [a for a in scores if (a.method, a.mode) == (method, mode) and layer in (None, a.layer)]
+
+    first = settings.modes[0]
+    features = {mode: best(of(FEATURES, mode)) for mode in settings.modes}
+    others = [layer for layer in settings.layers if layer != features[first].layer]
+    return Choice(
+        features, {layer: best(of(FEATURES, first, layer)) for layer in settings.layers},
+        {mode: best(of(MEANS, mode)) for mode in settings.modes},
+        min(others, key=lambda layer: (separation[layer], layer), default=-1),
+    )  # fmt: skip
+
+
+def designs(settings: Settings, choice: Choice) -> list[Design]:
+    """All questions that are asked of the confirming images."""
+    first = settings.modes[0]
+    head = choice.features[first]
+    found = [
+        Design("identity", replace(head, method=ZERO, strength=0.0)),
+        Design("identity", Arm(RECONSTRUCTION, layer=head.layer)),
+    ]
+    if settings.last_layer >= 0:
+        found.append(Design("identity", replace(head, method=NO_WAY_OUT, layer=settings.last_layer)))
+    for mode in settings.modes:
+        arm = choice.features[mode]
+        sweep = settings.k if mode == first else (settings.headline,)
+        notes = {settings.headline: HEADLINE}
+        found += [with_controls("sets", replace(arm, k=k), settings.n_controls, notes.get(k, "")) for k in sweep]
+    found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
+    for layer, arm in choice.by_layer.items():
+        if layer != head.layer:
+            note = NEGATIVE if layer == choice.negative_layer else ""
+            found.append(with_controls("layers", arm, settings.n_controls, note))
+    for strength in settings.strengths:
+        if first == "swap" and strength != head.strength:
+            found.append(with_controls("dose", replace(head, strength=strength), settings.n_few))
+    for mode in settings.modes:
+        arm = choice.direction[mode]
+        n = settings.n_controls if mode == first else settings.n_few
+        controls = with_controls("directions", replace(arm, method=RANDOM), n).controls
+        found += [
+            Design("directions", replace(arm, method=method), controls) for method in settings.directions
+            if method != LEACE or mode == "ablate"
+        ]  # fmt: skip
+    found.append(Design("prompts", Arm(NEUTRAL_PROMPT), (Arm(OTHER_PROMPT, draw=0),)))
+    return found
+
+
+def with_controls(part: str, target: Arm, n: int, note: str = "") -> Design:
+    """A design whose controls are the same change of ``n`` other sets."""
+    return Design(part, target, tuple(replace(target, draw=draw) for draw in range(n)), note)
+
+
+def arms_of(questions: Sequence[Design]) -> list[Arm]:
+    """Every arm that the questions need, each once, the unedited model first, in the order of the questions."""
+    return list(dict.fromkeys([Arm(NONE), *(arm for q in questions for arm in (q.target, *q.controls))]))
+
+
+def count_arms(settings: Settings) -> tuple[int, int]:
+    """How many arms the development and the confirming images will see, before anything is chosen."""
+    arm = {mode: Arm(FEATURES, mode, settings.layers[0], settings.strengths[0], "own", settings.rankings[0],
+                     settings.headline) for mode in settings.modes}  # fmt: skip
+    by_layer = {layer: replace(arm[settings.modes[0]], layer=layer) for layer in settings.layers}
+    means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items()}
+    choice = Choice(arm, by_layer, means, -1)
+    return len(grid(settings)), len(arms_of(designs(settings, choice)))
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much the stage will write."""
+
+    n_arms: int
+    n_development: int  # images
+    n_confirming: int
+    n_captions: int
+
+
+def planned(config: Config, n_images: int) -> Amount:
+    """What a run of ``n_images`` will write, before anything is known of its features; LEACE is counted in."""
+    c = config.interventions
+    k = tuple(sorted({*c.k, c.headline}))
+    settings = Settings(tuple(c.layers) or tuple(config.activations.layers), k, c.headline, tuple(c.modes),
+                        tuple(c.rankings), tuple(c.strengths), c.n_controls, min(c.n_few, c.n_controls),
+                        tuple(c.directions))  # fmt: skip
+    tried, confirmed = count_arms(settings)
+    n_test, fresh = round(n_images * config.samples.test_share), config.samples.source == "demo-world"
+    development = min(c.n_development, n_test if fresh else n_test // 4)
+    confirming = c.n_images if fresh else max(0, min(c.n_images, n_test - development))
+    n_captions = 2 * (tried * development + confirmed * confirming)
+    return Amount(tried + confirmed, development, confirming, n_captions)

@@ -1,0 +1,190 @@
+"""What the interventions of a run are made with: settings, readers, images, feature sets, directions, and the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from core.config import Config
+from core.errors import UserError
+from core.interventions import directions, images, sets, targets
+from core.interventions.controls import Candidates
+from core.interventions.designs import (
+    LEACE,
+    MEANS,
+    NEUTRAL_PROMPT,
+    OTHER_PROMPT,
+    RANDOM,
+    Arm,
+    Design,
+    Settings,
+    arms_of,
+)
+from core.interventions.outcomes import Reader, common_words
+from core.interventions.writing import Workbench
+from core.runs import Run, atomic_path
+from core.samples.demo_world import DemoWorld
+from core.samples.gather import open_image
+
+LANGUAGES = ("en", "ar")
+ROWS = 4  # batches of captions that go through a model together
+
+
+class Material:
+    """Everything of a finished run that the interventions read; the model is loaded with it."""
+
+    def __init__(self, run: Run, config: Config, device: str, log: logging.Logger):
+        self.run, self.whole, self.config, self.device, self.log = run, config, config.interventions, device, log
+        self.samples = pq.read_table(run.path("samples.parquet")).to_pandas()
+        genders = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pandas()
+        self.gender = dict(zip(genders["sample_id"].astype(int), genders["gender"], strict=True))
+        columns = ["layer", "feature", "density", "mean", "p999", "alive"]
+        self.features = pq.read_table(run.path("features.parquet"), columns=columns).to_pandas()
+        columns = ["layer", "feature", "lang", "view", "auc_train", "difference_train"]
+        columns += [f"rank_{ranking}" for ranking in self.config.rankings]
+        self.ranking_table = pq.read_table(run.path("gender_features.parquet"), columns=columns).to_pandas()
+        self._labelled: dict[int, dict[tuple[str, str], directions.Labelled]] = {}
+        self.settings = self._settings()
+        self.readers = self._readers()
+        self.development, self.confirming = self._images()
+        self.bench = self._workbench()
+
+    def _settings(self) -> Settings:
+        c, trained = self.config, self.whole.activations.layers
+        layers = tuple(c.layers) or tuple(trained)
+        alive = {layer: self.column(layer, "alive").astype(bool) for layer in layers}
+        k = sets.largest_k((*c.k, c.headline), alive)
+        if not k:
+            raise UserError("There are too few live features to change any and to match them with others.",
+                            "At most a third of a layer's live features are changed together.",
+                            "Train larger SAEs, or ask for a smaller interventions.k.")  # fmt: skip
+        if dropped := sorted({*c.k, c.headline} - set(k)):
+            self.log.warning("k = %s is left out: there are not three times as many live features.", dropped)
+        wanted = tuple(d for d in c.directions if d != LEACE or directions.has_leace())
+        if LEACE in c.directions and LEACE not in wanted:
+            self.log.warning("LEACE is left out: the optional package concept-erasure is not installed.")
+        last = self._n_layers() - 1
+        return Settings(layers, tuple(k), c.headline if c.headline in k else k[-1], tuple(c.modes), tuple(c.rankings),
+                        tuple(sorted(c.strengths)), c.n_controls, min(c.n_few, c.n_controls), wanted,
+                        last if last in layers else -1)  # fmt: skip
+
+    def _n_layers(self) -> int:
+        from core.vlm import load_vlm
+
+        model = self.whole.model
+        self.vlm = load_vlm(model.name, model.dtype, self.device, model.revision)
+        return self.vlm.n_layers
+
+    def column(self, layer: int, name: str) -> np.ndarray:
+        """A column of features.parquet (d_sae,)."""
+        mine = self.features[self.features["layer"] == layer].sort_values("feature")
+        return mine[name].to_numpy()
+
+    def _readers(self) -> dict[str, Reader]:
+        own = pq.read_table(self.run.path("captions.parquet"), columns=["lang", "text"]).to_pandas()
+        words = self.whole.words
+        found = {}
+        for lang in LANGUAGES:
+            lexicon = words.lexicon_en if lang == "en" else words.lexicon_ar
+            texts = own.loc[own["lang"] == lang, "text"].tolist()
+            found[lang] = Reader(lang, common_words(texts, lang, lexicon), lexicon)
+        return found
+
+    def _images(self) -> tuple[list[images.Subject], list[images.Subject]]:
+        """Development and confirming images; those of fresh scenes are written into the run."""
+        c, samples = self.config, self.whole.samples
+        fresh = samples.source == "demo-world"
+        seed = self.whole.seed
+        development, confirming = images.held_out(
+            self.samples, self.gender, c.n_development, c.n_images, seed, fresh
+        )  # fmt: skip
+        if fresh:
+            confirming = images.fresh_scenes(self.samples, c.n_images, seed, samples.planted)
+            world = DemoWorld(samples.planted)
+            for subject in confirming:
+                path = self.run.path(fresh_file(subject))
+                if not path.exists():
+                    with atomic_path(path) as temporary:
+                        Image.fromarray(world.render(subject.scene)).save(temporary)
+        if not development or not confirming:
+            raise UserError("There are no held-out images to intervene on.", "Every image is a training image.",
+                            "Raise samples.test_share.")  # fmt: skip
+        return development, confirming
+
+    def open(self, subject: images.Subject) -> Image.Image:
+        """An image, RGB, loaded."""
+        if subject.scene is None:
+            return open_image(self.run, subject.sample_id)
+        with Image.open(self.run.path(fresh_file(subject))) as image:
+            return image.convert("RGB")
+
+    def _workbench(self) -> Workbench:
+        from core.sae.files import load_sae
+
+        settings, caption, device = self.settings, self.whole.caption, self.device
+        alive = {layer: self.column(layer, "alive").astype(bool) for layer in settings.layers}
+        self.feature_sets = sets.target_sets(
+            self.ranking_table, settings.layers, settings.rankings, settings.k[-1], alive
+        )  # fmt: skip
+        saes = {n: load_sae(self.run.path("saes", f"layer_{n:02d}"), device) for n in settings.layers}
+        p999 = {(int(r.layer), int(r.feature)): float(r.p999) for r in self.features.itertuples()}
+        texts = {("en", ""): caption.prompt_en, ("ar", ""): caption.prompt_ar,
+                 ("en", NEUTRAL_PROMPT): self.config.neutral_en, ("ar", NEUTRAL_PROMPT): self.config.neutral_ar,
+                 ("en", OTHER_PROMPT): self.config.other_en, ("ar", OTHER_PROMPT): self.config.other_ar}  # fmt: skip
+        prompts = {key: self.vlm.prompt_ids(text) for key, text in texts.items()}
+        bench = Workbench(self.vlm, saes, p999, self.feature_sets.sets, {}, prompts, self.vlm.encode_images([]),
+                          caption.max_new_tokens, ROWS * caption.batch_size)  # fmt: skip
+        bench.directions = {}
+        for layer in settings.layers:
+            bench.directions |= directions.vectors_of(Arm(MEANS, layer=layer), self.data(layer), self.whole.seed)
+        return bench
+
+    def data(self, layer: int) -> dict[tuple[str, str], directions.Labelled]:
+        """Residuals of the training captions at one layer, by view and language."""
+        from core.features.pooled import Pooled
+
+        if layer not in self._labelled:
+            pooled = Pooled(self.run.dir, layer)
+            ids = self.samples.sort_values("sample_id")
+            gender = np.array([self.gender[int(i)] for i in ids["sample_id"]])
+            is_train = (ids["split"] == "train").to_numpy()
+            self._labelled[layer] = {(view, lang): directions.labelled(pooled, view, lang, gender, is_train)
+                                     for view in directions.PLACES for lang in LANGUAGES}  # fmt: skip
+            if not all(data.enough for data in self._labelled[layer].values()):
+                raise UserError("There are too few training images of women and men for the directions.",
+                                f"{directions.MIN_IMAGES} of each are needed.", "Use more samples.")  # fmt: skip
+        return self._labelled[layer]
+
+    def separation(self) -> dict[int, float]:
+        """How well each layer's target sets tell women from men on training images."""
+        return targets.separations(self.feature_sets.targets, self.settings.rankings[0])
+
+    def prepare(self, questions: Sequence[Design]) -> None:
+        """Control sets and directions of the arms that were chosen."""
+        wanted = {(a.layer, a.ranking) for q in questions for a in q.controls if a.sets}
+        for layer, ranking in sorted(wanted):
+            norm = self.bench.saes[layer].W_dec.detach().float().norm(dim=1).cpu().numpy().astype(float)
+            there = Candidates(
+                self.column(layer, "density").astype(float),
+                norm,
+                self.column(layer, "mean").astype(float),
+                self.column(layer, "alive").astype(bool),
+            )
+            self.feature_sets.add_controls(
+                layer, ranking, there, self.settings.n_controls, self.whole.seed
+            )  # fmt: skip
+        known = {}
+        for arm in arms_of(questions):
+            key = (arm.method, arm.layer, arm.draw)
+            if arm.method in (*directions.MAKERS, RANDOM) and key not in known:
+                known[key] = directions.vectors_of(arm, self.data(arm.layer), self.whole.seed)
+                self.bench.directions |= known[key]
+
+
+def fresh_file(subject: images.Subject) -> str:
+    """Where the image of a fresh scene lies in the run."""
+    return f"intervention_images/{subject.image:06d}.png"

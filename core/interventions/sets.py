@@ -1,0 +1,55 @@
+"""Target sets and their controls for every layer, language and ranking that the designs ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.interventions.controls import Candidates, Matched, matched_sets
+from core.interventions.designs import TARGET
+from core.interventions.targets import Ranked, ranked
+
+Sets = dict[tuple[int, str, str, int], list[tuple[int, int]]]
+LANGUAGES = ("en", "ar")
+
+
+@dataclass
+class FeatureSets:
+    """(layer, lang, ranking, draw) -> [(feature, lean)] of the largest k, and how near the partners are."""
+
+    targets: dict[tuple[int, str, str], Ranked]
+    sets: Sets
+    distance: dict[tuple[int, str, str, int], np.ndarray]  # of each partner from its target feature, in spreads
+
+    def add_controls(
+        self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int
+    ) -> None:  # fmt: skip
+        """Draw the control sets of a layer and ranking; they avoid the target sets of both languages."""
+        avoid = {f for lang in LANGUAGES for f in self.targets[layer, lang, ranking].features}
+        for number, lang in enumerate(LANGUAGES):
+            target = self.targets[layer, lang, ranking]
+            drawn: Matched = matched_sets(target.features, candidates, n_sets, [seed, layer, number], sorted(avoid))
+            for draw, (features, apart) in enumerate(zip(drawn.features, drawn.distance, strict=True)):
+                key = (layer, lang, ranking, draw)
+                self.sets[key] = list(zip(map(int, features), target.leans, strict=True))
+                self.distance[key] = apart
+
+
+def largest_k(wanted: Iterable[int], alive: Mapping[int, np.ndarray]) -> list[int]:
+    """The ks for which every layer has enough live features to match with: no more than a third of them."""
+    most = min(int(of_layer.sum()) for of_layer in alive.values()) // 3
+    return sorted({k for k in wanted if k <= most})
+
+
+def target_sets(
+    table: pd.DataFrame, layers: Iterable[int], rankings: Iterable[str], k: int, alive: Mapping[int, np.ndarray]
+) -> FeatureSets:
+    """The first ``k`` features of every ranking, layer and language of gender_features (training images alone)."""
+    rankings = tuple(rankings)
+    targets = {(layer, lang, ranking): ranked(table, layer, lang, ranking, k, alive[layer])
+               for layer in layers for lang in LANGUAGES for ranking in rankings}  # fmt: skip
+    sets = {(*key, TARGET): chosen.head(k) for key, chosen in targets.items()}
+    return FeatureSets(targets, sets, {})

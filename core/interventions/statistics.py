@@ -1,0 +1,171 @@
+"""Paired statistics of interventions: bootstrap over images and control draws together, permutation of whole sets.
+
+Captions of one image are resampled together under every arm, so that all differences are paired; control sets are
+resampled as whole sets. All tests are two-sided.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.intervals import percentile_interval, resampled_counts, wilson
+
+Floats = NDArray[np.float64]
+MIN_IMAGES = 20  # below which nothing is concluded
+MIN_CONTROLS = 5
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of arms over images: numerators and denominators (n_arms, n_images); value = sum / sum."""
+
+    top: Floats
+    bottom: Floats
+
+    def values(self, weights: Floats | None = None) -> Floats:
+        """(n_arms,), or (n_draws, n_arms) with bootstrap ``weights`` (n_draws, n_images); NaN without denominator."""
+        if weights is None:
+            weights = np.ones((1, self.top.shape[1]))
+            return self.values(weights)[0]
+        top, bottom = weights @ self.top.T, weights @ self.bottom.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(bottom > 0, top / bottom, np.nan)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a target does beside the unedited model and beside its controls; NaN with a ``why`` where it is unknown.
+
+    ``effect`` = target - baseline, ``specific`` = target - mean of the controls, ``ratio`` = effect over the controls'
+    mean effect. ``p_effect``: signs of the images' differences exchanged at random; ``p_specific``: target and controls
+    exchanged as whole sets, so that it is at least 1 / (n_controls + 1).
+    """
+
+    n_images: int
+    n_controls: int
+    baseline: float
+    target: float
+    effect: float
+    effect_low: float
+    effect_high: float
+    p_effect: float
+    control: float = NAN
+    control_low: float = NAN  # of single control sets: the smallest and the largest
+    control_high: float = NAN
+    specific: float = NAN
+    specific_low: float = NAN
+    specific_high: float = NAN
+    p_specific: float = NAN
+    ratio: float = NAN
+    ratio_low: float = NAN
+    ratio_high: float = NAN
+    why: str = ""
+
+
+def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
+    """Arms of ``figure`` in the order baseline, target, controls; images without a denominator in the target's or the
+    baseline's row take no part."""
+    base, target, controls = 0, 1, slice(2, None)
+    asked = (figure.bottom[base] > 0) | (figure.bottom[target] > 0)
+    figure = Figure(figure.top[:, asked], figure.bottom[:, asked])
+    n_images, n_controls = int(asked.sum()), figure.top.shape[0] - 2
+    if n_images == 0:
+        return Compared(0, n_controls, NAN, NAN, NAN, NAN, NAN, NAN, why="no caption is asked about")
+    values = figure.values()
+    effect = float(values[target] - values[base])
+    plain: dict[str, Any] = {"n_images": n_images, "n_controls": n_controls, "baseline": float(values[base]),
+             "target": float(values[target]), "effect": effect}  # fmt: skip
+    band = _band(values[controls], values[target])
+    if n_images < MIN_IMAGES:
+        why = f"{n_images} images; {MIN_IMAGES} are needed"
+        return Compared(**plain, effect_low=NAN, effect_high=NAN, p_effect=NAN, **band, why=why)
+    seeds = list(np.atleast_1d(seed))
+    weights = resampled_counts(n_images, n_draws, [*seeds, 0]).astype(np.float64)
+    drawn = figure.values(weights)
+    low, high = _share_interval(figure) or _interval(drawn[:, target] - drawn[:, base])
+    found: dict[str, Any] = {**plain, **band, "effect_low": low, "effect_high": high,
+             "p_effect": sign_flips(_by_image(figure, target, base), n_draws, [*seeds, 1])}  # fmt: skip
+    if n_controls < MIN_CONTROLS:
+        return Compared(**found, why=f"{n_controls} controls; {MIN_CONTROLS} are needed" if n_controls else "")
+    sets = resampled_counts(n_controls, n_draws, [*seeds, 2])
+    control = np.einsum("ds,ds->d", sets / n_controls, drawn[:, controls])
+    found["specific_low"], found["specific_high"] = _interval(drawn[:, target] - control)
+    found["p_specific"] = set_permutation(values[target], values[controls])
+    return Compared(**found, **_ratio(effect, found["control"] - plain["baseline"], drawn, control))
+
+
+def _band(controls: Floats, target: float) -> dict[str, float]:
+    """Mean, smallest and largest of the control sets, and the target minus their mean; nothing without controls."""
+    if not len(controls) or np.isnan(controls).all():
+        return {}
+    mean = float(np.nanmean(controls))
+    return {"control": mean, "control_low": float(np.nanmin(controls)), "control_high": float(np.nanmax(controls)),
+            "specific": float(target - mean)}  # fmt: skip
+
+
+def _share_interval(figure: Figure) -> tuple[float, float] | None:
+    """Wilson's interval where the effect is a plain share of images, since a bootstrap of 0 of 32 has no width."""
+    top, bottom = figure.top[1], figure.bottom[1]
+    if figure.top[0].any() or not np.isin(top, (0.0, 1.0)).all() or not (bottom == 1).all():
+        return None
+    low, high = wilson(top.sum(), len(top))
+    return float(low), float(high)
+
+
+def _interval(draws: Floats) -> tuple[float, float]:
+    if np.isnan(draws).mean() > 0.05:
+        return NAN, NAN
+    low, high = percentile_interval(draws)
+    return float(low), float(high)
+
+
+def _ratio(effect: float, control: float, drawn: Floats, mean_control: Floats) -> dict[str, float]:
+    """The target's effect over the controls', where these are of one sign in (nearly) all draws; else nothing."""
+    below = mean_control - drawn[:, 0]
+    if not np.isfinite(below).all() or min((below <= 0).mean(), (below >= 0).mean()) > 0.005 or control == 0:
+        return {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = _interval((drawn[:, 1] - drawn[:, 0]) / below)
+    return {"ratio": effect / control, "ratio_low": low, "ratio_high": high} if np.isfinite([low, high]).all() else {}
+
+
+def _by_image(figure: Figure, one: int, other: int) -> Floats:
+    """Each image's part in the difference of two arms (n_images,): linear in the images, so that signs can be flipped.
+
+    For a plain mean it is the difference itself; for a rate the influence of the image on it.
+    """
+    values = figure.values()
+    parts = []
+    for arm in (one, other):
+        total = figure.bottom[arm].sum()
+        parts.append((figure.top[arm] - values[arm] * figure.bottom[arm]) / total if total > 0 else 0.0)
+    both = parts[0] - parts[1]
+    return both + (values[one] - values[other]) / len(both)
+
+
+def sign_flips(differences: Floats, n_draws: int, seed: int | list[int]) -> float:
+    """Two-sided p of a mean difference over images, their signs flipped at random (Fisher 1935); 1 where all are 0."""
+    if not np.isfinite(differences).all() or not len(differences):
+        return NAN
+    seen = abs(differences.sum())
+    if seen <= 1e-12:
+        return 1.0
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_draws, len(differences)))
+    return float((1 + (np.abs(signs @ differences) >= seen - 1e-12).sum()) / (n_draws + 1))
+
+
+def set_permutation(target: float, controls: Floats) -> float:
+    """Share of the sets, the target among them, that lie as far from their common median as the target does.
+
+    Two-sided and exact where target and controls are exchangeable; never below 1 / (n_controls + 1).
+    """
+    every = np.append(controls, target)
+    if not np.isfinite(every).all():
+        return NAN
+    away = np.abs(every - np.median(every))
+    return float((away >= away[-1] - 1e-12).mean())

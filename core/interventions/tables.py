@@ -1,0 +1,172 @@
+"""The tables of the stage interventions: their columns, and how captions become effects, verdicts and words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from core.intervals import q_values
+from core.interventions.designs import Arm, Design
+from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
+from core.interventions.statistics import Compared, Figure, compare
+from core.interventions.verdicts import verdict
+
+LANGUAGES = ("en", "ar")
+NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
+TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a row
+_TYPES = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
+_ARM = [(f.name, _TYPES[str(f.type)]) for f in fields(Arm)]
+_COMPARED = [(f.name, _TYPES[str(f.type)]) for f in fields(Compared)]
+_DESIGN = [("design", pa.int32()), ("part", pa.string()), ("note", pa.string()), ("arm", pa.int32()), *_ARM,
+           ("lang", pa.string())]  # fmt: skip
+ARMS_SCHEMA = pa.schema([
+    ("arm", pa.int32()), ("phase", pa.string()), *_ARM, ("sae_id", pa.string()),
+    *((f"features_{lang}", pa.list_(pa.int32())) for lang in LANGUAGES),
+    *((f"leans_{lang}", pa.list_(pa.int8())) for lang in LANGUAGES), ("distance", pa.float64()),
+    ("firing_rate", pa.float64()), ("activation", pa.float64()), ("moved_share", pa.float64()),
+    ("moved_ratio", pa.float64()), ("capped_share", pa.float64()),
+])  # fmt: skip
+IMAGES_SCHEMA = pa.schema([
+    ("phase", pa.string()), ("image", pa.int32()), ("sample_id", pa.int32()), ("gender", pa.string()),
+    ("attributes", pa.string()), ("image_file", pa.string()),
+])  # fmt: skip
+_BOOLS = ("unchanged", "changed", "flipped", "unnamed", "clean", "damaged", "repeats", "right_gender", "right_role",
+          "right_object")  # fmt: skip
+CAPTIONS_SCHEMA = pa.schema([
+    ("arm", pa.int32()), ("phase", pa.string()), ("image", pa.int32()), ("lang", pa.string()), ("text", pa.string()),
+    ("finished", pa.bool_()), ("n_tokens", pa.int32()), ("log_prob", pa.float64()),
+    *((f"n_{g}", pa.int32()) for g in ("female", "male", "neutral")), ("named", pa.string()),
+    ("content", pa.int32()), ("content_kept", pa.int32()), *((name, pa.bool_()) for name in _BOOLS),
+])  # fmt: skip
+EFFECTS_SCHEMA = pa.schema([
+    *_DESIGN, ("outcome", pa.string()), *_COMPARED, ("q_specific", pa.float64()),
+])  # fmt: skip
+VERDICTS_SCHEMA = pa.schema([*_DESIGN, ("n_controls", pa.int32()), ("n_images", pa.int32()),
+                             ("verdict", pa.string()), ("why", pa.string())])  # fmt: skip
+TERMS_SCHEMA = pa.schema([
+    *_DESIGN, ("lemma", pa.string()), ("gender", pa.string()),
+    *((n, t) for n, t in _COMPARED if n not in ("ratio", "ratio_low", "ratio_high")),
+])  # fmt: skip
+
+
+class Results:
+    """Captions by arm and language, ready to be compared; ``numbers`` gives each arm's number in the tables."""
+
+    def __init__(self, captions: pd.DataFrame, numbers: Mapping[Arm, int]):
+        self.numbers = numbers
+        self._rows = measured(captions).sort_values(["arm", "lang", "image"], kind="stable").reset_index(drop=True)
+        groups = self._rows.groupby(["arm", "lang"], sort=False).indices
+        self._at = {(int(arm), str(lang)): slice(at[0], at[-1] + 1) for (arm, lang), at in groups.items()}
+        self._columns = {name: measure.columns(self._rows) for name, measure in MEASURES.items()}
+
+    def rows(self, arm: Arm, lang: str) -> pd.DataFrame:
+        """Captions of one arm, by image."""
+        return self._rows.iloc[self._at[self.numbers[arm], lang]]
+
+    def figure(self, arms: Sequence[Arm], lang: str, name: str) -> Figure:
+        """The named figure of all arms (n_arms, n_images)."""
+        top, bottom = self._columns[name]
+        places = [self._at[self.numbers[arm], lang] for arm in arms]
+        return Figure(np.stack([top[at] for at in places]), np.stack([bottom[at] for at in places]))
+
+
+def arms_with(design: Design, baseline: Arm) -> list[Arm]:
+    """In the order that ``compare`` asks for."""
+    return [baseline, design.target, *design.controls]
+
+
+def effects_table(
+    questions: Sequence[Design], results: Results, baseline: Arm, n_draws: int, seed: int
+) -> pd.DataFrame:  # fmt: skip
+    """A row a design, language and figure; q over the designs of a part in both languages, the headline's is its p."""
+    rows = []
+    for number, design in enumerate(questions):
+        for lang in LANGUAGES:
+            for place, name in enumerate(MEASURES):
+                found = compare(results.figure(arms_with(design, baseline), lang, name), n_draws, [seed, place])
+                rows.append({**_key(number, design, results, lang), "outcome": name, **asdict(found)})
+    table = pd.DataFrame(rows, columns=[n for n in EFFECTS_SCHEMA.names if n != "q_specific"])
+    table["q_specific"] = table["p_specific"]
+    searched = table["note"] != "headline"
+    for _, part in table[searched].groupby(["part", "outcome"], sort=False):
+        table.loc[part.index, "q_specific"] = q_values(part["p_specific"])
+    return table[EFFECTS_SCHEMA.names]
+
+
+def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
+    """A row a design and language."""
+    names = [f.name for f in fields(Compared)]
+    rows = []
+    for _, part in effects[effects["outcome"].isin(NEEDED)].groupby(["design", "lang"], sort=False):
+        by = part.set_index("outcome")
+        found = {name: Compared(**by.loc[name, names].to_dict()) for name in NEEDED}
+        said, why = verdict(found, float(by.loc[PRIMARY, "q_specific"]))
+        rows.append({**part.iloc[0].to_dict(), "verdict": said, "why": why})
+    return pd.DataFrame(rows, columns=VERDICTS_SCHEMA.names)
+
+
+def terms_table(
+    questions: Sequence[Design], results: Results, baseline: Arm, readers: Mapping[str, Reader], n_draws: int, seed: int
+) -> pd.DataFrame:
+    """A row a design, language and gendered word: share of the captions in which it comes or goes, beside the controls.
+
+    Swapping puts a word into some captions and takes it out of others, which would cancel in a count.
+    """
+    rows = []
+    for number, design in enumerate(questions):
+        for lang in LANGUAGES:
+            arms = arms_with(design, baseline)
+            texts = [results.rows(arm, lang)["text"].tolist() for arm in arms]
+            counts = [term_counts(t, readers[lang]) for t in texts[:2]]
+            least = TERM_SHARE * len(texts[0])
+            words = sorted(key for key in {*counts[0], *counts[1]} if max(c[key] for c in counts) >= max(2, least))
+            holds = _holds(texts, words, readers[lang])
+            for place, (lemma, gender) in enumerate(words):
+                top = np.abs(holds[:, :, place] - holds[:1, :, place])
+                found = compare(Figure(top, np.ones_like(top)), n_draws, [seed, place])
+                rows.append({**_key(number, design, results, lang), "lemma": lemma, "gender": gender, **asdict(found)})
+    return pd.DataFrame(rows, columns=TERMS_SCHEMA.names)
+
+
+def _holds(texts: Sequence[Sequence[str]], words: Sequence[tuple[str, str]], reader: Reader) -> np.ndarray:
+    """(n_arms, n_images, n_words) 1 where a caption holds a word."""
+    place = {key: i for i, key in enumerate(words)}
+    found = np.zeros((len(texts), len(texts[0]), len(words)))
+    for a, of_arm in enumerate(texts):
+        for i, text in enumerate(of_arm):
+            for key in Counter((h.lemma or h.word, h.gender) for h in reader.hits(text)):
+                if key in place:
+                    found[a, i, place[key]] = 1.0
+    return found
+
+
+def _key(number: int, design: Design, results: Results, lang: str) -> dict[str, Any]:
+    return {"design": number, "part": design.part, "note": design.note, "arm": results.numbers[design.target],
+            **asdict(design.target), "lang": lang}  # fmt: skip
+
+
+def development_table(arms: Sequence[Arm], results: Results, baseline: Arm, n_draws: int, seed: int) -> pd.DataFrame:
+    """The same for the arms tried on the development images, as part "grid" and without controls."""
+    questions = [Design("grid", arm) for arm in arms if arm != baseline]
+    return effects_table(questions, results, baseline, n_draws, seed)
+
+
+def scores(arms: Sequence[Arm], results: Results, baseline: Arm) -> dict[Arm, float]:
+    """What arms are chosen by: the share of captions that change their gender and keep the rest, mean of languages."""
+    found = {}
+    for arm in arms:
+        if arm != baseline:
+            values = [results.figure([arm], lang, PRIMARY).values()[0] for lang in LANGUAGES]
+            found[arm] = float(np.mean(np.nan_to_num(values)))
+    return found
+
+
+def as_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
+    """A frame as a table of a schema."""
+    return pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)

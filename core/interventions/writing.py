@@ -1,0 +1,180 @@
+"""Captions under an arm: the edits of every row, the captions, their probability unedited, how far residuals move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from core.interventions.designs import (
+    FEATURES,
+    NEUTRAL_PROMPT,
+    NO_WAY_OUT,
+    OTHER_PROMPT,
+    RANDOM,
+    RECONSTRUCTION,
+    ZERO,
+    Arm,
+)
+from core.interventions.directions import direction_edits
+from core.sae.files import sae_id
+from core.sae.modules import SAE
+from core.sae.splicing import splice
+from core.steering import Direction, Edit, EditRecord, edit_hooks
+from core.vlm.adapter import VLM
+from core.vlm.hooks import EditFn
+
+N_MEASURED = 4  # rows on which it is measured how far an edit moves the residual
+OPPOSITE = {"male": 1, "female": -1}  # named by the unedited caption -> toward women (+1) or men (-1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A caption to be written: which image in which language, and the gender its unedited caption names."""
+
+    image: int
+    lang: str
+    named: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A caption: its tokens, whether it ended, and its log-probability (nats, summed) without any edit."""
+
+    token_ids: list[int]
+    finished: bool
+    log_prob: float
+
+
+Asked = tuple[Arm, Row]
+
+
+def together(arms: Sequence[Arm], n_rows: int, batch_size: int) -> list[list[Arm]]:
+    """Arms in their order, cut into groups that are written together: like ones, as many as fill one batch."""
+    most = max(1, batch_size // max(1, n_rows))
+    groups: list[list[Arm]] = []
+    for arm in arms:
+        alike = groups and _kind(groups[-1][-1]) == _kind(arm) and arm.method in (FEATURES, RANDOM)
+        if alike and len(groups[-1]) < most:
+            groups[-1].append(arm)
+        else:
+            groups.append([arm])
+    return groups
+
+
+def _kind(arm: Arm) -> tuple[str, str, int]:
+    return arm.method, arm.mode, arm.layer
+
+
+@dataclass
+class Workbench:
+    """What edits are made with: the model, its SAEs and max_act, target and control sets, directions, prompts.
+
+    ``sets`` (layer, lang, ranking, draw) -> [(feature, lean)] of the largest k; ``directions`` (layer, name);
+    ``prompts`` (language, kind) with kind "" or a prompt arm's method; ``features`` (n_images, tokens, d_model).
+    """
+
+    vlm: VLM
+    saes: Mapping[int, SAE]
+    p999: Mapping[tuple[int, int], float]
+    sets: Mapping[tuple[int, str, str, int], Sequence[tuple[int, int]]]
+    directions: Mapping[tuple[int, str], Direction]
+    prompts: Mapping[tuple[str, str], list[int]]
+    features: Tensor
+    max_new_tokens: int
+    batch_size: int
+    sae_ids: dict[int, str] = field(default_factory=dict)
+    _made: dict[tuple[Arm, str, int], list[Edit]] = field(default_factory=dict)
+
+    def sae_name(self, layer: int) -> str:
+        """The content hash of a layer's SAE, computed once."""
+        if layer not in self.sae_ids:
+            self.sae_ids[layer] = sae_id(self.saes[layer])
+        return self.sae_ids[layer]
+
+    def set_of(self, arm: Arm, lang: str) -> list[tuple[int, int]]:
+        """(feature, lean) of an arm for captions of ``lang``."""
+        other = {"en": "ar", "ar": "en"}[lang]
+        source = other if arm.sets == "cross" else lang
+        return list(self.sets[arm.layer, source, arm.ranking, arm.draw][: arm.k])
+
+    def edits(self, arm: Arm, row: Row) -> list[Edit]:
+        """The edits of one row. A caption that names neither gender or both is pushed by turns, by its image."""
+        toward = OPPOSITE.get(row.named, 1 if row.image % 2 else -1)
+        key = (arm, row.lang, toward)
+        if key not in self._made:
+            self._made[key] = self._edits(*key)
+        return self._made[key]
+
+    def _edits(self, arm: Arm, lang: str, toward: int) -> list[Edit]:
+        if arm.method not in (FEATURES, NO_WAY_OUT, ZERO):
+            return direction_edits(arm, lang, toward) if arm.mode else []
+        name, chosen = self.sae_name(arm.layer), self.set_of(arm, lang)
+        if arm.method == ZERO:  # goes through the hook: no activation is below 0, so none is changed
+            return [Edit(arm.layer, f, name, "floor", 0.0) for f, _ in chosen]
+        where = ("image",) if arm.method == NO_WAY_OUT else ("image", "prompt", "caption")
+        return [_feature_edit(arm, f, lean == toward, name, where) for f, lean in chosen]
+
+    def hooks(self, asked: Sequence[Asked], record: EditRecord | None = None) -> dict[int, EditFn]:
+        """The hooks of a batch; what is not an edit (the SAE's reconstruction) stands alone in its batch."""
+        arm = asked[0][0]
+        if arm.method == RECONSTRUCTION:
+            return {arm.layer: splice(self.saes[arm.layer])}
+        edits = [self.edits(*one) for one in asked]
+        return edit_hooks(edits, self.saes, self.p999, record=record, directions=self.directions)
+
+    def prompt(self, arm: Arm, lang: str) -> list[int]:
+        """The prompt of an arm."""
+        return self.prompts[lang, arm.method if arm.method in (NEUTRAL_PROMPT, OTHER_PROMPT) else ""]
+
+    def write(self, asked: Sequence[Asked]) -> list[tuple[list[int], bool]]:
+        """Greedy captions (ids, finished) of rows under arms that may stand in one batch, in batches of equal size."""
+        found: list[tuple[list[int], bool]] = []
+        n_batches = -(-len(asked) // self.batch_size)
+        size = max(1, -(-len(asked) // max(1, n_batches)))
+        for start in range(0, len(asked), size):
+            part = asked[start : start + size]
+            captions, ends = self.vlm.generate(
+                [self.prompt(arm, row.lang) for arm, row in part], self.features[[row.image for _, row in part]],
+                self.max_new_tokens, edits=self.hooks(part),
+            )  # fmt: skip
+            found += zip(captions, ends, strict=True)
+        return found
+
+    def log_probs(self, captions: Sequence[tuple[Row, list[int]]]) -> list[float]:
+        """Log-probability (nats, summed over tokens) of captions after the plain prompt, without any edit."""
+        found: list[float] = []
+        for start in range(0, len(captions), self.batch_size):
+            part = captions[start : start + self.batch_size]
+            rows = [[*self.prompts[row.lang, ""], *ids] for row, ids in part]
+            scores = self.vlm.caption_log_probs(rows, self.features[[row.image for row, _ in part]])
+            found += [float(s.double().sum()) for s in scores]
+        return found
+
+    def moved(self, arm: Arm, rows: Sequence[Row], captions: Sequence[list[int]]) -> dict[str, float]:
+        """How far an arm moves the residual while the model reads unedited ``captions``: over all positions that it
+        may touch, the share that it moves, their mean |h' - h| / |h|, and the share of these where the cap bit."""
+        if not arm.mode:
+            return {"moved_share": float("nan"), "moved_ratio": float("nan"), "capped_share": float("nan")}
+        step = max(1, len(rows) // N_MEASURED)
+        chosen = list(range(0, len(rows), step))[:N_MEASURED]
+        record = EditRecord()
+        part = [rows[i] for i in chosen]
+        ids = [[*self.prompt(arm, rows[i].lang), *captions[i]] for i in chosen]
+        self.vlm.forward(ids, self.features[[r.image for r in part]], layers=[arm.layer],
+                         edits=self.hooks([(arm, row) for row in part], record))  # fmt: skip
+        seen = record.positions()
+        ratios = [p["ratio"] for p in seen if p["ratio"] > 0]
+        n = max(1, len(seen))
+        return {
+            "moved_share": len(ratios) / n,
+            "moved_ratio": sum(ratios) / len(ratios) if ratios else 0.0,
+            "capped_share": sum(p["capped"] for p in seen) / n,
+        }
+
+
+def _feature_edit(arm: Arm, feature: int, wanted: bool, name: str, where: tuple[str, ...]) -> Edit:
+    if arm.mode == "swap" and wanted:
+        return Edit(arm.layer, feature, name, "floor", arm.strength, where=where)
+    return Edit(arm.layer, feature, name, "ablate", where=where)

@@ -1,0 +1,168 @@
+"""What happens to captions when gender features are changed, beside matched controls, directions and a prompt."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from core.catalog import Catalog
+from core.figures import interventions, interventions_answers, interventions_paper
+from core.figures.answers import Answer
+from core.figures.palette import LANGUAGE_NAME
+from pages.kit import intervened, panels, pickers, runs, states, text
+from pages.kit.style import is_dark
+
+QUESTION = "Do gender features cause the gender in captions?"
+SHOWN = {"Gender changed, rest kept": "clean", "Gender changed": "changed", "No gender named": "unnamed",
+         "Rest lost": "damaged", "Gendered words": "gendered_per_100", "Length": "length",
+         "Surprise": "nats_per_token", "Role right": "right_role", "Gender right": "right_gender"}  # fmt: skip
+CLASS = {"specific effect": "yes", "effect, not specific": "unclear", "non-specific damage": "unclear",
+         "nothing": "few", "not enough data": "few"}  # fmt: skip
+
+
+def main() -> None:
+    run = runs.current_run()
+    cat = runs.catalog(run)
+    if not cat.has("intervention_effects"):
+        text.page_title(QUESTION)
+        runs.needs(run, "interventions")
+    effects, verdicts = cat.intervention_effects(), cat.intervention_verdicts()
+    answer = interventions_answers.main_answer(effects, verdicts)
+    text.page_title(QUESTION, f"{answer.text[:1].upper()}{answer.text[1:]}", answer.sure)
+    known = {name: o for name, o in SHOWN.items() if effects.loc[effects["outcome"] == o, "target"].notna().any()}
+    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+        along = interventions.ALONG[pickers.choice("Along", list(interventions.ALONG), "along", ALONG_HELP)]
+        outcome = known[
+            st.selectbox("Shown", list(known), key="shown", bind="query-params", help=SHOWN_HELP, width=300)
+        ]
+    curves(effects, along, outcome)
+    ways(effects, outcome)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        transfer(effects)
+    with right:
+        selectivity(cat)
+    words(cat, effects)
+    judged(verdicts)
+    intervened.captions(run, cat, verdicts)
+    chosen(cat)
+    text.method(METHOD)
+
+
+def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
+    """The target beside the band of its controls."""
+    frame = interventions.curve_frame(effects, along, outcome)
+    fig = interventions.curves(frame, along, outcome, is_dark()) if len(frame) else None
+    panels.panel("Beside matched controls", "line: the gender features, 95 % intervals over images; grey: each set of "
+                 "other features that fire as often and write as strongly; ringed: what was fixed beforehand; dotted: "
+                 "unedited", f"interventions-{along}-{outcome}", frame, fig,
+                 partial(interventions_paper.curves, frame, along, outcome),
+                 f"{interventions.OUTCOMES[outcome]} by {interventions.AXES[along]}", key="curves")  # fmt: skip
+    if fig is None:
+        states.empty("There is no such curve in this run.", "Its designs leave this out.")
+
+
+def ways(effects: pd.DataFrame, outcome: str) -> None:
+    """Features, directions, the prompt and identity controls."""
+    frame = interventions.ways_frame(effects, outcome)
+    panels.panel("Beside other ways", "grey: the controls of each way: other features, random directions, another "
+                 "prompt; at the foot what must do nothing", f"interventions-ways-{outcome}", frame,
+                 interventions.ways(frame, outcome, is_dark()) if len(frame) else None,
+                 partial(interventions_paper.ways, frame, outcome),
+                 f"{interventions.OUTCOMES[outcome]} by what is changed", key="ways")  # fmt: skip
+    said(interventions_answers.ways_answer(effects))
+    if not (effects["method"] == "LEACE").any():
+        text.html('<p class="cs-small">LEACE is not among the directions: the optional package concept-erasure was not '
+                  "installed where this run was computed.</p>")  # fmt: skip
+
+
+def transfer(effects: pd.DataFrame) -> None:
+    """The four cells of ranking language and caption language."""
+    frame = interventions.transfer_frame(effects, "clean")
+    panels.panel("From one language to the other", "rows: whose captions ranked the features; columns: whose captions "
+                 "are written", "interventions-transfer", frame,
+                 interventions.transfer_matrix(frame, "clean", is_dark()) if len(frame) else None,
+                 partial(interventions_paper.transfer_matrix, frame, "clean"),
+                 "Clean changes by language of ranking and of caption", key="transfer")  # fmt: skip
+    said(interventions_answers.transfer_answer(effects))
+
+
+def selectivity(cat: Catalog) -> None:
+    """Clean changes against damage, every arm a mark."""
+    frame = interventions.selectivity_frame(cat.intervention_arms())
+    panels.panel("Selective or destructive?", "each mark one change of the model; top left: the gender changes and "
+                 "nothing else does", "interventions-selectivity", frame,
+                 interventions.selectivity(frame, is_dark()) if len(frame) else None,
+                 partial(interventions_paper.selectivity, frame), "Clean changes against damage",
+                 key="selectivity")  # fmt: skip
+
+
+def words(cat: Catalog, effects: pd.DataFrame) -> None:
+    """Which gendered words come and go."""
+    head = interventions_answers.headline(effects)
+    frame = interventions.terms_frame(cat.intervention_terms(), head.iloc[0]["mode"]) if len(head) else head
+    panels.panel("Which words come and go", "captions in which the word comes or goes, in points beyond the controls; "
+                 "f, m, n: the word’s gender", "interventions-words", frame,
+                 interventions.terms_heat(frame, is_dark()) if len(frame) else None,
+                 partial(interventions_paper.terms_heat, frame), "Change of each gendered word",
+                 key="words")  # fmt: skip
+    if frame.empty:
+        states.empty("No gendered word stands in enough captions.", "At least 3 % of them, edited or not.")
+
+
+def judged(verdicts: pd.DataFrame) -> None:
+    """Every design with its verdict."""
+    with st.expander("The verdict on every design"):
+        rows = []
+        for r in verdicts.itertuples():
+            label = f'<span class="cs-sure {CLASS[r.verdict]}">{escape(r.verdict)}</span>'
+            where = f"layer {r.layer}" if r.layer >= 0 else "–"
+            rows.append([escape(interventions.way_name(r)), where, f"{r.strength:g}" if r.mode == "swap" else "–",
+                         LANGUAGE_NAME[r.lang], label, escape(f"{r.why}{'; ' + r.note if r.note else ''}"),
+                         str(r.n_controls), str(r.n_images)])  # fmt: skip
+        text.html(text.table(["What is changed", "Where", "Strength", "Captions", "Verdict", "Why", "Controls",
+                              "Images"], rows, numeric=(6, 7)))  # fmt: skip
+
+
+def chosen(cat: Catalog) -> None:
+    """What was tried on the development images."""
+    with st.expander("What was tried on other images, to choose layer, strength and ranking"):
+        tried = cat.intervention_effects("clean", "grid")
+        wide = tried.pivot_table(index=["method", "mode", "ranking", "layer", "strength"], columns="lang",
+                                 values="target").reset_index()  # fmt: skip
+        wide["both"] = wide[["en", "ar"]].mean(axis=1)
+        wide = wide.sort_values(["method", "mode", "both"], ascending=[True, True, False])
+        best = wide.groupby(["method", "mode"])["both"].transform("max")
+        rows = [[escape(r.method), escape(interventions.MODE_NAMES[r.mode]), escape(r.ranking or "–"), str(r.layer),
+                 f"{r.strength:g}", f"{100 * r.en:.0f} %", f"{100 * r.ar:.0f} %", "★" if top else ""]
+                for r, top in zip(wide.itertuples(), wide["both"] == best, strict=True)]  # fmt: skip
+        text.html(text.table(["Method", "What", "Ranking", "Layer", "Strength", "English", "Arabic", "Best"], rows,
+                             numeric=(3, 4, 5, 6)))  # fmt: skip
+
+
+def said(answer: Answer) -> None:
+    text.html(f'<p>{escape(answer.text)}<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')
+
+
+ALONG_HELP = "What is varied; all else stays as it was fixed on the development images."
+SHOWN_HELP = "What is counted of the captions. Lengths and rates show whether captions merely got shorter."
+METHOD = r"""
+The features are ranked by gender before the first gendered word on training images; layer, strength and ranking are
+chosen on held-out images, and everything shown here is measured on others (on the demo world on fresh scenes).
+**Other gender put in**: the features of the gender that the caption names are turned off ($z'=0$) and those of the
+other are raised to at least the strength, $z'=\max(z, s\cdot z_{99.9})$; **taken out**: all are turned off. The SAE’s
+error is kept: $h'=h+\sum_i (z'_i-z_i)\,W_{\mathrm{dec},i}$. A **direction** is set to $s$ times the other gender’s
+mean, or to the midpoint. **Controls** are sets of live features of the same layer, matched one to one with the target
+on firing rate, decoder norm and mean activation, and changed in the same way; for a direction, random directions.
+
+A caption counts when it named one gender unedited. **Clean**: it now names another or none, and keeps three quarters
+of its words of content (those in at most a fifth of all captions). Intervals are a bootstrap over images and control
+sets together; $p$ exchanges whole sets, so with 25 controls it cannot fall below 1/26; $q$ is Benjamini and
+Hochberg’s over the designs of a part, 10 % counts; the one design that was fixed beforehand keeps its $p$. Surprise
+is the mean negative log-probability under the unedited model. Source: the stage `interventions` (docs/methods.md).
+"""
+
+main()

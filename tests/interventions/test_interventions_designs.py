@@ -1,0 +1,62 @@
+"""Designs: what is asked, what it is judged by, and how layer, strength and ranking are chosen."""
+
+from dataclasses import replace
+
+from core.config import load_config
+from core.interventions.designs import (
+    FEATURES,
+    MEANS,
+    NONE,
+    RANDOM,
+    TARGET,
+    Arm,
+    arms_of,
+    choose,
+    count_arms,
+    designs,
+    grid,
+    planned,
+)
+from tests.toy_interventions import SETTINGS
+
+
+def choice(best=None):
+    tried = grid(SETTINGS)[1:]
+    return choose(SETTINGS, {arm: float(arm == best) for arm in tried}, {1: 0.1, 3: 0.4})
+
+
+def test_the_best_arm_of_the_development_images_is_taken_and_of_equals_the_weakest():
+    best = Arm(FEATURES, "swap", 3, 1.0, "own", "auc", 25)
+    assert choice(best).features["swap"] == best and choice(best).negative_layer == 1
+    none = choice().features["swap"]
+    assert (none.strength, none.layer) == (0.5, 1) and choice().negative_layer == 3
+
+
+def test_every_design_with_a_set_has_controls_that_differ_in_the_draw_alone():
+    for design in designs(SETTINGS, choice()):
+        if design.part in ("sets", "transfer", "layers", "dose"):
+            assert len(design.controls) == (5 if design.part == "dose" else 20)
+            assert {replace(c, draw=TARGET) for c in design.controls} == {design.target}
+        if design.part == "directions":
+            assert {c.method for c in design.controls} == {RANDOM}
+
+
+def test_one_question_a_mode_is_fixed_beforehand():
+    heads = [d for d in designs(SETTINGS, choice()) if d.headline]
+    assert [d.target.mode for d in heads] == ["swap", "ablate"] and {d.target.k for d in heads} == {25}
+
+
+def test_the_unedited_model_comes_first_and_no_arm_twice():
+    arms = arms_of(designs(SETTINGS, choice()))
+    assert arms[0] == Arm(NONE) and len(arms) == len(set(arms))
+    assert grid(SETTINGS)[0] == Arm(NONE) and any(a.method == MEANS for a in grid(SETTINGS))
+    assert count_arms(SETTINGS) == (len(grid(SETTINGS)), len(arms))
+
+
+def test_the_plan_counts_captions_before_anything_runs():
+    amount = planned(load_config("demo"), 1500)
+    config = load_config("demo").interventions
+    assert (amount.n_development, amount.n_confirming) == (config.n_development, config.n_images)
+    assert 10_000 < amount.n_captions < 30_000
+    study = planned(load_config("gemma-3-4b"), 2000)
+    assert study.n_confirming == 300 and study.n_captions > 100_000  # 400 held-out images, 100 of them to choose on

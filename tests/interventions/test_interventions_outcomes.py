@@ -1,0 +1,64 @@
+"""What is counted of a caption beside the unedited one, in both languages."""
+
+import random
+
+import pytest
+
+from core.interventions.outcomes import Reader, common_words, demo_truth, measured, outcomes, repeats, stem
+from core.samples.demo_world import DemoWorld, caption
+from tests.toy_interventions import toy_interventions
+
+EN, AR = Reader("en", frozenset()), Reader("ar", frozenset())
+
+
+def test_a_gender_that_changes_while_the_rest_is_kept_is_clean():
+    said = outcomes("A woman dressed as a cook next to a dog.", "A man dressed as a cook next to a dog.", EN)
+    assert said["clean"] and said["changed"] and said["flipped"] and not said["damaged"] and not said["unnamed"]
+    assert said["content_kept"] == said["content"] > 0
+
+
+def test_arabic_roles_are_the_same_role_in_both_genders():
+    for man, woman in (("طباخ", "طباخة"), ("قاض", "قاضية"), ("شرطي", "شرطية")):
+        assert stem(man, "ar") == stem(woman, "ar")
+    said = outcomes("طباخة مع كلب على خلفية زرقاء.", "طباخ مع كلب على خلفية زرقاء.", AR)
+    assert said["clean"] and said["flipped"]
+
+
+@pytest.mark.parametrize("text", ["", "A a a a a a a", "A woman is here with nothing."])
+def test_a_caption_that_loses_what_it_said_is_damage_and_never_clean(text):
+    said = outcomes(text, "A man dressed as a cook next to a dog.", EN)
+    assert said["damaged"] and said["clean"] is False
+
+
+def test_captions_that_named_nobody_are_not_asked_about():
+    said = outcomes("A man with a dog.", "A person with a dog.", EN)
+    assert said["changed"] is None and said["clean"] is None and said["n_male"] == 1
+
+
+def test_another_form_of_the_same_scene_is_no_damage():
+    toy = toy_interventions()
+    scene = DemoWorld().scene(random.Random(3), gender="male")
+    for lang, reader in toy.readers.items():
+        for template in range(5):
+            said = outcomes(caption(scene, lang, "female", template), caption(scene, lang, "male", 0), reader)
+            assert not said["damaged"], caption(scene, lang, "female", template)
+
+
+def test_words_of_form_are_no_content():
+    animals = ["dog", "cat", "horse", "cow", "duck", "fish"]
+    common = common_words([f"a {animal} on the red wall" for animal in animals], "en")
+    assert {"red", "wall"} <= common and Reader("en", common).content("a dog on the red wall") == {"dog"}
+
+
+def test_repeats_and_truth():
+    assert repeats("a red ball a red ball") and not repeats("a red ball on a red wall")
+    truth = demo_truth("female", '{"role": "cook", "object": "dog"}')
+    said = outcomes("A woman dressed as a cook next to a dog.", "A cook and her dog.", EN, truth)
+    assert said["right_gender"] and said["right_role"] and said["right_object"]
+    assert demo_truth("female", '{"weather": "rain"}') is None and demo_truth("male", "") is None
+
+
+def test_figures_have_both_parts():
+    toy = toy_interventions()
+    frame = measured(toy.captions)
+    assert (frame["n_gendered"] == frame["n_female"] + frame["n_male"]).all() and (frame["nats"] > 0).all()

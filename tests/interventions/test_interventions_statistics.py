@@ -1,0 +1,96 @@
+"""Statistics where nothing is there (chance, uniform p) and where all is there (known values)."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.interventions.statistics import MIN_CONTROLS, Figure, compare, set_permutation, sign_flips
+
+
+def shares(*arms):
+    top = np.array(arms, float)
+    return Figure(top, np.ones_like(top))
+
+
+def null(rng, n_images=40, n_controls=25, p=0.3):
+    hard = rng.beta(2, 2 / p - 2, n_images)  # images differ; target and controls do not
+    sets = rng.beta(8, 8, n_controls + 1)[:, None] * 2
+    return shares(np.zeros(n_images), *(rng.random((n_controls + 1, n_images)) < np.clip(hard * sets, 0, 1)))
+
+
+def test_where_target_and_controls_are_alike_p_is_uniform():
+    rng = np.random.default_rng(0)
+    p = np.array([compare(null(rng), 50, i).p_specific for i in range(400)])
+    assert (p >= 1 / 26 - 1e-9).all()
+    assert abs((p <= 0.1).mean() - 2 / 26) < 0.05 and abs((p <= 0.5).mean() - 0.5) < 0.1
+
+
+def test_the_interval_of_target_minus_controls_knows_that_controls_differ():
+    rng = np.random.default_rng(1)
+    found = [compare(null(rng, n_images=60), 200, i) for i in range(120)]
+    covered = np.mean([f.specific_low <= 0 <= f.specific_high for f in found])
+    of_images_alone = np.mean([abs(f.specific) <= 1.96 * np.sqrt(f.target * (1 - f.target) / 60) for f in found])
+    assert covered >= 0.6 and of_images_alone < 0.95  # the target is one draw: p_specific, not this, is the test
+
+
+def test_where_all_is_there_the_figures_are_known():
+    n = 30
+    found = compare(shares(np.zeros(n), np.ones(n), *np.zeros((25, n))), 200, 0)
+    assert (found.baseline, found.target, found.effect, found.control, found.specific) == (0, 1, 1, 0, 1)
+    assert found.p_specific == pytest.approx(1 / 26) and found.p_effect < 0.01
+    assert found.effect_low == pytest.approx(0.8865, abs=1e-3)  # Wilson of 30 of 30: a bootstrap would have no width
+    assert np.isnan(found.ratio)  # the controls do nothing: there is no ratio
+
+
+def test_a_ratio_has_an_interval_that_holds_the_known_value():
+    rng = np.random.default_rng(2)
+    n = 400
+    controls = rng.random((25, n)) < 0.2
+    found = compare(shares(np.zeros(n), rng.random(n) < 0.6, *controls), 300, 0)
+    assert found.ratio_low < 3 < found.ratio_high and found.ratio_high - found.ratio_low < 1.5
+
+
+def test_shorter_captions_are_no_effect_in_the_form_per_token():
+    n = 50
+    rng = np.random.default_rng(3)
+    before = rng.integers(2, 5, n).astype(float)
+    length = before * 6
+    top = np.array([before, before / 2, *([before] * 25)])  # half the words of every caption are gone
+    counts = Figure(top, np.ones_like(top))
+    rates = Figure(top, np.array([length, length / 2, *([length] * 25)]))
+    assert compare(counts, 200, 0).effect_high < 0
+    rate = compare(rates, 200, 0)
+    assert rate.effect == pytest.approx(0) and rate.p_effect == 1.0 and rate.p_specific == 1.0
+
+
+def test_too_few_images_or_controls_give_no_p():
+    few = compare(shares(np.zeros(5), np.ones(5), *np.zeros((25, 5))), 50, 0)
+    assert np.isnan(few.p_specific) and np.isnan(few.effect_low) and few.why == "5 images; 20 are needed"
+    alone = compare(shares(np.zeros(30), np.ones(30), *np.zeros((MIN_CONTROLS - 1, 30))), 50, 0)
+    assert np.isnan(alone.p_specific) and "controls" in alone.why and alone.effect == 1
+    assert compare(Figure(np.zeros((3, 4)), np.zeros((3, 4))), 50, 0).why == "no caption is asked about"
+
+
+def test_images_that_are_not_asked_about_take_no_part():
+    bottom = np.ones((8, 60))
+    bottom[:, 30:] = 0
+    top = np.where(bottom > 0, 1.0, 0.0)
+    top[0] = top[2:] = 0
+    assert compare(Figure(top, bottom), 50, 0).n_images == 30
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=5, max_size=30))
+def test_set_permutation_is_two_sided_and_bounded(values):
+    controls = np.array(values)
+    p = set_permutation(3.0, controls)
+    assert 1 / (len(values) + 1) - 1e-9 <= p <= 1
+    assert set_permutation(-3.0, -controls) == pytest.approx(p)
+
+
+def test_sign_flips_are_uniform_under_the_null_and_small_for_an_effect():
+    rng = np.random.default_rng(0)
+    p = np.array([sign_flips(rng.standard_normal(30), 200, i) for i in range(200)])
+    assert abs((p <= 0.05).mean() - 0.05) < 0.05 and abs(np.median(p) - 0.5) < 0.1
+    assert sign_flips(np.ones(20), 500, 0) < 0.01 and sign_flips(np.zeros(20), 500, 0) == 1.0

@@ -1,0 +1,84 @@
+"""The page about interventions over toy tables: a specific effect, nothing, damage, and too little to say."""
+
+import pytest
+
+from core.catalog import Catalog
+from core.figures import interventions, interventions_answers, interventions_paper, paper
+from tests.pages.visitor import visitor, words
+from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
+from tests.toy_run import make_toy_run
+
+PAGE = "pages/causes/interventions.py"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cache")
+    small = {"n_samples": 32, "stages": ("prepare", "caption")}
+    add_toy_interventions(make_toy_run(root / "demo", **small))
+    add_toy_interventions(make_toy_run(root / "none", **small), toy_interventions(nothing))
+    add_toy_interventions(make_toy_run(root / "few", **small), toy_interventions(n_images=8))
+    make_toy_run(root / "half", **small)
+    return root
+
+
+@pytest.fixture
+def visit(cache, monkeypatch):
+    return visitor(cache, monkeypatch)
+
+
+def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
+    at = visit(PAGE, run="demo")
+    said = words(at)
+    assert "(specific effect)" in said and "under matched controls" in said and "n = 30 images, 20 control sets" in said
+    assert '<span class="cs-sure yes">supported' in said
+    assert len(at.get("plotly_chart")) == 5 and "LEACE is not among the directions" in said
+
+
+@pytest.mark.parametrize("along", ["Number of features", "Strength", "Layer", "?"])
+def test_every_curve_and_outcome_can_be_asked_for(visit, along):
+    at = visit(PAGE, run="demo", along=along, shown="Length")
+    assert len(at.get("plotly_chart")) == 5
+
+
+def test_captions_are_read_before_and_after(visit):
+    said = words(visit(PAGE, run="demo"))
+    assert said.count('data-lang="ar"') > 6 and "cs-mark" in said
+
+
+def test_where_nothing_happens_it_says_so(visit):
+    said = words(visit(PAGE, run="none"))
+    assert "(nothing)" in said and "supported" not in said.split("</header>")[0]
+
+
+def test_too_few_images_give_no_verdict(visit):
+    said = words(visit(PAGE, run="few"))
+    assert "not enough data" in said.split("</header>")[0] and "specific effect)" not in said
+
+
+def test_a_run_without_the_stage_says_how_to_get_it(visit):
+    said = words(visit(PAGE, run="half"))
+    assert "has not been computed yet" in said
+
+
+def test_the_figures_for_paper_are_drawn(cache):
+    cat = Catalog(cache / "demo")
+    effects, arms = cat.intervention_effects(), cat.intervention_arms()
+    figures = [
+        interventions_paper.curves(interventions.curve_frame(effects, "k", "clean"), "k", "clean"),
+        interventions_paper.curves(interventions.curve_frame(effects, "layer", "length"), "layer", "length"),
+        interventions_paper.ways(interventions.ways_frame(effects, "clean"), "clean"),
+        interventions_paper.transfer_matrix(interventions.transfer_frame(effects, "clean"), "clean"),
+        interventions_paper.selectivity(interventions.selectivity_frame(arms)),
+        interventions_paper.terms_heat(interventions.terms_frame(cat.intervention_terms(), "swap")),
+    ]
+    assert all(len(paper.render(fig, "svg")) > 5000 for fig in figures)
+
+
+def test_answers_follow_the_data_and_not_the_wish():
+    broken = toy_interventions(destructive)
+    answer = interventions_answers.main_answer(broken.effects, broken.verdicts)
+    assert answer.sure == "unclear" and "non-specific damage" in answer.text
+    assert interventions_answers.transfer_answer(broken.effects).sure == "unclear"
+    empty = broken.effects.iloc[:0]
+    assert interventions_answers.main_answer(empty, broken.verdicts.iloc[:0]).sure == "not enough data"
