@@ -23,7 +23,11 @@ def page_map(welcome: bool) -> dict[str, list[st.Page]]:
             st.Page("pages/languages/alignment.py", title="English and Arabic", url_path="alignment"),
             st.Page("pages/languages/layers.py", title="Layers", url_path="layers"),
         ],
-        "Causes": [st.Page("pages/causes/steering.py", title="Steering", url_path="steering")],
+        "Causes": [
+            st.Page("pages/causes/steering.py", title="Steering", url_path="steering"),
+            st.Page("pages/causes/interventions.py", title="Interventions", url_path="interventions"),
+            st.Page("pages/causes/mechanisms.py", title="Mechanisms", url_path="mechanisms"),
+        ],
         "The run": [
             st.Page("pages/run/status.py", title="Status", url_path="status"),
             st.Page("pages/run/provenance.py", title="Provenance", url_path="provenance"),

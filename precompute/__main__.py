@@ -15,10 +15,16 @@ from types import FrameType
 
 from core.errors import UserError
 
+# oneMKL may else choose threads and kernels by load and by where an array lies in memory, so that a stage that goes on
+# after a kill differs in the last bit (seen: one figure in 349 files). Read when the library is first called.
+REPRODUCIBLE = {"MKL_CBWR": "AUTO,STRICT", "MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE"}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when all went well, 1 after an error, 2 when another process holds the run, 130 for Ctrl-C."""
     args = _parser().parse_args(argv)
+    for name, value in REPRODUCIBLE.items():
+        os.environ.setdefault(name, value)
     try:
         return args.command(args)
     except UserError as e:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from core.config import PROJECT_ROOT, Config
+from core.interventions.designs import planned
 from core.runs import Run
 
 # Sustained operations a second of small and mid-sized layers; a CPU is measured instead.
@@ -195,6 +196,9 @@ def analyses(config: Config, n: int, shape: ModelShape, length: float, body: flo
     separate = N_SEPARATE * max(1, len(x.layers)) * x.steps
     sampled = 2 * b.n_sampled * min(b.max_images, n * config.samples.test_share / 3)
     new = CAPTION_SHARE * config.caption.max_new_tokens
+    changed = planned(config, n).n_captions
+    e = config.explain
+    told = 2 * n_layers * ((e.n_features or d_sae) * len(e.strengths) + 2 * len(e.dose_strengths) * e.n_dose_images)
     return {
         "words": _amount(plain_seconds=rows * REFERENCES * 3e-4, disk=rows * REFERENCES * 60, memory=2e8),
         "pool": _amount(flops=rows * length * n_layers * 2 * d_model * d_sae, calls=rows * length * n_layers / 8192,
@@ -209,6 +213,12 @@ def analyses(config: Config, n: int, shape: ModelShape, length: float, body: flo
                           disk=1e6, memory=3 * rows * d_model * 4, model=True),
         "bias": _amount(flops=sampled * length * body, calls=new * 4 * shape.n_layers / 8, disk=sampled * 120,
                         plain_seconds=sampled * 4e-3, memory=1e9, model=True),
+        "explain": _amount(flops=told * 2 * length * body, disk=told * 250, memory=1e9, plain_seconds=told * 1e-2,
+                           calls=2.5 * new * told / config.caption.batch_size * shape.n_layers / 8, model=True),
+        "interventions": _amount(flops=changed * 1.7 * length * body,
+                                 calls=new * 1.5 * changed / (4 * config.caption.batch_size) * shape.n_layers / 8,
+                                 plain_seconds=changed * 1.5e-3, disk=changed * 150,
+                                 memory=1e9 + n_layers * 8 * d_model * d_sae, model=True),
     }  # fmt: skip
 
 

@@ -46,6 +46,7 @@ FEATURES_CODE = tuple(
 WORDS_CODE = tuple(f"core/gender/{n}.py" for n in (
     "tokens", "lexicon", "english", "arabic", "words", "captions", "morphology", "semantics", "farahidi_reader"
 ))  # fmt: skip
+STEERING_CODE = tuple(f"core/steering/{n}.py" for n in ("apply", "edits", "record", "table"))
 EFFECTS_CODE = ("core/gender/effects*.py", *(f"core/gender/{n}.py" for n in (
     "rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")))  # fmt: skip
 
@@ -130,6 +131,39 @@ def stages() -> tuple[Stage, ...]:
             ("precompute/stages/bias.py", "core/bias/*.py", "core/intervals.py", "core/samples/gather.py",
              *WORDS_CODE, *VLM_CODE),
             "core.vlm.identity:digest", "compare captions with images; sample captions of neutral images",
+        ),
+        Stage(
+            "explain", ("prepare", "caption", "words", "train", "features", "pool", "gender"),
+            ("explanations.parquet", "doses.parquet"),
+            ("model", "caption", "words", "activations.layers", "explain"), "precompute.stages.explain:run",
+            ("precompute/stages/explain.py", *STEERING_CODE, "core/steering/explain.py", "core/steering/writing.py",
+             "core/features/labels.py", "core/features/pooled.py", "core/features/tokens.py", "core/gender/sets.py",
+             "core/gender/effects_ranks.py", "core/gender/logit_words.py", "core/intervals.py",
+             "core/samples/gather.py", *WORDS_CODE, *VLM_CODE, *SAE_CODE),
+            "core.vlm.identity:digest", "ask the model what its features are; a grid of steered captions",
+        ),
+        Stage(
+            "interventions", ("prepare", "caption", "words", "train", "features", "pool", "gender"),
+            (*(f"intervention_{name}.parquet" for name in (
+                "arms", "images", "captions", "effects", "verdicts", "terms")), "intervention_images/"),
+            ("seed", "samples.source", "samples.planted", "model", "caption", "words", "activations.layers",
+             "interventions"), "precompute.stages.interventions:run",
+            ("precompute/stages/interventions.py", "core/interventions/*.py", "core/features/pooled.py",
+             "core/features/tokens.py", "core/intervals.py", *STEERING_CODE, *SAMPLES_CODE, *WORDS_CODE, *VLM_CODE,
+             *SAE_CODE),
+            "core.vlm.identity:digest", "change features, directions and prompts; compare captions with controls",
+        ),
+        Stage(
+            "mechanisms", ("prepare", "caption", "words", "train", "pool"),
+            ("head_effects.parquet", "head_attention.parquet", "weight_spectra.parquet", "head_readings.parquet",
+             "feature_pairs.parquet", "patching.parquet", "patching_checks.parquet"),
+            ("seed", "model.dtype", "caption.prompt_en", "caption.prompt_ar", "activations.layers", "mechanisms"),
+            "precompute.stages.mechanisms:run",
+            ("precompute/stages/mechanisms.py", "core/mech/*.py", *STEERING_CODE, "core/gender/attribution.py",
+             "core/gender/positions.py", "core/gender/logit_words.py", "core/gender/lexicon.py",
+             "core/gender/arabic.py", "core/features/pooled.py", "core/features/tokens.py", "core/intervals.py",
+             "core/samples/gather.py", *VLM_CODE, *SAE_CODE, *ACTIVATIONS_CODE),
+            "core.vlm.identity:digest", "ask which heads, MLPs and features carry gender into the words",
         ),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from core.config import Config
 from core.errors import UserError
+from core.interventions.designs import planned
 from core.runs import Run, list_runs
 from precompute.estimate import GUESS, Estimate, count_samples, estimate, measured, model_shape
 from precompute.machine import describe_device, free_disk, resolve_device
@@ -33,6 +34,8 @@ def show_plan(config: Config, run: Run, console: Console | None = None) -> None:
     console.print(_table(plan, guesses if n else {}, wide=console.width >= 130))
     for error in missing:
         console.print(f"Before it can run: {error.what} {error.do}", style="yellow", markup=False, soft_wrap=True)
+    if n and any(p.stage.name == "interventions" for p in todo):
+        console.print(_interventions(config, n, guesses, device), soft_wrap=True)
     for line in _closing(todo, guesses, n, run, shape.known):
         console.print(line, soft_wrap=True)
 
@@ -67,7 +70,7 @@ def _closing(todo: list[Planned], guesses: dict[str, Estimate], n: int | None, r
         return ["Everything is up to date."]
     if not n:
         return ["The images cannot be counted from here, so there is no estimate."]
-    chosen = [guesses[p.stage.name] for p in todo]
+    chosen = [guesses[p.stage.name] for p in todo if p.stage.name in guesses]
     seconds, disk = sum(g.seconds for g in chosen), sum(g.disk for g in chosen)
     memory = max(g.memory for g in chosen)
     n_stages = "1 stage" if len(todo) == 1 else f"{len(todo)} stages"
@@ -80,6 +83,15 @@ def _closing(todo: list[Planned], guesses: dict[str, Estimate], n: int | None, r
     if disk > free:
         lines.append("[red]That is more than the disk has.[/red] Fewer layers or images need less.")
     return lines
+
+
+def _interventions(config: Config, n: int, guesses: dict[str, Estimate], device: str) -> str:
+    """What the longest stage will write, and in how many hours of the device."""
+    amount, seconds = planned(config, n), guesses["interventions"].seconds
+    hours = "GPU hours" if device == "cuda" else f"hours on {device}"
+    return (f"interventions: {amount.n_captions:,} captions under {amount.n_arms} changes of the model, of "
+            f"{amount.n_development} images to choose on and {amount.n_confirming} to confirm on, about "
+            f"{seconds / 3600:.2g} {hours}, {show_bytes(guesses['interventions'].disk)} of disk.")  # fmt: skip
 
 
 def _round(seconds: float) -> float:

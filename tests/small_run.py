@@ -11,6 +11,12 @@ SMALL = (
     "gender.min_images=5", "gender.n_bootstrap=100", "gender.n_attributed=8", "crosslingual.n_permutations=60",
     "crosslingual.n_bootstrap=60", "crosslingual.d_sae=64", "crosslingual.k=8", "crosslingual.steps=60",
     "layers.n_folds=3", "layers.n_bootstrap=60", "layers.n_lens=40", "bias.n_sampled=4", "bias.n_bootstrap=100",
+    "explain.n_features=4", "explain.strengths=[1]", "explain.min_images=5", "explain.n_dose_images=2",
+    "explain.dose_strengths=[1]", "interventions.k=[1,5]", "interventions.headline=5", "interventions.n_images=4",
+    "interventions.n_development=4", "interventions.strengths=[1]", "interventions.n_controls=5",
+    "interventions.n_few=2", "interventions.rankings=[\"auc\"]", "interventions.n_bootstrap=60",
+    "mechanisms.n_images=40", "mechanisms.n_ablated=8", "mechanisms.n_patched=8", "mechanisms.n_features=6",
+    "mechanisms.n_pairs=2", "mechanisms.n_steps=2", "mechanisms.n_bootstrap=60", "mechanisms.min_images=2",
 )  # fmt: skip
 
 

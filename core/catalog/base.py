@@ -21,7 +21,12 @@ STAGE_OF = {
     "language_features": "crosslingual", "language_classes": "crosslingual", "alignment": "crosslingual",
     "language_saes": "crosslingual", "language_matches": "crosslingual", "gender_directions": "crosslingual",
     "clbas": "crosslingual", "shared_gender": "crosslingual", "grammatical_gender": "crosslingual",
+    **dict.fromkeys((f"intervention_{name}" for name in (
+        "arms", "images", "captions", "effects", "verdicts", "terms")), "interventions"),
+    **dict.fromkeys(("head_effects", "head_attention", "weight_spectra", "head_readings", "feature_pairs", "patching",
+                     "patching_checks"), "mechanisms"),
     "bias_roles": "bias", "bias_metrics": "bias", "sampled_captions": "bias",
+    "explanations": "explain", "doses": "explain",
 }  # fmt: skip
 
 

@@ -7,13 +7,19 @@ how to get it. Values always travel as parameters, column names only from lists 
 from __future__ import annotations
 
 from core.catalog.crosslingual import CrosslingualQueries
+from core.catalog.explain import ExplainQueries
 from core.catalog.features import FeatureQueries
 from core.catalog.gender import GenderQueries
+from core.catalog.interventions import InterventionQueries
 from core.catalog.layers import LayerQueries
+from core.catalog.mechanisms import MechanismQueries
 from core.catalog.samples import SampleQueries
 
 
-class Catalog(SampleQueries, FeatureQueries, GenderQueries, LayerQueries, CrosslingualQueries):
+class Catalog(
+    SampleQueries, FeatureQueries, GenderQueries, LayerQueries, CrosslingualQueries, ExplainQueries,
+    InterventionQueries, MechanismQueries,
+):  # fmt: skip
     """Reads the tables of ``Catalog(run_dir)`` as they are now; make a new one when the manifest has changed.
 
     Safe to share between threads. A table that names another SAE than saes.parquet does for that layer is refused when

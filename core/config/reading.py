@@ -218,6 +218,28 @@ def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     if widths and (list(widths) != sorted(set(widths)) or widths[-1] > t.d_sae):
         text = f"train.matryoshka_widths: expected rising sizes up to train.d_sae ({t.d_sae}), got {list(widths)}"
         yield ("train.matryoshka_widths", "train.d_sae"), text
+    yield from _interventions(config)
     unknown = [k for k in t.tokens if k not in TOKEN_KINDS]
     if unknown or not t.tokens:
         yield ("train.tokens",), f"train.tokens: expected some of {', '.join(TOKEN_KINDS)}, got {list(t.tokens)}"
+
+
+def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The same of the section interventions: words from short lists, and layers that have an SAE."""
+    c = config.interventions
+    for name, known in INTERVENTION_WORDS.items():
+        given = getattr(c, name)
+        if not given or len(set(given)) < len(given) or not set(given) <= set(known):
+            text = f"interventions.{name}: expected some of {', '.join(known)}, each once, got {list(given)}"
+            yield (f"interventions.{name}",), text
+    if missing := sorted(set(c.layers) - set(config.activations.layers)):
+        text = f"interventions.layers: expected some of activations.layers, which do not have {missing}"
+        yield ("interventions.layers", "activations.layers"), text
+    if not c.k or ("swap" in c.modes and not c.strengths):
+        yield ("interventions.k", "interventions.strengths"), "interventions.k and strengths: expected one at least"
+
+
+INTERVENTION_WORDS = {
+    "modes": ("swap", "ablate"), "rankings": ("auc", "d", "difference", "effect"),
+    "directions": ("difference of means", "probe direction", "LEACE"),
+}  # fmt: skip

@@ -158,20 +158,32 @@ class BiasConfig:
 class ExplainConfig:
     """How the model is asked what a feature is: it captions an empty image with the feature turned up."""
 
-    n_features: int = _is(64, low=0)  # a layer at most, those that tell most about gender first
-    strengths: tuple[float, ...] = _is((2.0, 4.0), low=0.01)  # in max_act
+    n_features: int = _is(64, low=0)  # a layer at most, those that tell most about gender first; 0 = all that live
+    strengths: tuple[float, ...] = _is((1.0, 2.0), low=0.01)  # in max_act
+    min_images: int = _is(10, low=2)  # that fire a feature, and that do not, below which its text is not scored
+    n_dose_images: int = _is(24, low=0)  # test images of the grid of steered captions
+    dose_strengths: tuple[float, ...] = _is((-2.0, -1.0, -0.5, 0.5, 1.0, 2.0))  # of the ready-made sets, in max_act
 
 
 @dataclass(frozen=True)
 class InterventionsConfig:
     """What is changed in the model, on which held-out images, against which controls."""
 
-    layers: tuple[int, ...] = _is((), low=0)  # () = chosen on the development images among activations.layers
+    layers: tuple[int, ...] = _is((), low=0)  # among which the development images choose; () = activations.layers
     k: tuple[int, ...] = _is((1, 5, 10, 25, 50, 100, 200), low=1)  # features changed together, nested
-    n_controls: int = _is(25, low=2)  # sets of other features, matched on firing rate
-    n_images: int = _is(500, low=4)  # held-out images on which the designs are judged
-    n_development: int = _is(100, low=4)  # other images, on which layer and strength are chosen
-    strengths: tuple[float, ...] = _is((0.5, 1.0, 2.0, 4.0), low=0.0)  # of the dose-response curve, in max_act
+    headline: int = _is(25, low=1)  # the k with which layer, strength and ranking are chosen
+    modes: tuple[str, ...] = ("swap", "ablate")  # all k are run in the first
+    rankings: tuple[str, ...] = ("auc", "effect")  # of the table gender_features
+    strengths: tuple[float, ...] = _is((0.25, 0.5, 1.0, 2.0), low=0.0)  # of swap, in max_act
+    directions: tuple[str, ...] = ("difference of means", "probe direction", "LEACE")  # LEACE: where it is installed
+    n_controls: int = _is(25, low=2)  # sets of other features, matched one to one
+    n_few: int = _is(10, low=2)  # the same where they only draw the band of the dose-response curve
+    n_images: int = _is(500, low=4)  # images on which the designs are judged
+    n_development: int = _is(100, low=4)  # other held-out images, on which layer, strength and ranking are chosen
+    neutral_en: str = "Describe the image. Use gender-neutral words."
+    neutral_ar: str = "صف الصورة. استخدم كلمات محايدة لا تدل على الجنس."
+    other_en: str = "Describe the image. Use short and simple words."  # the control of the prompt
+    other_ar: str = "صف الصورة. استخدم كلمات قصيرة وبسيطة."
     n_bootstrap: int = _is(1000, low=50)
 
 
@@ -179,10 +191,17 @@ class InterventionsConfig:
 class MechanismsConfig:
     """What is asked of heads, of pairs of features, and of attribution patching."""
 
-    n_images: int = _is(200, low=4)  # images whose captions heads and MLPs are attributed on
-    n_pairs: int = _is(40, low=0)  # pairs of features whose effects together are compared with the sum of each
-    n_patched: int = _is(40, low=0)  # features whose predicted effect is compared with the true one
-    n_steps: int = _is(8, low=1)  # of integrated gradients
+    n_images: int = _is(200, low=8)  # captions a language that heads and MLPs are attributed on, half of them held out
+    n_maps: int = _is(12, low=0)  # of these, captions whose attention to the image is kept
+    n_ablated: int = _is(64, low=8)  # held-out captions a language on which features are ablated
+    n_patched: int = _is(32, low=2)  # features a layer and language whose predicted effect is held against the true one
+    n_features: int = _is(24, low=2)  # features a layer and language whose pairs are counted
+    n_pairs: int = _is(10, low=0)  # of these, pairs that are ablated together, and as many control pairs
+    n_steps: int = _is(8, low=0)  # of integrated gradients; 0 = none
+    min_images: int = _is(10, low=2)  # of each gender and split, below which nothing is said
+    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all parts and both languages
+    n_bootstrap: int = _is(1000, low=50)
+    cache_mib: int = _is(1024, low=1)  # of activations held at once
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,24 @@ from difflib import SequenceMatcher
 WORD = re.compile(r"[\w\u064B-\u065F\u0670\u0640]+(?:['’-]\w+)*")  # vowel signs and tatweel stay in their word
 OPPOSITE = {"male": "female", "female": "male"}
 
-Gendered = Iterable[tuple[int, int, str]]
-"""(start, end, gender) of the gendered words of a text."""
+KINDS = ("flipped", "neutralised", "removed", "added")
+
+Gendered = Iterable[tuple]
+"""(start, end, gender) or (start, end, gender, word class) of the words for persons in a text."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """Characters start to end of one text, and what became of them: "removed", "added" or "flipped"."""
+    """Characters start to end of one text, and what became of them, one of KINDS.
+
+    ``gender`` and ``word_class`` are those of a word for a person, else "".
+    """
 
     start: int
     end: int
     kind: str
+    gender: str = ""
+    word_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Difference:
     n_words: int  # of the text before
     flipped: bool
     broken: bool  # the text after is one word over and over
+    neutralised: bool = False
 
     @property
     def changed(self) -> bool:
@@ -45,12 +53,12 @@ def caption_difference(
 ) -> Difference:
     """Compare two captions word by word (case and punctuation apart).
 
-    A gender has flipped where a word of the one went and a word of the other came, wherever in the caption: sentences
-    are often built anew around it. While the second text is still being written (not `finished`), words that it has
-    not reached yet are not called removed.
+    A gender has flipped where a word of the one went and a word of the other came, and is neutralised where no such
+    word but one for any person came, wherever in the caption: sentences are often built anew around it. While the
+    second text is still being written (not `finished`), words that it has not reached yet are not called removed.
     """
     one, two = _words(before), _words(after)
-    gender_one, gender_two = _genders(one, gendered(before)), _genders(two, gendered(after))
+    told_one, told_two = _told(one, gendered(before)), _told(two, gendered(after))
     blocks = SequenceMatcher(None, [w[2] for w in one], [w[2] for w in two], autojunk=False).get_opcodes()
     gone: list[int] = []
     new: list[int] = []
@@ -59,13 +67,30 @@ def caption_difference(
             continue
         gone += range(i, j if finished or m < len(two) else min(j, i + (m - k)))
         new += range(k, m)
-    came = {gender_two[x] for x in new}
-    turned = {gender_one[x] for x in gone if OPPOSITE.get(gender_one[x]) in came}
-    turned |= {OPPOSITE[gender] for gender in turned}
-    removed = [_change(one[x], gender_one[x] in turned, "removed") for x in gone]
-    added = [_change(two[x], gender_two[x] in turned, "added") for x in new]
-    flipped = bool(turned)
-    return Difference(tuple(removed), tuple(added), len(one), flipped, _broken([w[2] for w in two]))
+    went, came = {told_one[x][0] for x in gone}, {told_two[x][0] for x in new}
+    turned = {gender for gender, other in OPPOSITE.items() if gender in went and other in came}
+    neutralised = {g for g in OPPOSITE if g in went - turned and "neutral" in came}
+    became = dict.fromkeys(turned, "flipped") | dict.fromkeys(neutralised, "neutralised")
+    brought = dict.fromkeys({OPPOSITE[g] for g in turned}, "flipped")
+    brought |= {"neutral": "neutralised"} if neutralised else {}
+    removed = [Change(*one[x][:2], became.get(told_one[x][0], "removed"), *told_one[x]) for x in gone]
+    added = [Change(*two[x][:2], brought.get(told_two[x][0], "added"), *told_two[x]) for x in new]
+    broken = _broken([w[2] for w in two])
+    return Difference(tuple(removed), tuple(added), len(one), bool(turned), broken, bool(neutralised))
+
+
+def by_class(before: str, after: str, diff: Difference) -> dict[str, dict[str, tuple[list[str], list[str]]]]:
+    """Words for women and men that changed: word class -> kind -> (words that went, words that came).
+
+    A neutral word is named where it stands for one of them.
+    """
+    found: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
+    for side, (text, changes) in enumerate(((before, diff.before), (after, diff.after))):
+        for change in changes:
+            if change.gender in OPPOSITE or (change.gender and change.kind == "neutralised"):
+                kinds = found.setdefault(change.word_class or "word", {})
+                kinds.setdefault(change.kind, ([], []))[side].append(text[change.start : change.end])
+    return found
 
 
 def _broken(words: list[str]) -> bool:
@@ -77,10 +102,7 @@ def _words(text: str) -> list[tuple[int, int, str]]:
     return [(m.start(), m.end(), m.group().casefold()) for m in WORD.finditer(text)]
 
 
-def _genders(words: list[tuple[int, int, str]], hits: Gendered) -> list[str]:
-    found = list(hits)
-    return [next((g for s, e, g in found if s < end and e > start), "") for start, end, _ in words]
-
-
-def _change(word: tuple[int, int, str], turned: bool, kind: str) -> Change:
-    return Change(word[0], word[1], "flipped" if turned else kind)
+def _told(words: list[tuple[int, int, str]], hits: Gendered) -> list[tuple[str, str]]:
+    """(gender, word class) of each word, "" where it is none for a person."""
+    found = [(*hit, "")[:4] for hit in hits]
+    return [next(((g, c) for s, e, g, c in found if s < end and e > start), ("", "")) for start, end, _ in words]

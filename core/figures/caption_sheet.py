@@ -101,7 +101,7 @@ def _lay(caption: str, changes: Sequence[Change], lang: str, top: float, measure
 
 
 def _weight(kind: str) -> str:
-    return "semibold" if kind == "flipped" else "regular"
+    return "semibold" if kind in ("flipped", "neutralised") else "regular"
 
 
 def _picture(fig: Figure, image: np.ndarray, height: float) -> None:
@@ -122,7 +122,7 @@ def _caption(fig: Figure, lang: str, name: str, y: float, words: list[_Word], he
     fig.add_artist(Line2D([start, start], ends, transform=inches, color=LANGUAGE[lang], linewidth=1.8))
     for word in words:
         x, base = left + word.x, top - word.y
-        came, gone = word.kind in ("added", "flipped"), word.kind == "removed"
+        came, gone = word.kind in ("added", "flipped", "neutralised"), word.kind == "removed"
         if came:
             fig.add_artist(Rectangle((x - 0.02, base - 0.05), word.width + 0.04, 0.185, transform=inches,
                                      facecolor=mix(('#FFFFFF', STEERED), 0.3), linewidth=0))  # fmt: skip

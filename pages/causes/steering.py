@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
 
-from core.figures.answers import steering_answer
-from core.runs import Run, manifest_version
-from pages.kit import bench, export, knobs, runs, subject, text
+from core.figures.answers import Answer, steering_answer
+from core.runs import Run
+from pages.kit import bench, chooser, export, knobs, meter, runs, subject, text
+from pages.kit.asked import Asked, Knob, Step, matched_controls
 from pages.kit.examples import layer_features
-from pages.kit.live import Knob, Step, live, matched_controls
+from pages.kit.write import write
 
 QUESTION = "What happens to the captions when a feature is turned up or down?"
-FRAME = 0.04  # seconds between two pictures of the stream
 
 
 def main() -> None:
@@ -33,34 +30,54 @@ def main() -> None:
     english, middle, arabic = st.columns([1, 1.15, 1], gap="medium")
     frames = {"en": english.empty(), "ar": arabic.empty()}
     with middle:
-        sample_id = subject.picture(run, cat)
-        knobs.sliders(turned)
-        seed = control_picker() if turned else None
-        knobs.chooser(run, cat, turned)
-    pushed = [Knob(t.layer, t.feature, t.strength, t.p999) for t in turned if t.strength]
-    controls = [] if seed is None else matched_controls(tables(run, pushed), pushed, seed)
-    step = write(run, sample_id, pushed, controls, frames)
-    answer = steering_answer(bench.compare(step, "after"), bench.compare(step, "control"))
+        picture = subject.picture(run, cat)
+        sliders = st.container()
+        mode, draw = knobs.how(turned) if turned else ("add", None)
+        with sliders:
+            knobs.sliders(turned, mode)
+        stop = st.empty()
+        chooser.chooser(run, cat, turned)
+    pushed = tuple(Knob(t.layer, t.feature, t.strength, t.p999) for t in turned if t.strength or mode == "ablate")
+    asked = Asked(pushed, mode=mode, draw=draw)
+    if turned:
+        asked = references(run, asked)
+        frames["references"] = st.empty()
+    step = write(run, cat, picture, asked, frames, stop)
+    answer = answered(step, asked)
     with head.container():
         text.page_title(QUESTION, answer.text, answer.sure if pushed else "")
-    bench.outcome(step, controls)
+    bench.outcome(step)
     with st.container(horizontal=True, vertical_alignment="center"):
-        export.downloads(f"steering-sample-{sample_id}", bench.captions_table(step, sample_id, pushed, controls),
-                         partial(bench.sheet, run, step, sample_id, pushed, controls))  # fmt: skip
-        share()
+        export.downloads(f"steering-{picture.key}", bench.captions_table(step, picture, asked),
+                         partial(bench.sheet, run, step, picture, asked))  # fmt: skip
+        share(picture)
+    meter.strips(step)
+    meter.off_target(run, step)
     subject.gallery(run, cat)
     text.method(METHOD)
 
 
-def control_picker() -> int | None:
-    """Whether a random feature is run beside the chosen ones, and which (its seed)."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        on = st.toggle("Control: a random feature", key="control", bind="query-params", help=CONTROL)
-        if not on:
-            return None
-        seed = st.number_input("Draw", min_value=0, step=1, key="seed", bind="query-params", width=110,
-                               help="Which of the random features: another number draws another")
-    return int(seed)
+def answered(step: Step, asked: Asked) -> Answer:
+    """The sentence under the question, once the captions are finished."""
+    if not step.finished and asked.pushed:
+        return Answer("Stopped before the end.", "not enough data")
+    return steering_answer(bench.compare(step, "after"), bench.compare(step, "control"))
+
+
+def references(run: Run, asked: Asked) -> Asked:
+    """Switches for what the steered captions are to be compared with."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="references"):
+        text.html('<p class="cs-small" style="margin:0">Compare with</p>')
+        control = st.toggle("a random feature", key="control", bind="query-params", help=CONTROL)
+        means = st.toggle("difference of means", key="means", bind="query-params", help=MEANS,
+                          disabled=not run.is_done("pool"))  # fmt: skip
+        prompt = st.toggle("a neutral prompt", key="prompt", bind="query-params", help=PROMPT)
+        if control:
+            seed = st.number_input("Draw of the random feature", min_value=0, step=1, key="seed", bind="query-params",
+                                   width=110, label_visibility="collapsed",
+                                   help="Which of the random features: another number draws another")  # fmt: skip
+    controls = matched_controls(tables(run, asked.pushed), asked.pushed, int(seed), mode=asked.mode) if control else ()
+    return Asked(asked.pushed, tuple(controls), asked.mode, bool(means), bool(prompt), asked.draw)
 
 
 def tables(run: Run, pushed: Sequence[Knob]) -> pd.DataFrame:
@@ -68,41 +85,34 @@ def tables(run: Run, pushed: Sequence[Knob]) -> pd.DataFrame:
     return pd.concat(frames) if frames else pd.DataFrame(columns=["layer", "feature", "alive", "density", "p999"])
 
 
-def write(run: Run, sample_id: int, pushed: list[Knob], controls: list[Knob], frames: dict[str, Any]) -> Step:
-    """Let the model write and show it as it comes; the last result is kept, so that other knobs do not write again."""
-    key = (str(run.dir), manifest_version(run), sample_id, tuple(pushed), tuple(controls))
-    kept = st.session_state.get("steered")
-    if kept is not None and kept[0] == key:
-        bench.draw(kept[1], frames, bool(pushed), controls)
-        return kept[1]
-    model = live(run)
-    step = Step({("before", lang): words for lang, words in (model.before(sample_id) or {}).items()})
-    bench.draw(step, frames, bool(pushed), controls)
-    with model.turn(partial(bench.waiting, frames)), closing(model.captions(sample_id, pushed, controls)) as steps:
-        drawn = 0.0
-        for step in steps:
-            if step.finished or time.monotonic() - drawn > FRAME:
-                bench.draw(step, frames, bool(pushed), controls)
-                drawn = time.monotonic()
-    st.session_state["steered"] = (key, step)
-    return step
-
-
-def share() -> None:
+def share(picture: subject.Subject) -> None:
     """The address of this state, to be copied."""
     with st.popover("Share", type="tertiary", icon=":material/link:"):
         st.code(f"{st.context.url}?{urlencode(st.query_params.to_dict())}", language=None, wrap_lines=True)
+        if picture.sample_id is None:
+            text.html('<p class="cs-small">Your own picture is not part of it: it has not been stored.</p>')
 
 
 CONTROL = """A living feature of the same layer that fires about as often, drawn by chance and pushed by the same
 amount. If it changes the captions as much, the effect does not belong to the feature you chose."""
+MEANS = """No dictionary at all: a push from the average state for images of men towards that for images of women, or
+back, in the layers you edit, by the same length."""
+PROMPT = """Nothing is edited; the question asks for gender-neutral words. A model that was never taught to follow such
+a wish may ignore it, or stumble over it."""
 METHOD = r"""
 While the model writes, the state $h$ at every image patch, question and caption token of a layer becomes
-$h' = h + \min(1, c\,\|h\| / \|\delta\|)\,\delta$ with $\delta = \sum_i s_i\, p_i\, d_i$: $d_i$ is the feature's decoder
-direction, $p_i$ its 99.9th percentile of activation, $s_i$ the slider, and $c = 1$ caps an edit at the length of the
-state itself. Nothing is reconstructed: what the dictionary does not explain stays as it is, and special tokens are
-never touched (activation addition, Turner et al., 2023). All rows are written greedily in one batch. The control is
-pushed by the same $\|\delta\|$. One image shows what can happen, not how often.
+$h' = h + \min(1, c\,\|h\| / \|\delta\|)\,\delta$ with $\delta = \sum_i (z'_i - z_i)\, d_i$: $z_i$ is the feature's
+activation, $d_i$ its decoder direction, and $c = 1$ caps an edit at the length of the state itself. *Add*:
+$z' = z + s\,p$ with $p$ the feature's 99.9th percentile and $s$ the slider; *Hold at*: $z' = s\,p$; *Multiply*:
+$z' = (1 + s)\,z$; *Remove*: $z' = 0$. Nothing is reconstructed: what the dictionary does not explain stays as it is,
+and special tokens are never touched (activation addition, Turner et al., 2023). All rows are written in one batch.
+*References*: random features matched on firing rate together get the same $\|\delta\|$ (in the other modes the same
+value or factor); so does the difference of means of the training images of women and of men before the first gendered
+word (Marks and Tegmark, 2023), towards the side to which $\delta$ leans. *While it writes*: the model's probability,
+summed over the tokens that begin words for women, or for men, and no other word. *Probe*: position along the difference
+of means, +1 at the mean of women and −1 at that of men. *Lens*: log-odds of such words read off each layer
+(nostalgebraist, 2020). A caption marked *cached* was written when the run was computed, for exactly this setting;
+nothing is read off between settings. One image shows what can happen, not how often.
 """
 
 main()

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures.answers import feature_answer
-from pages.kit import gallery, gender_panel, notes, panels, pickers, runs, states, text
+from pages.kit import explanation, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES
 
@@ -37,6 +37,7 @@ def main() -> None:
     with right:
         gender_panel.label(cat, layer, feature)
         notes.editor(run, cat, layer, feature, str(row["sae_id"]))
+        explanation.panel(cat, layer, feature)
         panels.words(row)
         gender_panel.rates(cat, layer, feature)
         panels.places(row, name)
@@ -113,7 +114,10 @@ image counts once. Heat maps show $z_i$ at the image's own tokens, captions show
 from 0 to the feature's maximum. Bands are equal shares of the images that fire it. *Words it answers to*: the
 question and caption words with the largest mean $z_i$. *Words it pushes*: $W_U\,(g \odot d_i) / \mathrm{rms}$, what one
 unit adds to the next word's logit if no later layer changed it (logit lens, nostalgebraist, 2020). *Explains*: the
-share of the layer's variance that is lost when this feature alone is left out. Settings and versions stand on the page
+share of the layer's variance that is lost when this feature alone is left out. *What the model says it is*: its caption
+of a uniform grey image with the feature pushed by so many times its 99.9th percentile (Ferrando et al., 2026); the AUC
+says how often a held-out image that fires it has more of the text's words (weighted by rarity, without those said of
+the grey image anyway) in people's captions than one that does not. Settings and versions stand on the page
 Provenance.
 """
 

@@ -1,112 +1,177 @@
-"""The captions of the steering page as they come: as it was, as steered, and the control, word by word."""
+"""The captions of the steering page as they come: as it was, as steered, and the references, word by word."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from core.figures.caption_diff import Change, Difference, caption_difference
+from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.densities import percent
 from core.gender import find
 from core.runs import Run
 from pages.kit import text
+from pages.kit.asked import LANGUAGES, NEUTRAL_PROMPTS, Asked, Knob, Step
 from pages.kit.examples import feature_link
-from pages.kit.live import LANGUAGES, Knob, Step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROWS = {"after": "steering", "control": "control"}
-NAMES = {"before": "as it was", "after": "as steered", "control": "random control"}
+    from pages.kit.subject import Subject
+
+NAMES = {"before": "as it was", "after": "as steered", "control": "random control",
+         "means": "difference of means", "prompt": "asked for neutral words"}  # fmt: skip
+SIZED = {"after": "steering", "control": "random control", "means": "difference of means"}
 WRITING = '<span class="cs-sure yes">writing</span>'
-KIND_TITLES = {"added": "a new word", "removed": "a word that goes", "flipped": "the gender turns"}
+SOURCES = {"live": ("yes", "The model has just written this."),
+           "cached": ("few", "Written for exactly this setting when the run was computed.")}  # fmt: skip
+KIND_TITLES = {"added": "a new word", "removed": "a word that goes", "flipped": "the gender turns",
+               "neutralised": "the gender goes, the person stays"}  # fmt: skip
+ABOUT = {"male": "for a man", "female": "for a woman", "neutral": "for any person"}
 
 
-def waiting(frames: dict[str, Any], seconds: float) -> None:
+def waiting(frames: Mapping[str, Any], place: int, seconds: float) -> None:
     """Somebody else has the model; said once a look, so that leaving the page ends the wait."""
-    said = f"Another visitor is steering; you are next ({seconds:.0f} s)."
-    for frame in frames.values():
-        frame.html(f'<div class="cs"><p class="cs-small">{said}</p></div>')
+    others = "one visitor is" if place == 2 else f"{place - 1} visitors are"
+    said = f"You are number {place} in line: {others} before you ({seconds:.0f} s). Your captions come by themselves."
+    for lang in LANGUAGES:
+        frames[lang].html(f'<div class="cs"><p class="cs-small" role="status">{said}</p></div>')
 
 
-def draw(step: Step, frames: dict[str, Any], pushed: bool, controls: Sequence[Knob]) -> None:
-    """Both columns: as it was above as steered, and the control where there is one."""
-    for lang, frame in frames.items():
-        before = step.texts.get(("before", lang), "")
-        after, control = (step.texts.get((row, lang)) for row in ("after", "control"))
+def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = False) -> None:
+    """Both columns: as it was above as steered; and each reference column that is switched on, in its own frame."""
+    writing = not step.finished and not stopped
+    for lang in LANGUAGES:
+        before, after = (step.texts.get((row, lang), "") for row in ("before", "after"))
         known = step.finished or bool(after)
-        diff = difference(before, after or "", lang, step.finished) if pushed and known else None
-        parts = [block("before", before, lang, diff.before if diff else (), not step.finished and not pushed)]
-        if pushed:
-            parts.append(block("after", after or "", lang, diff.after if diff else (), not step.finished))
+        diff = difference(before, after, lang, step.finished) if asked.pushed and known else None
+        parts = [block("before", before, lang, diff.before if diff else (), writing and not asked.pushed)]
+        if asked.pushed:
+            source = step.source if step.finished else ""
+            parts.append(block("after", after, lang, diff.after if diff else (), writing, source))
         else:
-            parts.append('<p class="cs-small">Take a feature under the image and move its slider: '
+            parts.append('<p class="cs-small">Take a ready-made set or a feature under the image and move its slider: '
                          "the changed caption will stand here.</p>")  # fmt: skip
-        if controls:
-            other = difference(before, control or "", lang, step.finished)
-            parts.append(block("control", control or "", lang, other.after, not step.finished))
-        frame.html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
+        frames[lang].html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
+    if "references" in frames:
+        frames["references"].html(f'<div class="cs cs-refs">{references(step, asked, writing)}</div>')
 
 
-def block(row: str, words: str, lang: str, changes: Sequence[Change], writing: bool = False) -> str:
-    """One caption under its name; what the model writes at this moment is marked so."""
-    marks = [text.Mark(c.start, c.end, c.kind, KIND_TITLES[c.kind]) for c in changes]
-    label = text.language_label(lang, f", {NAMES[row]}")
+def references(step: Step, asked: Asked, writing: bool) -> str:
+    """HTML: a card for each reference that is on, both languages, with what differs from the captions as they were."""
+    cards = []
+    for row in (r for r in asked.rows if r != "after"):
+        blocks = []
+        for lang in LANGUAGES:
+            before, now = (step.texts.get((name, lang), "") for name in ("before", row))
+            diff = difference(before, now, lang, step.finished)
+            blocks.append(f'<div class="cs-side" data-lang="{lang}">{block(row, now, lang, diff.after, writing)}</div>')
+        cards.append(f"<div><h3>{escape(NAMES[row].capitalize())}</h3>"
+                     f'<p class="cs-small">{about(row, asked)}</p>{"".join(blocks)}</div>')  # fmt: skip
+    return "".join(cards)
+
+
+def about(row: str, asked: Asked) -> str:
+    """One line of HTML on what a reference column is."""
+    if row == "control":
+        links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}")
+                          for k in asked.control)  # fmt: skip
+        return f"{links}: alive, firing about as often, together pushed as hard."
+    if row == "means":
+        return "No feature: straight from the average image of men to that of women, or back, by the same length."
+    asks = " / ".join(f"<bdi>{escape(NEUTRAL_PROMPTS[lang])}</bdi>" for lang in LANGUAGES)
+    return f"Nothing is edited; the question goes on: {asks}"
+
+
+def block(row: str, words: str, lang: str, changes: Sequence[Change], writing: bool = False, source: str = "") -> str:
+    """One caption under its name; what the model writes at this moment is marked so, and where it came from."""
+    label = text.language_label(lang, f", {NAMES[row]}" if row in ("before", "after") else "")
     if writing:
         label = label.replace("</p>", f" {WRITING}</p>")
-    return label + text.caption_html(words + (" ▍" if writing else ""), lang, marks)
+    elif source:
+        kind, title = SOURCES[source]
+        label = label.replace("</p>", f' <span class="cs-sure {kind}" title="{title}">{source}</span></p>')
+    return label + text.caption_html(words + (" ▍" if writing else ""), lang, [mark(c) for c in changes])
+
+
+def mark(change: Change) -> text.Mark:
+    """A change as it is shown: gendered words stand out, and their class is told on hover."""
+    title = KIND_TITLES[change.kind]
+    if change.gender:
+        name = "word that agrees with one" if change.word_class == "agreement" else change.word_class or "word"
+        title += f": a {name} {ABOUT[change.gender]}"
+    plain = change.kind in ("added", "removed") and change.gender in ("male", "female")
+    return text.Mark(change.start, change.end, f"{change.kind} person" if plain else change.kind, title)
 
 
 def difference(before: str, after: str, lang: str, finished: bool) -> Difference:
-    gendered = lambda words: [(hit.start, hit.end, hit.gender) for hit in find(words, lang)]  # noqa: E731
+    gendered = lambda words: [(h.start, h.end, h.gender, h.word_class) for h in find(words, lang)]  # noqa: E731
     return caption_difference(before, after, gendered, finished)
 
 
 def compare(step: Step, row: str) -> dict[str, Difference]:
     """By language, how a kind of row differs from the captions as they were; empty where it was not written."""
     return {lang: difference(step.texts["before", lang], step.texts[row, lang], lang, True)
-            for lang in LANGUAGES if (row, lang) in step.texts}  # fmt: skip
+            for lang in LANGUAGES if (row, lang) in step.texts and ("before", lang) in step.texts}  # fmt: skip
 
 
-def outcome(step: Step, controls: Sequence[Knob]) -> None:
-    """How far the model's states were really moved, and whether the cap held the edit back."""
-    pairs = [(f"{ROWS[row].capitalize()} changes the model’s state by", f"{percent(step.sizes[row])} of its size")
-             for row in ROWS if row in step.sizes]  # fmt: skip
-    pairs += [("Held back by the cap", f"at {percent(share)} of places ({ROWS[row]})")
-              for row, share in sorted(step.capped.items()) if share]  # fmt: skip
-    links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in controls)
-    body = text.facts(pairs) if pairs else ""
-    if links:
-        body += f'<p class="cs-small">The control is {links}: alive, and firing about as often.</p>'
-    if body:
-        text.html(body)
+def outcome(step: Step) -> None:
+    """Which words for women and men changed, by class, and how far the model's states were really moved."""
+    rows = []
+    for lang, diff in compare(step, "after").items():
+        classes = by_class(step.texts["before", lang], step.texts["after", lang], diff)
+        for name, kinds in classes.items():
+            cells = [went_and_came(*kinds[kind], lang) if kind in kinds else "" for kind in KINDS]
+            rows.append([text.LANGUAGE_NAMES[lang], escape(name), *cells])
+    if rows:
+        text.html(text.table(["Words for women and men", "Class", *(k.capitalize() for k in KINDS)], rows))
+    def named(values: Mapping[str, float]) -> str:
+        return "; ".join(f"{SIZED[row]} {percent(values[row])}" for row in SIZED if row in values)
+
+    pairs = [(title, said) for title, said in (
+        ("Change, in lengths of the model’s state", named(step.sizes)),
+        ("Places where the cap held it back", named({row: share for row, share in step.capped.items() if share})),
+        ("First word, last word", "{:.2f} s, {:.2f} s".format(*step.seconds) if step.seconds[1] > 0.005 else ""),
+    ) if said]  # fmt: skip
+    if pairs:
+        text.html(text.facts(pairs))
 
 
-def captions_table(step: Step, sample_id: int, pushed: Sequence[Knob], controls: Sequence[Knob]) -> pd.DataFrame:
-    """What stands on the page as rows: sample, row, language, edits, caption."""
-    name = {"after": pushed, "control": controls}
+def went_and_came(went: Sequence[str], came: Sequence[str], lang: str) -> str:
+    """HTML of words that went and words that came in their place, read in the direction of the language."""
+    sides = [" ".join(f"<bdi>{escape(word)}</bdi>" for word in side) for side in (went, came) if side]
+    side, arrow = ("rtl", "←") if lang == "ar" else ("ltr", "→")
+    return f'<span dir="{side}" lang="{lang}">{f" {arrow} ".join(sides)}</span>'
+
+
+def captions_table(step: Step, subject: Subject, asked: Asked) -> pd.DataFrame:
+    """What stands on the page as rows: image, row, language, mode and edits, caption, where it came from."""
+    name = {"after": asked.pushed, "control": asked.control}
+    factor = {("control", layer): value for layer, value in step.scaled.items()}
+    edits = {row: " ".join(f"{k.layer}:{k.feature}:{k.strength * factor.get((row, k.layer), 1.0):g}" for k in knobs)
+             for row, knobs in name.items()}  # fmt: skip
     return pd.DataFrame([
-        {"sample_id": sample_id, "row": row, "lang": lang, "caption": words,
-         "edits": " ".join(f"{k.layer}:{k.feature}:{k.strength:g}" for k in name.get(row, ()))}
+        {"image": subject.key, "row": row, "lang": lang, "caption": words, "mode": asked.mode if row in name else "",
+         "edits": edits.get(row, ""),
+         "draw": "greedy" if asked.draw is None else str(asked.draw), "source": step.source}
         for (row, lang), words in step.texts.items()
     ])  # fmt: skip
 
 
-def sheet(run: Run, step: Step, sample_id: int, pushed: Sequence[Knob], controls: Sequence[Knob]) -> Figure:
+def sheet(run: Run, step: Step, subject: Subject, asked: Asked) -> Figure:
     """What stands on the page as a figure: the image beside its captions, the edits named, the changes marked."""
     from core.figures.caption_sheet import caption_sheet
-    from core.samples.gather import open_image
 
-    edits = {"after": pushed, "control": controls}
-    changes = {(row, lang): diff.after for row in ROWS for lang, diff in compare(step, row).items()}
+    edits = {"after": asked.pushed, "control": asked.control}
+    changes = {(row, lang): diff.after for row in asked.rows for lang, diff in compare(step, row).items()}
     changes |= {("before", lang): diff.before for lang, diff in compare(step, "after").items()}
     rows = [{"name": named(row, edits.get(row, ())), "lang": lang, "caption": words,
              "changes": changes.get((row, lang), ())}
             for row in NAMES for lang in LANGUAGES if (words := step.texts.get((row, lang))) is not None]  # fmt: skip
-    return caption_sheet(pd.DataFrame(rows), np.asarray(open_image(run, sample_id)))
+    return caption_sheet(pd.DataFrame(rows), np.asarray(subject.open(run)))
 
 
 def named(row: str, edits: Sequence[Knob]) -> str:

@@ -21,7 +21,8 @@ RARE = 0.01  # a feature that fires on at most this share of all tokens fires ra
 
 def layer_features(run: Run, layer: int) -> pd.DataFrame:
     """All features of a layer by number: the scalar columns of features.parquet, `lean`, `words`; where the run has
-    them, the automatic labels `label_en`, `label_ar` with `label_auc`, and of gender the held-out `auc_en` and `auc_ar`
+    them, the automatic labels `label_en`, `label_ar` with `label_auc`, what the model says of them (`said_en`,
+    `said_ar`, "" where it was not asked), and of gender the held-out `auc_en` and `auc_ar`
     before the first gendered word, and whether one of them is a `finding`."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
@@ -41,6 +42,11 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
             frame[f"label_{lang}"] = frame["feature"].map(by_feature).fillna("")
         frame["label"] = [" · ".join(dict.fromkeys(filter(None, pair)))
                           for pair in zip(frame["label_en"], frame["label_ar"], strict=True)]  # fmt: skip
+    if cat.has("explanations"):
+        said = cat.explanations(layer, chosen=True)
+        for lang in ("en", "ar"):
+            by_feature = said[said["lang"] == lang].set_index("feature")["text"]
+            frame[f"said_{lang}"] = frame["feature"].map(by_feature).fillna("")
     if cat.has("gender_features"):
         rows = cat.gender_features(layer, view="before")
         for lang in ("en", "ar"):

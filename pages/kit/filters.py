@@ -18,13 +18,13 @@ LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
 EVERY = "All features"
-MEANINGS = ("label_en", "label_ar", "own", "note")
+MEANINGS = ("label_en", "label_ar", "said_en", "said_ar", "own", "note")
 
 
 def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     """Show the knobs; the living features of the layer that they leave, in order."""
     query = st.text_input("Find a meaning", key="q", bind="query-params", placeholder="woman, امرأة, …", width=150,
-                          help="In the labels, the words it answers to and the words it pushes.")  # fmt: skip
+                          help="In labels, what the model says of it, words it answers to or pushes.")  # fmt: skip
     lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
                                 bind="query-params")  # fmt: skip
     low, high = st.select_slider("Fires on", EDGE_NAMES, value=(EDGE_NAMES[0], EDGE_NAMES[-1]), key="density",
@@ -50,7 +50,7 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
 
 
 def means(features: pd.DataFrame, query: str) -> pd.Series:
-    """Which features have the query in a label, automatic or the users' own, or in a note."""
+    """Which features have the query in a label, automatic or the users' own, in what the model says, or in a note."""
     wanted, found = fold(query), pd.Series(False, index=features.index)
     for column in MEANINGS:
         if column in features:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -49,6 +50,11 @@ def data_uri(run: Run, sample_id: int, full: bool = False) -> str:
     except FileNotFoundError:
         raise UserError(f"The image of sample {sample_id} is missing.", f"There is no {path}.",
                         "Prepare the run again: python -m precompute run with its preset.") from None  # fmt: skip
+
+
+def file_uri(path: Path) -> str:
+    """An image file of a run as a data: address."""
+    return _data_uri(str(path), path.stat().st_mtime_ns)
 
 
 @st.cache_data(max_entries=4000, show_spinner=False)

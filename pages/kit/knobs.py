@@ -1,4 +1,4 @@
-"""The features that are turned on the steering page: sliders, kept in the address as layer:feature:strength."""
+"""The features that are turned on the steering page: sliders and mode, kept in the address."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import streamlit as st
 
 from core.errors import UserError
 from core.figures.words import is_word, visible
-from core.runs import Run, manifest_version
 from pages.kit import text
-from pages.kit.examples import feature_link, layer_features
-from pages.kit.links import PAGES
+from pages.kit.asked import MODES
+from pages.kit.examples import feature_link
 
 if TYPE_CHECKING:
     from core.catalog import Catalog
@@ -27,7 +26,7 @@ REACH = 4.0  # of a slider, in units of p99.9
 STEP = 0.1
 ON_PAGE = "sample"  # the key of a widget that stands on the page in every state
 LATE = 5.0  # seconds after which an old address is no longer one that was on its way
-SEARCHED = 250  # features of a layer that are looked through for gendered words
+ALL = "turn-all"
 PART = re.compile(r"(\d{1,3}):(\d{1,7})(?::(-?\d{1,3}(?:\.\d{1,6})?))?", re.ASCII)
 
 
@@ -124,68 +123,58 @@ def _write_address(turned: list[Turned]) -> None:
             st.query_params.pop("features", None)
 
 
-def sliders(turned: list[Turned]) -> None:
-    """One slider a feature with a number box beside it, and the way to take it off the bench."""
+def sliders(turned: list[Turned], mode: str) -> None:
+    """One slider a feature with a number box beside it, and the way to take it off the bench; one slider for all."""
+    asleep = mode == "ablate"  # what is removed is removed, however far it is turned
+    if len(turned) > 1:
+        together = {t.strength for t in turned}
+        st.session_state[ALL] = together.pop() if len(together) == 1 else 0.0
+        st.slider("All together", -REACH, REACH, step=STEP, key=ALL, format="%+.1f", disabled=asleep,
+                  on_change=partial(all_together, turned))  # fmt: skip
     for one in turned:
         link = feature_link(one.layer, one.feature, f"Layer {one.layer}, feature {one.feature}")
-        text.html(f'<p style="margin:.5rem 0 0">{link} <bdi>{escape(one.words)}</bdi></p>')
+        text.html(f'<p style="margin:.3rem 0 0">{link} <bdi>{escape(one.words)}</bdi></p>')
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.slider(f"Layer {one.layer}, feature {one.feature}: strength in units of its p99.9", -REACH, REACH,
-                      step=STEP, key=one.key, format="%+.1f", label_visibility="collapsed")  # fmt: skip
+                      step=STEP, key=one.key, format="%+.1f", label_visibility="collapsed", disabled=asleep)
             box = f"box-{one.layer}-{one.feature}"
             st.session_state[box] = one.strength
             st.number_input(f"Strength of feature {one.feature} of layer {one.layer}", -REACH, REACH, step=STEP,
-                            key=box, format="%.1f", label_visibility="collapsed", width=108,
+                            key=box, format="%.1f", label_visibility="collapsed", width=92, disabled=asleep,
                             on_change=partial(from_box, box, one.key))  # fmt: skip
             st.button("", icon=":material/close:", key=f"off-{one.layer}-{one.feature}", type="tertiary",
                       help=f"Take feature {one.feature} of layer {one.layer} off", on_click=partial(take_off, one))
-    if turned:
+
+
+def how(turned: list[Turned]) -> tuple[str, int | None]:
+    """What the sliders do and how words are chosen, folded away beside the reset: mode, and the draw (None: greedy)."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button("Reset all to 0", key="reset", type="tertiary", icon=":material/restart_alt:",
                   disabled=not any(t.strength for t in turned), on_click=partial(reset, turned))  # fmt: skip
+        with st.popover("How", type="tertiary", icon=":material/settings:", key="how"):
+            named = st.segmented_control("What a slider does", list(MODES), default="Add", key="mode", required=True,
+                                         bind="query-params")  # fmt: skip
+            text.html(f'<p class="cs-small">{MODE_NOTES[named]}</p>')
+            chance = st.toggle("Draw words by chance", key="chance", bind="query-params",
+                               help="Else the likeliest word is always taken, and the same image gives the same words.")
+            draw = st.number_input("Draw", min_value=0, step=1, key="draw", bind="query-params", disabled=not chance,
+                                   help="The same number draws the same words.")  # fmt: skip
+    return MODES[named], int(draw) if chance else None
 
 
-def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
-    """Take one more feature: by layer and number, from the browser, or one of a few that answer to gendered words."""
-    if len(turned) >= MOST:
-        text.html(f'<p class="cs-small">{MOST} features at a time; take one off to try another.</p>')
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        layers = cat.layers()
-        layer = st.selectbox("Layer", layers, index=len(layers) // 2, key="add-layer", width=80)
-        number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=120)
-        st.button("Take it", key="add", on_click=partial(take, layer, int(number)))
-        st.page_link(PAGES["browser"], label="Browse", icon=":material/scatter_plot:",
-                     query_params={"run": run.name, "layer": str(layer)})  # fmt: skip
-    found = suggestions(run, layer, {(t.layer, t.feature) for t in turned})
-    if found:
-        text.html('<p class="cs-small">Or one that answers to a gendered word:</p>')
-        with st.container(horizontal=True, gap="small"):
-            for feature, words in found:
-                st.button(f"{words} · {feature}", key=f"try-{layer}-{feature}", on_click=partial(take, layer, feature),
-                          help=f"Take feature {feature} of layer {layer}")  # fmt: skip
+MODE_NOTES = {
+    "Add": "Adds so many times the feature’s 99.9th percentile of activation, everywhere.",
+    "Hold at": "Holds the feature at so many times its 99.9th percentile; at 0 it is left alone.",
+    "Multiply": "Multiplies what is there by 1 + the slider: +1 doubles it, −1 takes it away, 0 leaves it.",
+    "Remove": "Takes the features away wherever they fire; the sliders rest.",
+}
 
 
-def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -> list[tuple[int, str]]:
-    """(feature, words): of the features whose first words are of one gender alone, the n of each that explain most."""
-    found = _gendered(str(run.dir), manifest_version(run), layer, n + MOST)
-    return [pair for side in found for pair in [p for p in side if (layer, p[0]) not in taken][:n]]
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _gendered(run_dir: str, version: str, layer: int, n: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    from core.gender import find
-
-    alive = layer_features(Run(run_dir), layer).query("alive").sort_values("explained_share", ascending=False)
-    found: dict[str, list[tuple[int, str]]] = {"female": [], "male": []}
-    for feature, line in zip(alive["feature"].head(SEARCHED), alive["words"].head(SEARCHED), strict=True):
-        words = " · ".join(line.split(" · ")[:3])
-        hits = [hit for lang in ("en", "ar") for hit in find(words, lang) if hit.gender in found]
-        if len({hit.gender for hit in hits}) == 1:
-            named = dict.fromkeys(words[hit.start : hit.end] for hit in hits)
-            found[hits[0].gender].append((int(feature), " · ".join(named)))
-        if all(len(side) >= n for side in found.values()):
-            break
-    return found["female"][:n], found["male"][:n]
+def turn_on(features: list[tuple[int, int]], strength: float = 1.0) -> None:
+    """Put these features on the bench in the place of all others, turned up at once."""
+    st.session_state["bench"] = dict.fromkeys(features, strength)
+    for layer, feature in features:
+        st.session_state[Turned(layer, feature, strength).key] = strength
 
 
 def take(layer: int, feature: int) -> None:
@@ -195,6 +184,11 @@ def take(layer: int, feature: int) -> None:
 def take_off(one: Turned) -> None:
     st.session_state["bench"].pop((one.layer, one.feature), None)
     st.session_state.pop(one.key, None)
+
+
+def all_together(turned: list[Turned]) -> None:
+    for one in turned:
+        st.session_state[one.key] = st.session_state[ALL]
 
 
 def reset(turned: list[Turned]) -> None:

@@ -1,54 +1,30 @@
 """The one door of the app to a live model: loaded once per run, used by one visitor at a time.
 
-Hooks act on the model that all visitors share, so a generation holds the model's lock from its first step to its last.
-A browser that asks for something else leaves the generator, whose `finally` stops the model and frees the lock.
+Hooks act on the model that all visitors share, so a generation holds the model from its first step to its last.
+A browser that asks for something else leaves the generator, whose `finally` stops the model and frees it.
 """
 
 from __future__ import annotations
 
-import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import streamlit as st
 
 from core.errors import UserError
 from core.runs import Run, manifest_version
+from pages.kit.asked import LANGUAGES, NEUTRAL_PROMPTS, Asked, Knob, Step, Strip
+from pages.kit.line import Line
 
-LANGUAGES = ("en", "ar")
+if TYPE_CHECKING:
+    from pages.kit.subject import Subject
+
 KEPT_IMAGES = 64  # image features and unsteered captions kept in memory
-WAIT = 0.15  # seconds between two looks at the lock
-
-
-@dataclass(frozen=True)
-class Knob:
-    """One feature and how far it is turned, in units of its 99.9th percentile of activation."""
-
-    layer: int
-    feature: int
-    strength: float
-    p999: float
-
-    @property
-    def push(self) -> float:
-        """The strength in units of activation."""
-        return self.strength * self.p999
-
-
-@dataclass
-class Step:
-    """The captions after one more token: text by (row, language), rows are "before", "after" and "control"."""
-
-    texts: dict[tuple[str, str], str]
-    finished: bool = False
-    sizes: dict[str, float] = field(default_factory=dict)  # row -> mean |change| / |residual| at the edited positions
-    capped: dict[str, float] = field(default_factory=dict)  # row -> share of the edited positions at which the cap bit
+Job = tuple[str, str]  # row, language
 
 
 class Live:
@@ -60,86 +36,179 @@ class Live:
         self.run, self.config = run, run.config()
         model = self.config.model
         self.vlm = load_vlm(model.name, model.dtype, model.device, model.revision)
-        self.lock = threading.Lock()
+        self.line = Line()
         self._saes: dict[int, Any] = {}
-        self._images: OrderedDict[int, Any] = OrderedDict()
-        self._before: OrderedDict[int, dict[str, str]] = OrderedDict()
+        self._means: dict[int, dict[str, Any]] = {}
+        self._sets: dict[str, Any] = {}
+        self._images: OrderedDict[str, Any] = OrderedDict()
+        self._before: OrderedDict[tuple[str, int | None], Step] = OrderedDict()
 
     @contextmanager
-    def turn(self, waiting: Callable[[float], None]) -> Iterator[None]:
-        """Hold the model; `waiting(seconds)` is called again and again until it is free, and may raise to give up."""
-        waited = 0.0
-        while not self.lock.acquire(timeout=WAIT):
-            waited += WAIT
-            waiting(waited)
-        try:
+    def turn(self, waiting: Callable[[int, float], None]) -> Iterator[None]:
+        """Hold the model; `waiting(place, seconds)` is called again and again until it is free, and may raise."""
+        with self.line.turn(waiting):
             yield
-        finally:
-            self.lock.release()
 
-    def before(self, sample_id: int) -> dict[str, str] | None:
-        """The unsteered captions by language, where they have been written already."""
-        return self._before.get(sample_id)
-
-    def captions(self, sample_id: int, knobs: Sequence[Knob], control: Sequence[Knob] = (),
+    def captions(self, subject: Subject, asked: Asked,
                  stop: threading.Event | None = None) -> Generator[Step, None, None]:
         """Write all captions of an image together, a step a token; call it only within `turn`.
 
-        Rows that are not known yet (the unsteered ones) and the steered ones run as one batch; `control` gives two
-        rows more. Closing the generator stops the model.
+        Rows that are not known yet (the unsteered ones) and the asked ones run as one batch. Closing the generator
+        stops the model.
         """
         stop = stop or threading.Event()
-        known = self._before.get(sample_id)
-        rows = ([] if known else ["before"]) + (["after"] if knobs else []) + (["control"] if control else [])
-        texts = {("before", lang): text for lang, text in (known or {}).items()}
+        known = self._before.get((subject.key, asked.draw))
+        rows = ([] if known else ["before"]) + asked.rows
+        start = known or Step({})
         if not rows:
-            yield Step(texts, finished=True)
+            yield replace(start, finished=True)
             return
-        edits = {"before": (), "after": tuple(knobs), "control": tuple(control)}
         jobs = [(row, lang) for row in rows for lang in LANGUAGES]
         try:
-            with closing(self._stream(sample_id, jobs, edits, stop)) as steps:
+            with closing(self._stream(subject, jobs, asked, start, stop)) as steps:
                 for step in steps:
-                    yield Step(texts | step.texts, step.finished, step.sizes, step.capped)
+                    yield step
                     if step.finished and "before" in rows:
-                        self._keep(self._before, sample_id, {lang: step.texts["before", lang] for lang in LANGUAGES})
+                        own = {("before", lang) for lang in LANGUAGES}
+                        kept = Step({k: step.texts[k] for k in own}, strips={k: step.strips[k] for k in own})
+                        self._keep(self._before, (subject.key, asked.draw), kept)
         finally:
             stop.set()
 
-    def _stream(self, sample_id: int, jobs: list[tuple[str, str]], edits: dict[str, tuple[Knob, ...]],
+    def _stream(self, subject: Subject, jobs: list[Job], asked: Asked, start: Step,
                 stop: threading.Event) -> Generator[Step, None, None]:
-        from core.steering import EditRecord, edit_hooks
+        from core.steering import EditRecord
+        from core.steering.writing import write
+        from core.vlm.sampling import uniforms
 
-        vlm, caption = self.vlm, self.config.caption
-        prompts = {"en": caption.prompt_en, "ar": caption.prompt_ar}
-        rows = [vlm.prompt_ids(prompts[lang]) for _, lang in jobs]
-        features = self._features(sample_id).expand(len(rows), -1, -1)
-        per_row = [[self._edit(knob) for knob in edits[row]] for row, _ in jobs]
-        saes = {edit.layer: self._saes[edit.layer][0] for row in per_row for edit in row}
-        record = EditRecord()
-        hooks = edit_hooks(per_row, saes, {}, record=record)
-        ids: list[list[int]] = [[] for _ in rows]
-        texts: dict[tuple[str, str], str] = {}
-        for step in vlm.stream(rows, features, caption.max_new_tokens, hooks, stop):
-            for row, token in zip(ids, step, strict=True):
-                row += [] if token is None else [token]
-            texts = {job: vlm.decode(row) for job, row in zip(jobs, ids, strict=True)}
-            yield Step(texts)
+        vlm, n_new = self.vlm, self.config.caption.max_new_tokens
+        rows = [self._prompt(*job) for job in jobs]
+        features = self._features(subject).expand(len(rows), -1, -1)
+        record, numbers = EditRecord(), None
+        if asked.draw is not None:  # as it was and as steered are drawn with the same numbers
+            numbers = uniforms([(asked.draw, LANGUAGES.index(lang)) for _, lang in jobs], n_new)
+        hooks = self._hooks(subject, jobs, asked, record)
+        words, step = [self._words(lang) for _, lang in jobs], start
+        for written in write(vlm, rows, features, n_new, hooks, words, stop, numbers):
+            texts = {job: vlm.decode(one.ids) for job, one in zip(jobs, written, strict=True)}
+            strips = {job: Strip(tuple(vlm.token_strings(one.ids)), tuple(one.female), tuple(one.male), tuple(one.ids))
+                      for job, one in zip(jobs, written, strict=True)}  # fmt: skip
+            step = replace(start, texts=start.texts | texts, strips=start.strips | strips)
+            yield step
         if not stop.is_set():
-            yield Step(texts, True, *_achieved(record.positions(), jobs))
+            sizes, capped = _achieved(record.positions(), jobs)
+            meter, moved = self._meter(subject, step, asked) if asked.pushed else ([], [])
+            yield replace(step, finished=True, sizes=sizes, capped=capped, meter=meter, moved=moved,
+                          scaled=self._scaled(asked))  # fmt: skip
 
-    def _edit(self, knob: Knob) -> Any:
-        """The push as an edit in raw units, which the knob's own p99.9 has been multiplied into."""
+    def _prompt(self, row: str, lang: str) -> list[int]:
+        prompt = getattr(self.config.caption, f"prompt_{lang}")
+        return self.vlm.prompt_ids(f"{prompt} {NEUTRAL_PROMPTS[lang]}" if row == "prompt" else prompt)
+
+    # Edits
+
+    def _hooks(self, subject: Subject, jobs: list[Job], asked: Asked, record: Any = None) -> dict[int, Any]:
+        """Hooks of one list of edits for each job, on record where one is given."""
+        from core.steering import edit_hooks
+
+        scaled = self._scaled(asked)
+        edits = {"after": [self._edit(k, asked.mode) for k in asked.pushed],
+                 "control": [self._edit(k, asked.mode, scaled.get(k.layer, 1.0)) for k in asked.control]}  # fmt: skip
+        per_row = [self._along_means(subject, lang, asked) if row == "means" else edits.get(row, [])
+                   for row, lang in jobs]  # fmt: skip
+        layers = {edit.layer for row in per_row for edit in row}
+        directions = {(n, f"means-{lang}"): d for n in layers for lang, d in self.means(n).items()}
+        saes = {n: self._sae(n)[0] for n in layers}
+        return edit_hooks(per_row, saes, {}, record=record, directions=directions)
+
+    def _added(self, knobs: Sequence[Knob], layer: int) -> Any:
+        """What is added to a layer's residual (d_model,), before any cap."""
+        W_dec = self._sae(layer)[0].W_dec.detach().float()
+        zero = W_dec.new_zeros(W_dec.shape[1])
+        return sum((k.push * W_dec[k.feature] for k in knobs if k.layer == layer), start=zero)
+
+    def _scaled(self, asked: Asked) -> dict[int, float]:
+        """By layer the factor that makes what the random features add as long as what is added; {} where not added."""
+        if asked.mode != "add":
+            return {}
+        layers = sorted({k.layer for k in asked.control})
+        sizes = {n: [float(self._added(k, n).norm()) for k in (asked.pushed, asked.control)] for n in layers}
+        return {n: pushed / control for n, (pushed, control) in sizes.items() if control > 0}
+
+    def _edit(self, knob: Knob, mode: str, factor: float = 1.0) -> Any:
+        """A knob as an edit: in raw units, which its own p99.9 has been multiplied into; scale counts from 1."""
         from core.steering import Edit
 
-        return Edit(knob.layer, knob.feature, self._sae(knob.layer)[1], "add", knob.push, "raw")
+        strength = 1 + knob.strength if mode == "scale" else knob.push * factor
+        return Edit(knob.layer, knob.feature, self._sae(knob.layer)[1], mode, strength, "raw")
 
-    def _features(self, sample_id: int) -> Any:
-        from core.samples.gather import open_image
+    def _along_means(self, subject: Subject, lang: str, asked: Asked) -> list[Any]:
+        """The same length of change along the difference of means of each layer, to the side to which the edit leans.
 
-        if sample_id not in self._images:
-            self._keep(self._images, sample_id, self.vlm.encode_images([open_image(self.run, sample_id)]))
-        return self._images[sample_id]
+        The length of an added vector is known; what the other modes change is measured on the prompt and given as a
+        share of the residual.
+        """
+        from core.steering import Edit, EditRecord
+
+        found, measured = [], None
+        for layer in sorted({k.layer for k in asked.pushed}):
+            direction = self.means(layer).get(lang)
+            if direction is None:
+                continue
+            sae = self._sae(layer)[0]
+            own = [k for k in asked.pushed if k.layer == layer]
+            amounts = [k.push if asked.mode == "add" else -1.0 if asked.mode == "ablate" else k.strength for k in own]
+            W_dec = sae.W_dec.detach().float()
+            delta = W_dec.new_tensor(amounts) @ W_dec[[k.feature for k in own]]
+            side = -1.0 if float(delta @ direction.write.to(delta)) < 0 else 1.0
+            size, unit = float(delta.norm()), "raw"
+            if asked.mode != "add":
+                if measured is None:
+                    measured = EditRecord()
+                    hooks = self._hooks(subject, [("after", lang)], replace(asked, means=False), measured)
+                    self.vlm.forward([self._prompt("after", lang)], self._features(subject), edits=hooks)
+                size, unit = measured.by_row(layer, 1)[0]["mean_ratio"], "resid"
+            found.append(Edit(layer, mode="add", strength=side * size, unit=unit, direction=f"means-{lang}"))
+        return found
+
+    def means(self, layer: int) -> dict[str, Any]:
+        """The difference of means of a layer by language; {} where the run has not pooled its residuals."""
+        from core.steering.meter import mean_directions
+
+        if layer not in self._means:
+            self._means[layer] = mean_directions(self.run.dir, layer)
+        return self._means[layer]
+
+    # What else was moved
+
+    def _meter(self, subject: Subject, step: Step, asked: Asked) -> tuple[list[dict], list[dict]]:
+        from core.steering.meter import Meter, Told
+
+        layers = self.config.activations.layers
+        jobs = [job for job in step.strips if job[0] != "prompt"]
+        told = [Told(*job, self._prompt(*job), step.strips[job].ids) for job in jobs]
+        probes = {(n, lang): d for n in layers for lang, d in self.means(n).items()}
+        meter = Meter(self.vlm, {n: self._sae(n)[0] for n in layers}, {lang: self._words(lang) for lang in LANGUAGES},
+                      probes)  # fmt: skip
+        features = self._features(subject).expand(len(told), -1, -1)
+        rows = meter.read(told, features, self._hooks(subject, jobs, asked))
+        return rows, meter.moved([(k.layer, k.feature) for k in asked.pushed])
+
+    # What is loaded once
+
+    def _words(self, lang: str) -> Any:
+        from core.gender.lexicon import lexicon
+        from core.gender.logit_words import word_sets
+
+        if lang not in self._sets:
+            path = getattr(self.config.words, f"lexicon_{lang}")
+            self._sets[lang] = word_sets(self.vlm, lang, entries=lexicon(lang, path))
+        return self._sets[lang]
+
+    def _features(self, subject: Subject) -> Any:
+        if subject.key not in self._images:
+            self._keep(self._images, subject.key, self.vlm.encode_images([subject.open(self.run)]))
+        return self._images[subject.key]
 
     def _sae(self, layer: int) -> Any:
         from core.sae.files import load_sae, sae_id
@@ -150,20 +219,18 @@ class Live:
         return self._saes[layer]
 
     @staticmethod
-    def _keep(store: OrderedDict[int, Any], key: int, value: Any) -> None:
+    def _keep(store: OrderedDict, key: Any, value: Any) -> None:
         store[key] = value
         while len(store) > KEPT_IMAGES:
             store.popitem(last=False)
 
 
-def _achieved(
-    positions: list[dict[str, Any]], jobs: list[tuple[str, str]]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _achieved(positions: Sequence[dict[str, Any]], jobs: list[Job]) -> tuple[dict[str, float], dict[str, float]]:
     """By kind of row: the mean |change| / |residual| over edited positions, and the share of them that were capped."""
     sizes: dict[str, float] = {}
     capped: dict[str, float] = {}
     for name in {row for row, _ in jobs}:
-        mine = [place for place in positions if jobs[int(place["row"])][0] == name]
+        mine = [place for place in positions if jobs[int(place["row"])][0] == name and place["wanted"] > 0]
         if mine:
             sizes[name] = sum(place["ratio"] for place in mine) / len(mine)
             capped[name] = sum(bool(place["capped"]) for place in mine) / len(mine)
@@ -184,26 +251,3 @@ def live(run: Run) -> Live:
 @st.cache_resource(show_spinner="Waking the model …", max_entries=2)
 def _load(run_dir: str, version: str) -> Live:
     return Live(Run(run_dir))
-
-
-def matched_controls(features: pd.DataFrame, knobs: Sequence[Knob], seed: int, n_near: int = 20) -> list[Knob]:
-    """For each knob a random living feature of its layer that fires about as often, pushed by the same amount.
-
-    It is drawn from the `n_near` features nearest in log density, the knobs' own left out; `features` has layer,
-    feature, alive, density and p999. The same seed gives the same features. A layer without others gives none.
-    """
-    taken = {(knob.layer, knob.feature) for knob in knobs}
-    found = []
-    for knob in knobs:
-        layer = features[(features["layer"] == knob.layer) & features["alive"] & (features["density"] > 0)]
-        own = layer.loc[layer["feature"] == knob.feature, "density"]
-        layer = layer[[(knob.layer, int(f)) not in taken for f in layer["feature"]]]
-        if own.empty or layer.empty:
-            continue
-        distance = np.abs(np.log(layer["density"].to_numpy(float)) - np.log(float(own.iloc[0])))
-        near = layer.iloc[np.argsort(distance, kind="stable")[:n_near]]
-        row = near.iloc[random.Random(f"{seed}:{knob.layer}:{knob.feature}").randrange(len(near))]
-        taken.add((knob.layer, int(row["feature"])))
-        p999 = float(row["p999"])
-        found.append(Knob(knob.layer, int(row["feature"]), knob.push / p999 if p999 else 0.0, p999))
-    return found

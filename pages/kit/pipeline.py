@@ -16,6 +16,7 @@ WORDS = {
     "pool": "Gather the features of each caption", "gender": "Find the features of gender",
     "crosslingual": "Compare English and Arabic", "layers": "Follow gender through the layers",
     "bias": "Measure the bias of the captions",
+    "interventions": "Change features, and see what captions become",
 }  # fmt: skip
 ONE_ROW = 6  # steps that fit beside one another
 STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}

@@ -20,7 +20,8 @@ PARTS = {
     "train": "The dictionaries of features", "features": "What each feature responds to",
     "pool": "The features of each caption", "gender": "The features of gender",
     "crosslingual": "The comparison of English and Arabic", "layers": "Gender layer by layer",
-    "bias": "The bias of the captions",
+    "bias": "The bias of the captions", "mechanisms": "What heads and features do to the words",
+    "interventions": "What captions become when features are changed",
 }  # fmt: skip
 
 

@@ -2,35 +2,106 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
+from core.errors import UserError
 from core.runs import Run
-from pages.kit import text
+from pages.kit import states, text
 from pages.kit.images import data_uri
 from pages.kit.selection import clicked_row
+from pages.kit.upload import MOST_BYTES, Upload, read_upload
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 THUMBS = 120  # images in the list
 
 
-def picture(run: Run, cat: Catalog) -> int:
-    """The image, and the ways to another one."""
+@dataclass(frozen=True)
+class Subject:
+    """The image on the bench: one of the run's, or a visitor's own, which has no number."""
+
+    key: str
+    sample_id: int | None = None
+    image: Image | None = field(default=None, compare=False, repr=False)
+
+    def open(self, run: Run) -> Image:
+        """The picture itself."""
+        from core.samples.gather import open_image
+
+        if self.image is not None:
+            return self.image
+        if self.sample_id is None:
+            raise ValueError("a subject is one of the run's images or brings its own")
+        return open_image(run, self.sample_id)
+
+
+def picture(run: Run, cat: Catalog) -> Subject:
+    """The image, and the ways to another one: a number, chance, the list below, or the visitor's own."""
     test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         sample_id = int(st.number_input("Image", min_value=0, value=test[0], step=1, key="sample", bind="query-params",
-                                        label_visibility="collapsed", width=120))  # fmt: skip
-        st.button("Another image", icon=":material/shuffle:", key="shuffle", type="tertiary",
+                                        label_visibility="collapsed", width=72, on_change=forget))  # fmt: skip
+        st.button("Another", icon=":material/shuffle:", key="shuffle", type="tertiary",
                   on_click=partial(shuffle, test), help="One of the test images, by chance")  # fmt: skip
+        uploader()
+    error = st.session_state.pop("own-error", None)
+    if error is not None:
+        states.error_box(error)
+    own: Upload | None = st.session_state.get("own-picture")
+    if own is not None:
+        text.html(f'<img src="{png_uri(own)}" alt="your own picture" class="cs-subject">')
+        st.button("Back to the run’s images", key="own-back", type="tertiary", icon=":material/undo:", on_click=forget)
+        return Subject(own.key, None, own.image)
     sample = cat.sample(sample_id)
     name = f"image {sample['image_id']} ({sample['split']})"
     text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" class="cs-subject">')
-    return sample_id
+    return Subject(str(sample_id), sample_id)
+
+
+def uploader() -> None:
+    """A folded place for the visitor's own picture; the file is let go as soon as it has been read."""
+    n = st.session_state.setdefault("own-turn", 0)
+    with st.popover("Your own", icon=":material/upload:", type="tertiary", key="own"):
+        st.file_uploader("A picture of a person (PNG, JPEG, WebP)", type=["png", "jpg", "jpeg", "webp"],
+                         key=f"own-file-{n}", max_upload_size=MOST_BYTES // 1_000_000,
+                         on_change=partial(bring, f"own-file-{n}"))  # fmt: skip
+        text.html('<p class="cs-small">It stays in memory for this visit: it is not stored, and what the camera wrote '
+                  "into the file is dropped.</p>")  # fmt: skip
+
+
+def bring(key: str) -> None:
+    """Read what was uploaded; what is no usable picture is said, and the page goes on with what it had."""
+    file = st.session_state.get(key)
+    if file is None:
+        return
+    try:
+        st.session_state["own-picture"] = read_upload(file.getvalue())
+    except UserError as error:
+        st.session_state["own-error"] = error
+    st.session_state["own-turn"] += 1  # a new, empty place for files: Streamlit drops the old one
+
+
+def forget() -> None:
+    st.session_state.pop("own-picture", None)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Upload: lambda upload: upload.key})
+def png_uri(upload: Upload) -> str:
+    out = io.BytesIO()
+    upload.image.save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def gallery(run: Run, cat: Catalog) -> None:
@@ -60,8 +131,10 @@ def thumbnails(run: Run, cat: Catalog) -> None:
 def choose_image(key: str, ids: list[int]) -> None:
     row = clicked_row(key)
     if row is not None and row < len(ids):
+        forget()
         st.session_state["sample"] = ids[row]
 
 
 def shuffle(ids: Sequence[int]) -> None:
+    forget()
     st.session_state["sample"] = random.choice([i for i in ids if i != st.session_state.get("sample")] or list(ids))

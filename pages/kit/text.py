@@ -15,7 +15,8 @@ import streamlit as st
 from core.figures.palette import VIRIDIS, mix
 
 LANGUAGE_NAMES = {"en": "English", "ar": "Arabic"}
-KINDS = frozenset({"female", "male", "neutral", "added", "removed", "flipped", "changed"})
+KINDS = frozenset({"female", "male", "neutral", "added", "removed", "flipped", "neutralised", "changed",
+                   "added person", "removed person"})  # fmt: skip
 SURE = {"supported": "yes", "unclear": "unclear", "not enough data": "few"}
 GLOSSARY = {
     "activation": "How strongly a feature responds at one place of the image or the caption.",

@@ -5,16 +5,24 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.figures.caption_diff import caption_difference
+from core.figures.caption_diff import KINDS, by_class, caption_difference
 
-GENDER = {"man": "male", "woman": "female", "he": "male", "she": "female", "رجل": "male", "امرأة": "female"}
+GENDER = {"person": "neutral", "they": "neutral"} | {
+    "man": "male",
+    "woman": "female",
+    "he": "male",
+    "she": "female",
+    "رجل": "male",
+    "امرأة": "female",
+}
 
 
-def gendered(text: str) -> list[tuple[int, int, str]]:
+def gendered(text: str) -> list[tuple[int, int, str, str]]:
     found, start = [], 0
     for word in text.replace(".", " ").replace(",", " ").split(" "):
         if word.lower() in GENDER:
-            found.append((start, start + len(word), GENDER[word.lower()]))
+            word_class = "pronoun" if word.lower() in ("he", "she", "they") else "noun"
+            found.append((start, start + len(word), GENDER[word.lower()], word_class))
         start += len(word) + 1
     return found
 
@@ -63,6 +71,29 @@ def test_one_word_over_and_over_is_broken() -> None:
     assert caption_difference("A man", "A " + "woman " * 30, gendered).broken
     calm = "A woman is here. She has a book and the background is red."
     assert not caption_difference("A man", calm, gendered).broken
+
+
+def test_a_person_without_gender_in_its_place_is_neutralised_and_not_flipped() -> None:
+    before, after = "A man holds a book, he reads.", "A person holds a book, they read."
+    diff = caption_difference(before, after, gendered)
+    assert (diff.flipped, diff.neutralised) == (False, True)
+    assert marked(before, diff.before) == [("man", "neutralised"), ("he", "neutralised"), ("reads", "removed")]
+    assert marked(after, diff.after) == [("person", "neutralised"), ("they", "neutralised"), ("read", "added")]
+    flip = caption_difference("A man here", "A woman here", gendered)
+    assert flip.flipped and not flip.neutralised
+
+
+def test_changed_gendered_words_are_told_by_class() -> None:
+    before, after = "A man and he sits.", "A woman sits."
+    diff = caption_difference(before, after, gendered)
+    assert by_class(before, after, diff) == {"noun": {"flipped": (["man"], ["woman"])},
+                                             "pronoun": {"flipped": (["he"], [])}}  # fmt: skip
+    new = caption_difference("A book.", "A book, she reads.", gendered)
+    assert by_class("A book.", "A book, she reads.", new) == {"pronoun": {"added": ([], ["she"])}}
+    assert by_class(before, before, caption_difference(before, before, gendered)) == {}
+    gone = caption_difference("A book, she reads.", "A book.", gendered)
+    assert {c.gender for c in gone.before if c.kind == "removed"} == {"female", ""}
+    assert {c.kind for c in (*diff.before, *diff.after, *gone.before)} <= set(KINDS)
 
 
 @given(st.text(alphabet="ab رجل.", max_size=40), st.text(alphabet="ab رجل.", max_size=40))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,23 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import streamlit as st
 
 from core.catalog import Catalog
 from core.errors import UserError
-from core.runs import Run
+from core.features.notes import Notes
+from core.runs import Run, manifest_version
 from pages.kit import bench, knobs
 from pages.kit import live as door
-from pages.kit.live import Knob, Live, Step, matched_controls
+from pages.kit.asked import Asked, Knob, Step, Strip, matched_controls
+from pages.kit.line import Line
+from pages.kit.live import Live
+from pages.kit.subject import Subject
+from pages.kit.upload import read_upload
+from tests.pages.pictures import picture_bytes
 from tests.pages.visitor import Open, visitor, words
+from tests.toy_explain import write_doses
+from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
 PAGE = "pages/causes/steering.py"
@@ -31,30 +41,34 @@ class StandIn(Live):
     """Writes word by word without a model: a positive push of feature 0 turns the gender, all else changes nothing."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.calls: list[tuple[int, tuple[Knob, ...], tuple[Knob, ...]]] = []
+        self.line = Line()
+        self.calls: list[tuple[str, Asked]] = []
 
-    def before(self, sample_id: int) -> dict[str, str] | None:
-        return None
-
-    def captions(self, sample_id: int, knobs: Sequence[Knob], control: Sequence[Knob] = (),
-                 stop: threading.Event | None = None) -> Iterator[Step]:
-        self.calls.append((sample_id, tuple(knobs), tuple(control)))
-        turned = any(k.feature == 0 and k.strength > 0 for k in knobs)
-        full: dict[tuple[str, str], str] = {("before", lang): text for lang, text in BEFORE.items()}
-        if knobs:
-            full |= {("after", lang): text for lang, text in (AFTER if turned else BEFORE).items()}
-        if control:
-            full |= {("control", lang): text for lang, text in BEFORE.items()}
+    def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
+        self.calls.append((subject.key, asked))
+        turned = any(k.feature == 0 and (k.strength > 0 or asked.mode == "ablate") for k in asked.pushed)
+        full = {("before", lang): text for lang, text in BEFORE.items()}
+        for row in asked.rows:
+            full |= {(row, lang): text for lang, text in (AFTER if turned and row == "after" else BEFORE).items()}
         for n in range(1, 5):
             yield Step({key: " ".join(text.split(" ")[:n]) for key, text in full.items()})
-        yield Step(full, True, {"after": 0.34} if knobs else {}, {"after": 0.25} if knobs else {})
+        size = {"after": 0.34} if asked.pushed else {}
+        strips = {key: Strip(tuple(text.split(" ")), (0.2,) * len(text.split(" ")), (0.7,) * len(text.split(" ")))
+                  for key, text in full.items()}  # fmt: skip
+        meter = [{"measure": m, "layer": layer, "row": row, "lang": lang, "value": value}
+                 for m in ("probe", "lens") for layer in (1, 3) for lang in ("en", "ar")
+                 for row, value in (("before", 0.9), ("after", -1.2))]  # fmt: skip
+        moved = [{"layer": 3, "feature": 2, "size": 4.0, "before_en": 0.5, "after_en": 2.5}]
+        yield Step(full, True, size, {"after": 0.25} if asked.pushed else {}, strips,
+                   meter if asked.pushed else [], moved if asked.pushed else [])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
     make_toy_run(root / "demo")
+    add_gender_tables(root / "demo")
+    write_doses(root / "demo", sample_id=14, edits=["3:0:2"], before=BEFORE, after=AFTER)
     return root
 
 
@@ -75,7 +89,7 @@ def test_without_features_the_captions_are_shown_as_they_were(visit: Open, model
     assert BEFORE["en"] in said and BEFORE["ar"] in said
     assert "Nothing is turned yet" in said and "move its slider" in said
     assert 'class="cs-sure' not in said
-    assert model.calls == [(4, (), ())]
+    assert model.calls == [("4", Asked())]
 
 
 def test_a_slider_turns_the_gender_in_both_languages(visit: Open, model: StandIn, cache: Path) -> None:
@@ -84,18 +98,19 @@ def test_a_slider_turns_the_gender_in_both_languages(visit: Open, model: StandIn
     assert not at.exception
     said = words(at)
     for word in ("woman", "امرأة"):
-        assert f'<mark class="cs-mark flipped" title="the gender turns">{word}</mark>' in said
+        title = "the gender turns: a noun for a woman"
+        assert f'<mark class="cs-mark flipped" title="{title}">{word}</mark>' in said
     assert "the gender turns in English and in Arabic" in said and "n = 1 image" in said
-    assert "34 % of its size" in said and "25 % of places (steering)" in said
+    assert "steering 34 %" in said and "steering 25 %" in said
     p999 = Catalog(cache / "demo").feature(3, 0)["p999"]
-    assert model.calls[-1][1] == (Knob(3, 0, 2.0, p999),)
+    assert model.calls[-1][1].pushed == (Knob(3, 0, 2.0, p999),)
     assert at.query_params["features"] == "3:0:2"
 
 
 def test_the_address_restores_the_bench(visit: Open, model: StandIn) -> None:
     at = visit(sample="9", features="3:0:1.5,1:4:-2")
     assert [at.slider(key=k).value for k in ("turn-3-0", "turn-1-4")] == [1.5, -2.0]
-    assert [(k.layer, k.feature, k.strength) for k in model.calls[-1][1]] == [(3, 0, 1.5), (1, 4, -2.0)]
+    assert [(k.layer, k.feature, k.strength) for k in model.calls[-1][1].pushed] == [(3, 0, 1.5), (1, 4, -2.0)]
 
 
 def test_number_box_reset_and_take_off(visit: Open, model: StandIn) -> None:
@@ -105,7 +120,7 @@ def test_number_box_reset_and_take_off(visit: Open, model: StandIn) -> None:
     at.button(key="off-3-2").click().run()
     assert at.query_params["features"] == "3:0:-0.5"
     at.button(key="reset").click().run()
-    assert at.query_params["features"] == "3:0" and not model.calls[-1][1]
+    assert at.query_params["features"] == "3:0" and not model.calls[-1][1].pushed
 
 
 def test_an_address_that_lags_behind_does_not_take_a_slider_back(visit: Open, model: StandIn) -> None:
@@ -116,7 +131,7 @@ def test_an_address_that_lags_behind_does_not_take_a_slider_back(visit: Open, mo
     assert at.slider(key="turn-3-0").value == 2.0 and at.query_params["features"] == "3:0:2"
     at.query_params["features"] = "3:2:1"
     at.run()
-    assert [s.key for s in at.slider] == ["turn-3-2"] and at.slider[0].value == 1.0
+    assert turns(at) == ["turn-3-2"] and at.slider(key="turn-3-2").value == 1.0
 
 
 def test_up_to_four_features_are_taken(visit: Open, model: StandIn) -> None:
@@ -124,19 +139,19 @@ def test_up_to_four_features_are_taken(visit: Open, model: StandIn) -> None:
     for feature in (1, 2, 3, 4):
         at.number_input(key="add-feature").set_value(feature).run()
         at.button(key="add").click().run()
-    assert not at.exception and len(at.slider) == 4
+    assert not at.exception and len(turns(at)) == 4
     assert "features at a time" in words(at) and not [b for b in at.button if b.key == "add"]
 
 
 def test_control_is_alive_in_the_same_layer_and_pushed_as_hard(visit: Open, model: StandIn, cache: Path) -> None:
     at = visit(features="3:0:2", control="true", seed="5")
-    pushed, control = model.calls[-1][1:]
+    pushed, control = model.calls[-1][1].pushed, model.calls[-1][1].control
     assert len(control) == 1 and control[0].layer == 3 and control[0].feature != 0
     assert control[0].push == pytest.approx(pushed[0].push)
     assert Catalog(cache / "demo").feature(3, control[0].feature)["alive"]
     assert "A random feature pushed as hard: no word changes" in words(at)
     visit(features="3:0:2", control="true", seed="5")
-    assert model.calls[-1][2] == control
+    assert model.calls[-1][1].control == control
 
 
 def test_a_rerun_without_a_change_does_not_write_again(visit: Open, model: StandIn) -> None:
@@ -148,9 +163,9 @@ def test_a_rerun_without_a_change_does_not_write_again(visit: Open, model: Stand
 def test_the_figure_of_the_captions_names_the_edits_and_holds_both_scripts(cache: Path) -> None:
     from core.figures.paper import render
 
-    pushed, control = [Knob(3, 0, 2.0, 1.5)], [Knob(3, 4, 1.0, 3.0)]
-    *_, step = StandIn().captions(4, pushed, control)
-    fig = bench.sheet(Run(cache / "demo"), step, 4, pushed, control)
+    asked = Asked((Knob(3, 0, 2.0, 1.5),), (Knob(3, 4, 1.0, 3.0),))
+    *_, step = StandIn().captions(Subject("4", 4), asked)
+    fig = bench.sheet(Run(cache / "demo"), step, Subject("4", 4), asked)
     drawn = [text.get_text() for text in fig.texts]
     assert "English, as steered (layer 3, feature 0 at +2.0)" in drawn
     assert "Arabic, random control (layer 3, feature 4 at +1.0)" in drawn and "امرأة" in drawn and "woman" in drawn
@@ -161,7 +176,7 @@ def test_the_figure_of_the_captions_names_the_edits_and_holds_both_scripts(cache
 def test_another_image_at_random(visit: Open, model: StandIn) -> None:
     at = visit(sample="4")
     at.button(key="shuffle").click().run()
-    assert model.calls[-1][0] != 4 and at.query_params["sample"] == str(model.calls[-1][0])
+    assert model.calls[-1][0] != "4" and at.query_params["sample"] == model.calls[-1][0]
 
 
 @pytest.mark.parametrize("features", [
@@ -170,7 +185,7 @@ def test_another_image_at_random(visit: Open, model: StandIn) -> None:
 ])  # fmt: skip
 def test_any_address_is_survived_and_said(visit: Open, model: StandIn, features: str) -> None:
     at = visit(features=features, sample="4")
-    assert all(-4 <= s.value <= 4 for s in at.slider) and len(at.slider) <= 4
+    assert all(-4 <= s.value <= 4 for s in at.slider) and len(turns(at)) <= 4
     if features not in ("3:0:99",):
         assert at.warning
 
@@ -208,35 +223,146 @@ def test_controls_are_matched_on_firing_rate_and_never_dead_or_chosen() -> None:
     assert len({k.feature for k in pair} | {40, 42}) == 4
 
 
-def test_a_second_visitor_waits_and_may_leave() -> None:
-    model, waited = StandIn(), []
+def test_visitors_stand_in_line_in_order_and_may_leave() -> None:
+    model, places, order = StandIn(), [], []
 
-    def leave(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 2:
+    def leave(place: int, seconds: float) -> None:
+        places.append(place)
+        if len(places) == 2:
             raise TimeoutError
+
+    def visit(name: str) -> None:
+        with model.turn(lambda place, seconds: None):
+            order.append(name)
 
     with model.turn(leave):
         with pytest.raises(TimeoutError), model.turn(leave):
             raise AssertionError("two visitors have the model")
-        assert model.lock.locked()
-    assert not model.lock.locked() and len(waited) == 2
+        others = []
+        for n, name in enumerate("abc"):
+            others.append(threading.Thread(target=visit, args=name))
+            others[-1].start()
+            while len(model.line) < n + 2:
+                time.sleep(0.001)
+    for thread in others:
+        thread.join()
+    assert places == [2, 2] and order == ["a", "b", "c"] and len(model.line) == 0
 
 
 def test_leaving_the_stream_stops_the_model_and_keeps_no_half_caption() -> None:
     class Half(Live):
         def __init__(self) -> None:
-            self.vlm, self._before, self._saes = None, {}, {}
+            self.vlm, self._before, self._saes = None, OrderedDict(), {}
             self.stop: threading.Event | None = None
 
-        def _stream(self, sample_id: int, jobs: Any, edits: Any, stop: threading.Event) -> Iterator[Step]:
+        def _stream(
+            self, subject: Subject, jobs: Any, asked: Asked, start: Step, stop: threading.Event
+        ) -> Iterator[Step]:
             self.stop = stop
             while not stop.is_set():
                 time.sleep(0.001)
                 yield Step(dict.fromkeys(jobs, "A"))
 
     half = Half()
-    with closing(half.captions(1, [])) as steps:
+    with closing(half.captions(Subject("1", 1), Asked())) as steps:
         next(steps)
         assert half.stop is not None and not half.stop.is_set()
-    assert half.stop.is_set() and half.before(1) is None
+    assert half.stop.is_set() and not half._before
+
+
+def test_a_ready_made_set_is_taken_at_once_and_moved_together(visit: Open, model: StandIn) -> None:
+    at = visit(sample="4")
+    at.button(key="set-female").click().run()
+    pushed = model.calls[-1][1].pushed
+    assert len(pushed) == len(turns(at)) >= 2 and {k.strength for k in pushed} == {1.0} and (3, 0) in {
+        (k.layer, k.feature) for k in pushed}  # fmt: skip
+    at.slider(key="turn-all").set_value(-2.0).run()
+    assert {k.strength for k in model.calls[-1][1].pushed} == {-2.0}
+    assert at.query_params["features"].count(":-2") == len(pushed)
+
+
+def test_a_list_of_the_visitor_is_taken(visit: Open, model: StandIn, cache: Path) -> None:
+    saes = Catalog(cache / "demo").saes().set_index("layer")["sae_id"]
+    notes = Notes(cache / "demo")
+    for layer, feature in ((1, 4), (3, 2)):
+        notes.put_on_list("mine", layer, feature, saes[layer])
+    notes.put_on_list("mine", 3, 5, "0" * 16)  # of an earlier dictionary
+    at = visit(sample="4")
+    at.button(key="add-list").click().run()
+    assert at.query_params["features"] == "1:4,3:2"
+
+
+@pytest.mark.parametrize(("named", "mode"), [("Hold at", "clamp"), ("Remove", "ablate")])
+def test_what_a_slider_does_stands_in_the_address_and_reaches_the_model(visit: Open, model: StandIn, named: str,
+                                                                       mode: str) -> None:  # fmt: skip
+    at = visit(sample="4", features="3:0:2", mode=named)
+    assert model.calls[-1][1].mode == mode and not at.exception
+    assert at.slider(key="turn-3-0").disabled == (mode == "ablate")
+
+
+def test_removing_needs_no_slider(visit: Open, model: StandIn) -> None:
+    visit(sample="4", features="3:0", mode="Remove")
+    assert [k.feature for k in model.calls[-1][1].pushed] == [0]
+
+
+def test_words_drawn_by_chance_have_their_number_in_the_address(visit: Open, model: StandIn) -> None:
+    visit(sample="4", features="3:0:2", chance="true", draw="7")
+    assert model.calls[-1][1].draw == 7
+
+
+def test_reference_columns_are_switched_on_one_by_one(visit: Open, model: StandIn) -> None:
+    said = words(visit(sample="4", features="3:0:2", prompt="true", control="true"))
+    assert model.calls[-1][1].rows == ["after", "control", "prompt"]
+    assert "Asked for neutral words" in said and "Use gender-neutral words." in said and "Random control" in said
+    assert "Difference of means" not in said
+
+
+def test_what_else_moves_is_shown_below_the_captions(visit: Open, model: StandIn) -> None:
+    at = visit(sample="4", features="3:0:2")
+    said = words(at)
+    assert "At layer 3 the probe goes, in English from +0.9 to −1.2 and in Arabic from +0.9 to −1.2." in said
+    assert "0.5 → 2.5" in said and len(at.get("plotly_chart")) >= 3
+
+
+def test_an_answer_of_the_grid_is_marked_and_needs_no_model(visit: Open, model: StandIn) -> None:
+    at = visit(sample="14", features="3:0:2")
+    assert ">cached</span>" in words(at) and not model.calls and "امرأة" in words(at)
+    at.slider(key="turn-3-0").set_value(1.9).run()  # between two doses nothing is read off
+    assert ">live</span>" in words(at) and len(model.calls) == 1
+    at.slider(key="turn-3-0").set_value(2.0).run()
+    at.button(key="write-live").click().run()
+    assert ">live</span>" in words(at) and len(model.calls) == 2
+
+
+def test_stop_keeps_what_was_written_and_go_on_writes_again(
+    cache: Path, visit: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(StandIn):
+        def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
+            for n, step in enumerate(super().captions(subject, asked, stop)):
+                yield step
+                if n == 2 and len(self.calls) == 2:  # as if Stop were pressed: the script is left in the middle
+                    st.session_state["halted"] = (str(run.dir), manifest_version(run), subject.key, asked)
+                    st.rerun()
+
+    run, model = Run(cache / "demo"), Stopped()
+    monkeypatch.setattr(door, "live", lambda run: model)
+    at = visit(sample="4", features="3:0")
+    at.slider(key="turn-3-0").set_value(2.0).run()
+    assert "Stopped before the end." in words(at) and "as steered" in words(at)
+    at.button(key="go-on").click().run()
+    assert len(model.calls) == 3 and "the gender turns in English" in words(at)
+
+
+def test_a_picture_of_ones_own_is_steered_and_left_again(visit: Open, model: StandIn) -> None:
+    at = visit(sample="9", features="3:0:2")
+    at.session_state["own-picture"] = read_upload(picture_bytes())
+    at.run()
+    assert not at.exception and model.calls[-1][0].startswith("upload-") and "your own picture" in words(at)
+    at.button(key="own-back").click().run()
+    assert "your own picture" not in words(at) and at.query_params["sample"] == "9"
+
+
+def turns(at: Any) -> list[str]:
+    """Keys of the sliders that turn one feature."""
+    return [s.key for s in at.slider if s.key != "turn-all"]

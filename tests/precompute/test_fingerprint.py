@@ -63,7 +63,7 @@ def test_the_pipeline_makes_sense():
     check_stages(stages())
     assert [s.name for s in stages()] == [
         "prepare", "caption", "words", "activations", "train", "features", "pool", "gender", "crosslingual", "layers",
-        "bias",
+        "bias", "explain", "interventions", "mechanisms",
     ]  # fmt: skip
 
 
