@@ -197,7 +197,9 @@ def analyses(config: Config, n: int, shape: ModelShape, length: float, body: flo
     sampled = 2 * b.n_sampled * min(b.max_images, n * config.samples.test_share / 3)
     new = CAPTION_SHARE * config.caption.max_new_tokens
     changed = planned(config, n).n_captions
-    e = config.explain
+    e, m = config.explain, config.mechanisms
+    ablated = m.n_ablated * (2 * m.n_patched + m.n_features + 2 * 3 * m.n_pairs)  # captions with features off
+    passes = 3 * m.n_images + n_layers * (ablated + 3 * m.n_ablated * (1 + m.n_steps))
     told = 2 * n_layers * ((e.n_features or d_sae) * len(e.strengths) + 2 * len(e.dose_strengths) * e.n_dose_images)
     return {
         "words": _amount(plain_seconds=rows * REFERENCES * 3e-4, disk=rows * REFERENCES * 60, memory=2e8),
@@ -219,6 +221,9 @@ def analyses(config: Config, n: int, shape: ModelShape, length: float, body: flo
                                  calls=new * 1.5 * changed / (4 * config.caption.batch_size) * shape.n_layers / 8,
                                  plain_seconds=changed * 1.5e-3, disk=changed * 150,
                                  memory=1e9 + n_layers * 8 * d_model * d_sae, model=True),
+        "mechanisms": _amount(flops=2 * passes * length * body, calls=passes * shape.n_layers / 32,
+                              plain_seconds=shape.n_layers * 0.2, disk=2e6 + 2 * m.n_maps * 1e5,
+                              memory=1e9 + m.cache_mib * 2**20 + n_layers * 8 * d_model * d_sae, model=True),
     }  # fmt: skip
 
 

@@ -1,17 +1,20 @@
 """What the whole suite shares: a small run of the real pipeline, made once, also where tests run side by side."""
 
 import os
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is loaded: threads that wait for each other's cores cost most
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 import subprocess
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from precompute.__main__ import REPRODUCIBLE
 from tests.small_run import ROOT, small_command
+
+# Before torch is loaded: what runs in this process ends in the same bytes as the command line, and threads of tests
+# side by side do not wait for each other's cores.
+os.environ.update({name: os.environ.get(name, value) for name, value in REPRODUCIBLE.items()})
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONG = ("pipeline", "browser", "vlm", "docs")  # folders that take longest: first, so that no process ends up alone
 

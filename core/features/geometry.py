@@ -70,9 +70,13 @@ def feature_map(directions: Tensor, near: Neighbours, seed: int) -> np.ndarray:
         n_neighbors=k + 1, min_dist=0.1, metric="cosine", n_epochs=MAP_EPOCHS, random_state=seed, n_jobs=1,
         precomputed_knn=(index, distance, None), force_approximation_algorithm=True,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)  # no rows are added later
-        return np.asarray(reducer.fit_transform(unit), np.float32)
+    n_threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)  # no rows come later
+            return np.asarray(reducer.fit_transform(unit), np.float32)
+    finally:
+        torch.set_num_threads(n_threads)  # numba sets them to all cores, and sums in another order end in other bits
 
 
 def _principal(unit: np.ndarray) -> np.ndarray:

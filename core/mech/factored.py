@@ -6,6 +6,7 @@ With A = Q_a R_a and B' = Q_b R_b, the singular values of A B are those of the s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -80,7 +81,7 @@ class FactoredMatrix:
         p, power = s / s.sum(), s.square()
         entropy = float(-torch.xlogy(p, p).sum())
         participation = float(power.sum() ** 2 / power.square().sum())
-        return Spectrum(entropy, float(torch.tensor(entropy).exp()), participation, float(power.sum().sqrt()))
+        return Spectrum(entropy, math.exp(entropy), participation, float(power.sum().sqrt()))
 
     def trace(self) -> Tensor:
         """Trace (..); ValueError where the matrix is not square."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,7 +49,8 @@ def mlp(vlm: VLM, layer: int) -> FactoredMatrix:
 def spectra(vlm: VLM, layer: int, seed: int) -> list[dict[str, Any]]:
     """One row a matrix of the layer: its spectrum, trace and eigenvalues, and what a random product of its shape has.
 
-    ``random_*`` are of Gaussian factors with the same shapes: what a matrix has that has learned nothing.
+    ``random_*`` are of Gaussian factors with the same shapes: what a matrix has that has learned nothing. Worked out in
+    double precision and rounded to single, so that the order of sums on a machine does not show.
     """
     block = Block(vlm, layer)
     found = [("OV", head, ov(vlm, layer, head)) for head in range(block.n_heads)]
@@ -56,23 +58,32 @@ def spectra(vlm: VLM, layer: int, seed: int) -> list[dict[str, Any]]:
     found.append(("MLP", -1, mlp(vlm, layer)))
     chance: dict[tuple[int, ...], tuple[float, float]] = {}
     rows = []
-    for name, head, matrix in found:
+    for name, head, exact in found:
+        matrix = FactoredMatrix(exact.A.double(), exact.B.double())
         shape = (*matrix.A.shape, matrix.B.shape[1])
         if shape not in chance:
             chance[shape] = _random(shape, seed)
-        spectrum, values = matrix.spectrum(), matrix.singular_values.double().tolist()
-        rows.append({
-            "layer": layer, "head": head, "matrix": name, "rank": len(values), **spectrum._asdict(),
-            "trace": float(matrix.trace()), "copying": matrix.copying(), "singular_values": values,
+        spectrum, values = matrix.spectrum(), matrix.singular_values.tolist()
+        figures = {
+            **spectrum._asdict(), "trace": float(matrix.trace()), "copying": matrix.copying(),
             "random_effective_rank": chance[shape][0], "random_participation": chance[shape][1],
+        }  # fmt: skip
+        rows.append({
+            "layer": layer, "head": head, "matrix": name, "rank": len(values),
+            "singular_values": [_single(v) for v in values], **{key: _single(v) for key, v in figures.items()},
         })  # fmt: skip
     return rows
+
+
+def _single(value: float) -> float:
+    return float(np.float32(value))
 
 
 def _random(shape: tuple[int, ...], seed: int) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(seed)
     m, r, n = shape
-    one = FactoredMatrix(torch.randn(m, r, generator=generator), torch.randn(r, n, generator=generator)).spectrum()
+    A, B = torch.randn(m, r, generator=generator).double(), torch.randn(r, n, generator=generator).double()
+    one = FactoredMatrix(A, B).spectrum()
     return one.effective_rank, one.participation
 
 

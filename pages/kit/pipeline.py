@@ -16,7 +16,9 @@ WORDS = {
     "pool": "Gather the features of each caption", "gender": "Find the features of gender",
     "crosslingual": "Compare English and Arabic", "layers": "Follow gender through the layers",
     "bias": "Measure the bias of the captions",
+    "explain": "Ask the model what its features are",
     "interventions": "Change features, and see what captions become",
+    "mechanisms": "Find the heads that carry gender",
 }  # fmt: skip
 ONE_ROW = 6  # steps that fit beside one another
 STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}

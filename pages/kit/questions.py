@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
-from core.figures import alignment, alignment_answers, gender_answers, layers_answers
+from core.figures import alignment, alignment_answers, gender_answers, interventions_answers, layers_answers
 from core.figures.answers import Answer
 from core.gender import caption_gender, find
 from core.intervals import wilson
@@ -59,12 +59,25 @@ def _questions(run_dir: str, version: str) -> list[Question]:
               "alignment", "Compare the two languages"),
         _card("Which layers and features?", emergence(cat), cat.has("emergence"), "layers",
               "layers", "Follow gender through the layers"),
-        Question("Can it be steered?", "", "", "Not measured over many images in this run yet. You can try it by hand: "
-                 "choose an image, turn a feature up, and read both captions." if cat.has("features")
-                 else "Needs the features: the stage features.", "steering", "Go to the steering laboratory"),
+        steered(cat),
         _card("What is language-specific?", language_specific(cat), cat.has("alignment"), "crosslingual",
               "alignment", "See whose the gender features are"),
     ]  # fmt: skip
+
+
+def steered(cat: Catalog) -> Question:
+    """What changing the gender features did to captions; before that is measured, the way to try it by hand."""
+    title = "Can it be steered?"
+    if cat.has("intervention_effects"):
+        answer = interventions_answers.main_answer(cat.intervention_effects(), cat.intervention_verdicts())
+        return Question(title, answer.text, answer.sure, "", "interventions", "See what it does, beside its controls")
+    needs = "Needs the features: the stage features."
+    if cat.has("features"):
+        needs = (
+            "Not measured over many images in this run yet. You can try it by hand: choose an image, turn a feature "
+            "up, and read both captions."
+        )
+    return Question(title, "", "", needs, "steering", "Go to the steering laboratory")
 
 
 def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: str) -> Question:

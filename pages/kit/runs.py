@@ -22,6 +22,7 @@ PARTS = {
     "crosslingual": "The comparison of English and Arabic", "layers": "Gender layer by layer",
     "bias": "The bias of the captions", "mechanisms": "What heads and features do to the words",
     "interventions": "What captions become when features are changed",
+    "explain": "What the model says of its features",
 }  # fmt: skip
 
 

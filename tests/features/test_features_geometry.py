@@ -57,3 +57,14 @@ def test_the_map_is_fixed_by_its_seed_and_keeps_groups_together():
     distance = np.linalg.norm(place[:, None] - place[None], axis=2)
     np.fill_diagonal(distance, np.inf)
     assert (group[distance.argmin(1)] == group).mean() > 0.95
+
+
+def test_a_map_leaves_the_number_of_threads_as_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        unit = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+        feature_map(unit, neighbours(unit, 14), 0)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
