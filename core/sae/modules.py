@@ -124,6 +124,15 @@ class SAE(nn.Module):
             case _:
                 return pre.relu() * (pre > self.threshold)
 
+    def encode_some(self, x: Float[Tensor, "n d_model"], features: Int64[Tensor, " m"]) -> Float[Tensor, "n m"]:
+        """Activations of some features, without a dense table of all; what ties for the last place of k all counts."""
+        if self.cfg.architecture != "topk":
+            return self.encode(x)[:, features]
+        pre = self.pre_activations(x)
+        least = pre.topk(self.cfg.k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+        some = pre[:, features]
+        return torch.where(some >= least, some.relu(), 0.0)
+
     def encode_sparse(self, x: Float[Tensor, "n d_model"]) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
         """The k kept activations of each token and which features they are (topk only; a value may be 0)."""
         if self.cfg.architecture != "topk":

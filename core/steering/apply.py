@@ -155,7 +155,8 @@ class LayerEdit:
         parts = []
         if len(table.feature):
             assert self.sae is not None  # edits of features have been checked against it
-            parts.append(torch.cat([self.sae.encode(part)[:, table.feature].float() for part in h.split(ENCODE_ROWS)]))
+            blocks = h.split(ENCODE_ROWS)
+            parts.append(torch.cat([self.sae.encode_some(block, table.feature).float() for block in blocks]))
         if len(table.read):
             parts.append(h @ table.read.T - table.offset)
         return torch.cat(parts, 1)

@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.steering.edits import MODES, READS_Z, Direction, Edit
 from core.vlm.batch import KINDS, PAD
 
+LAST = 2**62  # sorts directions behind all features
 MODE_CODES = {mode: code for code, mode in enumerate(MODES, 1)}
 Vectors = Mapping[tuple[int, str], Direction]
 Target = int | str
@@ -48,23 +49,14 @@ def build_table(
 
     Raises UserError for two edits of one target at the same place and for projections that differ in place in a row.
     """
-    placed = [[(_key(edits, i), edit) for i, edit in enumerate(edits)] for edits in rows]
-    keys = sorted({key for row in placed for key, _ in row})
+    kinds = {edits: i for i, edits in enumerate(dict.fromkeys(map(tuple, rows)))}  # rows are often alike
+    of_row = torch.tensor([kinds[tuple(edits)] for edits in rows])
+    placed = [_placed(edits) for edits in kinds]
+    keys = sorted({key for one in placed for key, _ in one})
     columns = {key: i for i, key in enumerate(keys)}
-    shape = (len(rows), len(columns))
-    mode, amount = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape)
-    in_resid, if_fires = torch.zeros(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
-    where = torch.zeros(*shape, PAD + 1, dtype=torch.bool)
     layer = next(edit.layer for row in rows for edit in row)
-    for row, items in enumerate(placed):
-        for key, edit in items:
-            at = columns[key]
-            mode[row, at] = MODE_CODES[edit.mode]
-            scale = vectors[layer, edit.direction].scale if edit.direction else max_act.get((layer, edit.feature))
-            amount[row, at] = edit.amount(scale)
-            in_resid[row, at] = edit.unit == "resid" and edit.mode in ("add", "clamp", "floor")
-            if_fires[row, at] = edit.condition == "fires"
-            where[row, at, [KINDS.index(place) for place in edit.where]] = True
+    filled = [_filled(one, columns, max_act, vectors, layer) for one in placed]
+    mode, amount, in_resid, if_fires, where = (torch.tensor(part)[of_row] for part in zip(*filled, strict=True))
     device = W_dec.device
     feature = torch.tensor([f for f, name, _ in keys if not name], dtype=torch.int64, device=device)
     named = [vectors[layer, name] for _, name, _ in keys if name]
@@ -79,6 +71,44 @@ def build_table(
     )  # fmt: skip
 
 
+def _placed(edits: Sequence[Edit]) -> list[tuple[tuple[int, str, int], Edit]]:
+    """Each edit with its column: (feature, direction, how many edits of it came before); directions sort last."""
+    before: dict[Target, list[Edit]] = {}
+    found = []
+    for edit in edits:
+        same = before.setdefault(edit.target, [])
+        if any(set(edit.where) & set(other.where) for other in same):
+            what = f"Direction {edit.direction}" if edit.direction else f"Feature {edit.feature}"
+            raise UserError(
+                f"{what} of layer {edit.layer} is edited twice at the same tokens.",
+                "It would not be clear what should hold.",
+                "Keep one of the edits, or give them different places.",
+            )
+        found.append(((edit.feature if edit.feature >= 0 else LAST, edit.direction, len(same)), edit))
+        same.append(edit)
+    return found
+
+
+def _filled(
+    placed: Sequence[tuple[tuple[int, str, int], Edit]], columns: Mapping[tuple[int, str, int], int],
+    max_act: Mapping[tuple[int, Target], float], vectors: Vectors, layer: int,
+) -> tuple[list[int], list[float], list[bool], list[bool], list[list[bool]]]:  # fmt: skip
+    """One row's mode, amount, in_resid, if_fires and where, by column."""
+    n = len(columns)
+    mode, amount, in_resid, if_fires = [0] * n, [0.0] * n, [False] * n, [False] * n
+    where = [[False] * (PAD + 1) for _ in range(n)]
+    for key, edit in placed:
+        at = columns[key]
+        mode[at] = MODE_CODES[edit.mode]
+        scale = vectors[layer, edit.direction].scale if edit.direction else max_act.get((layer, edit.feature))
+        amount[at] = edit.amount(scale)
+        in_resid[at] = edit.unit == "resid" and edit.mode in ("add", "clamp", "floor")
+        if_fires[at] = edit.condition == "fires"
+        for place in edit.where:
+            where[at][KINDS.index(place)] = True
+    return mode, amount, in_resid, if_fires, where
+
+
 def _reading(named: Sequence[Direction], d_model: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """read (n_directions, d_model) and read . center (n_directions,)."""
     if not named:
@@ -86,23 +116,6 @@ def _reading(named: Sequence[Direction], d_model: int, device: torch.device) -> 
     read = torch.stack([v.reading.float().to(device) for v in named])
     centers = [torch.zeros(d_model) if v.center is None else v.center.float() for v in named]
     return read, (read * torch.stack([center.to(device) for center in centers])).sum(1)
-
-
-def _key(edits: Sequence[Edit], at: int) -> tuple[int, str, int]:
-    """(feature, direction, how many edits of it came before in this row); features sort before directions."""
-    edit = edits[at]
-    same = [other for other in edits[:at] if other.target == edit.target]
-    if any(set(edit.where) & set(other.where) for other in same):
-        what = f"Direction {edit.direction}" if edit.direction else f"Feature {edit.feature}"
-        raise UserError(
-            f"{what} of layer {edit.layer} is edited twice at the same tokens.",
-            "It would not be clear what should hold.",
-            "Keep one of the edits, or give them different places.",
-        )
-    return edit.feature if edit.feature >= 0 else LAST, edit.direction, len(same)
-
-
-LAST = 2**62  # sorts directions behind all features
 
 
 def _projections(mode: Tensor, where: Tensor, write: Tensor):

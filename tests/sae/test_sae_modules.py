@@ -81,3 +81,10 @@ def test_settings_that_cannot_be_are_refused():
             SAEConfig("topk", D_MODEL, D_SAE, k)
     with pytest.raises(ValueError, match="sparse_code"):
         random_sae("gated").encode_sparse(tokens(2))
+
+
+@pytest.mark.parametrize("architecture", ["topk", "jumprelu", "gated", "standard"])
+def test_some_features_are_encoded_as_all_are(architecture):
+    sae, x = random_sae(architecture), tokens(40)
+    features = torch.tensor([5, 0, 7])
+    torch.testing.assert_close(sae.encode_some(x, features), sae.encode(x)[:, features])
