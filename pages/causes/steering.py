@@ -21,7 +21,7 @@ QUESTION = "What happens to the captions when a feature is turned up or down?"
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "prepare", "train", "features")
+    runs.needs(run, "prepare", "train", "features", title=QUESTION)
     cat = runs.catalog(run)
     head = st.empty()
     with head.container():

@@ -26,7 +26,7 @@ VIEWS = ("Neighbours", "Languages")
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "train", "features")
+    runs.needs(run, "train", "features", title=QUESTION)
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
         with st.container(width=96):

@@ -15,7 +15,7 @@ from pages.kit.links import PAGES
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "train", "features")
+    runs.needs(run, "train", "features", title="What does this feature notice?")
     cat = runs.catalog(run)
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):

@@ -26,7 +26,7 @@ N_DRAWN, N_LISTED = 12, 15
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "train", "features")
+    runs.needs(run, "train", "features", title=QUESTION)
     cat = runs.catalog(run)
     if not cat.has("gender_features"):
         text.page_title(QUESTION)

@@ -55,12 +55,17 @@ def _catalog(run_dir: str, version: str) -> Catalog:
     return Catalog(run_dir)
 
 
-def needs(run: Run, *stages: str) -> None:
-    """Stop the page, with the command that would fill it, unless these stages of the run are done."""
+def needs(run: Run, *stages: str, title: str = "") -> None:
+    """Stop the page, with the command that would fill it, unless these stages of the run are done.
+
+    ``title`` is the page's question, where the page has not said it yet.
+    """
     manifest = run.manifest()
     missing = [stage for stage in stages if stage not in manifest.stages]
     if not missing:
         return
+    if title:
+        text.page_title(title)
     parts = ", ".join((name := PARTS.get(stage, stage))[:1].lower() + name[1:] for stage in missing)
     progress = run.progress()
     if progress and progress["state"] == "running":

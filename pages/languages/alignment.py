@@ -26,7 +26,7 @@ N_LISTED = 12
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "train")
+    runs.needs(run, "train", title=QUESTION)
     cat = runs.catalog(run)
     if not cat.has("alignment"):
         text.page_title(QUESTION)

@@ -148,7 +148,7 @@ def known(sample: dict[str, Any]) -> str:
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "prepare")
+    runs.needs(run, "prepare", title="What does the model write, and what did people write?")
     asked = st.query_params.get("sample")
     if asked:
         text.html(f'<p><a href="{links.href("samples")}">All images</a></p>')

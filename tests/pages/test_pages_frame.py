@@ -331,3 +331,10 @@ def test_fonts_of_the_configuration_are_there():
     root = Path(APP).parent
     urls = re.findall(r'url = "app/static/(.+)"', (root / ".streamlit" / "config.toml").read_text())
     assert urls and all((root / "static" / url).is_file() for url in urls)
+
+
+@pytest.mark.parametrize("name", ["browser", "feature", "gender", "alignment", "layers", "bias", "steering"])
+def test_a_page_whose_part_is_missing_says_its_question_too(empty_cache, name):
+    make_toy_run(empty_cache / "demo", n_samples=5, stages=("prepare",))
+    said = html_of(open_page(name))
+    assert "<h1" in said and "not been computed" in said

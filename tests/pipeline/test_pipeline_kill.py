@@ -42,9 +42,9 @@ def kill_when_running(command: list[str], environment: dict[str, str], run: Path
 
 
 @pytest.mark.timeout(900)
-def test_killed_in_every_stage_and_still_the_same_bytes(small_run, small_cache):
-    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
-    run, command = small_cache / "killed", small_command("killed")
+def test_killed_in_every_stage_and_still_the_same_bytes(small_run, tmp_path):
+    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(tmp_path)}
+    run, command = tmp_path / "killed", small_command("killed")
     killed = [stage for stage in STAGES if kill_when_running(command, environment, run, stage)]
     assert killed == STAGES
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400)
