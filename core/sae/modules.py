@@ -20,6 +20,7 @@ from core.errors import UserError
 
 ARCHITECTURES = ("topk", "batchtopk", "jumprelu", "matryoshka", "gated", "standard")
 THRESHOLDED = ("batchtopk", "jumprelu", "matryoshka")  # all three are jumprelu at inference
+EQUAL = 1e-6  # of the last of the k: what is worked out in another way may differ in its last bits
 CHUNK_ELEMENTS = 1 << 24  # a dense block of pre-activations holds at most so many numbers (64 MiB in float32)
 
 
@@ -128,10 +129,15 @@ class SAE(nn.Module):
         """Activations of some features, without a dense table of all; what ties for the last place of k all counts."""
         if self.cfg.architecture != "topk":
             return self.encode(x)[:, features]
-        pre = self.pre_activations(x)
-        least = pre.topk(self.cfg.k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
-        some = pre[:, features]
-        return torch.where(some >= least, some.relu(), 0.0)
+        self.check_input(x)
+        x = x.to(self.W_enc.dtype)
+        centred = x - self.b_dec if self.cfg.apply_b_dec_to_input else x
+        some = centred @ self.W_enc[:, features] + self.b_enc[features]
+        (row,) = (some > 0).any(-1).nonzero(as_tuple=True)  # elsewhere none of them fires, whatever the others do
+        if len(row):
+            least = self.pre_activations(x[row]).topk(self.cfg.k, dim=-1, sorted=False).values.amin(-1, keepdim=True)
+            some[row] = torch.where(some[row] >= least * (1 - EQUAL), some[row], 0.0)
+        return some.relu()
 
     def encode_sparse(self, x: Float[Tensor, "n d_model"]) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
         """The k kept activations of each token and which features they are (topk only; a value may be 0)."""
