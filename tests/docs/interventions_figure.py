@@ -1,0 +1,38 @@
+"""Prints what the README says of interventions and mechanisms, as a run has found it, and draws the README's figure.
+
+Run: python -m tests.docs.interventions_figure cache/demo
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from core.catalog import Catalog
+from core.config import PROJECT_ROOT
+from core.figures import interventions, interventions_answers, interventions_paper, mechanisms_answers, paper
+from core.runs import atomic_path
+
+FIGURE = PROJECT_ROOT / "docs" / "interventions.png"
+SHOWN = ["method", "mode", "layer", "strength", "k", "lang", "target", "effect_low", "effect_high", "control"]
+
+
+def main(run: Path) -> None:
+    cat = Catalog(run)
+    effects = cat.intervention_effects()
+    answers = (
+        interventions_answers.main_answer(effects, cat.intervention_verdicts()),
+        interventions_answers.ways_answer(effects),
+        interventions_answers.transfer_answer(effects),
+        mechanisms_answers.mechanisms_answer(cat.frame("head_effects")),
+    )
+    print("\n\n".join(answer.text for answer in answers), end="\n\n")
+    print(interventions.curve_frame(effects, "layer", "clean")[["layer", *SHOWN[5:]]].round(3).to_string(index=False))
+    ways = interventions.ways_frame(effects, "clean")
+    print(ways[SHOWN].round(3).to_string(index=False))
+    with atomic_path(FIGURE) as path:
+        path.write_bytes(paper.render(interventions_paper.ways(ways, "clean"), "png", 150))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
