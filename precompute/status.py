@@ -12,7 +12,7 @@ from rich.table import Table
 from core.config import PRESETS_DIR, preset_names
 from core.errors import UserError
 from core.runs import Run, list_runs, open_run, runs_dir
-from precompute.plan import stages
+from precompute.pipeline import stages
 from precompute.progress import show_bytes, show_time
 
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim"}

@@ -23,7 +23,8 @@ from core.runs import TEMPORARY, Manifest, Run, StageRecord, atomic_path
 from precompute.context import StageContext
 from precompute.fingerprint import content_hash
 from precompute.machine import device_peak, resolve_device, versions
-from precompute.plan import Planned, Stage, choose, load_function, make_plan, owns, stages
+from precompute.pipeline import Stage, load_function, owns, stages
+from precompute.plan import Planned, choose, make_plan
 from precompute.progress import Progress, Screen, now, screen, show_bytes, show_time
 from precompute.tracking import NoTracker, Tracker
 
@@ -206,11 +207,11 @@ class LocalEngine:
         if touched:
             why = f"{', '.join(touched[:5])} {'is' if len(touched) == 1 else 'are'} not among {', '.join(stage.makes)}."
             raise StageFailed(f"The stage {stage.name} wrote or removed files that are not its own.", why,
-                              "Name them in precompute/plan.py under makes, or write them elsewhere.")  # fmt: skip
+                              "Name them in precompute/pipeline.py under makes, or write them elsewhere.")  # fmt: skip
         missing = [made for made in stage.makes if not self.run.path(made).exists()]
         if missing:
             raise StageFailed(f"The stage {stage.name} ended without {', '.join(missing)}.",
-                              "Every path under makes in precompute/plan.py has to be there.", "")  # fmt: skip
+                              "Every path under makes in precompute/pipeline.py has to be there.", "")  # fmt: skip
 
     def _record(
         self, planned: Planned, result: dict[str, Any] | None, started: str, seconds: float, progress: Progress

@@ -140,7 +140,7 @@ def test_an_empty_cache_welcomes(empty_cache):
 
 def test_every_stage_of_the_pipeline_has_its_words():
     from pages.kit.runs import PARTS
-    from precompute.plan import stages
+    from precompute.pipeline import stages
 
     assert {stage.name for stage in stages()} <= set(pipeline.WORDS) and set(PARTS) == set(pipeline.WORDS)
 

@@ -12,7 +12,7 @@ from core.catalog import Catalog
 from core.runs import Run
 from core.sae.files import load_sae, sae_id
 from core.samples import demo_world
-from precompute.plan import stages
+from precompute.pipeline import stages
 
 STAGES = [stage.name for stage in stages()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from precompute.plan import stages
+from precompute.pipeline import stages
 from tests.small_run import ROOT, small_command
 
 STAGES = [stage.name for stage in stages()]

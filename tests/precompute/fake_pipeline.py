@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import precompute.engines.local as local
 from core.runs import atomic_path
 from precompute.context import StageContext
-from precompute.plan import Stage
+from precompute.pipeline import Stage
 
 CODE = ("tests/precompute/fake_pipeline.py",)
 

@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.runs import Manifest, Run, StageRecord
 from precompute import doctor, estimate, status
 from precompute.__main__ import main
-from precompute.plan import stages
+from precompute.pipeline import stages
 from precompute.progress import Meter, PlainScreen, show_bytes, show_time
 
 COMMANDS = ("", "run", "plan", "status", "doctor", "list", "train-demo-captioner", "gate")

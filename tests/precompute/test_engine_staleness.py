@@ -3,7 +3,8 @@
 import pytest
 
 from core.errors import UserError
-from precompute.plan import Stage, check_stages, choose, make_plan
+from precompute.pipeline import Stage, check_stages
+from precompute.plan import choose, make_plan
 
 
 def test_a_second_run_does_nothing(compute):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.config import PROJECT_ROOT
 from precompute.fingerprint import BLOCK, WHOLE, code_files, content_hash, hash_json, source_hash
-from precompute.plan import check_stages, stages
+from precompute.pipeline import check_stages, stages
 
 # The frame every stage stands in: a change there does not change what a stage makes.
 FRAME = {
@@ -92,4 +92,4 @@ def test_a_stage_declares_all_the_code_it_runs(stage):
         if name not in seen and name not in FRAME:
             seen.add(name)
             queue += imported(PROJECT_ROOT / name)
-    assert seen - declared <= {f for f in seen if f.endswith("__init__.py")}, "declare it in precompute/plan.py"
+    assert seen - declared <= {f for f in seen if f.endswith("__init__.py")}, "declare it in precompute/pipeline.py"
