@@ -96,14 +96,9 @@ def _config_json(config: Config) -> Path | None:
 
 def count_samples(config: Config) -> int | None:
     """How many images there will be at most; None when they cannot be counted from here."""
-    if config.samples.source == "demo-world":
-        return config.samples.n
-    path = PROJECT_ROOT / config.samples.captions
-    if not path.is_file():
-        return config.samples.n or None
-    with open(path, "rb") as file:
-        n_rows = max(0, sum(1 for line in file if line.strip()) - 1)  # a caption with a line break counts twice
-    return min(n_rows, config.samples.n) if config.samples.n else n_rows
+    from core.samples.sources import count
+
+    return count(config.samples)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from core.config.sections import SECTIONS, TOKEN_KINDS, Config
+from core.config.sections import SECTIONS, TOKEN_KINDS, Config, SamplesConfig
 from core.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -204,10 +204,10 @@ def _in_bounds(value: Any, low: float | None, high: float | None) -> None:
 def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Mistakes that show only between fields, each with the keys it reads."""
     s, t, layers = config.samples, config.train, config.activations.layers
-    if s.source == "folder":
-        for key, value in (("images", s.images), ("captions", s.captions)):
-            if not value:
-                yield ("samples.source", f"samples.{key}"), f"samples.{key}: needed when samples.source is folder"
+    if s.source != "demo-world":
+        for key in _places_needed(s):
+            text = f"samples.{key}: needed when samples.source is {s.source}"
+            yield ("samples.source", f"samples.{key}"), text
     elif s.n == 0:
         yield ("samples.source", "samples.n"), "samples.n: the demo world has no end; give a number of images"
     if not layers or list(layers) != sorted(set(layers)):
@@ -222,6 +222,17 @@ def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     unknown = [k for k in t.tokens if k not in TOKEN_KINDS]
     if unknown or not t.tokens:
         yield ("train.tokens",), f"train.tokens: expected some of {', '.join(TOKEN_KINDS)}, got {list(t.tokens)}"
+
+
+TEXT_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")  # which hold no images
+
+
+def _places_needed(s: SamplesConfig) -> list[str]:
+    """The settings of places that are empty and that the source cannot do without."""
+    needed = {"dataset": ("dataset",), "folder": ("captions",)}.get(s.source, ("images", "captions"))
+    if s.source == "folder" and (not s.captions or Path(s.captions).suffix.lower() in TEXT_TABLES):
+        needed = ("images", "captions")
+    return [key for key in needed if not getattr(s, key)]
 
 
 def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:

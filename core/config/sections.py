@@ -21,14 +21,20 @@ def _is(default: Any, low: float | None = None, high: float | None = None, conte
 class SamplesConfig:
     """Where images and reference captions come from, and how they are split."""
 
-    source: Literal["demo-world", "folder"] = "demo-world"
-    n: int = _is(1500, low=0)  # images; 0 = all there are (of a folder)
-    images: str = _is("", content=False)  # folder of images
-    captions: str = _is("", content=False)  # CSV file, one row an image
+    source: Literal["demo-world", "folder", "coco", "dataset", "flickr8k", "visogender"] = "demo-world"
+    n: int = _is(1500, low=0)  # images; 0 = all there are (not of the demo world)
+    images: str = _is("", content=False)  # folder, zip or tar of images; "" where the table holds them as bytes
+    captions: str = _is("", content=False)  # table (CSV, TSV, JSON lines, Parquet), or the file of the named set
+    captions_ar: str = _is("", content=False)  # a second one for Arabic, where captions holds English alone
+    dataset: str = _is("", content=False)  # of Hugging Face: a directory written by save_to_disk, or a hub name
+    dataset_revision: str = _is("", content=False)  # commit of a hub name
+    dataset_config: str = ""
+    dataset_split: str = ""
     image_column: str = "image"
-    en_column: str = "en_caption"
+    en_column: str = "en_caption"  # "" = none; * stands for anything, as in caption_*
     ar_column: str = "ar_caption"
     gender_column: str = ""  # optional annotation: male, female or neutral
+    attribute_columns: tuple[str, ...] = ()  # other annotations, column or name=column, such as role=occupation
     test_share: float = _is(0.2, low=0.01, high=0.9)
     max_side: int = _is(896, low=16)  # pixels; larger images are scaled down
     planted: bool = True  # demo world only: neutral images have a planted caption gender

@@ -43,7 +43,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     raws = load(ctx.config.samples, ctx.config.seed)
     report = Report()
     captions = [_checked_captions(raw, report) for raw in raws]
-    report.notes += [note for raw in raws for note in raw.notes][:200]
+    report.notes += [*raws.notes, *(note for raw in raws for note in raw.notes)][:200]
     kept = _prepare_images(ctx, raws, captions, report)
     for line in report.lines():
         ctx.log.warning("%s", line)
@@ -59,7 +59,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     _remove_others(ctx, samples)
     counts = {"n_listed": len(raws), "n_samples": len(samples), "n_train": sides.count("train"),
               "n_test": sides.count("test"), "n_references": len(references)}  # fmt: skip
-    whole = report.as_dict(format=1, source=ctx.config.samples.source, **counts)
+    whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=raws.origin, **counts)
     write_json(ctx.run.path("prepare_report.json"), whole)
     write_table(ctx.run.path("references.parquet"), pa.Table.from_pylist(references, REFERENCES))
     write_table(ctx.run.path("samples.parquet"), pa.Table.from_pylist(samples, SAMPLES))

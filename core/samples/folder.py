@@ -1,0 +1,88 @@
+"""The source ``folder``: a table of captions, and images in a folder, in an archive or in the table itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from core.config import SamplesConfig
+from core.errors import UserError
+from core.samples.cells import Cells, ParquetRows
+from core.samples.listed import Entry, Source, attribute_columns, caption_columns
+from core.samples.pictures import picture_name, pictures_at, place
+from core.samples.tables import Cell, Table, is_parquet, parquet_files, read_table
+
+
+def folder_source(config: SamplesConfig) -> Source:
+    """The table (and a second one for Arabic) with its images; UserError where something is missing."""
+    path = table_place("captions", config.captions)
+    columns = caption_columns(config)
+    if config.captions_ar:
+        columns["ar"] = ""
+    wanted = [config.image_column, *columns.values(), config.gender_column, *(c for _, c in attribute_columns(config))]
+    table = read_table(path, wanted)
+    table.require(wanted)
+    if config.image_column in table.pictures:
+        return _with_bytes(path, table, config, columns)
+    if not config.images:
+        why = f"The column {config.image_column} of {table.name} holds names, no images."
+        raise UserError("The setting samples.images is empty.", why,
+                        "Give the folder, zip or tar: --set samples.images=/your/images")  # fmt: skip
+    tables = [(table, columns, True)]
+    files = parquet_files(path)
+    if config.captions_ar:
+        second = table_place("captions_ar", config.captions_ar)
+        arabic = read_table(second, [config.image_column, config.ar_column])
+        arabic.require([config.image_column, config.ar_column])
+        tables.append((arabic, {"ar": config.ar_column}, False))
+        files += parquet_files(second)
+    notes = [note for t, _, _ in tables for note in t.notes]
+    return Source(
+        pictures_at(config.images),
+        lambda: itertools.chain.from_iterable(entries(t, config, c, annotated=a) for t, c, a in tables),
+        tuple(files),
+        notes=notes,
+    )
+
+
+def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mapping[str, str]) -> Source:
+    if config.captions_ar:
+        raise UserError("A second table cannot be joined to images that stand in a table.",
+                        "Rows are joined by the names of image files.",
+                        "Put the Arabic captions into the same table.")  # fmt: skip
+    rows = ParquetRows(parquet_files(path), config.image_column)
+    cells = Cells(rows)
+    return Source(cells, lambda: entries(table, config, columns, cells.names), tuple(rows.files), n=rows.n_rows)
+
+
+def table_place(setting: str, value: str) -> Path:
+    """The file (or folder of Parquet files) that a setting names; UserError where there is none."""
+    path = place(value)
+    if value and (path.is_file() or is_parquet(path)):
+        return path
+    raise UserError(f"There is no caption table {path}.", f"It is the setting samples.{setting}.",
+                    f"Put the table there, or give it: --set samples.{setting}=/your/captions.csv")  # fmt: skip
+
+
+def entries(
+    table: Table, config: SamplesConfig, columns: Mapping[str, str],
+    names: Callable[[], Iterable[str]] | None = None, annotated: bool = True,
+) -> Iterator[Entry]:  # fmt: skip
+    """One entry a row: ``columns`` name the captions of each language, ``names`` the images where no column does."""
+    by_lang = {lang: table.matching(column) for lang, column in columns.items() if column}
+    attributes = list(attribute_columns(config)) if annotated else []
+    rows = zip(names(), table.rows, strict=True) if names else ((None, row) for row in table.rows)
+    for name, row in rows:
+        captions = {lang: [t for c in found for t in _texts(row[c])] for lang, found in by_lang.items()}
+        gender = _one(row[config.gender_column]) if annotated and config.gender_column else ""
+        known = {attribute: _one(row[column]).strip() for attribute, column in attributes}
+        yield Entry(picture_name(_one(row[config.image_column])) if name is None else name, captions, gender, known)
+
+
+def _texts(cell: Cell) -> list[str]:
+    return cell if isinstance(cell, list) else [cell]
+
+
+def _one(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else (cell[0] if cell else "")

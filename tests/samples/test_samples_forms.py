@@ -1,0 +1,173 @@
+"""One set in every form that data comes in: the same captions, the same faults named, the same content known."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from core.config import load_config
+from core.errors import UserError
+from core.runs import Run
+from core.samples.checks import Dropped
+from core.samples.sources import count, digest, load
+from precompute.context import StageContext
+from precompute.stages import prepare
+from tests.own_data import FORMS, GOOD, make_set, rows
+
+NO_BYTES = ("parquet-bytes", "parquet-struct")
+
+
+def settings(own, *more):
+    return load_config("demo", [*own.sets(), *more])
+
+
+def prepared(tmp_path: Path, config) -> tuple[list[dict], list[dict], dict]:
+    work = tmp_path / "run" / ".work" / "prepare"
+    work.mkdir(parents=True)
+    prepare.run(StageContext(Run(tmp_path / "run"), config, work))
+    tables = [pq.read_table(tmp_path / "run" / f"{n}.parquet").to_pylist() for n in ("samples", "references")]
+    return *tables, json.loads((tmp_path / "run" / "prepare_report.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_samples_and_names_the_same_faults(tmp_path, form, caplog):
+    caplog.set_level(logging.ERROR)
+    own = make_set(tmp_path / "set", form)
+    samples, references, report = prepared(tmp_path, settings(own))
+    assert len(samples) == GOOD
+    dropped = {reason: [n["image"] for n in x["named"]] for reason, x in report["images_dropped"].items()}
+    assert dropped == own.faults
+    own_rows = [r for r in rows() if r.image == "part/04.png"]
+    texts = [(r["lang"], r["text"]) for r in references if r["sample_id"] == 4]
+    assert texts == [("en", r.en) for r in own_rows] + [("ar", r.ar) for r in own_rows]
+    assert report["captions_dropped"]["encoding"]["count"] == 1
+    if "gender_column" in own.settings:
+        assert [s["gender"] for s in samples] == (["male"] * 3 + ["female"] * 3) * 2
+        assert [json.loads(s["attributes"])["role"] for s in samples] == ["doctor", "teacher", "farmer"] * 4
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_digest_covers_the_content_of_every_form_and_not_its_place(tmp_path, form):
+    first, second = (make_set(tmp_path / name, form) for name in ("a", "b"))
+    before = digest(settings(first))
+    assert digest(settings(second)) == before
+    n_listed = len({r.image for r in rows()})
+    assert count(settings(first).samples) in (n_listed, len(rows()) - 1), "at most, before equal images are known"
+    assert count(settings(first, "samples.n=3").samples) == 3
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_digest_knows_a_changed_caption(tmp_path, form):
+    own = make_set(tmp_path, form)
+    before = digest(settings(own))
+    path = Path(own.settings["captions"])
+    file = path / "0001.parquet" if path.is_dir() else path
+    if file.suffix == ".parquet":
+        table = pq.read_table(file)
+        other = pa.array(["Another." if i == 4 else x for i, x in enumerate(table["en_caption"].to_pylist())])
+        pq.write_table(table.set_column(table.schema.get_field_index("en_caption"), "en_caption", other), file)
+    else:
+        file.write_bytes(file.read_bytes().replace("works".encode("utf-16-le"), "walks".encode("utf-16-le"))
+                         .replace(b"works", b"walks"))  # fmt: skip
+    assert digest(settings(own)) != before
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f not in NO_BYTES])
+def test_the_digest_knows_a_changed_image(tmp_path, form):
+    own = make_set(tmp_path, form)
+    before = digest(settings(own))
+    images = Path(own.settings["images"])
+    target = images / "01.png" if images.is_dir() else images
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(bytes(data))
+    assert digest(settings(own)) != before
+
+
+@pytest.mark.parametrize("form", NO_BYTES)
+def test_the_digest_knows_a_changed_image_in_a_table(tmp_path, form):
+    own = make_set(tmp_path, form)
+    before = digest(settings(own))
+    path = Path(own.settings["captions"])
+    file = path if path.is_file() else path / "0000.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.slice(1), file)
+    assert digest(settings(own)) != before
+
+
+def test_images_in_a_table_are_read_in_any_order(tmp_path):
+    own = make_set(tmp_path, "parquet-bytes")
+    samples = load(settings(own).samples, 0)
+    order = [7, 2, 11, 0, 0, 5, 9, 1, 10, 3]
+    seen = [samples[i].open().tobytes() for i in order]
+    assert seen == [load(settings(own).samples, 0)[i].open().tobytes() for i in order]
+    assert len(set(seen)) == len(set(order))
+
+
+def test_equal_paths_with_different_bytes_are_different_images(tmp_path):
+    own = make_set(tmp_path, "parquet-struct")
+    path = Path(own.settings["captions"])
+    table = pq.read_table(path)
+    images = [{"bytes": x["bytes"], "path": "same.png"} for x in table["image"].to_pylist()]
+    field = table.schema.field("image")
+    pq.write_table(table.set_column(0, field, pa.array(images, field.type)), path)
+    samples = load(settings(own).samples, 0)
+    assert len({s.image_id for s in samples}) == len(samples) > GOOD and samples[1].open() != samples[2].open()
+
+
+def test_columns_may_be_named_by_a_pattern_and_one_language_may_be_absent(tmp_path):
+    own = make_set(tmp_path / "own", "csv")
+    table = tmp_path / "own" / "many.csv"
+    table.write_text("image,caption_0,caption_1\n01.png,A man.,He stands.\n", encoding="utf-8")
+    named = replace(settings(own).samples, captions=str(table), en_column="caption_*", ar_column="", gender_column="",
+                    attribute_columns=())  # fmt: skip
+    (sample,) = load(named, 0)
+    assert sample.captions == {"en": ["A man.", "He stands."], "ar": []} and sample.attributes == ""
+
+
+def test_rows_that_are_too_wide_are_left_out_and_said(tmp_path):
+    own = make_set(tmp_path / "own", "csv")
+    table = tmp_path / "own" / "wide.csv"
+    table.write_text("image,en_caption,ar_caption\n01.png,A man, outside,رجل\n03.png,A man,رجل,,\n", encoding="utf-8")
+    named = replace(settings(own).samples, captions=str(table), gender_column="", attribute_columns=())
+    listing = load(named, 0)
+    assert [s.image_id for s in listing] == ["03"]
+    assert "1 rows have more cells" in listing.notes[0] and listing.notes[0].endswith(": 2")
+
+
+@pytest.mark.parametrize("name, content, says", [
+    ("c.jsonl", '{"image": "a.png"\n', "line 1"), ("c.jsonl", '["a", "b"]', "no JSON object"),
+    ("c.json", '{"images": [], "annotations": []}', "COCO"), ("c.xlsx", "PK", "no format"),
+    ("c.parquet", "PAR1 but no more", "no Parquet"), ("c.csv", "image,en_caption\n", "no column ar_caption"),
+    ("c.jsonl", '{"image": "a.png", "en_caption": {"a": 1}, "ar_caption": "س"}', "no column en_caption"),
+])  # fmt: skip
+def test_tables_that_cannot_be_read_are_refused_in_three_lines(tmp_path, name, content, says):
+    own = make_set(tmp_path / "own", "csv")
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    bad = replace(settings(own).samples, captions=str(tmp_path / name), gender_column="", attribute_columns=())
+    with pytest.raises(UserError, match=says) as e:
+        load(bad, 0)
+    assert e.value.what and e.value.why and e.value.do
+
+
+def test_images_neither_in_the_table_nor_beside_it_are_asked_for(tmp_path):
+    own = make_set(tmp_path, "parquet")
+    with pytest.raises(UserError, match=r"samples\.images is empty"):
+        load(replace(settings(own).samples, images=""), 0)
+    with pytest.raises(UserError, match="no image folder"):
+        load(replace(settings(own).samples, images="no/such"), 0)
+
+
+def test_an_image_is_only_ever_read_by_a_name_of_the_set(tmp_path):
+    own = make_set(tmp_path, "parquet-struct")
+    path = Path(own.settings["captions"])
+    table = pq.read_table(path)
+    field = table.schema.field("image")
+    images = [{"bytes": None, "path": "/etc/hostname"}] * len(table)
+    pq.write_table(table.set_column(0, field, pa.array(images, field.type)), path)
+    with pytest.raises(Dropped, match="missing"):
+        load(settings(own).samples, 0)[0].open()
