@@ -10,10 +10,8 @@ from core.errors import UserError
 from core.samples.demo_scenes import demo_digest, demo_scenes
 from core.samples.folder import folder_source
 from core.samples.listed import Listing, RawSample, Source, gather
-from core.samples.pictures import locate
-from core.samples.tables import decode_table
 
-__all__ = ["Listing", "RawSample", "count", "decode_table", "digest", "load", "locate", "source_of"]
+__all__ = ["Listing", "RawSample", "count", "digest", "load", "source_of"]
 
 OPENERS = {"folder": folder_source}
 

@@ -146,8 +146,9 @@ def test_gemma_fits_the_machine_it_is_sized_for():
 def test_samples_of_a_folder_are_counted(tmp_path):
     csv = tmp_path / "c.csv"
     csv.write_text("image,en_caption,ar_caption\na.jpg,A.,أ\n\nb.jpg,B.,ب\n", encoding="utf-8")
-    config = load_config("gemma-3-4b", [f"samples.captions={csv}"])
+    config = load_config("gemma-3-4b", [f"samples.captions={csv}", f"samples.images={tmp_path}"])
     assert estimate.count_samples(config) == 2
+    assert estimate.count_samples(load_config("gemma-3-4b")) == 2000, "nothing is there yet"
     assert estimate.count_samples(load_config("demo")) == 1500
 
 
