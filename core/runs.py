@@ -109,6 +109,11 @@ class Run:
     def config(self) -> Config:
         return config_from_dict(self.manifest().config)
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the run's captions: "en", "ar" or both."""
+        return self.config().samples.languages
+
     def is_done(self, stage: str) -> bool:
         return self.path("manifest.json").exists() and stage in self.manifest().stages
 

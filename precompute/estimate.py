@@ -154,7 +154,7 @@ def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, An
     c, a, t = config.caption, config.activations, config.train
     new = CAPTION_SHARE * c.max_new_tokens
     length = shape.image_tokens + TEXT_TOKENS + new
-    rows = 2 * n
+    rows = len(config.samples.languages) * n
     tokens = rows * length
     vision = n * 2 * shape.vision_params * shape.vision_patches
     body = 2 * (shape.text_params - shape.d_model * shape.vocab)
@@ -185,22 +185,24 @@ def amounts(config: Config, n: int, shape: ModelShape) -> dict[str, dict[str, An
 def analyses(config: Config, n: int, shape: ModelShape, length: float, body: float) -> dict[str, dict[str, Any]]:
     """The same of the stages that come after the features; ``length`` tokens a caption, ``body`` operations a token."""
     g, x, b, d_sae = config.gender, config.crosslingual, config.bias, config.train.d_sae
-    n_layers, rows, d_model = len(config.activations.layers), 2 * n, shape.d_model
+    n_languages = len(config.samples.languages)
+    n_layers, rows, d_model = len(config.activations.layers), n_languages * n, shape.d_model
     fired = min(d_sae, 25 * config.train.k)  # features that fire somewhere in a caption
     pooled = rows * (N_VIEWS * d_model * 4 + N_VIEWS * fired * 8)
-    separate = N_SEPARATE * max(1, len(x.layers)) * x.steps
-    sampled = 2 * b.n_sampled * min(b.max_images, n * config.samples.test_share / 3)
+    separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if n_languages > 1 else 0
+    sampled = n_languages * b.n_sampled * min(b.max_images, n * config.samples.test_share / 3)
     new = CAPTION_SHARE * config.caption.max_new_tokens
     changed = planned(config, n).n_captions
     e, m = config.explain, config.mechanisms
     ablated = m.n_ablated * (2 * m.n_patched + m.n_features + 2 * 3 * m.n_pairs)  # captions with features off
     passes = 3 * m.n_images + n_layers * (ablated + 3 * m.n_ablated * (1 + m.n_steps))
-    told = 2 * n_layers * ((e.n_features or d_sae) * len(e.strengths) + 2 * len(e.dose_strengths) * e.n_dose_images)
+    doses = 2 * len(e.dose_strengths) * e.n_dose_images
+    told = n_languages * n_layers * ((e.n_features or d_sae) * len(e.strengths) + doses)
     return {
         "words": _amount(plain_seconds=rows * REFERENCES * 3e-4, disk=rows * REFERENCES * 60, memory=2e8),
         "pool": _amount(flops=rows * length * n_layers * 2 * d_model * d_sae, calls=rows * length * n_layers / 8192,
                         disk=n_layers * pooled, memory=3 * pooled, model=True),
-        "gender": _amount(flops=2 * g.n_attributed * length * 3 * body,
+        "gender": _amount(flops=n_languages * g.n_attributed * length * 3 * body,
                           plain_seconds=n_layers * (2 + rows * fired * 2e-6), calls=n_layers * g.n_attributed,
                           disk=n_layers * d_sae * 800, memory=2 * pooled, model=True),
         "crosslingual": _amount(flops=separate * config.train.batch_tokens * 4 * d_model * x.d_sae, calls=separate,
@@ -216,8 +218,8 @@ def analyses(config: Config, n: int, shape: ModelShape, length: float, body: flo
                                  calls=new * 1.5 * changed / (4 * config.caption.batch_size) * shape.n_layers / 8,
                                  plain_seconds=changed * 1.5e-3, disk=changed * 150,
                                  memory=1e9 + n_layers * 8 * d_model * d_sae, model=True),
-        "mechanisms": _amount(flops=2 * passes * length * body, calls=passes * shape.n_layers / 32,
-                              plain_seconds=shape.n_layers * 0.2, disk=2e6 + 2 * m.n_maps * 1e5,
+        "mechanisms": _amount(flops=n_languages * passes * length * body, calls=passes * shape.n_layers / 32,
+                              plain_seconds=shape.n_layers * 0.2, disk=2e6 + n_languages * m.n_maps * 1e5,
                               memory=1e9 + m.cache_mib * 2**20 + n_layers * 8 * d_model * d_sae, model=True),
     }  # fmt: skip
 

@@ -16,8 +16,8 @@ from core.bias.agreement import METRICS, Measured, agreement
 from core.bias.amplification import amplification, corpus
 from core.bias.errors import error_rates
 from core.bias.shares import difference, dispersion, group_shares, image_counts
+from core.config import LANGUAGES
 
-LANGUAGES = ("en", "ar")
 DIFFERENCE = "ar-en"  # Arabic minus English
 ALL = "all"  # the attribute, and its one value, that every image has
 MAX_VALUES = 100  # an attribute with more is an id or a text
@@ -53,6 +53,11 @@ class Captions:
     attributes: pd.DataFrame
     planted: pd.DataFrame
     neutral: list[int]
+
+    @functools.cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the captions."""
+        return tuple(lang for lang in LANGUAGES if (self.said["lang"] == lang).any())
 
     def counts(self, source: str, lang: str, sample_ids: pd.Index | list[int]) -> pd.DataFrame:
         """Captions of these images, counted by what they name."""
@@ -173,7 +178,7 @@ def _floor(captions: Captions, table: pd.DataFrame, attribute: str, source: str,
 
 def _errors(captions: Captions, min_images: int) -> Iterator[dict]:
     """Error and omission rates of the greedy captions of all images that show a gender."""
-    for lang in LANGUAGES:
+    for lang in captions.languages:
         said = captions.said[(captions.said["source"] == "greedy") & (captions.said["lang"] == lang)]
         named = said.set_index("sample_id")["named"]
         gender = captions.images["gender"].reindex(named.index)
@@ -189,7 +194,7 @@ def _amplifications(captions: Captions, n_draws: int, seed: int, min_images: int
     labels = pd.DataFrame({g: (images["gender"] == g).astype(int) for g in ("male", "female")})[shown]
     for attribute in captions.attributes.columns.drop(ALL):
         value = captions.attributes[attribute]
-        for lang in LANGUAGES:
+        for lang in captions.languages:
             known = corpus(labels.loc[train[shown]], value)
             own = captions.counts("greedy", lang, images.index[shown & ~train])
             found = amplification(own, labels.loc[~train[shown]], value, known, n_draws, seed, min_images)

@@ -11,6 +11,8 @@ from core.config.reading import (
     preset_names,
 )
 from core.config.sections import (
+    LANGUAGE_NAME,
+    LANGUAGES,
     SECTIONS,
     TOKEN_KINDS,
     ActivationsConfig,
@@ -31,6 +33,8 @@ from core.config.sections import (
 )
 
 __all__ = [
+    "LANGUAGES",
+    "LANGUAGE_NAME",
     "PRESETS_DIR",
     "PROJECT_ROOT",
     "SECTIONS",

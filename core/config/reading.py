@@ -13,7 +13,7 @@ from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from core.config.sections import SECTIONS, TOKEN_KINDS, Config, SamplesConfig
+from core.config.sections import LANGUAGES, SECTIONS, TOKEN_KINDS, Config, SamplesConfig
 from core.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -210,6 +210,8 @@ def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("samples.source", f"samples.{key}"), text
     elif s.n == 0:
         yield ("samples.source", "samples.n"), "samples.n: the demo world has no end; give a number of images"
+    if not s.languages or s.languages != tuple(lang for lang in LANGUAGES if lang in s.languages):
+        yield ("samples.languages",), f"samples.languages: expected en, ar or en,ar, got {list(s.languages)}"
     if not layers or list(layers) != sorted(set(layers)):
         yield ("activations.layers",), f"activations.layers: expected rising layer numbers, got {list(layers)}"
     if t.architecture in ("topk", "batchtopk", "matryoshka") and t.k >= t.d_sae:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+LANGUAGE_NAME = {"en": "English", "ar": "Arabic"}
+LANGUAGES = tuple(LANGUAGE_NAME)  # of captions and prompts, in the order in which they always stand
 TOKEN_KINDS = ("image", "prompt", "caption")  # "bos" is never trained on
 
 
@@ -23,6 +25,7 @@ class SamplesConfig:
 
     source: Literal["demo-world", "folder", "coco", "dataset", "flickr8k", "visogender"] = "demo-world"
     n: int = _is(1500, low=0)  # images; 0 = all there are (not of the demo world)
+    languages: tuple[str, ...] = LANGUAGES  # or one of them: captions are read, written and looked at in these alone
     images: str = _is("", content=False)  # folder, zip or tar of images; "" where the table holds them as bytes
     captions: str = _is("", content=False)  # table (CSV, TSV, JSON lines, Parquet), or the file of the named set
     captions_ar: str = _is("", content=False)  # a second one for Arabic, where captions holds English alone
@@ -230,6 +233,17 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     interventions: InterventionsConfig = field(default_factory=InterventionsConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """What the model is asked, by language of the run."""
+        return {lang: getattr(self.caption, f"prompt_{lang}") for lang in self.samples.languages}
+
+    @property
+    def only_language(self) -> str:
+        """The name of the run's language where it has no other; else ""."""
+        languages = self.samples.languages
+        return LANGUAGE_NAME[languages[0]] if len(languages) == 1 else ""
 
 
 SECTIONS: dict[str, type] = {

@@ -7,10 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csc_array, csr_array
 
-from core.errors import UserError
+from core.config import LANGUAGES
 from core.features.pooled import Pooled
-
-LANGUAGES = ("en", "ar")
 
 
 class PairedCodes(NamedTuple):
@@ -41,13 +39,3 @@ def paired_residuals(pooled: Pooled, view: str, images: np.ndarray) -> dict[str,
     """Mean residuals of these images' captions by language, (n_images, d_model) each."""
     resid = pooled.resid(view)
     return {lang: resid[caption_row(images, lang)] for lang in LANGUAGES}
-
-
-def need_both_languages(n_paired: int, fewest: int) -> None:
-    """UserError where hardly any image has a caption in both languages."""
-    if n_paired < fewest:
-        raise UserError(
-            "English and Arabic cannot be compared in this run.",
-            f"Only {n_paired} images have a caption of the model in both languages; at least {fewest} are needed.",
-            "Check captions.parquet: one language may be empty. More samples: --set samples.n=1500",
-        )

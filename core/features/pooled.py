@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from scipy.sparse import coo_array, csc_array, csr_array
 
 from core.errors import UserError
-from core.features.tokens import CAPTION, IMAGE, PROMPT, TokenIndex
+from core.features.tokens import CAPTION, IMAGE, LANGUAGES, PROMPT, TokenIndex
 from core.runs import atomic_path
 
 VIEWS = ("image", "prompt", "before", "caption")
@@ -112,6 +112,12 @@ class Pooled:
         self.views = tuple(self.n_positions)
         self.n_captions = len(self.n_positions[self.views[0]])
         self.d_sae = len(self._indptr[self.views[0]]) - 1
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages in which the run has captions."""
+        n = sum(self.n_positions.values())
+        return tuple(lang for number, lang in enumerate(LANGUAGES) if n[number :: len(LANGUAGES)].any())
 
     def resid(self, view: str) -> np.ndarray:
         """Mean residual of each caption over the view's positions (n_captions, d_model) float32; NaN without any."""

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.config import LANGUAGES
 from core.errors import UserError
 
-LANGUAGES = ("en", "ar")
 KINDS = ("bos", "image", "prompt", "caption")
 GROUPS = ("image", "prompt", "caption_en", "caption_ar")  # what densities are counted over; BOS is in none
 IMAGE, PROMPT, CAPTION = 0, 1, 2  # codes of the groups; an Arabic caption is CAPTION + 1

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from core.config import LANGUAGE_NAME as LANGUAGE_NAME  # read from here by all figures
+
 LANGUAGE = {"en": "#0072B2", "ar": "#D55E00"}
 GENDER = {"female": "#CC79A7", "male": "#009E73", "neutral": "#767676"}
 STEERED = "#E69F00"
 CONTROL = "#9A9A9A"
-LANGUAGE_NAME = {"en": "English", "ar": "Arabic"}
 FONT = "IBM Plex Sans, IBM Plex Sans Arabic, DejaVu Sans, sans-serif"
 
 VIRIDIS = ("#440154", "#482878", "#3E4A89", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6DCD59", "#B4DE2C", "#FDE725")

@@ -23,7 +23,6 @@ from core.gender.effects_tables import GENDERS, SILENT, SPLITS, TOO_FEW
 from core.intervals import percentile_interval, resampled_counts
 
 BOTH = ""  # the language of a view that both languages' sequences share
-VIEW_LANGUAGES = {"before": LANGUAGES, "caption": LANGUAGES, "image": (BOTH,)}
 N_SHUFFLES = 20  # of the image labels, for the agreement that rankings have without any gender
 Floats = NDArray[np.float64]
 Columns = dict[str, np.ndarray]
@@ -36,10 +35,10 @@ class Cell(NamedTuple):
     lang: str
 
 
-def cells(views: tuple[str, ...]) -> Iterator[Cell]:
-    """Views and languages in the order of the tables; the view prompt is one of both languages apart."""
+def cells(views: tuple[str, ...], languages: tuple[str, ...] = LANGUAGES) -> Iterator[Cell]:
+    """Views and languages of a run in the order of the tables; the view image is one of all languages together."""
     for view in sorted(views):
-        yield from (Cell(view, lang) for lang in sorted(VIEW_LANGUAGES.get(view, LANGUAGES)))
+        yield from (Cell(view, lang) for lang in ((BOTH,) if view == "image" else sorted(languages)))
 
 
 class Images(NamedTuple):

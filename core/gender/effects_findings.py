@@ -84,7 +84,10 @@ def _tested(
     layer: int, pooled: Pooled, view: str, gender: np.ndarray, is_train: np.ndarray, config: GenderConfig
 ) -> list[dict[str, Any]]:
     """AUC and p on the training images, by language; NaN where too few images or never firing."""
-    groups = {cell: images_of(pooled.n_positions[view], cell.lang, gender, is_train) for cell in cells((view,))}
+    groups = {
+        cell: images_of(pooled.n_positions[view], cell.lang, gender, is_train)
+        for cell in cells((view,), pooled.languages)
+    }
     found = {}
     for cell, images in groups.items():
         if enough(images, "train", config.min_images):

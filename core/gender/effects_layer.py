@@ -57,7 +57,10 @@ def describe_layer(
 ) -> LayerTables:
     """Everything about one layer's live features; memory is bounded by a block of features, not by the layer."""
     views = tuple(view for view in VIEWS if view in pooled.views)
-    groups = {c: images_of(pooled.n_positions[c.view], c.lang, world.gender, world.is_train) for c in cells(views)}
+    groups = {
+        c: images_of(pooled.n_positions[c.view], c.lang, world.gender, world.is_train)
+        for c in cells(views, pooled.languages)
+    }
     blocks = []
     for first, last in pooled.blocks(MAX_ENTRIES, max_features=2048):
         codes = {view: pooled.codes(view, first, last) for view in views}

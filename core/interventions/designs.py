@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.config import Config
+from core.config import LANGUAGES, Config
 
 FEATURES, MEANS, PROBE, LEACE, RANDOM = (
     "features",
@@ -76,6 +76,7 @@ class Settings:
     n_few: int  # controls of designs that only draw a band
     directions: tuple[str, ...]
     last_layer: int = -1  # of the model, where it has an SAE; nothing reads the image tokens after it
+    languages: tuple[str, ...] = LANGUAGES  # in which captions are written
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         sweep = settings.k if mode == first else (settings.headline,)
         notes = {settings.headline: HEADLINE}
         found += [with_controls("sets", replace(arm, k=k), settings.n_controls, notes.get(k, "")) for k in sweep]
-    found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
+    if len(settings.languages) > 1:
+        found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
     for layer, arm in choice.by_layer.items():
         if layer != head.layer:
             note = NEGATIVE if layer == choice.negative_layer else ""
@@ -194,10 +196,10 @@ def planned(config: Config, n_images: int) -> Amount:
     k = tuple(sorted({*c.k, c.headline}))
     settings = Settings(tuple(c.layers) or tuple(config.activations.layers), k, c.headline, tuple(c.modes),
                         tuple(c.rankings), tuple(c.strengths), c.n_controls, min(c.n_few, c.n_controls),
-                        tuple(c.directions))  # fmt: skip
+                        tuple(c.directions), languages=config.samples.languages)  # fmt: skip
     tried, confirmed = count_arms(settings)
     n_test, fresh = round(n_images * config.samples.test_share), config.samples.source == "demo-world"
     development = min(c.n_development, n_test if fresh else n_test // 4)
     confirming = c.n_images if fresh else max(0, min(c.n_images, n_test - development))
-    n_captions = 2 * (tried * development + confirmed * confirming)
+    n_captions = len(settings.languages) * (tried * development + confirmed * confirming)
     return Amount(tried + confirmed, development, confirming, n_captions)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.config import LANGUAGES
 from core.errors import UserError
 from core.interventions.designs import LEACE, MEANS, PROBE, RANDOM, Arm
 from core.steering import Direction, Edit
@@ -17,7 +18,6 @@ from core.steering import Direction, Edit
 if TYPE_CHECKING:
     from core.features.pooled import Pooled
 
-LANGUAGES = ("en", "ar")
 PLACES = {"image": ("image",), "before": ("prompt", "caption")}  # view that a direction is taken from -> where it acts
 MIN_IMAGES = 10  # of each gender
 L2 = 100.0  # of the probe, on residuals in units of their spread

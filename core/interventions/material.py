@@ -30,7 +30,6 @@ from core.runs import Run, atomic_path
 from core.samples.demo_world import DemoWorld
 from core.samples.gather import open_image
 
-LANGUAGES = ("en", "ar")
 ROWS = 4  # batches of captions that go through a model together
 
 
@@ -70,7 +69,7 @@ class Material:
         last = self._n_layers() - 1
         return Settings(layers, tuple(k), c.headline if c.headline in k else k[-1], tuple(c.modes), tuple(c.rankings),
                         tuple(sorted(c.strengths)), c.n_controls, min(c.n_few, c.n_controls), wanted,
-                        last if last in layers else -1)  # fmt: skip
+                        last if last in layers else -1, self.whole.samples.languages)  # fmt: skip
 
     def _n_layers(self) -> int:
         from core.vlm import load_vlm
@@ -86,10 +85,9 @@ class Material:
 
     def _readers(self) -> dict[str, Reader]:
         own = pq.read_table(self.run.path("captions.parquet"), columns=["lang", "text"]).to_pandas()
-        words = self.whole.words
         found = {}
-        for lang in LANGUAGES:
-            lexicon = words.lexicon_en if lang == "en" else words.lexicon_ar
+        for lang in self.settings.languages:
+            lexicon = getattr(self.whole.words, f"lexicon_{lang}")
             texts = own.loc[own["lang"] == lang, "text"].tolist()
             found[lang] = Reader(lang, common_words(texts, lang, lexicon), lexicon)
         return found
@@ -128,13 +126,13 @@ class Material:
         settings, caption, device = self.settings, self.whole.caption, self.device
         alive = {layer: self.column(layer, "alive").astype(bool) for layer in settings.layers}
         self.feature_sets = sets.target_sets(
-            self.ranking_table, settings.layers, settings.rankings, settings.k[-1], alive
+            self.ranking_table, settings.layers, settings.languages, settings.rankings, settings.k[-1], alive
         )  # fmt: skip
         saes = {n: load_sae(self.run.path("saes", f"layer_{n:02d}"), device) for n in settings.layers}
         p999 = {(int(r.layer), int(r.feature)): float(r.p999) for r in self.features.itertuples()}
-        texts = {("en", ""): caption.prompt_en, ("ar", ""): caption.prompt_ar,
-                 ("en", NEUTRAL_PROMPT): self.config.neutral_en, ("ar", NEUTRAL_PROMPT): self.config.neutral_ar,
-                 ("en", OTHER_PROMPT): self.config.other_en, ("ar", OTHER_PROMPT): self.config.other_ar}  # fmt: skip
+        texts = {(lang, ""): asked for lang, asked in self.whole.prompts.items()}
+        for name, kind in (("neutral", NEUTRAL_PROMPT), ("other", OTHER_PROMPT)):
+            texts |= {(lang, kind): getattr(self.config, f"{name}_{lang}") for lang in settings.languages}
         prompts = {key: self.vlm.prompt_ids(text) for key, text in texts.items()}
         bench = Workbench(self.vlm, saes, p999, self.feature_sets.sets, {}, prompts, self.vlm.encode_images([]),
                           caption.max_new_tokens, ROWS * caption.batch_size)  # fmt: skip
@@ -153,7 +151,7 @@ class Material:
             gender = np.array([self.gender[int(i)] for i in ids["sample_id"]])
             is_train = (ids["split"] == "train").to_numpy()
             self._labelled[layer] = {(view, lang): directions.labelled(pooled, view, lang, gender, is_train)
-                                     for view in directions.PLACES for lang in LANGUAGES}  # fmt: skip
+                                     for view in directions.PLACES for lang in self.settings.languages}  # fmt: skip
             if not all(data.enough for data in self._labelled[layer].values()):
                 raise UserError("There are too few training images of women and men for the directions.",
                                 f"{directions.MIN_IMAGES} of each are needed.", "Use more samples.")  # fmt: skip

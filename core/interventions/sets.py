@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from core.config import LANGUAGES
 from core.interventions.controls import Candidates, Matched, matched_sets
 from core.interventions.designs import TARGET
 from core.interventions.targets import Ranked, ranked
 
 Sets = dict[tuple[int, str, str, int], list[tuple[int, int]]]
-LANGUAGES = ("en", "ar")
 
 
 @dataclass
@@ -27,10 +27,11 @@ class FeatureSets:
     def add_controls(
         self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int
     ) -> None:  # fmt: skip
-        """Draw the control sets of a layer and ranking; they avoid the target sets of both languages."""
-        avoid = {f for lang in LANGUAGES for f in self.targets[layer, lang, ranking].features}
-        for number, lang in enumerate(LANGUAGES):
-            target = self.targets[layer, lang, ranking]
+        """Draw the control sets of a layer and ranking; they avoid the target sets of all languages."""
+        mine = {at: t for (n, at, by), t in self.targets.items() if (n, by) == (layer, ranking)}
+        avoid = {f for target in mine.values() for f in target.features}
+        for lang, target in mine.items():
+            number = LANGUAGES.index(lang)
             drawn: Matched = matched_sets(target.features, candidates, n_sets, [seed, layer, number], sorted(avoid))
             for draw, (features, apart) in enumerate(zip(drawn.features, drawn.distance, strict=True)):
                 key = (layer, lang, ranking, draw)
@@ -45,11 +46,12 @@ def largest_k(wanted: Iterable[int], alive: Mapping[int, np.ndarray]) -> list[in
 
 
 def target_sets(
-    table: pd.DataFrame, layers: Iterable[int], rankings: Iterable[str], k: int, alive: Mapping[int, np.ndarray]
-) -> FeatureSets:
+    table: pd.DataFrame, layers: Iterable[int], languages: Iterable[str], rankings: Iterable[str], k: int,
+    alive: Mapping[int, np.ndarray],
+) -> FeatureSets:  # fmt: skip
     """The first ``k`` features of every ranking, layer and language of gender_features (training images alone)."""
-    rankings = tuple(rankings)
+    rankings, languages = tuple(rankings), tuple(languages)
     targets = {(layer, lang, ranking): ranked(table, layer, lang, ranking, k, alive[layer])
-               for layer in layers for lang in LANGUAGES for ranking in rankings}  # fmt: skip
+               for layer in layers for lang in languages for ranking in rankings}  # fmt: skip
     sets = {(*key, TARGET): chosen.head(k) for key, chosen in targets.items()}
     return FeatureSets(targets, sets, {})

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from core.config import LANGUAGES
 from core.intervals import q_values
 from core.interventions.designs import Arm, Design
 from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
 from core.interventions.statistics import Compared, Figure, compare
 from core.interventions.verdicts import verdict
 
-LANGUAGES = ("en", "ar")
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
 TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a row
 _TYPES = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
@@ -60,6 +60,7 @@ class Results:
 
     def __init__(self, captions: pd.DataFrame, numbers: Mapping[Arm, int]):
         self.numbers = numbers
+        self.languages = tuple(lang for lang in LANGUAGES if (captions["lang"] == lang).any())
         self._rows = measured(captions).sort_values(["arm", "lang", "image"], kind="stable").reset_index(drop=True)
         groups = self._rows.groupby(["arm", "lang"], sort=False).indices
         self._at = {(int(arm), str(lang)): slice(at[0], at[-1] + 1) for (arm, lang), at in groups.items()}
@@ -84,10 +85,10 @@ def arms_with(design: Design, baseline: Arm) -> list[Arm]:
 def effects_table(
     questions: Sequence[Design], results: Results, baseline: Arm, n_draws: int, seed: int
 ) -> pd.DataFrame:  # fmt: skip
-    """A row a design, language and figure; q over the designs of a part in both languages, the headline's is its p."""
+    """A row a design, language and figure; q over the designs of a part in all languages, the headline's is its p."""
     rows = []
     for number, design in enumerate(questions):
-        for lang in LANGUAGES:
+        for lang in results.languages:
             for place, name in enumerate(MEASURES):
                 found = compare(results.figure(arms_with(design, baseline), lang, name), n_draws, [seed, place])
                 rows.append({**_key(number, design, results, lang), "outcome": name, **asdict(found)})
@@ -120,7 +121,7 @@ def terms_table(
     """
     rows = []
     for number, design in enumerate(questions):
-        for lang in LANGUAGES:
+        for lang in results.languages:
             arms = arms_with(design, baseline)
             texts = [results.rows(arm, lang)["text"].tolist() for arm in arms]
             counts = [term_counts(t, readers[lang]) for t in texts[:2]]
@@ -162,7 +163,7 @@ def scores(arms: Sequence[Arm], results: Results, baseline: Arm) -> dict[Arm, fl
     found = {}
     for arm in arms:
         if arm != baseline:
-            values = [results.figure([arm], lang, PRIMARY).values()[0] for lang in LANGUAGES]
+            values = [results.figure([arm], lang, PRIMARY).values()[0] for lang in results.languages]
             found[arm] = float(np.mean(np.nan_to_num(values)))
     return found
 

@@ -26,7 +26,7 @@ REASONS = {
     "too_small": f"a side is shorter than {MIN_SIDE} pixels",
     "too_large": f"more than {MAX_PIXELS // 1_000_000} million pixels or {MAX_BYTES // 1_000_000} MB",
     "duplicate": "the same picture as an earlier image",
-    "unpaired": "no usable caption in one of the two languages",
+    "unpaired": "no usable caption in a language of the run",
     "empty": "the caption has no words",
     "language": "the caption is written in another script than its language (are the columns swapped?)",
     "encoding": "letters were lost or garbled when the file was saved",

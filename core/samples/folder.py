@@ -18,11 +18,12 @@ def folder_source(config: SamplesConfig) -> Source:
     """The table (and a second one for Arabic) with its images; UserError where something is missing."""
     path = table_place("captions", config.captions)
     columns = caption_columns(config)
-    if config.captions_ar:
+    in_two = bool(config.captions_ar) and "ar" in config.languages
+    if in_two:
         columns["ar"] = ""
     wanted = [config.image_column, *columns.values(), config.gender_column, *(c for _, c in attribute_columns(config))]
     table = read_table(path, wanted)
-    table.require(wanted)
+    table.require(wanted, _one_language(table, columns))
     if config.image_column in table.pictures:
         return _with_bytes(path, table, config, columns)
     if not config.images:
@@ -31,7 +32,7 @@ def folder_source(config: SamplesConfig) -> Source:
                         "Give the folder, zip or tar: --set samples.images=/your/images")  # fmt: skip
     tables = [(table, columns, True)]
     files = parquet_files(path)
-    if config.captions_ar:
+    if in_two:
         second = table_place("captions_ar", config.captions_ar)
         arabic = read_table(second, [config.image_column, config.ar_column])
         arabic.require([config.image_column, config.ar_column])
@@ -46,8 +47,17 @@ def folder_source(config: SamplesConfig) -> Source:
     )
 
 
+def _one_language(table: Table, columns: Mapping[str, str]) -> str:
+    """What to do where the column of one of two languages is missing; else ""."""
+    named = {lang: bool(table.matching(column)) for lang, column in columns.items() if column}
+    if sorted(named.values()) != [False, True]:
+        return ""
+    there, lacking = sorted(named, key=lambda lang: not named[lang])
+    return f"Name yours: --set samples.{lacking}_column=..., or do without: --set samples.languages={there}"
+
+
 def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mapping[str, str]) -> Source:
-    if config.captions_ar:
+    if config.captions_ar and "ar" in config.languages:
         raise UserError("A second table cannot be joined to images that stand in a table.",
                         "Rows are joined by the names of image files.",
                         "Put the Arabic captions into the same table.")  # fmt: skip

@@ -146,8 +146,8 @@ def _attributes(rows: Sequence[Entry]) -> str:
 
 
 def caption_columns(config: SamplesConfig) -> dict[str, str]:
-    """The column of each language; "" where the table has none in it."""
-    return {lang: getattr(config, f"{lang}_column") for lang in LANGUAGES}
+    """The column of each language; "" where the table has none in it, or the run leaves the language out."""
+    return {lang: getattr(config, f"{lang}_column") if lang in config.languages else "" for lang in LANGUAGES}
 
 
 def attribute_columns(config: SamplesConfig) -> Iterator[tuple[str, str]]:

@@ -68,8 +68,7 @@ def _blocks(ctx: StageContext, vlm: VLM) -> list[Block]:
     samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
     captions = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
     split = {s["sample_id"]: s["split"] for s in samples}
-    prompts = {"en": ctx.config.caption.prompt_en, "ar": ctx.config.caption.prompt_ar}
-    prompt_ids = {lang: vlm.prompt_ids(prompt) for lang, prompt in prompts.items()}
+    prompt_ids = {lang: vlm.prompt_ids(prompt) for lang, prompt in ctx.config.prompts.items()}
     rows: dict[int, list[TokenRow]] = {s["sample_id"]: [] for s in samples}
     for c in captions:
         row = TokenRow(c["sample_id"], c["lang"], split[c["sample_id"]], prompt_ids[c["lang"]], c["token_ids"])
@@ -82,7 +81,7 @@ def _blocks(ctx: StageContext, vlm: VLM) -> list[Block]:
 
 
 def _residuals(ctx: StageContext, vlm: VLM, block: Block) -> dict[int, Tensor]:
-    """layer -> (n_tokens, d_model) as stored; every image of the block is encoded once for both languages."""
+    """layer -> (n_tokens, d_model) as stored; every image of the block is encoded once for all languages."""
     settings = ctx.config.activations
     sample_ids = sorted({row.sample_id for batch in block for row in batch})
     place = {sample_id: i for i, sample_id in enumerate(sample_ids)}

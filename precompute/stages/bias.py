@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, read_attributes, roles_table
+from core.config import LANGUAGES
 from core.gender import caption_gender, find
 from core.runs import write_table
 from core.samples.gather import open_image
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
     from precompute.context import StageContext
 
-LANGUAGES = ("en", "ar")
 BLOCK_ROWS = 256  # sampled captions of one pass at most, as long as that is no more than four batches of captions
 SAMPLED_SCHEMA = pa.schema([
     ("sample_id", pa.int32()), ("lang", pa.string()), ("draw", pa.int16()), ("text", pa.string()),
@@ -111,8 +111,8 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
     settings, n = ctx.config.caption, ctx.config.bias.n_sampled
     features = vlm.encode_images([open_image(ctx.run, i) for i in sample_ids])
     lines = []
-    for number, lang in enumerate(LANGUAGES):
-        prompt = vlm.prompt_ids(settings.prompt_en if lang == "en" else settings.prompt_ar)
+    for lang, asked in ctx.config.prompts.items():
+        prompt, number = vlm.prompt_ids(asked), LANGUAGES.index(lang)
         keys = [(ctx.config.seed, i, number, draw) for i in sample_ids for draw in range(n)]
         numbers = uniforms(keys, settings.max_new_tokens).reshape(len(sample_ids), n, settings.max_new_tokens)
         captions, finished = sample_captions(

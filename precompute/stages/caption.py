@@ -1,4 +1,4 @@
-"""Stage caption: the model writes its own captions of every image in both languages, greedily."""
+"""Stage caption: the model writes its own captions of every image in the run's languages, greedily."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(ctx: StageContext) -> dict:
     run that was stopped goes on with the same batches and ends in the same bytes.
     """
     samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id"])["sample_id"].to_pylist()
-    size = max(1, min(MAX_BLOCK, ctx.config.caption.batch_size // 2))
+    size = max(1, min(MAX_BLOCK, ctx.config.caption.batch_size // len(ctx.config.samples.languages)))
     blocks = [samples[start : start + size] for start in range(0, len(samples), size)]
     parts = [ctx.work_dir / f"block_{i:06d}.parquet" for i in range(len(blocks))]
     todo = [i for i, part in enumerate(parts) if not part.exists()]
@@ -49,15 +49,15 @@ def run(ctx: StageContext) -> dict:
         ctx.metrics({"images_per_second": (done - n_before) / (time.monotonic() - started)})
     table = pa.concat_tables([pq.read_table(part, schema=SCHEMA) for part in parts])
     write_table(ctx.run.path("captions.parquet"), table)
-    notes = _notes(table)
+    notes = _notes(ctx, table)
     _report(ctx, table, notes)
     return {"rows": len(table), "notes": notes}
 
 
 def _captions(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
-    """Captions of one block; each image is encoded once for both languages."""
+    """Captions of one block; each image is encoded once for all languages."""
     settings = ctx.config.caption
-    prompts = {"en": vlm.prompt_ids(settings.prompt_en), "ar": vlm.prompt_ids(settings.prompt_ar)}
+    prompts = {lang: vlm.prompt_ids(prompt) for lang, prompt in ctx.config.prompts.items()}
     features = vlm.encode_images([open_image(ctx.run, sample_id) for sample_id in sample_ids])
     rows = [(i, lang) for i in range(len(sample_ids)) for lang in prompts]
     lines = []
@@ -73,7 +73,7 @@ def _captions(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Tabl
     return pa.Table.from_pylist(lines, schema=SCHEMA)
 
 
-def _notes(table: pa.Table) -> dict:
+def _notes(ctx: StageContext, table: pa.Table) -> dict:
     frame = table.to_pandas()
     length = frame["token_ids"].map(len)
     return {
@@ -84,7 +84,7 @@ def _notes(table: pa.Table) -> dict:
             "mean_tokens": float(length[mine].mean()),
             "distinct": int(frame["text"][mine].nunique()),
         }
-        for lang in ("en", "ar")
+        for lang in ctx.config.samples.languages
         if (mine := frame["lang"] == lang).any()
     }
 
@@ -97,6 +97,6 @@ def _report(ctx: StageContext, table: pa.Table, notes: dict) -> None:
             n_unfinished, len(table), ctx.config.caption.max_new_tokens,
         )  # fmt: skip
     texts: dict[int, list[str]] = {}
-    for line in table.slice(0, 2 * N_SHOWN).to_pylist():
+    for line in table.slice(0, len(notes) * N_SHOWN).to_pylist():
         texts.setdefault(line["sample_id"], []).append(line["text"])
     ctx.images({" · ".join(both): open_image(ctx.run, sample_id) for sample_id, both in texts.items()})

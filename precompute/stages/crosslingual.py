@@ -193,6 +193,8 @@ class _Work:
 
     def nothing(self, layer: int) -> dict[str, Any]:
         why = f"{self.n_paired} images have a caption in both languages; {2 * self.config.min_images} are needed"
+        if only := self.ctx.config.only_language:
+            why = f"this run has {only} captions only"
         return {"layer": layer, **measure_row("cka", self.n_paired, "images", None, why, view="caption")}
 
     def save_language_saes(self) -> None:

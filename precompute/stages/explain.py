@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.gender import caption_gender, find
 from core.gender.sets import edits_key, gender_sets
@@ -25,7 +26,6 @@ from core.steering.explain import DOSES_SCHEMA, explanations_table, features_to_
 if TYPE_CHECKING:
     from precompute.context import StageContext
 
-LANGUAGES = ("en", "ar")
 GREY, SIDE = 128, 224  # the empty image
 DECIMALS = 4  # of probabilities
 TEXTS_SCHEMA = pa.schema([
@@ -79,27 +79,27 @@ class _World:
 
 def explain_jobs(ctx: StageContext, world: _World) -> list[Job]:
     """One caption of the empty image each, unedited ones (feature -1) first."""
-    settings = ctx.config.explain
-    jobs = [{"group": "empty", "layer": -1, "feature": -1, "lang": lang, "strength": 0.0} for lang in LANGUAGES]
+    settings, languages = ctx.config.explain, ctx.config.samples.languages
+    jobs = [{"group": "empty", "layer": -1, "feature": -1, "lang": lang, "strength": 0.0} for lang in languages]
     for layer in ctx.config.activations.layers:
         chosen = features_to_explain(*world.of(layer), settings.n_features)
         jobs += [{"group": f"{layer:02d}_{lang}", "layer": layer, "feature": f, "lang": lang, "strength": strength}
-                 for lang in LANGUAGES for f in chosen for strength in settings.strengths]  # fmt: skip
+                 for lang in languages for f in chosen for strength in settings.strengths]  # fmt: skip
     return jobs
 
 
 def dose_jobs(ctx: StageContext, world: _World) -> list[Job]:
     """One caption each of the first test images: unedited, and with each ready-made set at each strength."""
-    settings = ctx.config.explain
+    settings, languages = ctx.config.explain, ctx.config.samples.languages
     test = world.samples.loc[world.samples["split"] == "test", "sample_id"]
     images = sorted(int(i) for i in test)[: settings.n_dose_images]
     jobs = [{"group": f"none_{lang}", "layer": -1, "gender": "", "features": [], "lang": lang, "strength": 0.0,
-             "sample_id": i} for lang in LANGUAGES for i in images]  # fmt: skip
+             "sample_id": i} for lang in languages for i in images]  # fmt: skip
     for layer in ctx.config.activations.layers:
         sets = gender_sets(world.of(layer)[1])
         jobs += [{"group": f"{layer:02d}_{lang}", "layer": layer, "gender": gender, "features": features, "lang": lang,
                   "strength": strength, "sample_id": i}
-                 for lang in LANGUAGES for gender, features in sets.items() if features
+                 for lang in languages for gender, features in sets.items() if features
                  for strength in settings.dose_strengths for i in images]  # fmt: skip
     return jobs
 
@@ -191,10 +191,10 @@ def scored(ctx: StageContext, world: _World, texts: pd.DataFrame) -> pd.DataFram
     train = dict(zip(world.samples["sample_id"].astype(int), world.samples["split"] == "train", strict=True))
     empty = texts[texts["feature"] < 0].set_index("lang")["text"]
     found = []
-    for number, lang in enumerate(LANGUAGES):
+    for lang in ctx.config.samples.languages:
         mine = world.references[world.references["lang"] == lang]
         there = said(zip(mine["sample_id"], mine["text"], strict=True), train)
-        rows = len(LANGUAGES) * there.samples + number
+        rows = len(LANGUAGES) * there.samples + LANGUAGES.index(lang)
         for layer, of_layer in texts[(texts["lang"] == lang) & (texts["feature"] >= 0)].groupby("layer"):
             fires = fires_on(Pooled(ctx.run.dir, int(layer)), rows, sorted(set(of_layer["feature"])))
             scores = score(of_layer, there, fires, ctx.config.explain.min_images, empty[lang])

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.config import LANGUAGES
 from core.gender import caption_gender
 from core.interventions import images, tables
 from core.interventions.designs import (
@@ -35,7 +36,6 @@ from core.interventions.writing import Row, together
 from core.runs import write_table
 from precompute.context import StageContext
 
-LANGUAGES = ("en", "ar")
 DEVELOPMENT, CONFIRMATION = "development", "confirmation"
 MOVED = ("moved_share", "moved_ratio", "capped_share")
 PART_SCHEMA = pa.schema([
@@ -97,7 +97,7 @@ class _Stage:
     def _write(self, phase: str, arms: Sequence[Arm], subjects: Sequence[images.Subject], first: int = 0) -> Any:
         """Captions of every arm, as rows of intervention_captions; groups of arms whose part is there are read back."""
         self.numbers |= {arm: first + i for i, arm in enumerate(arms)}
-        rows = [Row(subject.image, lang) for lang in LANGUAGES for subject in subjects]
+        rows = [Row(subject.image, lang) for lang in self.settings.languages for subject in subjects]
         groups = together(arms, len(rows), self.bench.batch_size)
         parts = [self.ctx.work_dir / f"{phase}_{i:05d}.parquet" for i in range(len(groups))]
         if not all(part.exists() for part in parts):
@@ -182,7 +182,8 @@ class _Stage:
 
     def _arm_row(self, number: int, phase: str, arm: Arm) -> dict[str, Any]:
         row: dict[str, Any] = {"arm": number, "phase": phase, **vars(arm), "sae_id": None, **self._moved[number]}
-        chosen: dict[str, list] = {lang: self.bench.set_of(arm, lang) if arm.sets else [] for lang in LANGUAGES}
+        here = self.settings.languages if arm.sets else ()
+        chosen: dict[str, list] = {lang: self.bench.set_of(arm, lang) if lang in here else [] for lang in LANGUAGES}
         for lang in LANGUAGES:
             row[f"features_{lang}"] = [f for f, _ in chosen[lang]]
             row[f"leans_{lang}"] = [lean for _, lean in chosen[lang]]
@@ -192,15 +193,15 @@ class _Stage:
             row["firing_rate"] = float(np.mean(self.material.column(arm.layer, "density")[every]))
             row["activation"] = float(np.mean(self.material.column(arm.layer, "mean")[every]))
         distance = self.material.feature_sets.distance
-        control = arm.draw != TARGET and arm.sets
-        apart = [distance[arm.layer, lang, arm.ranking, arm.draw][: arm.k] for lang in LANGUAGES if control]
+        control = arm.draw != TARGET
+        apart = [distance[arm.layer, lang, arm.ranking, arm.draw][: arm.k] for lang in here if control]
         row["distance"] = float(np.mean(np.concatenate(apart))) if apart else float("nan")
         return {"firing_rate": float("nan"), "activation": float("nan"), **row}
 
     def _notes(self, choice: Choice, verdicts: pd.DataFrame, n: int, results: tables.Results) -> dict[str, Any]:
         head = verdicts[verdicts["note"] == "headline"]
         zero = next(arm for arm in self.numbers if arm.method == ZERO)
-        same = {lang: bool((results.rows(zero, lang)["unchanged"]).all()) for lang in LANGUAGES}
+        same = {lang: bool((results.rows(zero, lang)["unchanged"]).all()) for lang in self.settings.languages}
         if not all(same.values()):
             raise RuntimeError("captions under an edit that changes nothing differ from those without an edit")
         first = choice.features[self.settings.modes[0]]

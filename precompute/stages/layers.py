@@ -35,7 +35,7 @@ BATCH = 16  # sequences at once for the model's last layer
 
 def run(ctx: StageContext) -> dict:
     """Write probes.parquet, lens.parquet and emergence.parquet."""
-    layers, steps = ctx.config.activations.layers, _Steps(ctx)
+    layers, steps, languages = ctx.config.activations.layers, _Steps(ctx), ctx.config.samples.languages
     samples = read_samples(ctx)
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
     wanted = ctx.config.layers.control_types
@@ -49,10 +49,10 @@ def run(ctx: StageContext) -> dict:
         pooled = Pooled(ctx.run.dir, layer)
         for view in VIEWS:
             name = f"probes_{layer:02d}_{view}"
-            resid = lambda p=pooled, v=view: _by_language(p.resid(v), ids)  # noqa: E731
+            resid = lambda p=pooled, v=view: _by_language(p.resid(v), ids, languages)  # noqa: E731
             probes += steps.part(name, PROBES_SCHEMA, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v))
     work = _Lens(ctx, samples)
-    lens = [row for lang in LANGUAGES for row in steps.part(f"lens_{lang}", LENS_SCHEMA, lambda c=lang: work.read(c))]
+    lens = [row for lang in languages for row in steps.part(f"lens_{lang}", LENS_SCHEMA, lambda c=lang: work.read(c))]
     with_q(probes, lens)
     found = emergence(probes, lens)
     write_table(ctx.run.path("probes.parquet"), table(probes, PROBES_SCHEMA))
@@ -67,7 +67,7 @@ class _Steps:
 
     def __init__(self, ctx: StageContext):
         self.ctx, self.done = ctx, 0
-        self.total = 1 + len(ctx.config.activations.layers) * len(VIEWS) + len(LANGUAGES)
+        self.total = 1 + len(ctx.config.activations.layers) * len(VIEWS) + len(ctx.config.samples.languages)
 
     def part(self, name: str, schema: pa.Schema, make: Callable[[], Rows]) -> Rows:
         """Rows as they stand in the part's file, so that a fresh part and a kept one are the same."""
@@ -101,11 +101,11 @@ def _probe(analyzer: TransformerProbeAnalyzer, resid: dict[str, np.ndarray], lay
     return [{"layer": layer, "view": view, **row} for row in analyzer.analyze(resid)]
 
 
-def _by_language(resid: np.ndarray, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
+def _by_language(resid: np.ndarray, sample_ids: np.ndarray, languages: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Rows of the chosen images by language, NaN for images without a caption."""
     out = {}
-    for number, lang in enumerate(LANGUAGES):
-        rows = len(LANGUAGES) * sample_ids + number
+    for lang in languages:
+        rows = len(LANGUAGES) * sample_ids + LANGUAGES.index(lang)
         out[lang] = np.full((len(rows), resid.shape[1]), np.nan, np.float32)
         out[lang][rows < len(resid)] = resid[rows[rows < len(resid)]]
     return out
@@ -116,7 +116,7 @@ def _pixels(ctx: StageContext, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
     size = (PIXELS, PIXELS)
     small = [open_image(ctx.run, int(i)).resize(size, Resampling.BOX) for i in sample_ids]
     images = np.array([np.asarray(image, np.float32).ravel() for image in small]).reshape(len(small), 3 * PIXELS**2)
-    return dict.fromkeys(LANGUAGES, images)
+    return dict.fromkeys(ctx.config.samples.languages, images)
 
 
 class _Lens:
@@ -165,7 +165,7 @@ class _Lens:
         model = self.ctx.config.model
         self.vlm = load_vlm(model.name, model.dtype, self.ctx.device, model.revision)
         self.tokens: TokenIndex = read_token_index(self.ctx.run.path("activations", "tokens.parquet"))
-        paths = {"en": self.ctx.config.words.lexicon_en, "ar": self.ctx.config.words.lexicon_ar}
+        paths = {lang: getattr(self.ctx.config.words, f"lexicon_{lang}") for lang in self.ctx.config.samples.languages}
         self.sets = {lang: word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path)) for lang, path in paths.items()}
         captions = pq.read_table(self.ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"])
         self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}

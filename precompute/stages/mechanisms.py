@@ -41,7 +41,7 @@ def run(ctx: StageContext) -> dict:
     work = _Work(ctx)
     rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
     rows["weight_spectra"] = work.part("weight_spectra", "", work.spectra)["weight_spectra"]
-    for lang in LANGUAGES:
+    for lang in ctx.config.samples.languages:
         for name, make in (("heads", work.heads), ("readings", work.readings), ("features", work.features)):
             for made, found in work.part(name, lang, lambda m=make, c=lang: m(c)).items():
                 rows[made] += found
@@ -62,7 +62,7 @@ class _Work:
     def __init__(self, ctx: StageContext):
         self.ctx, self.settings, self.seed = ctx, ctx.config.mechanisms, ctx.config.seed
         self.layers = ctx.config.activations.layers
-        self.done, self.total = 0, 1 + 3 * len(LANGUAGES)
+        self.done, self.total = 0, 1 + 3 * len(ctx.config.samples.languages)
         samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
         genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pylist()
         self.gender = np.full(len(samples), "unknown", dtype="<U8")

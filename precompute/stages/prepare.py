@@ -14,16 +14,17 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
+from core.config import LANGUAGES
 from core.errors import UserError
 from core.runs import atomic_path, write_json, write_table
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
-from core.samples.demo_world import LANGUAGES
 from core.samples.sources import RawSample, load
 from core.samples.split import split
 from precompute.context import StageContext
 
 PART = 50  # samples between two checkpoints
 MIN_SAMPLES = 4
+UNPAIRED = "no usable caption: "
 PNG_SIDE, THUMB_SIDE = 256, 224  # pixels
 SAMPLES = pa.schema([
     ("sample_id", pa.int32()), ("image_id", pa.string()), ("split", pa.string()), ("gender", pa.string()),
@@ -42,11 +43,14 @@ def run(ctx: StageContext) -> dict[str, Any]:
     """
     raws = load(ctx.config.samples, ctx.config.seed)
     report = Report()
-    captions = [_checked_captions(raw, report) for raw in raws]
+    languages = ctx.config.samples.languages
+    captions = [_checked_captions(raw, languages, report) for raw in raws]
     report.notes += [*raws.notes, *(note for raw in raws for note in raw.notes)][:200]
     kept = _prepare_images(ctx, raws, captions, report)
     for line in report.lines():
         ctx.log.warning("%s", line)
+    if only := _one_language(report, len(raws)):
+        ctx.log.warning("Most images have captions in one language only; to use them all: --set %s", only)
     if len(kept) < MIN_SAMPLES:
         raise _too_few(len(kept), len(raws), report)
     sides = split([k["content"] for k in kept], ctx.config.seed, ctx.config.samples.test_share)
@@ -54,7 +58,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     samples = [_row(i, k, raws[k["raw"]], side) for i, (k, side) in enumerate(zip(kept, sides, strict=True))]
     references = [
         {"sample_id": i, "lang": lang, "n": n, "text": text}
-        for i, k in enumerate(kept) for lang in LANGUAGES for n, text in enumerate(captions[k["raw"]][lang])
+        for i, k in enumerate(kept) for lang in languages for n, text in enumerate(captions[k["raw"]][lang])
     ]  # fmt: skip
     _remove_others(ctx, samples)
     counts = {"n_listed": len(raws), "n_samples": len(samples), "n_train": sides.count("train"),
@@ -68,10 +72,10 @@ def run(ctx: StageContext) -> dict[str, Any]:
     return {"rows": len(samples), "notes": counts}
 
 
-def _checked_captions(raw: RawSample, report: Report) -> dict[str, list[str]]:
+def _checked_captions(raw: RawSample, languages: Sequence[str], report: Report) -> dict[str, list[str]]:
     """The usable captions of a sample by language, each once."""
-    kept: dict[str, list[str]] = {lang: [] for lang in LANGUAGES}
-    for lang in LANGUAGES:
+    kept: dict[str, list[str]] = {lang: [] for lang in languages}
+    for lang in languages:
         for written in raw.captions[lang]:
             text = clean_caption(written)
             if problem := caption_problem(text, lang):
@@ -119,9 +123,9 @@ def _prepare_one(
     ctx: StageContext, index: int, raw: RawSample, captions: dict[str, list[str]], sample_id: int, seen: dict[str, str]
 ) -> dict[str, Any]:
     try:
-        lacking = [lang for lang in LANGUAGES if not captions[lang]]
+        lacking = [lang for lang, texts in captions.items() if not texts]
         if lacking:
-            raise Dropped("unpaired", f"no usable caption: {', '.join(lacking)}")
+            raise Dropped("unpaired", f"{UNPAIRED}{', '.join(lacking)}")
         image = raw.open()
         content = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
         if content in seen:
@@ -158,9 +162,20 @@ def _remove_others(ctx: StageContext, samples: Sequence[dict[str, Any]]) -> None
                 path.unlink()
 
 
+def _one_language(report: Report, n_listed: int) -> str:
+    """The setting that takes the captions there are, where most images lack the same language; else ""."""
+    lacking = [dropped["detail"] for dropped in report.images.get("unpaired", ())]
+    for lang, other in (LANGUAGES, LANGUAGES[::-1]):
+        if 2 * lacking.count(f"{UNPAIRED}{lang}") > n_listed:
+            return f"samples.languages={other}"
+    return ""
+
+
 def _too_few(n_kept: int, n_listed: int, report: Report) -> UserError:
     lines = report.lines()
     do = "Mend the images and the caption table and run again."
+    if only := _one_language(report, n_listed):
+        do = f"For a run in the language that there is: --set {only}"
     if len(report.captions.get("language", ())) > n_listed:
         do = "Swap the two columns: --set samples.en_column=... --set samples.ar_column=..."
     return UserError(f"Only {n_kept} of {n_listed} samples can be used; at least {MIN_SAMPLES} are needed.",

@@ -1,4 +1,4 @@
-"""Stage train: one sparse autoencoder per layer on both languages' tokens, and what it is worth on held-out images."""
+"""Stage train: one sparse autoencoder per layer on all captions' tokens, and what it is worth on held-out images."""
 
 from __future__ import annotations
 
@@ -93,8 +93,7 @@ def _recovery(ctx: StageContext, vlm: VLM, layer: int, sae: SAE, mean: Tensor) -
     """Cross-entropy of the model's own captions of test images: clean, with the reconstruction, with the mean."""
     edits = {"ce_clean": {}, "ce_spliced": {layer: splice(sae.to(vlm.device))}}
     edits["ce_ablated"] = {layer: mean_ablation(mean)}
-    prompts = {"en": ctx.config.caption.prompt_en, "ar": ctx.config.caption.prompt_ar}
-    passages = own_captions(ctx.run, vlm, prompts, ctx.config.train.n_spliced, ctx.config.caption.batch_size)
+    passages = own_captions(ctx.run, vlm, ctx.config.prompts, ctx.config.train.n_spliced, ctx.config.caption.batch_size)
     losses = caption_losses(vlm, passages, edits)
     sae.to("cpu")
     return {**losses, "loss_recovered": loss_recovered(**losses)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.config import LANGUAGES
 from core.gender.captions import caption_gender, image_gender
 from core.gender.words import find
 from core.runs import write_table
@@ -30,14 +31,13 @@ GENDERS = pa.schema([
     ("caption_ar", pa.string()),
 ])  # fmt: skip
 SOURCES = ("own", "reference")
-LANGUAGES = ("en", "ar")
 TICK = 200  # texts between two reports
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
     """Write words.parquet, one row a word in the order of the captions, and genders.parquet, one row a sample.
 
-    A caption that was not written (a language left out) names "none". Raises UserError for an unusable lexicon.
+    The column of a language that the run leaves out is null. Raises UserError for an unusable lexicon.
     """
     samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "gender"]).to_pylist()
     texts = _texts(ctx)
@@ -81,7 +81,7 @@ def _genders(
     for sample in samples:
         sample_id = sample["sample_id"]
         found = image_gender(sample["gender"] or "", references.get(sample_id, []), consensus)
-        captions = {f"caption_{lang}": named.get((sample_id, lang, "own", 0), "none") for lang in LANGUAGES}
+        captions = {f"caption_{lang}": named.get((sample_id, lang, "own", 0)) for lang in LANGUAGES}
         share = None if math.isnan(found.share) else found.share
         rows.append({"sample_id": sample_id, "gender": found.gender, "gender_source": found.source,
                      "gender_share": share, "n_references": found.n_references, **captions})  # fmt: skip
@@ -94,12 +94,13 @@ def _notes(
     named: dict[tuple[int, str, str, int], str],
 ) -> dict[str, Any]:  # fmt: skip
     own = [(lang, gender) for (_, lang, source, _), gender in named.items() if source == "own"]
+    languages = [lang for lang in LANGUAGES if lang in dict(own)]
     return {
         "images": _counted(row["gender"] for row in genders),
         "decided_by": _counted(row["gender_source"] or "nothing" for row in genders),
         "why": _counted(why),
-        **{f"captions_{lang}": _counted(g for at, g in own if at == lang) for lang in LANGUAGES},
-        **{f"words_{lang}": _counted(r["word_class"] for r in rows if r["lang"] == lang) for lang in LANGUAGES},
+        **{f"captions_{lang}": _counted(g for at, g in own if at == lang) for lang in languages},
+        **{f"words_{lang}": _counted(r["word_class"] for r in rows if r["lang"] == lang) for lang in languages},
     }
 
 

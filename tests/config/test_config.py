@@ -53,6 +53,10 @@ def test_all_mistakes_come_at_once():
     [
         (["samples.source=folder"], "samples.images: needed"),
         (["samples.n=0"], "has no end"),
+        (["samples.languages="], "expected en, ar or en,ar"),
+        (["samples.languages=fr"], "expected en, ar or en,ar"),
+        (["samples.languages=en,en"], "expected en, ar or en,ar"),
+        (["samples.languages=ar,en"], "expected en, ar or en,ar"),
         (["activations.layers=3,1"], "rising"),
         (["activations.layers="], "rising"),
         (["train.k=1536"], r"less than train\.d_sae"),
@@ -78,6 +82,14 @@ def test_overrides_of_every_kind():
     assert config.train.lr == 1.0 and isinstance(config.train.lr, float)
     assert config.caption.prompt_ar == "صف = هذا" and config.name == "x"
     assert config.train.tokens == ("image",) and not config.samples.planted
+
+
+@pytest.mark.parametrize(("given", "only"), [("en", "English"), ("ar", "Arabic"), ("en,ar", "")])
+def test_the_model_is_asked_in_the_languages_of_the_run(given, only):
+    config = load_config("demo", [f"samples.languages={given}"])
+    assert ",".join(config.prompts) == given and config.only_language == only
+    assert all(config.prompts[lang] == getattr(config.caption, f"prompt_{lang}") for lang in config.prompts)
+    assert (fingerprint_part(config, "samples") == fingerprint_part(load_config("demo"), "samples")) == (not only)
 
 
 def test_a_file_is_a_preset_too(tmp_path):

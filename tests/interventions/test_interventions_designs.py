@@ -41,6 +41,14 @@ def test_every_design_with_a_set_has_controls_that_differ_in_the_draw_alone():
             assert {c.method for c in design.controls} == {RANDOM}
 
 
+def test_one_language_has_no_question_of_transfer_and_half_the_captions():
+    alone = [d.part for d in designs(replace(SETTINGS, languages=("ar",)), choice())]
+    assert [d.part for d in designs(SETTINGS, choice()) if d.part != "transfer"] == alone and "transfer" not in alone
+    one, both = (planned(load_config("demo", [f"samples.languages={lang}"]), 1500) for lang in ("en", "en,ar"))
+    transfer = both.n_arms - one.n_arms
+    assert transfer and one.n_captions == both.n_captions / 2 - transfer * both.n_confirming
+
+
 def test_one_question_a_mode_is_fixed_beforehand():
     heads = [d for d in designs(SETTINGS, choice()) if d.headline]
     assert [d.target.mode for d in heads] == ["swap", "ablate"] and {d.target.k for d in heads} == {25}

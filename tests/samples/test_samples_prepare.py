@@ -151,6 +151,42 @@ def test_too_few_samples_and_swapped_columns_say_what_to_do(tmp_path):
     assert "Swap" in e.value.do and not (tmp_path / "b" / "run" / "samples.parquet").exists()
 
 
+def english_only(dir: Path, text: str) -> SamplesConfig:
+    (dir / "images").mkdir()
+    for i in range(6):
+        Image.new("RGB", (40, 40), (i * 30, 90, 200)).save(dir / "images" / f"{i}.png")
+    (dir / "t.csv").write_text(text, encoding="utf-8")
+    return SamplesConfig(source="folder", n=0, images=str(dir / "images"), captions=str(dir / "t.csv"))
+
+
+def test_one_language_needs_its_column_alone(tmp_path):
+    rows = "".join(f"{i}.png,A man with a dog.\n" for i in range(6))
+    samples = english_only(tmp_path, "image,en_caption\n" + rows)
+    with pytest.raises(UserError, match=r"samples\.languages=en") as e:
+        prepare.run(context(tmp_path, samples))
+    assert e.value.what.endswith("has no column ar_caption.")
+    prepare.run(context(tmp_path, replace(samples, languages=("en",))))
+    assert len(table(tmp_path, "samples")) == 6 == len(table(tmp_path, "references"))
+    with pytest.raises(UserError, match="no column ar_caption") as e:
+        prepare.run(context(tmp_path, replace(samples, languages=("ar",))))
+    assert "samples.languages" not in e.value.do
+
+
+def test_where_most_images_lack_a_language_the_way_out_is_named(tmp_path, caplog):
+    rows = [f"{i}.png,A man with a dog.,{'رجل.' if i < 3 else ''}\n" for i in range(6)]
+    samples = english_only(tmp_path, "image,en_caption,ar_caption\n" + "".join(rows))
+    with pytest.raises(UserError) as e:  # three of six have both: half is not most
+        prepare.run(context(tmp_path, samples))
+    assert "Only 3 of 6" in e.value.what and "samples.languages" not in e.value.do
+    rows[2] = "2.png,A man with a dog.,\n"
+    Path(samples.captions).write_text("image,en_caption,ar_caption\n" + "".join(rows), encoding="utf-8")
+    with pytest.raises(UserError, match=r"--set samples\.languages=en"):
+        prepare.run(context(tmp_path / "b", samples))
+    prepare.run(context(tmp_path / "c", replace(samples, languages=("en",))))
+    assert len(table(tmp_path / "c", "samples")) == 6
+    assert {r["lang"] for r in table(tmp_path / "c", "references")} == {"en"}
+
+
 def test_a_missing_image_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="no image 5"):
         open_image(Run(tmp_path), 5)
