@@ -51,6 +51,8 @@ class ModelConfig:
     revision: str = _is("", content=False)
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = _is("auto", content=False)
+    device_map: Literal["", "auto"] = _is("", content=False)  # "auto" spreads the layers over all GPUs
+    quantize: Literal["", "8bit", "4bit"] = ""  # weights of linear layers by bitsandbytes, which is an optional extra
 
 
 @dataclass(frozen=True)

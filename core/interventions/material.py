@@ -72,10 +72,10 @@ class Material:
                         last if last in layers else -1, self.whole.samples.languages)  # fmt: skip
 
     def _n_layers(self) -> int:
-        from core.vlm import load_vlm
+        from core.vlm import load_captioner
 
         model = self.whole.model
-        self.vlm = load_vlm(model.name, model.dtype, self.device, model.revision)
+        self.vlm = load_captioner(self.run, model, self.device)
         return self.vlm.n_layers
 
     def column(self, layer: int, name: str) -> np.ndarray:

@@ -163,7 +163,7 @@ class Workbench:
         part = [rows[i] for i in chosen]
         ids = [[*self.prompt(arm, rows[i].lang), *captions[i]] for i in chosen]
         self.vlm.forward(ids, self.features[[r.image for r in part]], layers=[arm.layer],
-                         edits=self.hooks([(arm, row) for row in part], record))  # fmt: skip
+                         edits=self.hooks([(arm, row) for row in part], record), whole=True)  # fmt: skip
         seen = record.positions()
         ratios = [p["ratio"] for p in seen if p["ratio"] > 0]
         n = max(1, len(seen))

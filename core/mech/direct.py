@@ -92,11 +92,22 @@ def direct_effects(
     controls: Sequence[tuple[Tensor, Tensor]] = (), max_bytes: int = 1 << 30,
 ) -> DirectEffects:  # fmt: skip
     """What each part adds at each row's last position; ``features`` as in ``VLM.forward``."""
+
+    def work(start: int, stop: int) -> DirectEffects:
+        return _direct_effects(vlm, rows[start:stop], features[start:stop], sets, controls, max_bytes)
+
+    return join(vlm.halving("passes with all parts kept", work, len(rows)))
+
+
+def _direct_effects(
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, sets: WordSets,
+    controls: Sequence[tuple[Tensor, Tensor]], max_bytes: int,
+) -> DirectEffects:  # fmt: skip
     layers = range(vlm.n_layers)
     points = [HookPoint(0, "resid_pre"), HookPoint(vlm.n_layers - 1, "resid_post")]
     points += hook_points(layers, ("z", "mlp_out", "pattern"))
     with ActivationCache(vlm, points, last_only=True, device=vlm.device, max_bytes=max_bytes) as cache:
-        vlm.forward(rows, features)
+        vlm.forward(rows, features, whole=True)
     added = [cache[0, "resid_pre"][:, None]]
     for layer in layers:
         added += [head_outputs(Block(vlm, layer), cache[layer, "z"]), cache[layer, "mlp_out"][:, None]]

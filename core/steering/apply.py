@@ -106,6 +106,14 @@ class LayerEdit:
         self.layer, self.sae, self.table, self.cap, self.record = layer, sae, table, cap, record
         self.touches, self.step = table.touches, 0
 
+    def of_rows(self, start: int, stop: int) -> LayerEdit:
+        """The same edits for a part of the batch's rows, as a hook of its own; the record must not be asked for."""
+        if start == 0 and stop == len(self.table.mode):
+            return self
+        if self.record is not None:
+            raise ValueError("A batch whose edits are recorded runs whole.")
+        return LayerEdit(self.layer, self.sae, self.table.of_rows(start, stop), self.cap, None)
+
     @torch.no_grad()
     def __call__(self, h: Tensor, kinds: Tensor) -> Tensor:
         if h.shape[0] != len(self.table.mode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class Table:
     def touches(self) -> Tensor:
         """(n_rows, PAD + 1) bool: the kinds of tokens at which anything may change."""
         return (self.where & (self.mode > 0)[..., None]).any(1)
+
+    def of_rows(self, start: int, stop: int) -> Table:
+        """The table of a part of the batch's rows."""
+        by_row = {name: getattr(self, name)[start:stop] for name in ("mode", "amount", "in_resid", "if_fires", "where")}
+        return replace(self, **by_row, projections=tuple((rows[start:stop], solve) for rows, solve in self.projections))
 
 
 def build_table(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from core.vlm.batch import BOS, CAPTION, IMAGE, KINDS, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding
+from core.vlm.halving import Halving, edits_of, join_captured
 from core.vlm.hooks import EditFn, LastLayerReached, capture, editing
 from core.vlm.loading import load_vlm
 from core.vlm.text import readable
@@ -56,6 +57,8 @@ class VLM(ABC):
         self.bos_id: int = self.tokenizer.bos_token_id
         self.pad_id: int = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eos_ids[0]
         self.kinds: Tensor | None = None
+        self.halving = Halving()
+        self.commit = ""  # of a hub model; loading knows it
         added = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         self.special_ids: frozenset[int] = frozenset(added | set(self.tokenizer.all_special_ids) | set(self.eos_ids))
         special = torch.zeros(model.get_input_embeddings().weight.shape[0] + 1, dtype=torch.bool)
@@ -149,7 +152,12 @@ class VLM(ABC):
             return torch.empty(0, self.n_image_tokens, self.d_model, device=self.device, dtype=self.dtype)
         pixels = self.pixel_values(images)
         chunk = max(1, IMAGE_CHUNK_PIXELS // pixels[0, 0].numel())
-        return torch.cat([self.image_features(part.to(self.dtype)) for part in pixels.split(chunk)])
+
+        def work(start: int, stop: int) -> Tensor:
+            parts = pixels[start:stop].split(chunk)
+            return torch.cat([self.image_features(part.to(self.dtype)) for part in parts])
+
+        return torch.cat(self.halving("images", work, len(pixels)))
 
     def unembed(self) -> Float[Tensor, "vocab d_model"]:
         """W_U (vocab, d_model)."""
@@ -164,14 +172,28 @@ class VLM(ABC):
     @torch.inference_mode()
     def forward(
         self, rows: Sequence[Sequence[int]], features: Features, layers: Iterable[int] = (),
-        edits: Mapping[int, EditFn] | None = None, logits: bool = False,
+        edits: Mapping[int, EditFn] | None = None, logits: bool = False, whole: bool = False,
     ) -> Captured:  # fmt: skip
         """One pass over whole rows: resid_post of ``layers`` (after ``edits``), and all logits if asked for.
 
         ``features`` (n_rows, n_image_tokens, d_model) belong to the rows in order. Layers above the highest chosen one
-        do not run unless logits are wanted. Raises ValueError for rows without exactly one image or unknown layers.
+        do not run unless logits are wanted. Rows that memory cannot hold together run in parts, unless ``whole`` says
+        that somebody watches the pass. Raises ValueError for rows without exactly one image or unknown layers.
         """
         wanted = sorted(set(layers))
+        if whole:
+            return self._forward(rows, features, wanted, edits or {}, logits)
+
+        def work(start: int, stop: int) -> Captured:
+            some = edits_of(edits or {}, start, stop)
+            return self._forward(rows[start:stop], features[start:stop], wanted, some, logits)
+
+        return join_captured(self.halving("passes", work, len(rows)))
+
+    def _forward(
+        self, rows: Sequence[Sequence[int]], features: Features, wanted: list[int], edits: Mapping[int, EditFn],
+        logits: bool,
+    ) -> Captured:  # fmt: skip
         batch = self._lay_out(rows, features)
         with ExitStack() as stack:
             if edits:
@@ -188,8 +210,18 @@ class VLM(ABC):
         self, rows: Sequence[Sequence[int]], features: Features, edits: Mapping[int, EditFn] | None = None
     ) -> list[Tensor]:
         """Natural log-probability (n_caption_tokens,) float32 of each row's caption tokens, given all before."""
+
+        def work(start: int, stop: int) -> list[Tensor]:
+            some = edits_of(edits or {}, start, stop)
+            return self._log_probs(rows[start:stop], features[start:stop], some)
+
+        return [scores for part in self.halving("captions read", work, len(rows)) for scores in part]
+
+    def _log_probs(
+        self, rows: Sequence[Sequence[int]], features: Features, edits: Mapping[int, EditFn]
+    ) -> list[Tensor]:
         batch = self._lay_out(rows, features)
-        with editing(self, edits or {}):
+        with editing(self, edits):
             hidden = self._whole_pass(batch, None)
         width, found = batch.ids.shape[1], []
         for i, row in enumerate(rows):
@@ -226,6 +258,17 @@ class VLM(ABC):
         edits: Mapping[int, EditFn] | None = None,
     ) -> tuple[list[list[int]], list[bool]]:  # fmt: skip
         """Greedy captions (ids without the end token), and whether each row met its end token in time."""
+
+        def work(start: int, stop: int) -> tuple[list[list[int]], list[bool]]:
+            some = edits_of(edits or {}, start, stop)
+            return self._generate(rows[start:stop], features[start:stop], max_new_tokens, some)
+
+        parts = self.halving("captions", work, len(rows))
+        return [ids for captions, _ in parts for ids in captions], [end for _, ends in parts for end in ends]
+
+    def _generate(
+        self, rows: Sequence[Sequence[int]], features: Features, max_new_tokens: int, edits: Mapping[int, EditFn]
+    ) -> tuple[list[list[int]], list[bool]]:
         captions: list[list[int]] = [[] for _ in rows]
         finished = [False] * len(rows)
         for step in self.stream(rows, features, max_new_tokens, edits):

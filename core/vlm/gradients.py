@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from core.vlm.halving import join_gradients
 from core.vlm.hooks import EditFn, capture, editing
 
 if TYPE_CHECKING:
@@ -33,8 +34,21 @@ def resid_gradients(
 
     ``score`` maps logits (n_rows, vocab) to (n_rows,); ``features`` as in ``VLM.forward``. Nothing below the lowest
     layer is differentiated, and no weight. ``shift`` changes the residual of the lowest layer before the gradient is
-    taken there. Raises ValueError for unknown layers.
+    taken there; it knows the whole batch, which is then not run in parts. Raises ValueError for unknown layers.
     """
+    if shift is not None:
+        return _gradients(vlm, rows, features, layers, score, shift)
+
+    def work(start: int, stop: int) -> Gradients:
+        return _gradients(vlm, rows[start:stop], features[start:stop], layers, score, None)
+
+    return join_gradients(vlm.halving("gradients", work, len(rows)))
+
+
+def _gradients(
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor],
+    shift: EditFn | None,
+) -> Gradients:  # fmt: skip
     wanted = sorted(set(layers))
 
     def start(h: Tensor, kinds: Tensor) -> Tensor:

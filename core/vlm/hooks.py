@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 EditFn = Callable[[Tensor, Tensor], Tensor]
-"""(h (batch, positions, d_model), kinds (batch, positions) int8 codes of core.vlm.adapter) -> h of the same shape."""
+"""(h (batch, positions, d_model), kinds (batch, positions) int8 codes of core.vlm.adapter) -> h of the same shape.
+
+One that knows rows of the batch has ``of_rows(start, stop)``, which gives the function for a part of them.
+"""
 
 
 class LastLayerReached(Exception):

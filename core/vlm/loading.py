@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import importlib
+import json
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from core.errors import UserError
 from core.first_calls import make_first_calls
+from core.runs import write_json
 from core.vlm.identity import locate
 
 if TYPE_CHECKING:
+    from core.config import ModelConfig
+    from core.runs import Run
     from core.vlm.adapter import VLM
 
 FAMILIES = {"gemma3": "core.vlm.gemma3:Gemma3VLM"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "") -> VLM:
+QUANTIZED = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
+PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
+
+
+def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:
+    """The model of a run: of a hub model without a revision, the same commit in every stage.
+
+    The commit that was loaded first is kept in the run's model.json.
+    """
+    revision = settings.revision or pinned(run, settings.name)
+    vlm = load_vlm(settings.name, settings.dtype, device, revision, settings.quantize, settings.device_map)
+    if vlm.commit:
+        write_json(run.path(PIN_FILE), {"name": settings.name, "commit": vlm.commit})
+    return vlm
+
+
+def pinned(run: Run, name: str) -> str:
+    """The commit of the hub model ``name`` that this run has loaded before, or ""."""
+    path = run.path(PIN_FILE)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known["commit"] if known.get("name") == name else ""
+
+
+def load_vlm(
+    name: str, dtype: str = "float32", device: str = "cpu", revision: str = "", quantize: str = "", device_map: str = ""
+) -> VLM:
     """Load a model and its processor from a directory (never the network) or by hub id.
 
-    ``device`` "auto" takes CUDA, then MPS, then the CPU. Raises UserError when the model is not there, is of a family
-    without an adapter, or ``dtype`` is unfit (Gemma residuals overflow float16).
+    ``device`` "auto" takes CUDA, then MPS, then the CPU; ``device_map`` "auto" spreads the layers over all GPUs
+    instead (accelerate); ``quantize`` "8bit" or "4bit" loads linear layers by bitsandbytes. Raises UserError when the
+    model is not there, is of a family without an adapter, or ``dtype`` is unfit (Gemma residuals overflow float16).
     """
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
@@ -36,6 +67,7 @@ def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: s
     source = str(directory or name)
     options = {"local_files_only": True} if directory else {"revision": revision or "main"}
     logging.disable_progress_bar()  # progress goes through the caller's report
+    placement = _placement(pick_device(device), dtype, quantize, device_map)
     try:
         config = AutoConfig.from_pretrained(source, **options)
         if config.model_type not in FAMILIES:
@@ -46,7 +78,7 @@ def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: s
             )
         # The PIL backend needs no torchvision and gives the same pixels on every machine.
         processor = AutoProcessor.from_pretrained(source, backend="pil", **options)
-        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **options)
+        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **placement, **options)
     except (OSError, ValueError) as error:
         raise UserError(
             f"The model {name} could not be loaded.",
@@ -54,7 +86,27 @@ def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: s
             "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
         ) from error
     module, _, family = FAMILIES[config.model_type].partition(":")
-    return getattr(importlib.import_module(module), family)(name, model.to(pick_device(device)).eval(), processor)
+    if "device_map" not in placement:
+        model = model.to(pick_device(device))
+    vlm = getattr(importlib.import_module(module), family)(name, model.eval(), processor)
+    vlm.commit = "" if directory else getattr(config, "_commit_hash", None) or ""
+    return vlm
+
+
+def _placement(device: str, dtype: str, quantize: str, device_map: str) -> dict[str, Any]:
+    """What from_pretrained is told of devices and quantised weights; {} for a plain model on one device."""
+    if not quantize:
+        return {"device_map": device_map} if device_map else {}
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"Weights of {quantize} need the package bitsandbytes.",
+            "It is an optional extra, tested with CUDA devices.",
+            "Install it: pip install bitsandbytes==0.49.2; or leave model.quantize empty.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    wanted = BitsAndBytesConfig(**QUANTIZED[quantize], bnb_4bit_compute_dtype=DTYPES[dtype])
+    return {"quantization_config": wanted, "device_map": device_map or {"": device}}
 
 
 def pick_device(device: str) -> str:

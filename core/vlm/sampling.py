@@ -43,6 +43,17 @@ def sample_captions(
     ``numbers`` (n_rows, n_draws, max_new_tokens) are the draws' own (``uniforms``); ``features`` as in ``VLM.forward``.
     Both results are lists by row, then by draw.
     """
+
+    def work(start: int, stop: int) -> tuple[Captions, list[list[bool]]]:
+        return _sampled(vlm, rows[start:stop], features[start:stop], numbers[start:stop], temperature)
+
+    parts = vlm.halving("sampled captions", work, len(rows))
+    return [c for captions, _ in parts for c in captions], [e for _, ends in parts for e in ends]
+
+
+def _sampled(
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, numbers: NDArray[np.float64], temperature: float
+) -> tuple[Captions, list[list[bool]]]:
     n_rows, n_draws, max_new_tokens = numbers.shape
     captions: list[list[int]] = [[] for _ in range(n_rows * n_draws)]
     finished = [False] * len(captions)

@@ -31,11 +31,11 @@ class Live:
     """A run's model and its sparse autoencoders, with the captions that it writes on its own."""
 
     def __init__(self, run: Run):
-        from core.vlm.adapter import load_vlm
+        from core.vlm import load_captioner
 
         self.run, self.config = run, run.config()
         model = self.config.model
-        self.vlm = load_vlm(model.name, model.dtype, model.device, model.revision)
+        self.vlm = load_captioner(run, model, model.device)
         self.line = Line()
         self._saes: dict[int, Any] = {}
         self._means: dict[int, dict[str, Any]] = {}

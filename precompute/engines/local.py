@@ -289,11 +289,14 @@ def stage_log(run: Run, stage: str):
     log = logging.getLogger(f"captionscope.{stage}")
     log.setLevel(logging.INFO)
     log.propagate = False
+    model_log = logging.getLogger("captionscope.model")  # what core.vlm says of itself
     handler = _StrictFileHandler(run.path("logs", f"{stage}.log"), encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.addHandler(handler)
+    for each in (log, model_log):
+        each.addHandler(handler)
     try:
         yield log
     finally:
-        log.removeHandler(handler)
+        for each in (log, model_log):
+            each.removeHandler(handler)
         handler.close()

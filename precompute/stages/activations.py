@@ -15,7 +15,7 @@ from core.activations.writer import ActivationWriter
 from core.errors import UserError
 from core.runs import atomic_path
 from core.samples.gather import open_image
-from core.vlm import load_vlm
+from core.vlm import load_captioner
 from core.vlm.loading import DTYPES
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run(ctx: StageContext) -> dict:
     block and ends in the same bytes. Raises UserError for layers the model does not have and for values not finite.
     """
     settings, model = ctx.config.activations, ctx.config.model
-    vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     if beyond := [layer for layer in settings.layers if layer >= vlm.n_layers]:
         raise UserError(
             f"The model has no layers {', '.join(map(str, beyond))}.",

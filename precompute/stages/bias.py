@@ -93,10 +93,9 @@ def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
     done = len(neutral) - sum(len(blocks[i]) for i in todo)
     ctx.progress(done, len(neutral), "images", "sampling captions")
     if todo:
-        from core.vlm import load_vlm
+        from core.vlm import load_captioner
 
-        model = ctx.config.model
-        vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+        vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
         for i in todo:
             write_table(parts[i], _block(ctx, vlm, blocks[i]))
             done += len(blocks[i])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from core.runs import write_table
 from core.samples.gather import open_image
-from core.vlm import load_vlm
+from core.vlm import load_captioner
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -39,8 +39,7 @@ def run(ctx: StageContext) -> dict:
     done = sum(len(blocks[i]) for i in set(range(len(blocks))) - set(todo))
     ctx.progress(done, len(samples))
     if todo:
-        model = ctx.config.model
-        vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+        vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
         started, n_before = time.monotonic(), done
         for i in todo:
             write_table(parts[i], _captions(ctx, vlm, blocks[i]))

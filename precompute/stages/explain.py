@@ -127,10 +127,9 @@ class _Writer:
 
     @property
     def vlm(self) -> Any:
-        from core.vlm import load_vlm
+        from core.vlm import load_captioner
 
-        model = self.ctx.config.model
-        return self._once("vlm", lambda: load_vlm(model.name, model.dtype, self.ctx.device, model.revision))
+        return self._once("vlm", lambda: load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device))
 
     def _write(self, jobs: Sequence[Job], features: Any, words: bool) -> list[Any]:
         """What was written of each job, whose edits are those of its ``features``, pushed by ``strength``."""

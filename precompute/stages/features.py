@@ -62,10 +62,9 @@ def run(ctx: StageContext) -> dict:
 
 def open_vlm(ctx: StageContext) -> Any:
     """The captioner of the run, for its vocabulary, final norm and unembedding."""
-    from core.vlm import load_vlm
+    from core.vlm import load_captioner
 
-    model = ctx.config.model
-    return load_vlm(model.name, model.dtype, ctx.device, model.revision)
+    return load_captioner(ctx.run, ctx.config.model, ctx.device)
 
 
 def _read(path: Path) -> pa.Table:

@@ -88,10 +88,10 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.lexicon import WORD_CLASSES, lexicon
     from core.gender.logit_words import word_sets
     from core.sae.files import load_sae
-    from core.vlm import load_vlm
+    from core.vlm import load_captioner
 
-    model, config = ctx.config.model, world.config
-    vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+    _model, config = ctx.config.model, world.config
+    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     saes = {n: load_sae(ctx.run.path("saes", f"layer_{n:02d}"), ctx.device) for n in ctx.config.activations.layers}
     captions = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
     columns = ["sample_id", "lang", "source", "start", "end", "gender"]

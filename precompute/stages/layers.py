@@ -160,10 +160,9 @@ class _Lens:
     def _open(self) -> None:
         if self.vlm is not None:
             return
-        from core.vlm import load_vlm
+        from core.vlm import load_captioner
 
-        model = self.ctx.config.model
-        self.vlm = load_vlm(model.name, model.dtype, self.ctx.device, model.revision)
+        self.vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
         self.tokens: TokenIndex = read_token_index(self.ctx.run.path("activations", "tokens.parquet"))
         paths = {lang: getattr(self.ctx.config.words, f"lexicon_{lang}") for lang in self.ctx.config.samples.languages}
         self.sets = {lang: word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path)) for lang, path in paths.items()}

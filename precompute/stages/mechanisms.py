@@ -25,7 +25,7 @@ from core.mech.tables import SCHEMAS, table
 from core.runs import write_table
 from core.sae.files import load_sae, sae_id
 from core.samples.gather import open_image
-from core.vlm import load_vlm
+from core.vlm import load_captioner
 from core.vlm.blocks import Block
 from core.vlm.hookpoints import MIB
 from precompute.context import StageContext
@@ -92,8 +92,7 @@ class _Work:
     @property
     def vlm(self) -> Any:
         if self._vlm is None:
-            model = self.ctx.config.model
-            self._vlm = load_vlm(model.name, model.dtype, self.ctx.device, model.revision)
+            self._vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
         return self._vlm
 
     @property

@@ -44,7 +44,7 @@ def run(ctx: StageContext) -> dict:
 
 def first_gendered(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
     """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
-    from core.vlm import load_vlm
+    from core.vlm import load_captioner
 
     first = tokens.caption_length.astype(np.int64).copy()
     words = pq.read_table(ctx.run.path("words.parquet"), columns=["sample_id", "lang", "source", "start", "gender"])
@@ -53,8 +53,7 @@ def first_gendered(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
         if row["source"] == "own" and row["gender"] in ("male", "female"):
             caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
             starts[caption] = min(row["start"], starts.get(caption, row["start"]))
-    model = ctx.config.model
-    vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
+    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist():
         caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
         if caption in starts:

@@ -18,7 +18,7 @@ from core.sae.metrics import explained_variance, held_out_metrics
 from core.sae.modules import SAE, SAEConfig
 from core.sae.splicing import caption_losses, loss_recovered, mean_ablation, own_captions, splice
 from core.sae.trainer import Trainer, train_sae
-from core.vlm import load_vlm
+from core.vlm import load_captioner
 from core.vlm.identity import locate
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> dict:
     for number, layer in enumerate(layers):
         folder = ctx.work_dir / f"layer_{layer:02d}"
         if not (folder / "metrics.json").exists():
-            vlm = vlm or load_vlm(ctx.config.model.name, ctx.config.model.dtype, ctx.device, ctx.config.model.revision)
+            vlm = vlm or load_captioner(ctx.run, ctx.config.model, ctx.device)
             _one_layer(ctx, vlm, layer, number, folder)
     rows = []
     for layer in layers:
