@@ -108,8 +108,6 @@ class LayerEdit:
 
     def of_rows(self, start: int, stop: int) -> LayerEdit:
         """The same edits for a part of the batch's rows, as a hook of its own; the record must not be asked for."""
-        if start == 0 and stop == len(self.table.mode):
-            return self
         if self.record is not None:
             raise ValueError("A batch whose edits are recorded runs whole.")
         return LayerEdit(self.layer, self.sae, self.table.of_rows(start, stop), self.cap, None)

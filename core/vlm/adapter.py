@@ -185,7 +185,7 @@ class VLM(ABC):
             return self._forward(rows, features, wanted, edits or {}, logits)
 
         def work(start: int, stop: int) -> Captured:
-            some = edits_of(edits or {}, start, stop)
+            some = edits_of(edits or {}, start, stop, len(rows))
             return self._forward(rows[start:stop], features[start:stop], wanted, some, logits)
 
         return join_captured(self.halving("passes", work, len(rows)))
@@ -212,7 +212,7 @@ class VLM(ABC):
         """Natural log-probability (n_caption_tokens,) float32 of each row's caption tokens, given all before."""
 
         def work(start: int, stop: int) -> list[Tensor]:
-            some = edits_of(edits or {}, start, stop)
+            some = edits_of(edits or {}, start, stop, len(rows))
             return self._log_probs(rows[start:stop], features[start:stop], some)
 
         return [scores for part in self.halving("captions read", work, len(rows)) for scores in part]
@@ -260,7 +260,7 @@ class VLM(ABC):
         """Greedy captions (ids without the end token), and whether each row met its end token in time."""
 
         def work(start: int, stop: int) -> tuple[list[list[int]], list[bool]]:
-            some = edits_of(edits or {}, start, stop)
+            some = edits_of(edits or {}, start, stop, len(rows))
             return self._generate(rows[start:stop], features[start:stop], max_new_tokens, some)
 
         parts = self.halving("captions", work, len(rows))

@@ -78,8 +78,10 @@ def free() -> None:
         torch.cuda.empty_cache()
 
 
-def edits_of(edits: Mapping[int, EditFn], start: int, stop: int) -> dict[int, EditFn]:
-    """The edits for a part of the rows: a function that knows rows of the batch says so by ``of_rows``."""
+def edits_of(edits: Mapping[int, EditFn], start: int, stop: int, n_rows: int) -> Mapping[int, EditFn]:
+    """The edits for a part of ``n_rows`` rows: a function that knows rows of the batch says so by ``of_rows``."""
+    if stop - start == n_rows:
+        return edits
     return {layer: fn.of_rows(start, stop) if hasattr(fn, "of_rows") else fn for layer, fn in edits.items()}
 
 

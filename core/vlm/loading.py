@@ -101,7 +101,7 @@ def _placement(device: str, dtype: str, quantize: str, device_map: str) -> dict[
         raise UserError(
             f"Weights of {quantize} need the package bitsandbytes.",
             "It is an optional extra, tested with CUDA devices.",
-            "Install it: pip install bitsandbytes==0.49.2; or leave model.quantize empty.",
+            "Install it: pip install bitsandbytes==0.50.2; or leave model.quantize empty.",
         )
     from transformers import BitsAndBytesConfig
 
