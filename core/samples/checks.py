@@ -116,16 +116,22 @@ def caption_problem(text: str, lang: str) -> str:
     """Why a cleaned caption cannot be used in ``lang`` ("empty", "encoding", "language"), or ""."""
     if is_garbled(text):
         return "encoding"
+    written = script(text)
+    return "" if written == lang else "language" if written else "empty"
+
+
+def script(text: str) -> str:
+    """The language that most letters of a text belong to by their script: en, ar, "other", or "" without letters."""
     arabic = latin = other = 0
     for letter in filter(str.isalpha, text):
         name = unicodedata.name(letter, "")
         arabic += name.startswith("ARABIC")
         latin += name.startswith("LATIN")
         other += not name.startswith(("ARABIC", "LATIN"))
-    if not arabic + latin + other:
-        return "empty"
-    right = arabic if lang == "ar" else latin
-    return "" if 2 * right > arabic + latin + other else "language"
+    total = arabic + latin + other
+    if not total:
+        return ""
+    return "en" if 2 * latin > total else "ar" if 2 * arabic > total else "other"
 
 
 def is_garbled(text: str) -> bool:

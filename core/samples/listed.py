@@ -74,6 +74,7 @@ class Source:
     files: tuple[Path, ...] = ()
     content: str = ""
     n: int | None = None
+    is_far: bool = False  # reading the rows may take a network
     notes: list[str] = field(default_factory=list)
     origin: dict[str, str] = field(default_factory=dict)
 

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from core.config import Config, SamplesConfig
 from core.errors import UserError
+from core.samples.coco import coco_source
 from core.samples.demo_scenes import demo_digest, demo_scenes
+from core.samples.flickr8k import flickr8k_source
 from core.samples.folder import folder_source
+from core.samples.hf_dataset import dataset_source
 from core.samples.listed import Listing, RawSample, Source, gather
+from core.samples.visogender import visogender_source
 
 __all__ = ["Listing", "RawSample", "count", "digest", "load", "source_of"]
 
-OPENERS = {"folder": folder_source}
+OPENERS = {
+    "folder": folder_source, "coco": coco_source, "dataset": dataset_source, "flickr8k": flickr8k_source,
+    "visogender": visogender_source,
+}  # fmt: skip
 
 
 def load(config: SamplesConfig, seed: int) -> Listing:
@@ -34,10 +41,11 @@ def count(config: SamplesConfig) -> int | None:
     if config.source == "demo-world":
         return config.n
     try:
-        n = source_of(config).count()
+        source = source_of(config)
+        n = 0 if source.is_far else source.count()
     except UserError:  # what is missing is said by the plan, whose digest meets the same error
         return config.n or None
-    return min(n, config.n) if config.n else n
+    return min(n, config.n) if n and config.n else n or config.n or None
 
 
 def source_of(config: SamplesConfig) -> Source:

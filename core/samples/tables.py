@@ -228,23 +228,40 @@ def unreadable_parquet(path: Path, error: Exception) -> UserError:
 
 
 def arrow_table(name: str, schema: pa.Schema, batches: Any) -> Table:
-    """A table over Arrow batches: ``batches(names)`` iterates over record batches of these columns alone."""
+    """A table over Arrow batches: ``batches(names)`` iterates over record batches of these columns alone.
+
+    Numbers that Hugging Face has stored in the place of class names are named again.
+    """
     pictures = [f.name for f in schema if holds_bytes(f.type)]
     names = [f.name for f in schema if f.name not in pictures and _is_plain(f.type)]
-    return Table(name, [f.name for f in schema if f.name in names or f.name in pictures], _ArrowRows(batches, names),
-                 pictures)  # fmt: skip
+    columns = [f.name for f in schema if f.name in names or f.name in pictures]
+    return Table(name, columns, _ArrowRows(batches, names, _class_names(schema)), pictures)
 
 
 class _ArrowRows:
     """Rows that are read anew each time they are gone through."""
 
-    def __init__(self, batches: Any, names: list[str]):
-        self.batches, self.names = batches, names
+    def __init__(self, batches: Any, names: list[str], classes: dict[str, list[str]]):
+        self.batches, self.names, self.classes = batches, names, classes
 
     def __iter__(self) -> Iterator[dict[str, Cell]]:
         for batch in self.batches(self.names):
             for row in batch.to_pylist():
-                yield {name: _cell(value) or "" for name, value in row.items()}
+                yield {name: self._named(name, value) for name, value in row.items()}
+
+    def _named(self, column: str, value: Any) -> Cell:
+        known = self.classes.get(column)
+        if known and isinstance(value, int):
+            return known[value] if 0 <= value < len(known) else ""  # -1: not annotated
+        return _cell(value) or ""
+
+
+def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Names of the classes of each column that Hugging Face calls a ClassLabel, from the schema's metadata."""
+    text = (schema.metadata or {}).get(b"huggingface")
+    features = (json.loads(text).get("info") or {}).get("features") or {} if text else {}
+    return {name: kind["names"] for name, kind in features.items()
+            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}  # fmt: skip
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
