@@ -14,7 +14,7 @@ from typing import Any
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.folder import table_place
-from core.samples.listed import Entry, Source, attribute_columns
+from core.samples.listed import Entry, Source, attribute_columns, languages_of_files
 from core.samples.pictures import picture_name, pictures_at
 from core.samples.tables import read_text
 
@@ -24,9 +24,10 @@ def coco_source(config: SamplesConfig) -> Source:
     path = table_place("captions", config.captions)
     tree, notes = _read(path), []
     named = _names(tree)
-    found = [_entries(tree, named, "en", config, path, notes)]
+    first, *more = languages_of_files(config)
+    found = [_entries(tree, named, first, config, path, notes)]
     files = [path]
-    if config.captions_ar:
+    if more:
         second = table_place("captions_ar", config.captions_ar)
         arabic = _read(second)
         found.append(_entries(arabic, named | _names(arabic), "ar", config, second, notes))

@@ -14,7 +14,7 @@ from pathlib import Path
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.checks import clean_caption, script
-from core.samples.listed import Entry, Source
+from core.samples.listed import Entry, Source, languages_of_files
 from core.samples.pictures import picture_name, pictures_at, place
 from core.samples.tables import read_text
 
@@ -29,16 +29,16 @@ TOKEN = re.compile(r"([^\t#]+)#\w+\t(.*)")
 
 def flickr8k_source(config: SamplesConfig) -> Source:
     """All that is there, checked; UserError names everything that is missing and where it is to be had."""
-    needed = ["images", "captions", *(["captions_ar"] if config.captions_ar else [])]
+    languages = languages_of_files(config)
+    by_lang = dict(zip(languages, ("captions", "captions_ar"), strict=False))
+    needed = ["images", *by_lang.values()]
     places = {name: place(getattr(config, name)) for name in needed}
     missing = [name for name in needed if not places[name].exists()]
     if missing:
         raise UserError(f"Flickr8k is not complete: {', '.join(f'samples.{name}' for name in missing)} not found.",
                         f"Looked for {', '.join(str(places[name]) for name in missing)}.",
                         f"Fetch {'; '.join(FETCH[name] for name in missing)}.")  # fmt: skip
-    read = {"en": _read(places["captions"], "en")}
-    if config.captions_ar:
-        read["ar"] = _read(places["captions_ar"], "ar")
+    read = {lang: _read(places[name], lang) for lang, name in by_lang.items()}
     rows = [Entry(name, {lang: texts}) for lang, named in read.items() for name, texts in named.items()]
     files = tuple(places[name] for name in needed if name != "images")
     return Source(pictures_at(config.images), lambda: rows, files, notes=_notes(read))
@@ -47,13 +47,13 @@ def flickr8k_source(config: SamplesConfig) -> Source:
 def _notes(read: dict[str, dict[str, list[str]]]) -> list[str]:
     """How the files differ from what was published."""
     notes = []
-    if len(read["en"]) < N_IMAGES - 1:
-        notes.append(f"Flickr8k has captions of {N_IMAGES:,} images; the English file names {len(read['en']):,}")
     for lang, usual in (("en", 5), ("ar", 3)):
+        if lang in read and len(read[lang]) < N_IMAGES - 1:
+            notes.append(f"Flickr8k has captions of {N_IMAGES:,} images; the file in {lang} names {len(read[lang]):,}")
         odd = sum(len(texts) != usual for texts in read.get(lang, {}).values())
         if odd:
             notes.append(f"Flickr8k has {usual} captions an image in {lang}; {odd:,} images have another number")
-    if "ar" in read and (lone := len(read["en"].keys() ^ read["ar"].keys())):
+    if len(read) > 1 and (lone := len(read["en"].keys() ^ read["ar"].keys())):
         notes.append(f"{lone:,} images have captions in one of the two files only")
     return notes
 

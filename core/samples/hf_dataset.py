@@ -135,13 +135,14 @@ def _from_hub(config: SamplesConfig) -> pa.Table:
     """The table behind a hub name, as ``datasets`` fetches or has cached it."""
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
     except ImportError as e:
         raise UserError("The package datasets is not installed.", "It reads data sets by their hub name.",
                         "Install it: pip install datasets; or give a directory of save_to_disk.") from e  # fmt: skip
     wanted = {"name": config.dataset_config or None, "split": config.dataset_split or "train"}
     try:
         found = datasets.load_dataset(config.dataset, revision=config.dataset_revision, **wanted)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as e:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as e:
         why = (str(e).splitlines() or [type(e).__name__])[0][:200]
         do = "Check name, revision, config, split and network, or give a directory of save_to_disk."
         raise UserError(f"The data set {config.dataset} could not be had.", why, do) from e
@@ -151,11 +152,11 @@ def _from_hub(config: SamplesConfig) -> pa.Table:
 
 def _cached_bytes(path: str) -> bytes | None:
     """An image file that the package has fetched into its own cache; None for any other place."""
-    import datasets
+    from datasets import config
     from huggingface_hub.constants import HF_HUB_CACHE
 
     file = Path(path).resolve()
-    roots = [Path(root).resolve() for root in (HF_HUB_CACHE, datasets.config.HF_DATASETS_CACHE)]
+    roots = [Path(root).resolve() for root in (HF_HUB_CACHE, config.HF_DATASETS_CACHE)]
     if not file.is_file() or not any(file.is_relative_to(root) for root in roots):
         return None
     with open(file, "rb") as f:

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from core.config import SamplesConfig
-from core.samples.demo_world import LANGUAGES
+from core.config import LANGUAGES, SamplesConfig
+from core.errors import UserError
 from core.samples.pictures import Pictures, open_picture
 from core.samples.split import ranked
 
@@ -149,6 +149,21 @@ def _attributes(rows: Sequence[Entry]) -> str:
 def caption_columns(config: SamplesConfig) -> dict[str, str]:
     """The column of each language; "" where the table has none in it, or the run leaves the language out."""
     return {lang: getattr(config, f"{lang}_column") if lang in config.languages else "" for lang in LANGUAGES}
+
+
+def languages_of_files(config: SamplesConfig) -> tuple[str, ...]:
+    """The languages of ``captions`` and, where it is read, of ``captions_ar``, of sets with one language a file.
+
+    UserError where the run is to be in both languages and only one file is named.
+    """
+    if "ar" not in config.languages:
+        return ("en",)
+    if config.captions_ar:
+        return ("en", "ar")
+    if config.languages == ("ar",):
+        return ("ar",)
+    do = "Give the file: --set samples.captions_ar=..., or do without: --set samples.languages=en"
+    raise UserError("There are no Arabic captions.", "The setting samples.captions_ar is empty.", do)
 
 
 def attribute_columns(config: SamplesConfig) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.folder import entries as table_entries
 from core.samples.folder import table_place
-from core.samples.listed import GENDER_WORDS, Entry, Source
+from core.samples.listed import GENDER_WORDS, Entry, Source, languages_of_files
 from core.samples.pictures import Pictures, pictures_at, place
 from core.samples.tables import Cell, Table, read_table
 
@@ -43,7 +43,7 @@ def visogender_source(config: SamplesConfig) -> Source:
                         f"Looked in {place(config.images)} for {', '.join(absent[:2])} and so on.", FETCH)  # fmt: skip
     found = list(_entries(rows, named))
     files = list(_files(place(config.captions)))
-    if config.captions_ar:
+    if "ar" in languages_of_files(config):
         second = table_place("captions_ar", config.captions_ar)
         arabic = read_table(second, [config.image_column, config.ar_column])
         arabic.require([config.image_column, config.ar_column])
