@@ -57,11 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     part = run.add_mutually_exclusive_group()
     part.add_argument("--only", default="", metavar="STAGE", help="this stage alone")
     part.add_argument("--until", default="", metavar="STAGE", help="up to and with this stage")
+    _add_limits(run)
     run.add_argument("--wandb", action="store_true", help="log to Weights & Biases (offline unless logged in)")
     run.set_defaults(command=_run)
 
     plan = commands.add_parser("plan", help="what a run would do, and what it would take on this machine")
     _add_preset(plan)
+    _add_limits(plan)
+    plan.add_argument("--probe", action="store_true", help="measure this device first, a minute or two")
     plan.set_defaults(command=_plan)
 
     status = commands.add_parser("status", help="how far a run is")
@@ -108,10 +111,24 @@ def _add_preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting: train.k=32")
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    for name, what in (("disk", "the run's folder"), ("vram", "the GPU's memory"), ("ram", "memory")):
+        parser.add_argument(f"--max-{name}", default="", metavar="SIZE", help=f"keep within this much of {what}: 24GB")
+
+
+def _limits(args: argparse.Namespace):
+    from precompute.limits import Limits, parse_size
+
+    disk, gpu, memory = (parse_size(s) if s else None for s in (args.max_disk, args.max_vram, args.max_ram))
+    return Limits(disk, gpu, memory)
+
+
 def _run(args: argparse.Namespace) -> int:
     from core.config import load_config
     from core.runs import Run, check_run_name, runs_dir
     from precompute.engines.local import LocalEngine
+    from precompute.forecast import forecast, refuse_above
+    from precompute.plan import make_plan
     from precompute.tracking import WandbTracker, check_wandb
 
     def terminate(signum: int, frame: FrameType | None) -> None:
@@ -120,6 +137,8 @@ def _run(args: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, terminate)
     config = load_config(args.preset, args.set)
     run = Run(runs_dir() / check_run_name(args.run or config.name))
+    if limits := _limits(args):
+        refuse_above(forecast(config, run), make_plan(config, run), limits)
     if args.wandb:
         check_wandb()
     tracker = WandbTracker(run, config) if args.wandb else None
@@ -141,8 +160,8 @@ def _plan(args: argparse.Namespace) -> int:
     from precompute.show_plan import show_plan
 
     config = load_config(args.preset, args.set)
-    show_plan(config, Run(runs_dir() / check_run_name(args.run or config.name)))
-    return 0
+    run = Run(runs_dir() / check_run_name(args.run or config.name))
+    return show_plan(config, run, limits=_limits(args), probe=args.probe)
 
 
 def _status(args: argparse.Namespace) -> int:

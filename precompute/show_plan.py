@@ -1,6 +1,8 @@
-"""``plan``: what a run would do, why, and what it would take on this machine."""
+"""``plan``: what a run would do, why, what it would take on this machine, and what would bring it under a limit."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -8,43 +10,75 @@ from rich.table import Table
 from core.config import Config
 from core.errors import UserError
 from core.interventions.designs import planned
-from core.runs import Run, list_runs
-from precompute.estimate import GUESS, Estimate, count_samples, estimate, measured, model_shape
-from precompute.machine import describe_device, free_disk, resolve_device
+from core.runs import Run
+from precompute.estimate import GUESS, PROBED, Estimate
+from precompute.forecast import Forecast, check_limits, forecast, limits_text
+from precompute.limits import Limits, disk_at_most
+from precompute.machine import free_disk
 from precompute.plan import Planned, make_plan
 from precompute.progress import show_bytes, show_time
 
 WORDS = {"fresh": "[green]up to date[/green]", "new": "to do", "stale": "[yellow]to do again[/yellow]"}
 
 
-def show_plan(config: Config, run: Run, console: Console | None = None) -> None:
-    """Print the plan of a run; nothing is written."""
-    console = console or Console(highlight=False)
+def show_plan(
+    config: Config, run: Run, console: Console | None = None, limits: Limits | None = None, probe: bool = False
+) -> int:
+    """Print the plan of a run, after a probe where asked for; 1 where it would break a limit.
+
+    Nothing is written but the probe.
+    """
+    console, limits = console or Console(highlight=False), limits or Limits()
     missing: list[UserError] = []
     plan = make_plan(config, run, missing=missing)
-    device = resolve_device(config.model.device)
-    n, shape = count_samples(config), model_shape(config)
-    known_runs = [run] if run.path("manifest.json").exists() else []
-    known_runs += [r for r in list_runs() if r.dir != run.dir]
-    guesses = measured(estimate(config, device, n or 1, shape), device, config.name, known_runs)
+    seen = forecast(config, run, for_gpu=limits.gpu is not None)
+    if probe:
+        seen = _probed(seen, run, console)
     todo = [p for p in plan if p.state != "fresh"]
+    n = "an unknown number of" if seen.n is None else f"{seen.n:,}"
+    where = f"on {seen.device_name} ({seen.device})" if seen.device_name else "for a CUDA GPU, which is not here"
     console.print(f"[bold]{run.name}[/bold]: preset {config.name}, {run.dir}")
-    console.print(f"{'an unknown number of' if n is None else f'{n:,}'} images, model {config.model.name}, "
-                  f"on {describe_device(device)} ({device})")  # fmt: skip
-    console.print(_table(plan, guesses if n else {}, wide=console.width >= 130))
+    console.print(f"{n} images, model {config.model.name}, {where}")
+    guesses = seen.estimates
+    console.print(_table(plan, guesses, gpu=seen.device == "cuda", wide=console.width >= 140))
     for error in missing:
         console.print(f"Before it can run: {error.what} {error.do}", style="yellow", markup=False, soft_wrap=True)
-    if n and any(p.stage.name == "interventions" for p in todo):
-        console.print(_interventions(config, n, guesses, device), soft_wrap=True)
-    for line in _closing(todo, guesses, n, run, shape.known):
+    if guesses and any(p.stage.name == "interventions" for p in todo):
+        console.print(_interventions(config, seen, guesses), soft_wrap=True)
+    for line in _closing(todo, seen, guesses, run):
         console.print(line, soft_wrap=True)
+    return _limits(seen, plan, limits, console)
 
 
-def _table(plan: list[Planned], guesses: dict[str, Estimate], wide: bool) -> Table:
+def _probed(seen: Forecast, run: Run, console: Console) -> Forecast:
+    from precompute.probe.run import run_probe
+
+    if not seen.device_name:
+        raise UserError("There is nothing to measure on.", "This machine has no CUDA device.",
+                        "Run plan --probe on the machine that will compute.")  # fmt: skip
+    run_probe(seen.config, seen.device, lambda text: console.print(text, markup=False, soft_wrap=True))
+    return forecast(seen.config, run)
+
+
+def _limits(seen: Forecast, plan: Sequence[Planned], limits: Limits, console: Console) -> int:
+    """Say which limits break and what brings the run under them."""
+    found, options = check_limits(seen, plan, limits)
+    for b in found:
+        console.print(limits_text(b), style="red", markup=False, soft_wrap=True)
+    if found:
+        console.print("What brings it under:" if options else "No setting that is known brings it under.")
+    for way in options:
+        console.print(f"  {way.text}", markup=False, soft_wrap=True)
+    if limits and not found:
+        console.print("It keeps the limits given.")
+    return 1 if found else 0
+
+
+def _table(plan: list[Planned], guesses: Mapping[str, Estimate], gpu: bool, wide: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("Stage", *(["What it does"] if wide else []), "State"):
         table.add_column(name, no_wrap=name == "Stage")
-    for name in ("Time", "Disk", "Memory"):
+    for name in ("Time", "Disk", "Memory", *(["GPU memory"] if gpu else [])):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Time from", no_wrap=True)
     for p in plan:
@@ -52,43 +86,53 @@ def _table(plan: list[Planned], guesses: dict[str, Estimate], wide: bool) -> Tab
         state = WORDS[p.state] + (f": {p.why}" if p.state == "stale" else "")
         if p.state == "fresh" and p.record:
             r = p.record
-            sizes = [show_bytes(r.bytes), show_bytes(r.peak_memory)]
-            cells = [show_time(r.seconds), *sizes, "as measured"]
+            cells = [show_time(r.seconds), show_bytes(r.bytes), show_bytes(r.peak_memory)]
+            cells += [show_bytes(r.notes.get("peak_device_memory"))] if gpu else []
+            cells.append("as measured")
         elif guess:
             about = "~" if guess.basis == GUESS else ""
-            sizes = ["~" + show_bytes(guess.disk), "~" + show_bytes(guess.memory)]
-            cells = [about + show_time(_round(guess.seconds)), *sizes, guess.basis]
+            sizes = (guess.disk, guess.memory, guess.gpu) if gpu else (guess.disk, guess.memory)
+            cells = [about + show_time(_round(guess.seconds)), *(about_bytes(s) for s in sizes), guess.basis]
         else:
-            cells = ["", "", "", ""]
+            cells = [""] * (5 if gpu else 4)
         table.add_row(p.stage.name, *([p.stage.says] if wide else []), state, *cells)
     return table
 
 
-def _closing(todo: list[Planned], guesses: dict[str, Estimate], n: int | None, run: Run, known: bool) -> list[str]:
+def about_bytes(n: float) -> str:
+    """A size that is an estimate; "" for nothing."""
+    return f"~{show_bytes(n)}" if n else ""
+
+
+def _closing(todo: list[Planned], seen: Forecast, guesses: Mapping[str, Estimate], run: Run) -> list[str]:
     free = free_disk(run.dir)
     if not todo:
         return ["Everything is up to date."]
-    if not n:
+    if not guesses:
         return ["The images cannot be counted from here, so there is no estimate."]
-    chosen = [guesses[p.stage.name] for p in todo if p.stage.name in guesses]
-    seconds, disk = sum(g.seconds for g in chosen), sum(g.disk for g in chosen)
-    memory = max(g.memory for g in chosen)
+    chosen = {p.stage.name: guesses[p.stage.name] for p in todo if p.stage.name in guesses}
+    seconds, disk = sum(g.seconds for g in chosen.values()), disk_at_most(chosen)
+    memory, gpu = (max(getattr(g, name) for g in chosen.values()) for name in ("memory", "gpu"))
     n_stages = "1 stage" if len(todo) == 1 else f"{len(todo)} stages"
     time_and_disk = f"about {show_time(_round(seconds))}, {show_bytes(disk)} of disk ({show_bytes(free)} free)"
-    lines = [f"To do: {n_stages}, {time_and_disk}, {show_bytes(memory)} of memory at most."]
-    if any(g.basis == GUESS for g in chosen):
-        lines.append("Figures with ~ are rough guesses from the settings: they may be off by two or three times.")
-    if not known:
+    on_gpu = f" and {show_bytes(gpu)} of GPU memory" if gpu else ""
+    lines = [f"To do: {n_stages}, {time_and_disk}, {show_bytes(memory)} of memory{on_gpu} at most."]
+    if any(g.basis == PROBED for g in chosen.values()) and seen.probe:
+        lines += [f"Times from the probe: {seen.probe.says}.", *seen.probe.notes]
+    if any(g.basis == GUESS for g in chosen.values()):
+        lines.append("Figures with ~ are rough guesses from the settings: they may be off by two or three times. "
+                     "A probe of a minute or two makes times surer: add --probe.")  # fmt: skip
+    if not seen.shape.known:
         lines.append("The model's config.json is not on this machine: its size is taken to be that of Gemma 3 4B.")
     if disk > free:
-        lines.append("[red]That is more than the disk has.[/red] Fewer layers or images need less.")
+        lines.append("[red]That is more than the disk has.[/red] See what helps: add --max-disk.")
     return lines
 
 
-def _interventions(config: Config, n: int, guesses: dict[str, Estimate], device: str) -> str:
+def _interventions(config: Config, seen: Forecast, guesses: Mapping[str, Estimate]) -> str:
     """What the longest stage will write, and in how many hours of the device."""
-    amount, seconds = planned(config, n), guesses["interventions"].seconds
-    hours = "GPU hours" if device == "cuda" else f"hours on {device}"
+    amount, seconds = planned(config, seen.n or 0), guesses["interventions"].seconds
+    hours = "GPU hours" if seen.device == "cuda" else f"hours on {seen.device}"
     return (f"interventions: {amount.n_captions:,} captions under {amount.n_arms} changes of the model, of "
             f"{amount.n_development} images to choose on and {amount.n_confirming} to confirm on, about "
             f"{seconds / 3600:.2g} {hours}, {show_bytes(guesses['interventions'].disk)} of disk.")  # fmt: skip

@@ -213,6 +213,7 @@ class MechanismsConfig:
     fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all parts and both languages
     n_bootstrap: int = _is(1000, low=50)
     cache_mib: int = _is(1024, low=1)  # of activations held at once
+    batch_size: int = _is(16, low=1)  # captions of one pass; a pass back holds what every layer computed
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 Given = tuple[list[list[int]], Tensor]
-BATCH = 16
 GROUPS = ("strongest", "random")
 
 
@@ -58,10 +57,11 @@ class FeatureEffects:
 
     def _predict(self, rows: list[list[int]], features: Tensor, n_steps: int) -> dict[int, Predicted]:
         parts = []
-        for start in range(0, len(rows), BATCH):
-            now = slice(start, start + BATCH)
+        size = self.config.batch_size
+        for start in range(0, len(rows), size):
+            now = slice(start, start + size)
             parts.append(predict(self.vlm, self.saes, rows[now], features[now], self.score, n_steps, self.vlm.logits))
-            self.tick(f"predicted effects, {min(start + BATCH, len(rows))} of {len(rows)} captions")
+            self.tick(f"predicted effects, {min(start + size, len(rows))} of {len(rows)} captions")
         return {n: {m: csr_array(vstack([p[n][m] for p in parts])) for m in parts[0][n]} for n in self.saes}
 
     def plan(self, layer: int, seed: Sequence[int]) -> Plan:

@@ -31,7 +31,6 @@ from core.vlm.hookpoints import MIB
 from precompute.context import StageContext
 
 Rows = list[dict[str, Any]]
-BATCH = 16
 GENDERED = ("female", "male")
 VIEWS = ("image", "before")  # where heads may find gender: at the image, or at the words so far
 
@@ -151,8 +150,9 @@ class _Work:
         said = {t for c in self.captions(lang) for t in c["token_ids"]} - self.vlm.special_ids if targets else set()
         controls = direct.random_sets(self.sets(lang), sorted(said), seed)
         done, lengths = [], []
-        for start in range(0, len(targets), BATCH):
-            rows, features = self.rows_of(lang, targets[start : start + BATCH])
+        size = self.settings.batch_size
+        for start in range(0, len(targets), size):
+            rows, features = self.rows_of(lang, targets[start : start + size])
             max_bytes = self.settings.cache_mib * MIB
             done.append(direct.direct_effects(self.vlm, rows, features, self.sets(lang), controls, max_bytes))
             lengths += map(len, rows)

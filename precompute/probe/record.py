@@ -1,0 +1,88 @@
+"""What a probe has measured, kept in ``probes/`` beside the runs so that later plans rest on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from core.config import Config
+from core.runs import runs_dir, write_json
+from precompute.shape import ModelShape
+from precompute.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
+from precompute.work import Lengths
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds and bytes a unit of work (names as in ``precompute.work.Work``) on one device, with one model."""
+
+    date: str  # UTC, ISO 8601
+    device: str  # cpu, cuda, mps
+    device_name: str
+    model: str  # last part of its name
+    dtype: str
+    layers: int  # layers that were really there; 0 = the whole model with its weights
+    seconds_a_unit: dict[str, float]
+    bytes_a_unit: dict[str, float]
+    guessed_bytes: dict[str, float]  # by arithmetic, with the settings of the probe
+    prompt_tokens: float
+    caption_tokens: float  # half of what is allowed where the model wrote none
+    took: float  # seconds
+    notes: list[str] = field(default_factory=list)
+    format: int = FORMAT
+
+    def seconds(self, config: Config, shape: ModelShape) -> Seconds:
+        """What a unit costs; what was not measured stays a guess."""
+        known = {f.name for f in fields(Seconds)}
+        return replace(guessed_seconds(config, self.device, shape),
+                       **{k: v for k, v in self.seconds_a_unit.items() if k in known})  # fmt: skip
+
+    def bytes(self, config: Config, shape: ModelShape) -> Bytes:
+        """What a unit holds; under other settings it changes as the guess does."""
+        guess = asdict(guessed_bytes(config, self.device, shape))
+        share = {k: guess[k] / v for k, v in self.guessed_bytes.items() if k in guess and v}
+        found = {k: v * share.get(k, 1.0) for k, v in self.bytes_a_unit.items() if k in guess}
+        return Bytes(**{**guess, **found})
+
+    @property
+    def lengths(self) -> Lengths:
+        """Tokens of a prompt and of a caption."""
+        return Lengths(self.prompt_tokens, self.caption_tokens)
+
+    @property
+    def says(self) -> str:
+        """On what it was measured and when, for people."""
+        part = f", {self.layers} layers of the model and the rest by extension" if self.layers else ""
+        return f"measured on {self.device_name} on {self.date[:10]}{part}"
+
+
+def probes_dir() -> Path:
+    """Where probes are kept: beside the runs."""
+    return runs_dir() / "probes"
+
+
+def save_probe(probe: Probe) -> Path:
+    """Write it; one file a model, dtype and device, the newest measurement wins."""
+    name = "-".join((probe.model, probe.dtype, probe.device_name))
+    path = probes_dir() / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-').lower()}.json"
+    write_json(path, asdict(probe))
+    return path
+
+
+def find_probe(config: Config, device: str, device_name: str = "") -> Probe | None:
+    """The newest probe of the run's model on this kind of device, and on this very device where a name is given."""
+    known = {f.name for f in fields(Probe)}
+    found = []
+    for path in sorted(probes_dir().glob("*.json")):
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if tree.get("format") != FORMAT:
+            continue  # of another version
+        probe = Probe(**{k: v for k, v in tree.items() if k in known})
+        same = probe.device == device and device_name in ("", probe.device_name)
+        if same and (probe.model, probe.dtype) == (Path(config.model.name).name, config.model.dtype):
+            found.append(probe)
+    return max(found, key=lambda p: p.date, default=None)

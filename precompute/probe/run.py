@@ -1,0 +1,131 @@
+"""``plan --probe``: measure, within two minutes, what the run's model and dictionaries cost on this device."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.config import Config
+from core.errors import UserError
+from core.runs import runs_dir
+from precompute.machine import describe_device
+from precompute.probe.record import Probe, save_probe
+from precompute.progress import now, show_time
+from precompute.shape import find_file, model_shape
+from precompute.speeds import Seconds, guessed_bytes
+from precompute.work import Lengths, expected_lengths
+
+if TYPE_CHECKING:
+    from precompute.probe.stopwatch import Clock
+
+MOST_SECONDS = 120.0
+DICTIONARIES = 0.4  # share of the time left that the captioner leaves to the dictionaries
+PLAIN_REFERENCE = 0.034  # seconds that ``_plain`` takes on one quiet core of the machine whose constants work.py holds
+DISK_BYTES = 64 * 2**20
+
+
+def run_probe(
+    config: Config, device: str, say: Callable[[str], None], most: float = MOST_SECONDS,
+    timer: Callable[[], float] = time.perf_counter,
+) -> Probe:  # fmt: skip
+    """Measure and keep what was measured; ``most`` seconds bound it, but for loading the model.
+
+    Raises UserError where neither the model's weights nor its config.json are on this machine: nothing is fetched.
+    """
+    began = time.monotonic()
+    shape, notes = model_shape(config), []
+    seconds, held = {"seconds": _plain(timer) / PLAIN_REFERENCE, "written": 1 / _disk_rate(runs_dir())}, {}
+    weights = find_file(config, "model.safetensors") or find_file(config, "model.safetensors.index.json")
+    source = find_file(config, "config.json")
+    if source is None:
+        raise UserError(f"There is nothing to measure of {config.model.name}.",
+                        "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
+                        "Set model.name to its folder, or fetch the model first (hf download).")  # fmt: skip
+    from precompute.probe.dictionary import measure_dictionaries
+    from precompute.probe.stopwatch import Clock
+
+    say(f"Measuring {config.model.name} on {describe_device(device)}, at most {show_time(most)} ...")
+    clock = Clock(device, began + most, timer)
+    cut = Clock(device, began + (1 - DICTIONARIES) * most, timer)
+    lengths, layers = expected_lengths(config, shape), 0
+    if weights:
+        found = _whole(config, device, cut)
+        lengths = found[2]
+    else:
+        found, layers = _cut(config, device, cut, source, lengths)
+        notes.append("The weights are not here: layers of random numbers were measured, and extended to the whole.")
+    gc.collect()
+    for part in (found, measure_dictionaries(config, shape.d_model, clock)):
+        seconds.update(part[0])
+        held.update(part[1])
+    guesses = asdict(guessed_bytes(config, device, shape))
+    if device != "cuda":  # the process reuses memory it has, so that less is seen than is held
+        held = {name: max(value, guesses[name]) for name, value in held.items()}
+    if missing := sorted({f.name for f in fields(Seconds)} - seconds.keys()):
+        notes.append(f"There was no time, or no way, to measure {', '.join(missing)}: these are guesses.")
+    probe = Probe(
+        now(), device, describe_device(device), Path(config.model.name).name, config.model.dtype, layers, seconds, held,
+        guesses, lengths.prompt, lengths.caption,
+        round(time.monotonic() - began, 1), notes,
+    )  # fmt: skip
+    say(f"Measured in {show_time(probe.took)}: {save_probe(probe)}")
+    return probe
+
+
+def _whole(config: Config, device: str, clock: Clock) -> tuple[dict, dict, Lengths]:
+    """The captioner as it is, weights and all."""
+    from core.vlm import load_vlm
+    from precompute.probe.captioner import measure_captioner
+
+    model = config.model
+    took, vlm = clock.time(lambda: load_vlm(model.name, model.dtype, device, model.revision))
+    weights = sum(t.nbytes for t in (*vlm.model.parameters(), *vlm.model.buffers()))
+    seconds, held, lengths = measure_captioner(vlm, config, clock)
+    return {**seconds, "model": took}, {**held, "model": float(weights)}, lengths
+
+
+def _cut(
+    config: Config, device: str, clock: Clock, source: Path, lengths: Lengths
+) -> tuple[tuple[dict, dict], int]:  # fmt: skip
+    """A few layers of a captioner whose weights are not here, and how many they were."""
+    from precompute.probe.slice import MORE, Slice, measure_slice
+
+    length = round(lengths.prompt + lengths.caption)
+    return measure_slice(Slice(source, config, device), config, clock, length), MORE
+
+
+def _plain(timer: Callable[[], float]) -> float:
+    """Seconds of a fixed piece of ordinary Python and numpy, best of three: how fast this machine is at tables."""
+    found = []
+    for _ in range(3):
+        began = timer()
+        words: dict[str, int] = {}
+        for i in range(100_000):
+            word = f"w{i % 997}"
+            words[word] = words.get(word, 0) + len(word)
+        np.sort(np.random.default_rng(0).random(300_000)).cumsum()
+        found.append(timer() - began)
+    return min(found)
+
+
+def _disk_rate(folder: Path) -> float:
+    """Bytes a second that reach the disk where runs lie."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, path = os.urandom(2**20), folder / f".tmp-{os.getpid()}-probe"
+    try:
+        began = time.perf_counter()
+        with open(path, "wb") as file:
+            for _ in range(DISK_BYTES // len(data)):
+                file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return DISK_BYTES / (time.perf_counter() - began)
+    finally:
+        path.unlink(missing_ok=True)

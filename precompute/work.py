@@ -1,0 +1,214 @@
+"""How much each stage does: images seen, tokens passed, words written, steps trained, bytes kept and held.
+
+Only the settings, the number of images and the model's shape are asked. What a unit costs on a device is said by
+``precompute.speeds``; ``precompute.estimate`` puts the two together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from core.config import Config
+from core.interventions.designs import planned
+from precompute.shape import ModelShape
+
+TEXT_TOKENS = 30  # chat marks and prompt
+CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
+LONGEST = 1.5  # a batch is written until its longest caption ends; that of a batch, over the mean
+N_VIEWS, REFERENCES = 4, 6  # sets of positions that are pooled; texts an image and language, its own caption with them
+PREPARE_SECONDS, WORD_SECONDS = 3e-3, 5e-5  # an image of few pixels; a text
+N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
+UMAP_SECONDS = 8.0  # to compile it, whatever the number of features
+NEUTRAL = 0.5  # of held-out images, those that show no gender, at most about that many
+INTERVENTION_BATCHES, ALIKE = 4, 4.0  # batches of captions written at once; changes of a kind that may share them
+EDITED = 2.0  # how much longer captions under an edit are
+FIRES = 0.6  # share of captions on which a feature that is ablated fires
+BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
+WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage does, in units whose cost is measured, and what it holds beside the model."""
+
+    images: float = 0.0  # through the vision tower
+    tokens: float = 0.0  # of whole passes through the language model
+    gradients: float = 0.0  # tokens of passes forward and back
+    steps: float = 0.0  # of decoding, of a batch of rows
+    step_rows: float = 0.0  # rows of those steps
+    train_steps: float = 0.0  # of SAEs
+    trained: float = 0.0  # tokens x features of those steps
+    encoded: float = 0.0  # tokens x features
+    seconds: float = 0.0  # of tables and texts, on one core
+    written: float = 0.0  # bytes
+    model: bool = False  # whether the captioner is loaded
+
+    disk: float = 0.0  # bytes that stay
+    passing: float = 0.0  # bytes on disk while it works
+    host: float = 0.0  # bytes of memory beside the model, wherever the model is
+    rows_held: float = 0.0  # captions written side by side
+    tokens_held: float = 0.0  # of one pass
+    gradients_held: float = 0.0  # tokens of one pass forward and back
+    cells_held: float = 0.0  # tokens x features of one training step
+    features_held: float = 0.0  # features of the SAEs on the device, each d_model numbers twice
+    trained_held: float = 0.0  # features of the SAE in training, with moments and gradients
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of the whole prompt, its image among them, and of a caption, on average."""
+
+    prompt: float
+    caption: float
+
+
+def expected_lengths(config: Config, shape: ModelShape) -> Lengths:
+    """Before any caption is written."""
+    return Lengths(shape.image_tokens + TEXT_TOKENS, CAPTION_SHARE * config.caption.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What many stages count alike."""
+
+    n: int  # images
+    n_test: float  # of them, held out
+    languages: int
+    rows: float  # captions
+    new: float  # tokens of a caption
+    prompt: float  # tokens of image and prompt
+    length: float  # of all three
+    tokens: float  # of all captions with their prompts
+    n_layers: int  # that are looked at
+    d_model: int
+    d_sae: int
+
+
+def work(config: Config, n: int, shape: ModelShape, lengths: Lengths | None = None) -> dict[str, Work]:
+    """The work of every stage for ``n`` images; ``lengths`` where they are known."""
+    lengths = lengths or expected_lengths(config, shape)
+    languages, length = len(config.samples.languages), lengths.prompt + lengths.caption
+    at = Counts(
+        n, n * config.samples.test_share, languages, languages * n, lengths.caption, lengths.prompt, length,
+        languages * n * length, len(config.activations.layers), shape.d_model, config.train.d_sae,
+    )  # fmt: skip
+    return _making(config, shape, at) | _describing(config, shape, at) | _asking(config, shape, at)
+
+
+def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
+    """Images, captions, activations, SAEs."""
+    a, t, batch = config.activations, config.train, config.caption.batch_size
+    # An image file: the demo's PNGs are small and flat; photographs are kept as JPEG of the model's size.
+    image_bytes = 6e3 if config.samples.source == "demo-world" else 0.25 * min(config.samples.max_side, 896) ** 2
+    pixels = min(config.samples.max_side, shape.image_side) ** 2
+    steps = LONGEST * at.new * at.rows / batch
+    row_bytes = at.d_model * (2 if a.dtype == "bfloat16" else 4)
+    kept = at.n_layers * at.tokens * row_bytes
+    block = min(BLOCK_IMAGES, at.n) * at.languages * at.length  # tokens that are recorded between two checkpoints
+    spliced = at.n_layers * min(t.n_spliced, at.n_test)  # images, whose captions pass three times
+    sae_bytes = 8 * at.d_model * at.d_sae
+    reached = min(1.0, (max(a.layers) + 1) / shape.n_layers)  # a pass ends with the highest layer that is wanted
+    return {
+        "prepare": Work(seconds=0.4 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3),
+                        host=2e8),
+        "caption": Work(images=at.n, tokens=at.rows * at.prompt, steps=steps, step_rows=steps * batch, model=True,
+                        disk=at.rows * 120, host=3e8, rows_held=min(batch, at.rows)),
+        "activations": Work(images=at.n, tokens=at.tokens * reached, written=2 * kept, model=True,
+                            disk=kept + 8 * at.tokens, passing=kept * min(1.0, a.shard_tokens / at.tokens),
+                            host=2 * block * row_bytes * at.n_layers, tokens_held=min(a.batch_tokens, at.tokens)),
+        "train": Work(images=spliced, tokens=3 * at.languages * spliced * at.length, train_steps=at.n_layers * t.steps,
+                      trained=at.n_layers * t.steps * t.batch_tokens * at.d_sae, model=True,
+                      encoded=5 * at.n_layers * at.tokens * config.samples.test_share * at.d_sae,
+                      disk=at.n_layers * sae_bytes, passing=(at.n_layers + 2) * sae_bytes,
+                      host=min(WINDOW_BYTES, kept / at.n_layers) + 3 * sae_bytes,
+                      cells_held=t.batch_tokens * at.d_sae, trained_held=at.d_sae),
+    }  # fmt: skip
+
+
+def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
+    """Features and what they have to do with words, gender, languages and layers."""
+    g, x, k, n_layers = config.gender, config.crosslingual, config.train.k, at.n_layers
+    fired = min(at.d_sae, 25 * k)  # features that fire somewhere in a caption
+    pooled = at.rows * N_VIEWS * (4 * at.d_model + 8 * fired)
+    codes = 12 * at.tokens * k  # of one layer: which feature fires on which token, and how strongly
+    encoded = n_layers * at.tokens * at.d_sae
+    separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if at.languages > 1 else 0
+    attributed = at.languages * g.n_attributed
+    lens = 0.0  # captions that are run again for the last layer, once for each of two positions
+    if config.layers.last_layer and shape.n_layers - 1 not in config.activations.layers:
+        lens = 2 * at.languages * min(1.5 * config.layers.n_lens, at.n_test)
+    return {
+        "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 60, host=2e8),
+        "features": Work(encoded=encoded, model=True, disk=n_layers * at.d_sae * 12e3,
+                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * 0.004 + at.tokens * k * 2e-7),
+                         passing=codes + n_layers * at.d_sae * 12e3, host=6e8 + min(codes, 5e8),
+                         features_held=at.d_sae),
+        "pool": Work(encoded=encoded, written=n_layers * pooled, model=True, disk=n_layers * pooled, passing=pooled,
+                     host=3 * pooled, features_held=at.d_sae),
+        "gender": Work(images=attributed, gradients=attributed * at.length, model=True, disk=n_layers * at.d_sae * 800,
+                       seconds=n_layers * (2 + at.rows * fired * 2e-6), host=2 * pooled, gradients_held=at.length,
+                       features_held=n_layers * at.d_sae),
+        "crosslingual": Work(train_steps=separate, trained=separate * x.batch_tokens * x.d_sae,
+                             seconds=n_layers * (2 + at.rows * fired * 1e-6), disk=n_layers * at.d_sae * 200,
+                             host=2 * pooled + 32 * at.d_model * x.d_sae, cells_held=x.batch_tokens * x.d_sae,
+                             trained_held=x.d_sae),
+        "layers": Work(images=lens, tokens=lens * at.length, seconds=n_layers * (2 + at.rows * at.d_model * 1e-5),
+                       model=True, disk=1e6, host=12 * at.rows * at.d_model, tokens_held=LENS_BATCH * at.length),
+    }  # fmt: skip
+
+
+def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
+    """What the model is made to write and what is changed in it."""
+    batch, held = config.caption.batch_size, at.n_layers * at.d_sae
+    steps = LONGEST * at.new  # of one batch of captions
+    return {
+        "bias": _sampled(config, at, steps),
+        "explain": _told(config, at, steps),
+        "interventions": _changed(config, at, steps, INTERVENTION_BATCHES * batch),
+        "mechanisms": _attributed(config, shape, at, held),
+    }
+
+
+def _sampled(config: Config, at: Counts, steps: float) -> Work:
+    """Draws of an image are one row until they part: few rows to begin with, many captions."""
+    b, batch = config.bias, min(256, 4 * config.caption.batch_size)
+    images = min(b.max_images, at.n_test * NEUTRAL)
+    captions = at.languages * b.n_sampled * images
+    return Work(images=images, tokens=at.languages * images * at.prompt, steps=steps * max(1, captions / batch),
+                step_rows=captions * at.new, seconds=0.5 + captions * 3e-3, disk=captions * 80, host=1e9, model=True,
+                rows_held=min(batch, max(1, captions)))  # fmt: skip
+
+
+def _told(config: Config, at: Counts, steps: float) -> Work:
+    """Captions of each layer and language are written apart."""
+    e, batch, groups = config.explain, config.caption.batch_size, at.languages * at.n_layers
+    of_features = (e.n_features or at.d_sae) * len(e.strengths)
+    of_doses = 2 * len(e.dose_strengths) * min(e.n_dose_images, at.n_test)
+    captions = groups * (of_features + of_doses)
+    return Work(images=min(e.n_dose_images, at.n_test), tokens=captions * at.prompt,
+                step_rows=captions * at.new * EDITED, seconds=captions * 5e-3, disk=captions * 150, host=1e9,
+                model=True, steps=steps * (1 + groups * (math.ceil(of_features / batch) + math.ceil(of_doses / batch))),
+                rows_held=min(batch, max(captions, 1)), features_held=at.n_layers * at.d_sae)  # fmt: skip
+
+
+def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
+    """Changes of a kind share a batch where their captions fit into it; each caption is read once more, unedited."""
+    asked = planned(config, at.n)
+    alike = max(1.0, min(batch / max(1.0, at.languages * asked.n_confirming), ALIKE))
+    captions = asked.n_captions
+    return Work(images=asked.n_development + asked.n_confirming, tokens=0.9 * captions * (at.prompt + at.length),
+                steps=steps * max(asked.n_arms / alike, captions / batch), step_rows=captions * at.new * EDITED,
+                seconds=captions * 2e-3, disk=captions * 150, host=1e9, model=True, rows_held=min(batch, captions),
+                features_held=at.n_layers * at.d_sae)  # fmt: skip
+
+
+def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> Work:
+    """Direct effects of many captions; gradients and ablations of a few."""
+    m = config.mechanisms
+    n = min(m.n_ablated, at.n_test / 2)
+    ablated = at.n_layers * n * (FIRES * (m.n_patched + m.n_features) + 2 * m.n_pairs)
+    return Work(images=at.languages * (m.n_images + n), tokens=at.languages * (m.n_images + ablated) * at.length,
+                gradients=at.languages * n * (2 + m.n_steps * at.n_layers) * at.length, model=True,
+                seconds=1 + shape.n_layers * 0.2, disk=2e6 + at.languages * m.n_maps * 1e5, host=1e9 + m.cache_mib * 2**20,
+                gradients_held=m.batch_size * at.length, features_held=held)  # fmt: skip
