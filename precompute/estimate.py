@@ -6,11 +6,11 @@ a run of the preset has a record of the stage, its measured time is scaled by th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.config import PROJECT_ROOT, Config
+from core.config import Config
 from core.runs import Run
 from precompute.shape import ModelShape, model_shape
 from precompute.speeds import CONTEXT_MEMORY, Bytes, Seconds, guessed_bytes, guessed_seconds
@@ -65,25 +65,35 @@ def _one(w: Work, seconds: Seconds, held: Bytes, device: str, basis: str) -> Est
     return Estimate(seconds.of(w), w.disk, w.passing, held.base + w.host + on_device, 0.0, basis)
 
 
-def measured(
-    guesses: dict[str, Estimate], config: Config, device: str, runs: Sequence[Run], probe: Probe | None = None
-) -> dict[str, Estimate]:
-    """The same with times from records of the preset on this kind of device, scaled by the estimated amount of work.
+@dataclass(frozen=True)
+class Before:
+    """How long a stage took in an earlier run, and how long it should have taken by the estimate of that run."""
 
-    The first run in ``runs`` that has a record of a stage, of about the same size, is believed.
-    """
-    found = dict(guesses)
+    run: str
+    seconds: float
+    estimated: float
+
+
+def earlier(config: Config, device: str, runs: Sequence[Run], probe: Probe | None = None) -> dict[str, Before]:
+    """Records of the preset, this model and this kind of device, by stage; the first run that has one is believed."""
+    found: dict[str, Before] = {}
     for run in reversed(runs):
         manifest = run.manifest()
-        if manifest.preset != config.name or not any(r.device == device for r in manifest.stages.values()):
+        records = {name: r for name, r in manifest.stages.items() if r.device == device}
+        if manifest.preset != config.name or not records:
             continue
         theirs = run.config()
-        if theirs.model.name != config.model.name:
-            continue
-        before = estimate(theirs, device, count_samples(theirs) or 1, model_shape(theirs), probe)
-        for stage, record in manifest.stages.items():
-            if record.device == device and stage in guesses:
-                scale = guesses[stage].seconds / before[stage].seconds
-                if 1 / MOST_SCALED < scale < MOST_SCALED:
-                    found[stage] = replace(guesses[stage], seconds=record.seconds * scale, basis=f"run {run.name}")
+        if theirs.model.name == config.model.name:
+            before = estimate(theirs, device, count_samples(theirs) or 1, model_shape(theirs), probe)
+            found |= {s: Before(run.name, r.seconds, before[s].seconds) for s, r in records.items() if s in before}
+    return found
+
+
+def scaled(guesses: dict[str, Estimate], before: Mapping[str, Before]) -> dict[str, Estimate]:
+    """Times of an earlier run by the amount of work, where the stage then was of about the same size."""
+    found = dict(guesses)
+    for stage, b in before.items():
+        scale = guesses[stage].seconds / b.estimated
+        if 1 / MOST_SCALED < scale < MOST_SCALED:
+            found[stage] = replace(guesses[stage], seconds=b.seconds * scale, basis=f"run {b.run}")
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.errors import UserError
 from core.runs import Run, list_runs
-from precompute.estimate import Estimate, count_samples, estimate, measured
+from precompute.estimate import Before, Estimate, count_samples, earlier, estimate, scaled
 from precompute.knobs import Way, together, ways
 from precompute.limits import NAMES, OPTIONS, Break, Limits, broken
 from precompute.machine import describe_device, resolve_device
@@ -40,11 +41,15 @@ class Forecast:
 
     def of(self, config: Config) -> dict[str, Estimate]:
         """Stage by stage, under other settings of the same run."""
-        n = count_samples(config)
-        if not n:
+        if not self.n:
             return {}
+        n = min(self.n, config.samples.n or self.n)
         found = estimate(config, self.device, n, self.shape, self.probe)
-        return measured(found, config, self.device, self.runs, self.probe)
+        return scaled(found, self._before)
+
+    @functools.cached_property
+    def _before(self) -> dict[str, Before]:
+        return earlier(self.config, self.device, self.runs, self.probe)
 
     def standing(self, config: Config, plan: Sequence[Planned]) -> Mapping[str, Estimate]:
         """The same, where what is done under the run's own settings needs no more than the disk it has."""

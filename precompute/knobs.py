@@ -9,7 +9,7 @@ from typing import Any
 from core.config import Config, config_from_dict, config_to_dict
 from core.errors import UserError
 from precompute.estimate import Estimate
-from precompute.limits import NAMES, Limits, broken, needs
+from precompute.limits import NAMES, Break, Limits, broken, needs
 from precompute.progress import show_bytes, show_time
 from precompute.shape import ModelShape
 
@@ -78,13 +78,9 @@ KNOBS = (
     Knob("caption.batch_size", ON_DEVICE, "captions are written in smaller batches", _halves("caption.batch_size")),
     Knob("activations.batch_tokens", ON_DEVICE, "passes are smaller", _halves("activations.batch_tokens", 256)),
     Knob("mechanisms.batch_size", ON_DEVICE, "gradients of fewer captions at once", _halves("mechanisms.batch_size")),
-    Knob("activations.image_tokens", ("disk",), "heat maps cover the tokens kept",
-         _halves("activations.image_tokens", 4, lambda shape: shape.image_tokens)),
-    Knob("activations.store", ("disk",), "no tokens on disk, passes are repeated", _one("activations.store", "none")),
     Knob("activations.dtype", ("disk",), "activations are rounded to 8 bits of precision",
          _one("activations.dtype", "bfloat16")),
     Knob("model.dtype", ON_DEVICE, "the model computes in 8 bits of precision", _one("model.dtype", "bfloat16")),
-    Knob("model.quantize", ON_DEVICE, "the model is no longer quite itself", _one("model.quantize", "8bit", "4bit")),
     Knob("train.batch_tokens", ON_DEVICE, "training sees fewer tokens a step", _halves("train.batch_tokens", 128)),
     Knob("activations.layers", ("disk", *ON_DEVICE), "fewer layers are looked at", _fewer_layers),
     Knob("train.d_sae", ("disk", *ON_DEVICE), "fewer features a layer", _halves("train.d_sae", 256)),
@@ -123,7 +119,7 @@ def ways(config: Config, shape: ModelShape, limits: Limits, estimator: Estimator
     found: list[Way] = []
     for what in sorted({b.what for b in broken(estimator(config), limits)}):
         mine = Limits(**{what: getattr(limits, what)})
-        useful = [k for k in KNOBS if what in k.helps and _has(config, k.key)]
+        useful = [k for k in KNOBS if what in k.helps]
         alone = [s for k in useful if (s := _mildest(config, shape, k, mine, estimator))]
         found += [_way(config, s, mine, estimator) for s in alone]
         if not alone and (several := _together(config, shape, useful, mine, estimator)):
@@ -133,19 +129,13 @@ def ways(config: Config, shape: ModelShape, limits: Limits, estimator: Estimator
 
 def together(config: Config, shape: ModelShape, limits: Limits, estimator: Estimator) -> Way | None:
     """One set of settings that keeps every limit at once; None where there is none."""
-    useful = [k for k in KNOBS if _has(config, k.key)]
-    settings = _together(config, shape, useful, limits, estimator)
+    settings = _together(config, shape, KNOBS, limits, estimator)
     return _way(config, settings, limits, estimator) if settings else None
-
-
-def _has(config: Config, key: str) -> bool:
-    section, _, name = key.partition(".")
-    return hasattr(getattr(config, section), name)
 
 
 def _mildest(config: Config, shape: ModelShape, knob: Knob, limits: Limits, estimator: Estimator) -> Settings | None:
     for settings in knob.values(config, shape):
-        if allowed(config, settings) and not broken(estimator(with_settings(config, settings)), limits):
+        if not broken(estimator(with_settings(config, settings)), limits) and allowed(config, settings):
             return settings
     return None
 
@@ -153,22 +143,26 @@ def _mildest(config: Config, shape: ModelShape, knob: Knob, limits: Limits, esti
 def _together(
     config: Config, shape: ModelShape, knobs: Sequence[Knob], limits: Limits, estimator: Estimator
 ) -> Settings | None:
-    """Knob after knob is turned as far as it helps until the limits are kept, the last no further than needed."""
+    """Turn by turn the first knob, by as little as helps, until the limits are kept; None where no turn helps."""
     settings: Settings = {}
-    for knob in knobs:
-        now = with_settings(config, settings)
-        before = {b.what: b.needed for b in broken(estimator(now), limits)}
-        if not before.keys() & set(knob.helps):
-            continue
-        if last := _mildest(now, shape, knob, limits, estimator):
-            return settings | last
-        for turned in knob.values(now, shape):
-            after = estimator(with_settings(now, turned))
-            if allowed(now, turned) and any(needs(after, what) < 0.99 * was for what, was in before.items()):
-                settings |= turned
-                before = {what: needs(after, what) for what in before}
-            else:
-                break
+    while over := broken(estimator(now := with_settings(config, settings)), limits):
+        turned = next((s for k in knobs if (s := _turn(now, shape, k, over, estimator))), None)
+        if turned is None:
+            return None
+        settings |= turned
+    return settings
+
+
+def _turn(
+    config: Config, shape: ModelShape, knob: Knob, over: Sequence[Break], estimator: Estimator
+) -> Settings | None:
+    """The mildest value that needs less of what there is too little of."""
+    if not any(b.what in knob.helps for b in over):
+        return None
+    for settings in knob.values(config, shape):
+        after = estimator(with_settings(config, settings))
+        if any(needs(after, b.what) < 0.99 * b.needed for b in over) and allowed(config, settings):
+            return settings
     return None
 
 

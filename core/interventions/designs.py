@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -170,6 +171,7 @@ def arms_of(questions: Sequence[Design]) -> list[Arm]:
     return list(dict.fromkeys([Arm(NONE), *(arm for q in questions for arm in (q.target, *q.controls))]))
 
 
+@functools.cache
 def count_arms(settings: Settings) -> tuple[int, int]:
     """How many arms the development and the confirming images will see, before anything is chosen."""
     arm = {mode: Arm(FEATURES, mode, settings.layers[0], settings.strengths[0], "own", settings.rankings[0],

@@ -44,7 +44,7 @@ def measure_captioner(vlm: VLM, config: Config, clock: Clock) -> tuple[dict, dic
     reached = (max(config.activations.layers) + 1) / vlm.n_layers
     seconds["tokens"], held["tokens_held"] = took / (n * len(row) * reached), peak.bytes / (n * len(row))
     _writing(vlm, config, clock, prompts[0], features, seconds, held)
-    if clock.left > 6 * took * 2 / n:
+    if clock.left > 12 * took / n:  # two rows, there and back
         _gradients(vlm, config, clock, row, features, seconds, held)
     return seconds, held, lengths
 

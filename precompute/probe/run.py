@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from precompute.probe.stopwatch import Clock
 
 MOST_SECONDS = 120.0
-DICTIONARIES = 0.4  # share of the time left that the captioner leaves to the dictionaries
+CAPTIONER = 0.6  # share of the time that the captioner may take; the rest is for the dictionaries
 PLAIN_REFERENCE = 0.034  # seconds that ``_plain`` takes on one quiet core of the machine whose constants work.py holds
 DISK_BYTES = 64 * 2**20
 
@@ -49,22 +49,24 @@ def run_probe(
                         "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
                         "Set model.name to its folder, or fetch the model first (hf download).")  # fmt: skip
     from precompute.probe.dictionary import measure_dictionaries
+    from precompute.probe.slice import MORE
     from precompute.probe.stopwatch import Clock
 
     say(f"Measuring {config.model.name} on {describe_device(device)}, at most {show_time(most)} ...")
-    clock = Clock(device, began + most, timer)
-    cut = Clock(device, began + (1 - DICTIONARIES) * most, timer)
     lengths, layers = expected_lengths(config, shape), 0
+
+    def clock(share: float) -> Clock:
+        return Clock(device, time.monotonic() + share * most, timer)
+
     if weights:
-        found = _whole(config, device, cut)
-        lengths = found[2]
+        *found, lengths = _whole(config, device, clock)
     else:
-        found, layers = _cut(config, device, cut, source, lengths)
+        found, layers = _cut(config, device, clock, source, lengths), MORE
         notes.append("The weights are not here: layers of random numbers were measured, and extended to the whole.")
     gc.collect()
-    for part in (found, measure_dictionaries(config, shape.d_model, clock)):
-        seconds.update(part[0])
-        held.update(part[1])
+    for costs, holds in (found, measure_dictionaries(config, shape.d_model, clock(1 - CAPTIONER))):
+        seconds.update(costs)
+        held.update(holds)
     guesses = asdict(guessed_bytes(config, device, shape))
     if device != "cuda":  # the process reuses memory it has, so that less is seen than is held
         held = {name: max(value, guesses[name]) for name, value in held.items()}
@@ -72,33 +74,32 @@ def run_probe(
         notes.append(f"There was no time, or no way, to measure {', '.join(missing)}: these are guesses.")
     probe = Probe(
         now(), device, describe_device(device), Path(config.model.name).name, config.model.dtype, layers, seconds, held,
-        guesses, lengths.prompt, lengths.caption,
-        round(time.monotonic() - began, 1), notes,
+        guesses, lengths.prompt, lengths.caption, round(time.monotonic() - began, 1), notes,
     )  # fmt: skip
     say(f"Measured in {show_time(probe.took)}: {save_probe(probe)}")
     return probe
 
 
-def _whole(config: Config, device: str, clock: Clock) -> tuple[dict, dict, Lengths]:
-    """The captioner as it is, weights and all."""
+def _whole(config: Config, device: str, clock: Callable[[float], Clock]) -> tuple[dict, dict, Lengths]:
+    """The captioner as it is, weights and all; the time runs from when it is loaded."""
     from core.vlm import load_vlm
     from precompute.probe.captioner import measure_captioner
 
     model = config.model
-    took, vlm = clock.time(lambda: load_vlm(model.name, model.dtype, device, model.revision))
+    took, vlm = clock(1.0).time(lambda: load_vlm(model.name, model.dtype, device, model.revision))
     weights = sum(t.nbytes for t in (*vlm.model.parameters(), *vlm.model.buffers()))
-    seconds, held, lengths = measure_captioner(vlm, config, clock)
+    seconds, held, lengths = measure_captioner(vlm, config, clock(CAPTIONER))
     return {**seconds, "model": took}, {**held, "model": float(weights)}, lengths
 
 
 def _cut(
-    config: Config, device: str, clock: Clock, source: Path, lengths: Lengths
-) -> tuple[tuple[dict, dict], int]:  # fmt: skip
-    """A few layers of a captioner whose weights are not here, and how many they were."""
-    from precompute.probe.slice import MORE, Slice, measure_slice
+    config: Config, device: str, clock: Callable[[float], Clock], source: Path, lengths: Lengths
+) -> tuple[dict, dict]:  # fmt: skip
+    """A few layers of a captioner whose weights are not here."""
+    from precompute.probe.slice import Slice, measure_slice
 
-    length = round(lengths.prompt + lengths.caption)
-    return measure_slice(Slice(source, config, device), config, clock, length), MORE
+    model = Slice(source, config, device)
+    return measure_slice(model, config, clock(CAPTIONER), round(lengths.prompt + lengths.caption))
 
 
 def _plain(timer: Callable[[], float]) -> float:

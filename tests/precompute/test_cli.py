@@ -8,12 +8,11 @@ import time
 import pytest
 from rich.console import Console
 
-from core.config import PROJECT_ROOT, config_to_dict, load_config
+from core.config import PROJECT_ROOT
 from core.errors import UserError
-from core.runs import Manifest, Run, StageRecord
-from precompute import doctor, estimate, status
+from core.runs import Run
+from precompute import doctor, status
 from precompute.__main__ import main
-from precompute.pipeline import stages
 from precompute.progress import Meter, PlainScreen, show_bytes, show_time
 
 COMMANDS = ("", "run", "plan", "status", "doctor", "list", "train-demo-captioner", "gate")
@@ -102,54 +101,6 @@ def test_wandb_missing_is_said(monkeypatch, cache, capsys):
 def test_a_missing_demo_captioner_is_said(tmp_path, capsys):
     assert main(["gate", str(tmp_path / "none")]) == 1
     assert "train-demo-captioner" in capsys.readouterr().err
-
-
-def test_estimates_grow_with_the_work_and_use_what_was_measured():
-    small, large = load_config("demo", ["samples.n=1000"]), load_config("demo", ["samples.n=10000"])
-    shape = estimate.model_shape(load_config("gemma-3-4b", ["model.name=no/such-model"]))
-    assert not shape.known and shape.d_model == 2560
-    one = estimate.estimate(small, "cpu", 1000, shape)
-    ten = estimate.estimate(large, "cpu", 10_000, shape)
-    assert one.keys() == ten.keys() >= {stage.name for stage in stages()}
-    for stage in ("caption", "activations"):
-        assert ten[stage].seconds == pytest.approx(10 * one[stage].seconds, rel=0.5)
-        assert one[stage].basis == estimate.GUESS
-    layers = estimate.estimate(load_config("demo", ["activations.layers=1"]), "cpu", 1500, shape)
-    assert layers["activations"].disk < ten["activations"].disk
-
-
-def test_times_of_an_earlier_run_are_scaled_by_the_work(tmp_path):
-    config, shape = load_config("demo"), estimate.model_shape(load_config("demo"))
-    run = Run(tmp_path / "before")
-    record = StageRecord("f", "", 100.0, 1, 1, 1, {}, "cpu", {})
-    run.write_manifest(Manifest("before", "demo", config_to_dict(config), {"train": record}))
-    same = estimate.measured(estimate.estimate(config, "cpu", 1500, shape), "cpu", "demo", [run])
-    assert same["train"].seconds == pytest.approx(100) and same["train"].basis == "run before"
-    assert same["caption"].basis == estimate.GUESS
-    longer = load_config("demo", [f"train.steps={3 * config.train.steps}"])
-    more = estimate.measured(estimate.estimate(longer, "cpu", 1500, shape), "cpu", "demo", [run])
-    assert 150 < more["train"].seconds < 310
-    longest = load_config("demo", [f"train.steps={100 * config.train.steps}"])
-    far = estimate.measured(estimate.estimate(longest, "cpu", 1500, shape), "cpu", "demo", [run])
-    assert far["train"].basis == estimate.GUESS, "too far from what was measured"
-    assert estimate.measured(same, "cpu", "another", [run]) == same
-    assert estimate.measured(more, "cuda", "demo", [run])["train"] == more["train"], "another device says nothing"
-
-
-def test_gemma_fits_the_machine_it_is_sized_for():
-    config = load_config("gemma-3-4b")
-    guesses = estimate.estimate(config, "cuda", 2000, estimate.model_shape(config))
-    assert max(g.memory for g in guesses.values()) < 24e9
-    assert guesses["activations"].disk == pytest.approx(50e9, rel=0.3), "as the preset's comment says"
-
-
-def test_samples_of_a_folder_are_counted(tmp_path):
-    csv = tmp_path / "c.csv"
-    csv.write_text("image,en_caption,ar_caption\na.jpg,A.,أ\n\nb.jpg,B.,ب\n", encoding="utf-8")
-    config = load_config("gemma-3-4b", [f"samples.captions={csv}", f"samples.images={tmp_path}"])
-    assert estimate.count_samples(config) == 2
-    assert estimate.count_samples(load_config("gemma-3-4b")) == 2000, "nothing is there yet"
-    assert estimate.count_samples(load_config("demo")) == 1500
 
 
 def test_the_meter_does_not_count_what_was_there_before():
