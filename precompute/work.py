@@ -210,5 +210,6 @@ def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> W
     ablated = at.n_layers * n * (FIRES * (m.n_patched + m.n_features) + 2 * m.n_pairs)
     return Work(images=at.languages * (m.n_images + n), tokens=at.languages * (m.n_images + ablated) * at.length,
                 gradients=at.languages * n * (2 + m.n_steps * at.n_layers) * at.length, model=True,
-                seconds=1 + shape.n_layers * 0.2, disk=2e6 + at.languages * m.n_maps * 1e5, host=1e9 + m.cache_mib * 2**20,
-                gradients_held=m.batch_size * at.length, features_held=held)  # fmt: skip
+                seconds=1 + shape.n_layers * 0.2, disk=2e6 + at.languages * m.n_maps * 1e5,
+                host=1e9 + m.cache_mib * 2**20, gradients_held=m.batch_size * at.length,
+                features_held=held)  # fmt: skip

@@ -84,7 +84,6 @@ def test_every_unit_is_measured_within_the_time_given(measured):
     costly = {"images", "tokens", "gradients", "encoded", "seconds", "written", "model"}
     assert all(probe.seconds_a_unit[name] > 0 for name in costly)
     assert probe.seconds_a_unit["steps"] + probe.seconds_a_unit["step_rows"] > 0
-    assert probe.seconds_a_unit["gradients"] > probe.seconds_a_unit["tokens"], "there and back is longer than there"
     assert probe.prompt_tokens > 16 and 1 <= probe.caption_tokens <= 12 and probe.layers == 0
     assert probe.bytes_a_unit["model"] == pytest.approx(18e6, rel=0.1), "the weights of the demo captioner"
     assert probe.took < 60 and str(probes_dir()) in said[-1]
