@@ -81,6 +81,7 @@ KNOBS = (
     Knob("activations.dtype", ("disk",), "activations are rounded to 8 bits of precision",
          _one("activations.dtype", "bfloat16")),
     Knob("model.dtype", ON_DEVICE, "the model computes in 8 bits of precision", _one("model.dtype", "bfloat16")),
+    Knob("model.quantize", ("gpu",), "the model is no longer quite itself", _one("model.quantize", "8bit", "4bit")),
     Knob("train.batch_tokens", ON_DEVICE, "training sees fewer tokens a step", _halves("train.batch_tokens", 128)),
     Knob("activations.layers", ("disk", *ON_DEVICE), "fewer layers are looked at", _fewer_layers),
     Knob("train.d_sae", ("disk", *ON_DEVICE), "fewer features a layer", _halves("train.d_sae", 256)),

@@ -21,6 +21,7 @@ DISK_RATE = 5e8  # bytes a second
 BASE_MEMORY = {"cpu": 0.7e9, "cuda": 3e9, "mps": 0.7e9}  # Python, torch and transformers
 CONTEXT_MEMORY = 0.5e9  # of a CUDA device, that torch does not count
 BYTES = {"float32": 4, "bfloat16": 2}
+QUANTIZED = {"": 0.0, "8bit": 1.0, "4bit": 0.56}  # bytes a weight, with what 4 bits need for their scales
 
 
 @dataclass(frozen=True)
@@ -102,5 +103,8 @@ def guessed_bytes(config: Config, device: str, shape: ModelShape) -> Bytes:
 
 
 def weight_bytes(config: Config, shape: ModelShape) -> float:
-    """What the captioner's weights take."""
-    return BYTES[config.model.dtype] * (shape.text_params + shape.vision_params)
+    """What the captioner's weights take; embeddings are never quantised."""
+    item = BYTES[config.model.dtype]
+    embedding = shape.d_model * shape.vocab
+    layers = shape.text_params + shape.vision_params - embedding
+    return item * embedding + (QUANTIZED[config.model.quantize] or item) * layers

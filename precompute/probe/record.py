@@ -24,7 +24,7 @@ class Probe:
     device: str  # cpu, cuda, mps
     device_name: str
     model: str  # last part of its name
-    dtype: str
+    precision: str  # of its numbers: float32, bfloat16, or either with 8bit or 4bit
     layers: int  # layers that were really there; 0 = the whole model with its weights
     seconds_a_unit: dict[str, float]
     bytes_a_unit: dict[str, float]
@@ -60,14 +60,19 @@ class Probe:
         return f"measured on {self.device_name} on {self.date[:10]}{part}"
 
 
+def precision(config: Config) -> str:
+    """How exactly the model computes, in a word or two."""
+    return " ".join(filter(None, (config.model.dtype, config.model.quantize)))
+
+
 def probes_dir() -> Path:
     """Where probes are kept: beside the runs."""
     return runs_dir() / "probes"
 
 
 def save_probe(probe: Probe) -> Path:
-    """Write it; one file a model, dtype and device, the newest measurement wins."""
-    name = "-".join((probe.model, probe.dtype, probe.device_name))
+    """Write it; one file a model, precision and device, the newest measurement wins."""
+    name = "-".join((probe.model, probe.precision, probe.device_name))
     path = probes_dir() / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-').lower()}.json"
     write_json(path, asdict(probe))
     return path
@@ -83,6 +88,6 @@ def find_probe(config: Config, device: str, device_name: str = "") -> Probe | No
             continue  # of another version
         probe = Probe(**{k: v for k, v in tree.items() if k in known})
         same = probe.device == device and device_name in ("", probe.device_name)
-        if same and (probe.model, probe.dtype) == (Path(config.model.name).name, config.model.dtype):
+        if same and (probe.model, probe.precision) == (Path(config.model.name).name, precision(config)):
             found.append(probe)
     return max(found, key=lambda p: p.date, default=None)

@@ -16,7 +16,7 @@ from core.config import Config
 from core.errors import UserError
 from core.runs import runs_dir
 from precompute.machine import describe_device
-from precompute.probe.record import Probe, save_probe
+from precompute.probe.record import Probe, precision, save_probe
 from precompute.progress import now, show_time
 from precompute.shape import find_file, model_shape
 from precompute.speeds import Seconds, guessed_bytes
@@ -73,7 +73,7 @@ def run_probe(
     if missing := sorted({f.name for f in fields(Seconds)} - seconds.keys()):
         notes.append(f"There was no time, or no way, to measure {', '.join(missing)}: these are guesses.")
     probe = Probe(
-        now(), device, describe_device(device), Path(config.model.name).name, config.model.dtype, layers, seconds, held,
+        now(), device, describe_device(device), Path(config.model.name).name, precision(config), layers, seconds, held,
         guesses, lengths.prompt, lengths.caption, round(time.monotonic() - began, 1), notes,
     )  # fmt: skip
     say(f"Measured in {show_time(probe.took)}: {save_probe(probe)}")
@@ -86,7 +86,11 @@ def _whole(config: Config, device: str, clock: Callable[[float], Clock]) -> tupl
     from precompute.probe.captioner import measure_captioner
 
     model = config.model
-    took, vlm = clock(1.0).time(lambda: load_vlm(model.name, model.dtype, device, model.revision))
+    took, vlm = clock(1.0).time(
+        lambda: load_vlm(
+            model.name, model.dtype, device, model.revision, quantize=model.quantize, device_map=model.device_map
+        )
+    )
     weights = sum(t.nbytes for t in (*vlm.model.parameters(), *vlm.model.buffers()))
     seconds, held, lengths = measure_captioner(vlm, config, clock(CAPTIONER))
     return {**seconds, "model": took}, {**held, "model": float(weights)}, lengths
