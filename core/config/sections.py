@@ -52,6 +52,7 @@ class ModelConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda", "mps"] = _is("auto", content=False)
     device_map: Literal["", "auto"] = _is("", content=False)  # "auto" spreads the layers over all GPUs
+    image_side: int = _is(0, low=0)  # pixels of the square that images are brought to; 0 = the family's own
     quantize: Literal["", "8bit", "4bit"] = ""  # weights of linear layers by bitsandbytes, which is an optional extra
 
 

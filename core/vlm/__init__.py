@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.config import ModelConfig
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 
-def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "", **options: str) -> VLM:
+def load_vlm(name: str, dtype: str = "float32", device: str = "cpu", revision: str = "", **options: Any) -> VLM:
     """Load a model by hub id or directory; see :func:`core.vlm.loading.load_vlm` (torch is imported only here)."""
     from core.vlm import loading
 

@@ -28,14 +28,16 @@ class Captured:
 
 @dataclass(frozen=True)
 class Batch:
-    """Left-padded rows, each tensor (batch, positions) but for embeds (batch, positions, d_model)."""
+    """Left-padded rows, each tensor (batch, positions) but for embeds (batch, positions, d_model) and features."""
 
     embeds: Tensor
     mask: Tensor  # int64, 0 on padding
     position: Tensor
     kinds: Tensor
     is_image: Tensor  # image tokens of the prompt
+    is_prompt: Tensor  # padding and prompt
     ids: Tensor
+    features: Tensor  # of the rows' images, (batch, *feature_shape)
 
 
 @dataclass

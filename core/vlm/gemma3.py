@@ -2,56 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from PIL.Image import Image
 from torch import Tensor
-from transformers import DynamicCache
 
 from core.vlm.adapter import VLM
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from core.vlm.batch import Batch
 
 
 class Gemma3VLM(VLM):
     """Image tokens see each other in both directions: ``token_type_ids`` tells the model where they are.
 
-    Without them the model raises nothing and gives other logits.
+    Without them the model raises nothing and gives other logits. The processor brings images to its own square.
     """
 
-    def __init__(self, name: str, model: Any, processor: Any):
-        super().__init__(name, model, processor)
-        decoder = model.get_decoder()
-        self.decoder_layers, self.final_norm = decoder.layers, decoder.norm
-        self.image_token_id = model.config.image_token_id
-        self.n_image_tokens = model.config.mm_tokens_per_image
+    def set_side(self, image_side: int) -> None:
+        super().set_side(image_side)
+        self.side = 0
 
-    def render(self, prompt: str) -> tuple[str, str]:
-        content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        messages = [{"role": "user", "content": content}]
-        asked = self.processor.apply_chat_template(messages, add_generation_prompt=False)
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        opening = text.removeprefix(asked)
-        return text.replace(self.processor.boi_token, self.processor.full_image_sequence), opening
-
-    def pixel_values(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Tensor:
         pixels = self.processor.image_processor(images=images, return_tensors="pt", do_pan_and_scan=False).pixel_values
-        return pixels.to(self.device)
+        return self.model.get_image_features(pixels.to(self.device).to(self.dtype)).pooler_output
 
-    def image_features(self, pixel_values: Tensor) -> Tensor:
-        return self.model.get_image_features(pixel_values).pooler_output
-
-    def new_cache(self) -> DynamicCache:
-        return DynamicCache(config=self.model.config.get_text_config(decoder=True))
-
-    def run_decoder(
-        self, embeds: Tensor, mask: Tensor, position: Tensor, is_image: Tensor | None, cache: Any
-    ) -> Tensor:
-        return self.model.model(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=position,
-            token_type_ids=None if is_image is None else is_image.long(),
-            past_key_values=cache,
-            use_cache=cache is not None,
-        ).last_hidden_state
+    def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:
+        return {"token_type_ids": None if batch is None else batch.is_image.long()}

@@ -59,7 +59,7 @@ def _gradients(
         batch = vlm._lay_out(rows, features.clone())  # features made in inference mode cannot be differentiated through
     with _frozen(vlm), torch.enable_grad(), editing(vlm, {wanted[0]: start}), capture(vlm, wanted) as resid:
         hidden = vlm._whole_pass(batch, None)
-        scores = score(vlm.model.get_output_embeddings()(hidden[:, -1]))
+        scores = score(vlm.head(hidden[:, -1]))
         found = torch.autograd.grad(scores.sum(), [resid[layer] for layer in wanted])
     return Gradients({k: v.detach() for k, v in resid.items()}, dict(zip(wanted, found, strict=True)), batch.kinds)
 

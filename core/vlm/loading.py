@@ -13,13 +13,26 @@ from core.errors import UserError
 from core.first_calls import make_first_calls
 from core.runs import write_json
 from core.vlm.identity import locate
+from core.vlm.processors import load_processor
 
 if TYPE_CHECKING:
     from core.config import ModelConfig
     from core.runs import Run
     from core.vlm.adapter import VLM
 
-FAMILIES = {"gemma3": "core.vlm.gemma3:Gemma3VLM"}
+FAMILIES = {
+    "gemma3": "core.vlm.gemma3:Gemma3VLM",
+    "idefics3": "core.vlm.idefics3:Idefics3VLM",
+    "llava": "core.vlm.llava:LlavaVLM",
+    "llava_next": "core.vlm.llava:LlavaNextVLM",
+    "mllama": "core.vlm.mllama:MllamaVLM",
+    "paligemma": "core.vlm.paligemma:PaliGemmaVLM",
+    "qwen2_5_vl": "core.vlm.qwen:QwenVLM",
+    "qwen2_vl": "core.vlm.qwen:QwenVLM",
+    "qwen3_vl": "core.vlm.qwen:Qwen3VLM",
+    "smolvlm": "core.vlm.idefics3:Idefics3VLM",
+}  # by transformers' model_type
+GENERIC = "core.vlm.generic:GenericVLM"  # any other, if it proves fit
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -33,7 +46,8 @@ def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:
     The commit that was loaded first is kept in the run's model.json.
     """
     revision = settings.revision or pinned(run, settings.name)
-    vlm = load_vlm(settings.name, settings.dtype, device, revision, settings.quantize, settings.device_map)
+    vlm = load_vlm(settings.name, settings.dtype, device, revision, settings.quantize, settings.device_map,
+                   settings.image_side)  # fmt: skip
     if vlm.commit:
         write_json(run.path(PIN_FILE), {"name": settings.name, "commit": vlm.commit})
     return vlm
@@ -47,16 +61,25 @@ def pinned(run: Run, name: str) -> str:
 
 
 def load_vlm(
-    name: str, dtype: str = "float32", device: str = "cpu", revision: str = "", quantize: str = "", device_map: str = ""
+    name: str,
+    dtype: str = "float32",
+    device: str = "cpu",
+    revision: str = "",
+    quantize: str = "",
+    device_map: str = "",
+    image_side: int = 0,
 ) -> VLM:
     """Load a model and its processor from a directory (never the network) or by hub id.
 
     ``device`` "auto" takes CUDA, then MPS, then the CPU; ``device_map`` "auto" spreads the layers over all GPUs
     instead (accelerate); ``quantize`` "8bit" or "4bit" loads linear layers by bitsandbytes. Raises UserError when the
-    model is not there, is of a family without an adapter, or ``dtype`` is unfit (Gemma residuals overflow float16).
+    model is not there, is of a family that no adapter fits, or ``dtype`` is unfit (Gemma residuals overflow float16).
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     from transformers.utils import logging
+
+    from core.vlm.generic import unknown_family
 
     if dtype not in DTYPES:
         known = " or ".join(DTYPES)
@@ -70,25 +93,20 @@ def load_vlm(
     placement = _placement(pick_device(device), dtype, quantize, device_map)
     try:
         config = AutoConfig.from_pretrained(source, **options)
-        if config.model_type not in FAMILIES:
-            raise UserError(
-                f"There is no adapter for models of type {config.model_type}.",
-                f"{name} is one; known are {', '.join(FAMILIES)}.",
-                "Choose another model, or write an adapter beside core/vlm/gemma3.py.",
-            )
-        # The PIL backend needs no torchvision and gives the same pixels on every machine.
-        processor = AutoProcessor.from_pretrained(source, backend="pil", **options)
+        if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+            raise unknown_family(config.model_type, "It is none that takes an image and writes text.")
+        processor = load_processor(source, config, **options)
         model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **placement, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise UserError(
             f"The model {name} could not be loaded.",
             str(error).strip().splitlines()[0],
             "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
         ) from error
-    module, _, family = FAMILIES[config.model_type].partition(":")
+    module, _, family = FAMILIES.get(config.model_type, GENERIC).partition(":")
     if "device_map" not in placement:
         model = model.to(pick_device(device))
-    vlm = getattr(importlib.import_module(module), family)(name, model.eval(), processor)
+    vlm = getattr(importlib.import_module(module), family)(name, model.eval(), processor, image_side)
     vlm.commit = "" if directory else getattr(config, "_commit_hash", None) or ""
     return vlm
 

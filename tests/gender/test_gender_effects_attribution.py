@@ -61,7 +61,7 @@ def test_the_effect_of_a_feature_on_a_linear_model_is_the_true_change_without_it
 def linear_decoder(vlm):
     """Every layer is passed through (for its hooks); all that follows layer 3 is the sum over positions."""
 
-    def run(embeds, mask, position, is_image, cache):
+    def run(embeds, mask, position, batch, cache):
         h = embeds
         for number, layer in enumerate(vlm.decoder_layers):
             if number == 3:

@@ -30,7 +30,7 @@ def inputs():
     vlm, world = captioner(), DemoWorld()
     rng = random.Random(77)
     images = [Image.fromarray(world.render(world.scene(rng))) for _ in range(2)]
-    rows = [vlm.prompt_ids(PROMPTS[lang]) for lang in ("en", "ar") for _ in images]
+    rows = [vlm.prompt_ids(PROMPTS[lang][0]) for lang in ("en", "ar") for _ in images]
     return rows, vlm.encode_images(images).repeat(2, 1, 1)
 
 

@@ -187,7 +187,7 @@ def test_byte_tokens_make_whole_characters():
 
 def test_images_are_encoded_alike_alone_and_together(monkeypatch):
     vlm, images = toy_vlm(), toy_images()
-    monkeypatch.setattr("core.vlm.adapter.IMAGE_CHUNK_PIXELS", 2 * 96 * 96)
+    monkeypatch.setattr("core.vlm.family.IMAGE_CHUNK_PIXELS", 2 * 96 * 96)
     torch.testing.assert_close(vlm.encode_images(images), toy_features(), atol=1e-5, rtol=1e-5)
     assert vlm.encode_images([]).shape == (0, vlm.n_image_tokens, vlm.d_model)
     assert vlm.patch_grid == (4, 4) and vlm.unembed().shape[1] == vlm.d_model
@@ -200,7 +200,7 @@ def test_models_that_cannot_be_loaded_say_why(tmp_path):
         load_vlm("data/no-such-captioner")
     with pytest.raises(UserError, match="float16"):
         load_vlm(str(toy_model_dir()), dtype="float16")
-    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(UserError, match="no adapter"):
         load_vlm(str(tmp_path))
     shutil.copy(toy_model_dir() / "config.json", tmp_path / "config.json")

@@ -16,7 +16,7 @@ def as_hub_model(monkeypatch, commits):
     """Loads the toy model whatever is asked for, as if the hub had answered with one commit after the other."""
     asked = []
 
-    def load(name, dtype, device, revision, quantize, device_map):
+    def load(name, dtype, device, revision, quantize, device_map, image_side):
         asked.append(revision)
         vlm = toy_vlm()
         monkeypatch.setattr(vlm, "commit", revision or commits.pop(0), raising=False)

@@ -1,0 +1,124 @@
+"""Text to token ids and back: the chat prompt over one image in the family's own form, captions, pieces of text."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from core.errors import UserError
+from core.vlm.text import readable
+
+PROBES = ("x", "7", "صورة؟")  # prompts that end differently: what their chats end with in common opens the answer
+
+
+class Prompts:
+    """How a model is asked; needs the attributes that ``VLM.__init__`` sets."""
+
+    processor: Any
+    tokenizer: Any
+    bos_id: int  # -1 where the family's prompts have none
+    image_token_id: int
+    n_image_tokens: int
+    special_ids: frozenset[int]
+    side: int
+
+    def render(self, prompt: str) -> str:
+        """The chat over one image as the processor takes it, up to where the answer begins."""
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+
+    def squared(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        """Images at the fixed square on which the family's own preprocessing changes nothing more; 0 = it does it."""
+        if not self.side:
+            return list(images)
+        size = (self.side, self.side)
+        return [i if i.size == size else i.resize(size, Image.Resampling.BICUBIC) for i in map(_rgb, images)]
+
+    def ask(self, prompt: str, image: Image.Image | None = None) -> Any:
+        """The model's inputs of one prompt over one image (a grey one by default), as its own processor makes them."""
+        text, bos = self.render(prompt), self.tokenizer.bos_token
+        written = bos is not None and text.startswith(bos)  # by the template
+        image = image or Image.new("RGB", (self.side or 64,) * 2, (128, 128, 128))
+        options = {"add_special_tokens": False} if written else {}
+        return self.processor(images=self.squared([image]), text=[text], return_tensors="pt", **options)
+
+    @functools.cached_property
+    def _asked(self) -> list[list[int]]:
+        """The token ids of PROBES."""
+        return [self.ask(probe)["input_ids"][0].tolist() for probe in PROBES]
+
+    @functools.cached_property
+    def _known_prompts(self) -> dict[str, list[int]]:
+        return {}
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The whole chat prompt with its image tokens and one BOS where the family has one, ready for a caption.
+
+        Raises UserError when special tokens within the prompt text, or what opens an answer, would break that.
+        """
+        if prompt not in self._known_prompts:
+            found = self.tokenizer(prompt, add_special_tokens=False).input_ids
+            special = sorted({*found} & {*self.special_ids, self.image_token_id})
+            if special:
+                raise _not_one_question(prompt, f"It holds {', '.join(self.tokenizer.convert_ids_to_tokens(special))}.")
+            ids = self.ask(prompt)["input_ids"][0].tolist()
+            if self.n_prompt(ids) != len(ids):
+                raise _not_one_question(prompt, "The answer would not begin at the end of the chat.")
+            if any(ids.count(i) != self._asked[0].count(i) for i in (self.bos_id, self.image_token_id)):
+                raise _not_one_question(prompt, f"The chat must have {self.n_image_tokens} image tokens and one start.")
+            self._known_prompts[prompt] = ids
+        return list(self._known_prompts[prompt])
+
+    def caption_ids(self, text: str) -> list[int]:
+        """Token ids of a caption, without BOS or end token."""
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Readable text of generated ids, special tokens left out."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+    def token_strings(self, ids: Sequence[int]) -> list[str]:
+        """A readable piece per token, "▁" shown as a space; a character spread over byte tokens stands on the first."""
+        return readable([self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids])
+
+    @functools.cached_property
+    def _answer_ids(self) -> list[int]:
+        """What every chat ends with after the prompt's own words; UserError where there is nothing."""
+        n = 0
+        while n < min(map(len, self._asked)) and len({asked[-1 - n] for asked in self._asked}) == 1:
+            n += 1
+        if not n:
+            raise UserError(
+                "The chat template does not say where an answer begins.",
+                "Chats over different prompts end in nothing that they have in common.",
+                "Use a checkpoint whose chat template closes the user's turn.",
+            )
+        return self._asked[0][-n:]
+
+    def n_prompt(self, ids: Sequence[int]) -> int:
+        """How many of a row's tokens are its prompt: all up to where the template opens the answer."""
+        opening = self._answer_ids
+        for start in range(len(ids) - len(opening) + 1):
+            if ids[start] == opening[0] and list(ids[start : start + len(opening)]) == opening:
+                return start + len(opening)
+        return len(ids)
+
+    def token_kinds(self, ids: Sequence[int], n_prompt: int | None = None) -> list[str]:
+        """ "bos", "image", "prompt" or "caption" for each token of a row."""
+        n_prompt = self.n_prompt(ids) if n_prompt is None else n_prompt
+        names = {self.bos_id: "bos", self.image_token_id: "image"}
+        return [names.get(t, "prompt") if i < n_prompt else "caption" for i, t in enumerate(ids)]
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _not_one_question(prompt: str, why: str) -> UserError:
+    return UserError(
+        f"The prompt {prompt!r} does not make one question about one image.", why,
+        "Take special tokens and marks of turns out of the prompt.",
+    )  # fmt: skip
