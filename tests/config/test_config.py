@@ -117,7 +117,7 @@ def test_an_unknown_preset_names_the_others():
 
 def test_places_and_devices_are_no_part_of_a_fingerprint():
     config = load_config("gemma-3-4b")
-    assert fingerprint_part(config, "model") == {"dtype": "bfloat16"}
+    assert fingerprint_part(config, "model") == {"dtype": "bfloat16", "image_side": 0, "quantize": ""}
     assert not {"images", "captions"} & fingerprint_part(config, "samples").keys()
     assert fingerprint_part(config, "seed") == 0
     assert fingerprint_part(config, "activations.layers") == list(range(2, 31, 4))
