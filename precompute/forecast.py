@@ -16,6 +16,7 @@ from precompute.machine import describe_device, resolve_device
 from precompute.plan import Planned
 from precompute.probe.record import Probe, find_probe
 from precompute.progress import show_bytes
+from precompute.sae_check import as_trained, widest
 from precompute.shape import ModelShape, model_shape
 
 
@@ -23,7 +24,8 @@ from precompute.shape import ModelShape, model_shape
 class Forecast:
     """What a run would take; ``n`` is None where the images cannot be counted from here, and ``estimates`` then empty.
 
-    ``device`` may be one that this machine lacks; ``device_name`` is then "".
+    ``device`` may be one that this machine lacks; ``device_name`` is then "". ``pretrained`` is the width of the SAEs
+    that others trained, 0 where they are trained here or not known yet.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class Forecast:
     shape: ModelShape
     probe: Probe | None
     runs: Sequence[Run]
+    pretrained: int = 0
 
     @property
     def estimates(self) -> dict[str, Estimate]:
@@ -44,7 +47,7 @@ class Forecast:
         if not self.n:
             return {}
         n = min(self.n, config.samples.n or self.n)
-        found = estimate(config, self.device, n, self.shape, self.probe)
+        found = estimate(as_trained(config, self.pretrained), self.device, n, self.shape, self.probe)
         return scaled(found, self._before)
 
     @functools.cached_property
@@ -72,7 +75,7 @@ def forecast(config: Config, run: Run, for_gpu: bool = False) -> Forecast:
     runs = [run] if run.path("manifest.json").exists() else []
     runs += [r for r in list_runs() if r.dir != run.dir]
     return Forecast(config, device, name, count_samples(config), model_shape(config), find_probe(config, device, name),
-                    runs)  # fmt: skip
+                    runs, widest(config))  # fmt: skip
 
 
 def has_cuda() -> bool:

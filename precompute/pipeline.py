@@ -14,7 +14,9 @@ class Stage:
 
     ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such
     as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function"; ``code`` are source files or patterns from
-    the project root. ``digest`` is called with the whole Config and answers for what lies outside the run.
+    the project root. ``digest`` (one or several) is called with the whole Config and answers for what lies outside the
+    run. ``check`` is called with the Config before anything runs, and whether it may download; it raises UserError, and
+    returns what should be said.
     """
 
     name: str
@@ -23,8 +25,9 @@ class Stage:
     sections: tuple[str, ...]
     fn: str
     code: tuple[str, ...]
-    digest: str = ""
+    digest: str | tuple[str, ...] = ""
     says: str = ""  # what it does, in a few words
+    check: str = ""
 
 
 SAMPLES_CODE = ("core/samples/*.py",)
@@ -69,10 +72,13 @@ def stages() -> tuple[Stage, ...]:
             "core.vlm.identity:digest", "record what the model computes while it writes",
         ),
         Stage(
-            "train", ("prepare", "caption", "activations"), ("saes/", "saes.parquet"),
+            "train", ("prepare", "caption", "activations"), ("saes/", "saes.parquet", "sae_fit.parquet"),
             ("seed", "model.dtype", "train"), "precompute.stages.train:run",
-            ("precompute/stages/train.py", "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
-            "core.vlm.identity:digest", "train one sparse autoencoder per layer",
+            ("precompute/stages/train.py", "core/samples/gather.py", "core/intervals.py", *VLM_CODE, *ACTIVATIONS_CODE,
+             *SAE_CODE),
+            ("core.vlm.identity:digest", "core.sae.sources:digest"),
+            "train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
+            "precompute.sae_check:check",
         ),
         Stage(
             "features", ("prepare", "caption", "activations", "train"), ("features.parquet", "examples.parquet"),

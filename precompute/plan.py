@@ -43,17 +43,26 @@ def fingerprint_parts(
     if stage.name not in cache:
         cache[stage.name] = code_hash(stage.code)
     parts["code"] = cache[stage.name]
-    if stage.digest:
-        if stage.digest not in cache:
-            try:
-                cache[stage.digest] = str(load_function(stage.digest)(config))
-            except UserError as e:
-                if missing is None:
-                    raise
-                missing.append(e)
-                cache[stage.digest] = "missing"
-        parts["outside files"] = cache[stage.digest]
+    digests = [stage.digest] if isinstance(stage.digest, str) else list(stage.digest)
+    for digest in (d for d in digests if d and d not in cache):
+        try:
+            cache[digest] = str(load_function(digest)(config))
+        except UserError as e:
+            if missing is None:
+                raise
+            missing.append(e)
+            cache[digest] = "missing"
+    if outside := [cache[d] for d in digests if d and cache[d]]:
+        parts["outside files"] = outside[0] if len(outside) == 1 else hash_json(outside)
     return parts
+
+
+def check_before(config: Config, pipeline: Sequence[Stage], fetch: bool = False) -> list[str]:
+    """What the stages have to say before anything runs; UserError from the first whose settings cannot work.
+
+    With ``fetch`` they may download what they need.
+    """
+    return [line for stage in pipeline if stage.check for line in load_function(stage.check)(config, fetch)]
 
 
 def make_plan(

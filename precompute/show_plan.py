@@ -11,11 +11,13 @@ from core.config import Config
 from core.errors import UserError
 from core.interventions.designs import planned
 from core.runs import Run
+from core.sae.sources import NotHere
 from precompute.estimate import GUESS, PROBED, Estimate
 from precompute.forecast import Forecast, check_limits, forecast, limits_text
 from precompute.limits import Limits, disk_at_most
 from precompute.machine import free_disk
-from precompute.plan import Planned, make_plan
+from precompute.pipeline import stages
+from precompute.plan import Planned, check_before, make_plan
 from precompute.progress import show_bytes, show_time
 
 WORDS = {"fresh": "[green]up to date[/green]", "new": "to do", "stale": "[yellow]to do again[/yellow]"}
@@ -29,6 +31,7 @@ def show_plan(
     Nothing is written but the probe.
     """
     console, limits = console or Console(highlight=False), limits or Limits()
+    warnings = check_before(config, stages())
     missing: list[UserError] = []
     plan = make_plan(config, run, missing=missing)
     seen = forecast(config, run, for_gpu=limits.gpu is not None)
@@ -41,8 +44,10 @@ def show_plan(
     console.print(f"{n} images, model {config.model.name}, {where}")
     guesses = seen.estimates
     console.print(_table(plan, guesses, gpu=seen.device == "cuda", wide=console.width >= 140))
-    for error in missing:
+    for error in (e for e in missing if not isinstance(e, NotHere)):  # the run fetches those itself: see the notes
         console.print(f"Before it can run: {error.what} {error.do}", style="yellow", markup=False, soft_wrap=True)
+    for line in warnings:
+        console.print(f"Note: {line}", style="yellow", markup=False, soft_wrap=True)
     if guesses and any(p.stage.name == "interventions" for p in todo):
         console.print(_interventions(config, seen, guesses), soft_wrap=True)
     for line in _closing(todo, seen, guesses, run):

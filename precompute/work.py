@@ -18,6 +18,7 @@ CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
 LONGEST = 1.5  # a batch is written until its longest caption ends; that of a batch, over the mean
 N_VIEWS, REFERENCES = 4, 6  # sets of positions that are pooled; texts an image and language, its own caption with them
 PREPARE_SECONDS, WORD_SECONDS = 3e-3, 5e-5  # an image of few pixels; a text
+SPLICED_PASSES = 13  # of each caption on which the fit of a layer's SAE is measured
 N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
 UMAP_SECONDS = 8.0  # to compile it, whatever the number of features
 NEUTRAL = 0.5  # of held-out images, those that show no gender, at most about that many
@@ -106,7 +107,7 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     row_bytes = at.d_model * (2 if a.dtype == "bfloat16" else 4)
     kept = at.n_layers * at.tokens * row_bytes
     block = min(BLOCK_IMAGES, at.n) * at.languages * at.length  # tokens that are recorded between two checkpoints
-    spliced = at.n_layers * min(t.n_spliced, at.n_test)  # images, whose captions pass three times
+    spliced = at.n_layers * min(t.n_spliced, at.n_test)  # images, whose captions pass many times
     sae_bytes = 8 * at.d_model * at.d_sae
     reached = min(1.0, (max(a.layers) + 1) / shape.n_layers)  # a pass ends with the highest layer that is wanted
     return {
@@ -117,7 +118,7 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
         "activations": Work(images=at.n, tokens=at.tokens * reached, written=2 * kept, model=True,
                             disk=kept + 8 * at.tokens, passing=kept * min(1.0, a.shard_tokens / at.tokens),
                             host=2 * block * row_bytes * at.n_layers, tokens_held=min(a.batch_tokens, at.tokens)),
-        "train": Work(images=spliced, tokens=3 * at.languages * spliced * at.length, train_steps=at.n_layers * t.steps,
+        "train": Work(images=spliced, tokens=SPLICED_PASSES * at.languages * spliced * at.length, train_steps=at.n_layers * t.steps,
                       trained=at.n_layers * t.steps * t.batch_tokens * at.d_sae, model=True,
                       encoded=5 * at.n_layers * at.tokens * config.samples.test_share * at.d_sae,
                       disk=at.n_layers * sae_bytes, passing=(at.n_layers + 2) * sae_bytes,

@@ -181,6 +181,8 @@ def _convert(value: Any, hint: Any) -> Any:
             raise ValueError(f"expected one of {', '.join(typing.get_args(hint))}")
         return value
     if origin is tuple:
+        if isinstance(value, str) and typing.get_args(hint)[0] is str:
+            value = [value] if value else []  # one text is a list of one
         if not isinstance(value, (list, tuple)):
             raise ValueError("expected a list")
         (item_hint, *_) = typing.get_args(hint)
@@ -221,6 +223,9 @@ def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         text = f"train.matryoshka_widths: expected rising sizes up to train.d_sae ({t.d_sae}), got {list(widths)}"
         yield ("train.matryoshka_widths", "train.d_sae"), text
     yield from _interventions(config)
+    if (given := config.sae.source) and not (len(given) == len(layers) or (len(given) == 1 and "{layer" in given[0])):
+        text = f"sae.source: expected one place with {{layer}} in it, or one for each of {len(layers)} layers, got "
+        yield ("sae.source", "activations.layers"), text + (given[0] if len(given) == 1 else str(len(given)))
     unknown = [k for k in t.tokens if k not in TOKEN_KINDS]
     if unknown or not t.tokens:
         yield ("train.tokens",), f"train.tokens: expected some of {', '.join(TOKEN_KINDS)}, got {list(t.tokens)}"

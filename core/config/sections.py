@@ -95,6 +95,17 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class SaeConfig:
+    """Where the SAEs come from: () = trained here; else one place with {layer} in it, or one a layer in their order.
+
+    A place is an entry of sae-lens' registry ("release/sae_id"), a folder of a hub repository in sae-lens format
+    ("owner/name/folder"), a local folder in sae-lens' or Gemma Scope 2's layout, or a .safetensors file with a TOML.
+    """
+
+    source: tuple[str, ...] = _is((), content=False)  # the files' content counts, through core.sae.sources:digest
+
+
+@dataclass(frozen=True)
 class FeaturesConfig:
     """What is kept of each feature."""
 
@@ -228,6 +239,7 @@ class Config:
     caption: CaptionConfig = field(default_factory=CaptionConfig)
     activations: ActivationsConfig = field(default_factory=ActivationsConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    sae: SaeConfig = field(default_factory=SaeConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     gender: GenderConfig = field(default_factory=GenderConfig)
@@ -252,7 +264,7 @@ class Config:
 
 SECTIONS: dict[str, type] = {
     "samples": SamplesConfig, "model": ModelConfig, "caption": CaptionConfig,
-    "activations": ActivationsConfig, "train": TrainConfig, "features": FeaturesConfig,
+    "activations": ActivationsConfig, "train": TrainConfig, "sae": SaeConfig, "features": FeaturesConfig,
     "words": WordsConfig, "gender": GenderConfig, "crosslingual": CrosslingualConfig, "layers": LayersConfig,
     "bias": BiasConfig, "explain": ExplainConfig, "interventions": InterventionsConfig, "mechanisms": MechanismsConfig,
 }  # fmt: skip

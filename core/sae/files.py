@@ -73,11 +73,16 @@ def load_sae(directory: Path, device: str = "cpu") -> SAE:
         ) from error
     except (json.JSONDecodeError, SafetensorError) as error:
         raise UserError(f"The SAE in {directory} cannot be read.", str(error), "Train it again.") from error
-    cfg = _config_from(content, directory)
+    return build_sae(content, tensors, str(directory)).to(device)
+
+
+def build_sae(content: dict[str, Any], tensors: dict[str, Tensor], where: str) -> SAE:
+    """The SAE of a cfg.json's content and its tensors; UserError, naming ``where``, if it is not for here."""
+    cfg = config_from(content, where)
     tensors = {name: t.float() for name, t in tensors.items()}
     if content.get("rescale_acts_by_decoder_norm", False):
         tensors = _fold_decoder_norm(tensors)
-    return SAE(cfg, tensors).to(device)
+    return SAE(cfg, tensors)
 
 
 def sae_id(source: SAE | Path) -> str:
@@ -91,20 +96,21 @@ def sae_id(source: SAE | Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _config_from(content: dict[str, Any], directory: Path) -> SAEConfig:
+def config_from(content: dict[str, Any], where: str) -> SAEConfig:
+    """What a cfg.json says the SAE is; UserError for an architecture or a normalisation that is not read here."""
     architecture = content.get("architecture", "standard")
     if architecture not in READABLE:
         raise UserError(
-            f"The SAE in {directory} is of the kind {architecture!r}, which is not read here.",
+            f"The SAE in {where} is of the kind {architecture!r}, which is not read here.",
             f"Read are: {', '.join(READABLE)}.",
             "Save it for inference with sae-lens (batchtopk and matryoshka become jumprelu).",
         )
     for key in ("normalize_activations", "reshape_activations"):
         if content.get(key, "none") not in ("none", None):
             raise UserError(
-                f"The SAE in {directory} expects {key} = {content[key]!r}.",
+                f"The SAE in {where} expects {key} = {content[key]!r}.",
                 "Here SAEs act on raw residuals.",
-                "Fold the normalisation into its weights with sae-lens first.",
+                "Fold it into the weights first; that is exact where it is a constant factor.",
             )
     metadata = content.get("metadata") or {}
     ours = metadata.get("captionscope") or {}

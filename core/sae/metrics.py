@@ -1,4 +1,4 @@
-"""How well an SAE fits tokens that it was not trained on: explained variance, sparsity, dead features, cosine."""
+"""Explained variance of any reconstruction of a layer's tokens."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from core.activations.store import ActivationReader
-from core.sae.modules import SAE
 
 BATCH_ROWS = 8192
 
@@ -50,40 +48,3 @@ def explained_variance(reader: ActivationReader, rows: np.ndarray, reconstruct: 
         x = reader.read(rows[start : start + BATCH_ROWS])
         sums.add(x, reconstruct(x))
     return sums.explained_variance
-
-
-@torch.no_grad()
-def held_out_metrics(
-    sae: SAE, reader: ActivationReader, rows: np.ndarray, kinds: np.ndarray, device: str = "cpu"
-) -> dict[str, float]:
-    """Metrics of an SAE on rows of its layer, kinds[i] being the kind of rows[i].
-
-    explained_variance (also explained_variance_<kind>, each against the kind's own mean, which is stricter), l0 (mean
-    number of active features a token), dead_share (share of features active on none of these tokens), cosine (mean over
-    tokens between x and x_hat), n_test_tokens.
-    """
-    sae = sae.to(device)
-    overall = VarianceSums(reader.d_model)
-    by_kind = {kind: VarianceSums(reader.d_model) for kind in sorted(set(kinds.tolist()))}
-    n_active, cosine = 0, 0.0
-    fired = torch.zeros(sae.cfg.d_sae, dtype=torch.bool, device=device)
-    for start in range(0, len(rows), BATCH_ROWS):
-        x = reader.read(rows[start : start + BATCH_ROWS]).to(device)
-        code = sae.sparse_code(x)
-        reconstruction = sae.decode_sparse(code, len(x))
-        n_active += len(code.row)
-        fired[code.feature] = True
-        cosine += float(cosine_similarity(x, reconstruction, dim=1).double().sum())
-        overall.add(x, reconstruction)
-        for kind, sums in by_kind.items():
-            chosen = torch.from_numpy(kinds[start : start + BATCH_ROWS] == kind).to(device)
-            sums.add(x[chosen], reconstruction[chosen])
-    n = max(overall.n, 1)
-    return {
-        "n_test_tokens": overall.n,
-        "explained_variance": overall.explained_variance,
-        **{f"explained_variance_{kind}": sums.explained_variance for kind, sums in by_kind.items()},
-        "l0": n_active / n,
-        "dead_share": 1.0 - float(fired.float().mean()),
-        "cosine": cosine / n,
-    }

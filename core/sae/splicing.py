@@ -1,7 +1,7 @@
 """What the model loses when an SAE's reconstruction takes the place of its residual stream.
 
 The scale has two ends: the model as it is (1) and the layer's residuals replaced by their mean (0). Both edits act on
-the same positions: all but BOS and padding.
+the same positions: all but BOS and padding, or those of one kind alone.
 """
 
 from __future__ import annotations
@@ -17,23 +17,31 @@ from torch import Tensor
 from core.runs import Run
 from core.sae.modules import SAE
 from core.samples.gather import open_image
-from core.vlm.adapter import BOS, PAD, VLM
+from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, VLM
 from core.vlm.hooks import EditFn
+
+# the chat's marks are stored as tokens of the prompt
+CODES = {"image": (IMAGE,), "prompt": (PROMPT, SPECIAL), "caption": (CAPTION,)}
 
 
 @dataclass(frozen=True)
 class Passages:
-    """A batch of prompt + caption rows (token ids), and each row's image tokens (n_rows, n_image_tokens, d_model)."""
+    """A batch of prompt + caption rows (token ids), and each row's image tokens (n_rows, n_image_tokens, d_model).
+
+    ``sample_ids`` and ``langs`` say which image and language each row is of, where that is asked for.
+    """
 
     rows: list[list[int]]
     features: Tensor
+    sample_ids: tuple[int, ...] = ()
+    langs: tuple[str, ...] = ()
 
 
-def splice(sae: SAE) -> EditFn:
-    """The edit that puts the SAE's reconstruction at every position but BOS and padding."""
+def splice(sae: SAE, kind: str = "all") -> EditFn:
+    """The edit that puts the SAE's reconstruction at every position (but BOS and padding), or at those of a kind."""
 
     def edit(h: Tensor, kinds: Tensor) -> Tensor:
-        chosen = _spliced_positions(kinds)
+        chosen = _spliced_positions(kinds, kind)
         out = h.clone()
         out[chosen] = sae(h[chosen])
         return out
@@ -41,11 +49,11 @@ def splice(sae: SAE) -> EditFn:
     return edit
 
 
-def mean_ablation(mean: Tensor) -> EditFn:
-    """The edit that puts mean (d_model) at every position but BOS and padding."""
+def mean_ablation(mean: Tensor, kind: str = "all") -> EditFn:
+    """The edit that puts mean (d_model) at the same positions."""
 
     def edit(h: Tensor, kinds: Tensor) -> Tensor:
-        return torch.where(_spliced_positions(kinds)[..., None], mean.to(h.device, h.dtype), h)
+        return torch.where(_spliced_positions(kinds, kind)[..., None], mean.to(h.device, h.dtype), h)
 
     return edit
 
@@ -69,20 +77,43 @@ def own_captions(run: Run, vlm: VLM, prompts: Mapping[str, str], n_images: int, 
         if part:
             features = vlm.encode_images([open_image(run, sample_id) for sample_id in place])
             rows = [opening[c["lang"]] + c["token_ids"] for c in part]
-            yield Passages(rows, features[[place[c["sample_id"]] for c in part]])
+            ids, langs = tuple(c["sample_id"] for c in part), tuple(c["lang"] for c in part)
+            yield Passages(rows, features[[place[i] for i in ids]], ids, langs)
+
+
+@dataclass(frozen=True)
+class CaptionLosses:
+    """Of each row: its image, language number of caption tokens; by variant, the sum of their losses in nats."""
+
+    sample_id: np.ndarray
+    lang: np.ndarray
+    n_tokens: np.ndarray
+    nats: dict[str, np.ndarray]
+
+
+def row_losses(vlm: VLM, batches: Iterable[Passages], variants: Mapping[str, Mapping[int, EditFn]]) -> CaptionLosses:
+    """Cross-entropy of every row's caption tokens under each variant of edits."""
+    ids: list[int] = []
+    langs: list[str] = []
+    n_tokens: list[int] = []
+    nats: dict[str, list[float]] = {name: [] for name in variants}
+    for batch in batches:
+        for name, edits in variants.items():
+            scores = vlm.caption_log_probs(batch.rows, batch.features, edits)
+            nats[name] += [-float(row.double().sum()) for row in scores]
+        ids, langs = ids + list(batch.sample_ids), langs + list(batch.langs)
+        n_tokens += [len(row) for row in scores]
+    found = {name: np.array(values) for name, values in nats.items()}
+    return CaptionLosses(np.array(ids, np.int64), np.array(langs, dtype=object), np.array(n_tokens, np.int64), found)
 
 
 def caption_losses(
     vlm: VLM, batches: Iterable[Passages], variants: Mapping[str, Mapping[int, EditFn]]
 ) -> dict[str, float]:
     """Cross-entropy (nats a token) of the rows' caption tokens under each variant of edits; NaN without any token."""
-    total, n_tokens = dict.fromkeys(variants, 0.0), 0
-    for batch in batches:
-        for name, edits in variants.items():
-            scores = torch.cat(vlm.caption_log_probs(batch.rows, batch.features, edits))
-            total[name] -= float(scores.double().sum())
-        n_tokens += len(scores)
-    return {name: value / n_tokens if n_tokens else float("nan") for name, value in total.items()}
+    found = row_losses(vlm, batches, variants)
+    n = int(found.n_tokens.sum())
+    return {name: float(nats.sum()) / n if n else float("nan") for name, nats in found.nats.items()}
 
 
 def loss_recovered(ce_clean: float, ce_spliced: float, ce_ablated: float) -> float:
@@ -94,5 +125,7 @@ def loss_recovered(ce_clean: float, ce_spliced: float, ce_ablated: float) -> flo
     return (ce_ablated - ce_spliced) / lost if lost > 0 else float("nan")
 
 
-def _spliced_positions(kinds: Tensor) -> Tensor:
-    return (kinds != BOS) & (kinds != PAD)
+def _spliced_positions(kinds: Tensor, kind: str) -> Tensor:
+    if kind == "all":
+        return (kinds != BOS) & (kinds != PAD)
+    return torch.isin(kinds, torch.tensor(CODES[kind], dtype=kinds.dtype, device=kinds.device))

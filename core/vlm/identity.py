@@ -58,11 +58,12 @@ def digest(config: Config) -> str:
         return total.hexdigest()
     files = {path for pattern in (WEIGHTS, *TEXT_FILES) for path in directory.glob(pattern)}
     for path in sorted(files, key=lambda p: p.name):
-        total.update(f"{path.name} {_file_digest(path)}\n".encode())
+        total.update(f"{path.name} {file_digest(path)}\n".encode())
     return total.hexdigest()
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Content identity of one file (hex digits); of files above 200 MB, samples as in ``digest``."""
     size = path.stat().st_size
     if size <= WHOLE_FILE_LIMIT:
         with open(path, "rb") as f:

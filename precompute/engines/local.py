@@ -24,7 +24,7 @@ from precompute.context import StageContext
 from precompute.fingerprint import content_hash
 from precompute.machine import device_peak, resolve_device, versions
 from precompute.pipeline import Stage, load_function, owns, stages
-from precompute.plan import Planned, choose, make_plan
+from precompute.plan import Planned, check_before, choose, make_plan
 from precompute.progress import Progress, Screen, now, screen, show_bytes, show_time
 from precompute.tracking import NoTracker, Tracker
 
@@ -53,6 +53,7 @@ class LocalEngine:
     def _run_all(self, pipeline: Sequence[Stage], only: str, until: str) -> list[str]:
         cache: dict[str, str] = {}
         self._check_preset()
+        warnings = check_before(self.config, pipeline, fetch=True)
         plan = make_plan(self.config, self.run, pipeline, cache)
         todo = choose(plan, only, until)
         self._write_settings()
@@ -61,6 +62,8 @@ class LocalEngine:
         ran: list[str] = []
         with Progress(self.run, [p.stage.name for p in plan], device, show) as progress:
             try:
+                for line in warnings if todo else ():
+                    progress.screen.say(line)
                 for planned in plan:
                     self._show_standing(planned, todo, progress)
                 while todo:

@@ -18,7 +18,7 @@ from core.config import (
 from core.errors import UserError
 
 
-@pytest.mark.parametrize("name", ["demo", "gemma-3-4b"])
+@pytest.mark.parametrize("name", ["demo", "gemma-3-4b", "gemma-3-4b-scope"])
 def test_presets_load_and_survive_json(name):
     config = load_config(name)
     assert config.name == name

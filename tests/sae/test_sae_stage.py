@@ -14,7 +14,7 @@ from core.config import load_config
 from core.runs import Run, write_table
 from core.sae import trainer
 from core.sae.files import load_sae, sae_id
-from core.sae.metrics import held_out_metrics
+from core.sae.metrics import explained_variance
 from precompute.context import StageContext
 from precompute.stages import activations, caption, train
 from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm
@@ -49,14 +49,14 @@ def with_activations(tmp_path_factory):
     write_table(folder / "samples.parquet", pa.table(samples))
     with pytest.MonkeyPatch.context() as patch:
         for stage in (caption, activations):
-            patch.setattr(stage, "load_vlm", lambda *_: toy_vlm())
+            patch.setattr(stage, "load_captioner", lambda *_: toy_vlm())
             stage.run(context(folder, stage.__name__.rpartition(".")[2]))
     return folder
 
 
 @pytest.fixture
 def new_run(with_activations, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "load_vlm", lambda *_: toy_vlm())
+    monkeypatch.setattr(train, "load_captioner", lambda *_: toy_vlm())
 
     def make(name):
         return shutil.copytree(with_activations, tmp_path / name)
@@ -65,7 +65,7 @@ def new_run(with_activations, tmp_path, monkeypatch):
 
 
 def results(folder):
-    paths = [folder / "saes.parquet", *sorted((folder / "saes").rglob("*"))]
+    paths = [folder / "saes.parquet", folder / "sae_fit.parquet", *sorted((folder / "saes").rglob("*"))]
     return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
 
 
@@ -85,9 +85,16 @@ def test_what_the_stage_writes_is_true(new_run):
         )
         index = reader.index
         held_out = ((index.split == "test") & (index.kind != "bos")).to_numpy()
-        kinds = index.kind.astype(str).to_numpy()[held_out]
-        for name, value in held_out_metrics(sae, reader, np.flatnonzero(held_out), kinds).items():
-            assert row[name] == pytest.approx(value, nan_ok=True), name
+        assert row["explained_variance"] == pytest.approx(explained_variance(reader, np.flatnonzero(held_out), sae))
+        assert row["source"] == "trained here" and row["trained_on"] == toy_model_dir().name
+        fit = pq.read_table(folder / "sae_fit.parquet").to_pandas().query("layer == @row['layer'] and lang == 'both'")
+        fit = fit.set_index("kind")
+        for kind in ("image", "prompt", "caption"):
+            of_kind = np.flatnonzero(held_out & (index.kind == kind).to_numpy())
+            assert row[f"explained_variance_{kind}"] == fit.explained_variance[kind]
+            assert fit.explained_variance[kind] == pytest.approx(explained_variance(reader, of_kind, sae), abs=1e-4)
+            assert fit.n_tokens[kind] == len(of_kind) and fit.ce_clean[kind] == row["ce_clean"]
+        assert row["loss_recovered"] == pytest.approx(fit.loss_recovered["all"], nan_ok=True)
         assert row["n_train_tokens"] == int(((index.split == "train") & (index.kind != "bos")).sum())
         assert row["explained_variance"] > row["explained_variance_random"]
         assert row["ce_clean"] == table[0]["ce_clean"]

@@ -13,7 +13,7 @@ import torch
 from core.errors import UserError
 from core.sae.data import TokenBatches
 from core.sae.files import sae_id
-from core.sae.metrics import explained_variance, held_out_metrics
+from core.sae.metrics import explained_variance
 from core.sae.modules import ARCHITECTURES
 from core.sae.trainer import learning_rate, train_sae
 from tests.sae.sae_toys import D_MODEL, N_ACTIVE, TEST_ROWS, TRAIN_ROWS, toy_config, toy_trainer, write_layer
@@ -55,11 +55,9 @@ def test_recovery_is_at_chance_for_what_was_not_planted(planted, trained):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_learns_more_than_its_untrained_control(planted, trained, architecture):
     untrained = toy_trainer(planted.reader, toy_config(architecture=architecture)).finished_sae()
-    kinds = np.full(len(TEST_ROWS), "image")
-    metrics = held_out_metrics(trained[architecture], planted.reader, TEST_ROWS, kinds)
-    assert metrics["explained_variance"] > (0.7 if architecture == "matryoshka" else 0.8)  # prefixes cost it
-    assert metrics["explained_variance"] > explained_variance(planted.reader, TEST_ROWS, untrained) + 0.1
-    assert metrics["explained_variance_image"] == pytest.approx(metrics["explained_variance"])
+    explained = explained_variance(planted.reader, TEST_ROWS, trained[architecture])
+    assert explained > (0.7 if architecture == "matryoshka" else 0.8)  # prefixes cost it
+    assert explained > explained_variance(planted.reader, TEST_ROWS, untrained) + 0.1
     assert recovery(trained[architecture], planted.directions) > 0.8
 
 
