@@ -138,7 +138,8 @@ def _run(args: argparse.Namespace) -> int:
     config = load_config(args.preset, args.set)
     run = Run(runs_dir() / check_run_name(args.run or config.name))
     if limits := _limits(args):
-        refuse_above(forecast(config, run), make_plan(config, run, missing=[]), limits)  # the engine says what is missing
+        plan = make_plan(config, run, missing=[])  # the engine says what is missing
+        refuse_above(forecast(config, run), plan, limits)
     if args.wandb:
         check_wandb()
     tracker = WandbTracker(run, config) if args.wandb else None
