@@ -1,4 +1,4 @@
-"""``python -m precompute``: run, plan, status, doctor, list, audit, controls, train-demo-captioner, gate.
+"""``python -m precompute``: run, init, plan, status, doctor, list, audit, controls, train-demo-captioner, gate.
 
 Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
 """
@@ -60,6 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_limits(run)
     run.add_argument("--wandb", action="store_true", help="log to Weights & Biases (offline unless logged in)")
     run.set_defaults(command=_run)
+
+    init = commands.add_parser("init", help="look at your own images and captions and write a preset for them")
+    init.add_argument("name", metavar="MYRUN", help="MYRUN.toml is written in the current folder")
+    init.add_argument("--images", default="", metavar="PATH", help="folder, zip or tar; none where a table holds them")
+    init.add_argument("--captions", default="", metavar="FILE", help="CSV, TSV, JSON lines, Parquet, COCO ...")
+    init.add_argument("--captions-ar", default="", metavar="FILE", help="a second file, for Arabic")
+    init.add_argument("--dataset", default="", metavar="NAME", help="of Hugging Face: a saved directory, or a hub name")
+    init.add_argument("--revision", default="", metavar="COMMIT", help="of the hub name")
+    init.add_argument("--model", required=True, metavar="NAME", help="hub id, or a folder")
+    init.add_argument("--force", action="store_true", help="write over a preset of that name")
+    init.set_defaults(command=_init)
 
     plan = commands.add_parser("plan", help="what a run would do, and what it would take on this machine")
     _add_preset(plan)
@@ -152,6 +163,14 @@ def _run(args: argparse.Namespace) -> int:
             tracker.close(exit_code)
     state = "Nothing was left to do" if not ran else "Done"
     print(f"{state}: {run.dir}\nSee it: streamlit run app.py")
+    return 0
+
+
+def _init(args: argparse.Namespace) -> int:
+    from precompute.init import run_init
+
+    places = (args.images, args.captions, args.captions_ar, args.dataset, args.revision)
+    run_init(args.name, *places, args.model, args.force)
     return 0
 
 

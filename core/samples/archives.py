@@ -160,7 +160,8 @@ class TarArchive(Archive):
 
     def _listed(self) -> Iterator[tuple[str, int, Any]]:
         self._file.seek(0)
-        with tarfile.open(fileobj=_BoundedReads(self._file), mode="r:") as tar:
+        reads: Any = _BoundedReads(self._file)
+        with tarfile.open(fileobj=reads, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # else it keeps every member it has seen
                 if member.isdir():

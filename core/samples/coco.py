@@ -16,7 +16,7 @@ from core.errors import UserError
 from core.samples.folder import table_place
 from core.samples.listed import Entry, Source, attribute_columns, languages_of_files
 from core.samples.pictures import picture_name, pictures_at
-from core.samples.tables import read_text
+from core.samples.tables import Cell, Table, read_text
 
 
 def coco_source(config: SamplesConfig) -> Source:
@@ -36,6 +36,22 @@ def coco_source(config: SamplesConfig) -> Source:
     return Source(pictures_at(config.images), lambda: rows, tuple(files), notes=notes)
 
 
+def image_fields(path: Path) -> Table:
+    """The fields of the images (not their captions) as a table."""
+    rows: list[dict[str, Cell]] = [{str(k): str(v) for k, v in image.items() if isinstance(v, (str, int, float))}
+            for image in _read(path).get("images", [])]  # fmt: skip
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return Table(path.name, columns, rows)
+
+
+def coco_captions(path: Path) -> Iterator[str]:
+    """All captions of a file, in whatever language."""
+    tree = _read(path)
+    yield from (str(a["caption"]) for a in tree.get("annotations", []) if "caption" in a)
+    for image in tree.get("images", []):
+        yield from (str(s.get("raw", "")) for s in image.get("sentences", []) if isinstance(s, dict))
+
+
 def _read(path: Path) -> dict[str, Any]:
     text, _ = read_text(path)
     do = 'Give a file like {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
@@ -43,11 +59,11 @@ def _read(path: Path) -> dict[str, Any]:
         tree = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path.name} is no JSON.", str(e), do) from e
-    images = tree.get("images", []) if isinstance(tree, dict) else None
-    annotations = tree.get("annotations", []) if isinstance(tree, dict) else None
-    lists = isinstance(images, list) and isinstance(annotations, list)
-    if not lists or not all(isinstance(item, dict) for item in (*images, *annotations)):
+    names = ("images", "annotations")
+    lists: list[Any] = [tree.get(name, []) for name in names] if isinstance(tree, dict) else [None]
+    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
         raise UserError(f"{path.name} is not in the form of COCO.", f"It holds {_kinds(tree)}.", do)
+    images, annotations = lists
     has_captions = any("caption" in a for a in annotations) or any("sentences" in i for i in images)
     if not has_captions:
         held = ", ".join(sorted({key for a in annotations[:50] for key in a})) or "nothing"

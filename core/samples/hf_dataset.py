@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,50 +30,58 @@ BATCH = 1024  # rows without images
 
 def dataset_source(config: SamplesConfig) -> Source:
     """The rows of a data set, whose image_column holds images; UserError where it is not there."""
+    rows = _rows(config)
+
+    def listed() -> Iterator[Entry]:
+        table = _arrow_table(rows, config)
+        annotated = [config.gender_column, *(column for _, column in attribute_columns(config))]
+        table.require([config.image_column, *caption_columns(config).values(), *annotated])
+        if config.image_column not in table.pictures:
+            why = f"Columns that do: {', '.join(table.pictures) or 'none'}."
+            raise UserError(f"The column {config.image_column} of {config.dataset} holds no images.", why,
+                            "Name the one of images: --set samples.image_column=...")  # fmt: skip
+        return entries(table, config, caption_columns(config), rows.cells.names)
+
+    if rows.files:
+        listed()  # so that a plan already says what is missing
+        return Source(rows.cells, listed, tuple(rows.files), n=len(rows.table))
+    which = f"{config.dataset}@{config.dataset_revision}"
+    origin = {"dataset": config.dataset, "revision": config.dataset_revision, "split": config.dataset_split}
+    return Source(rows.cells, listed, content=which, is_far=True, origin=origin)
+
+
+def data_set_table(config: SamplesConfig) -> Table:
+    """All columns of a data set but the bytes of its images; from the hub where it has to be."""
+    return _arrow_table(_rows(config), config)
+
+
+def _arrow_table(rows: TableRows, config: SamplesConfig) -> Table:
+    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from rows.table.select(names).to_batches(BATCH)
+
+    return arrow_table(config.dataset, rows.table.schema, batches)
+
+
+def _rows(config: SamplesConfig) -> TableRows:
     path = place(config.dataset)
     if any((path / name).is_file() for name in DIRECTORY):
         files = _arrow_files(path, config.dataset_split)
-        rows = TableRows(lambda: _mapped(path, files), config.image_column)
-        _table(rows, config)  # so that a plan already says what is missing
-        return Source(rows.cells, lambda: _entries(rows, config), tuple(files), n=len(rows.table))
-    if path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", config.dataset):
+        return TableRows(lambda: _mapped(path, files), config.image_column, files)
+    if path.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", config.dataset):
         raise UserError(f"There is no data set in {path}.", f"It has neither {' nor '.join(DIRECTORY)}.",
                         "Give a directory written by save_to_disk, or a name on the hub.")  # fmt: skip
     if not re.fullmatch(r"[0-9a-f]{40}", config.dataset_revision):
         do = "Give the commit from its page (Files, History): --set samples.dataset_revision=..."
         why = "What a hub name stands for may change; a run records which revision it has read."
         raise UserError(f"The data set {config.dataset} is not pinned.", why, do)
-    rows = TableRows(lambda: _from_hub(config), config.image_column, cached=True)
-    which = f"{config.dataset}@{config.dataset_revision}"
-    origin = {"dataset": config.dataset, "revision": config.dataset_revision, "split": config.dataset_split}
-    return Source(rows.cells, lambda: _entries(rows, config), content=which, is_far=True, origin=origin)
-
-
-def _entries(rows: TableRows, config: SamplesConfig) -> Iterator[Entry]:
-    yield from entries(_table(rows, config), config, caption_columns(config), rows.cells.names)
-
-
-def _table(rows: TableRows, config: SamplesConfig) -> Table:
-    """The columns but for the images; UserError where one that is named is not there, or holds no images."""
-
-    def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-        yield from rows.table.select(names).to_batches(BATCH)
-
-    table = arrow_table(config.dataset, rows.table.schema, batches)
-    annotated = [config.gender_column, *(column for _, column in attribute_columns(config))]
-    table.require([config.image_column, *caption_columns(config).values(), *annotated])
-    if config.image_column not in table.pictures:
-        why = f"Columns that do: {', '.join(table.pictures) or 'none'}."
-        raise UserError(f"The column {config.image_column} of {config.dataset} holds no images.", why,
-                        "Name the one of images: --set samples.image_column=...")  # fmt: skip
-    return table
+    return TableRows(lambda: _from_hub(config), config.image_column)
 
 
 class TableRows:
     """A column of images of an Arrow table that lies on disk and is mapped, not read, into memory."""
 
-    def __init__(self, load: Callable[[], pa.Table], column: str, cached: bool = False):
-        self._load, self._column, self._cached = load, column, cached
+    def __init__(self, load: Callable[[], pa.Table], column: str, files: Sequence[Path] = ()):
+        self._load, self._column, self.files = load, column, list(files)  # no files: it is the hub's
         self.cells = Cells(self)
 
     @functools.cached_property
@@ -85,7 +93,7 @@ class TableRows:
 
     def cell(self, row: int) -> Any:
         value = self.table.column(self._column)[row].as_py()
-        if self._cached and isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
+        if not self.files and isinstance(value, dict) and value.get("bytes") is None and value.get("path"):
             return {**value, "bytes": _cached_bytes(value["path"])}
         return value
 
