@@ -38,8 +38,9 @@ def coco_source(config: SamplesConfig) -> Source:
 
 def image_fields(path: Path) -> Table:
     """The fields of the images (not their captions) as a table."""
-    rows: list[dict[str, Cell]] = [{str(k): str(v) for k, v in image.items() if isinstance(v, (str, int, float))}
-            for image in _read(path).get("images", [])]  # fmt: skip
+    rows: list[dict[str, Cell]] = []
+    for image in _read(path).get("images", []):
+        rows.append({str(k): str(v) for k, v in image.items() if isinstance(v, (str, int, float))})
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return Table(path.name, columns, rows)
 

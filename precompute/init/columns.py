@@ -135,8 +135,9 @@ def _covers(pattern: str, name: str) -> bool:
 
 
 def _is_attribute(column: Column) -> bool:
-    """Whether a column sorts the images into a few named kinds."""
+    """Whether a column sorts the images into a few named kinds, or is named as one that does."""
     different = len(set(column.values))
     is_number = sum(v.strip().replace(".", "", 1).lstrip("-").isdigit() for v in column.values) > len(column.values) / 2
-    return (2 <= different <= min(MOST_VALUES, len(column.values) / 2) and column.n_words <= 4 and not is_number
-            and not column.is_named(NOT_ABOUT_THE_IMAGE))  # fmt: skip
+    if is_number or column.n_words > 4 or different < 2 or column.is_named(NOT_ABOUT_THE_IMAGE):
+        return False
+    return column.is_named(ROLE_NAMES) or different <= min(MOST_VALUES, len(column.values) / 2)
