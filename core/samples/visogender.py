@@ -94,7 +94,7 @@ def _notes(rows: Sequence[dict[str, Cell]], absent: Sequence[str]) -> list[str]:
         if n != usual:
             notes.append(f"VisoGender has {usual} images of the kind {kind}; the tables here name {n}")
     if absent:
-        notes.append(f"{len(absent)} of {len(rows)} images are not there (links die); {FETCH}")
+        notes.append(f"{len(absent)} of {len(rows)} images are not there (addresses die). {FETCH}")
     return notes
 
 

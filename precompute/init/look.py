@@ -23,7 +23,7 @@ from core.samples.flickr8k import TOKEN
 from core.samples.folder import table_place
 from core.samples.hf_dataset import data_set_table
 from core.samples.listed import Listing, RawSample, gather
-from core.samples.pictures import pictures_at, place
+from core.samples.pictures import Archived, Folder, Pictures, pictures_at, place
 from core.samples.sources import source_of
 from core.samples.tables import is_parquet, read_table, read_text
 from core.samples.visogender import COLUMNS as VISOGENDER
@@ -45,6 +45,7 @@ class Words:
     problems: Counter[str]
     genders: Counter[str]
     words: Counter[str]
+    has: list[bool] = field(repr=False)  # by image
 
 
 @dataclass
@@ -83,11 +84,17 @@ def see(images: str, captions: str, captions_ar: str, dataset: str, revision: st
         raise UserError(f"Only {n_paired} of {len(listing)} images have captions that can be used.", tried[:600],
                         f"At least {MIN_PAIRED} are needed; mend the table, or give another one.")  # fmt: skip
     in_table = source.n is not None or source.is_far
-    n_missing = 0 if in_table else sum(not source.pictures.has(name) for name in source.names())
+    absent = [] if in_table else [name for name in source.names() if not source.pictures.has(name)]
+    if len(absent) == len(listing):
+        raise UserError(f"None of the {len(listing):,} images is in {images}.",
+                        f"Names of the table: {', '.join(absent[:2])}; what is there: {_some(source.pictures)}.",
+                        "Give the folder or archive in which these names are: --images ...")  # fmt: skip
     opened = listing[:: max(1, len(listing) // N_OPENED)][:N_OPENED]
     bad, sizes = _opened(opened)
+    if not sizes:
+        remarks.append("None of the images that were opened can be read.")
     encodings = {p.name: encoding_of(p.read_bytes()) for p in source.files if p.suffix.lower() in TEXT_TABLES}
-    return Seen(settings, roles, len(listing), n_missing, len(opened), bad, sizes, words, n_paired,
+    return Seen(settings, roles, len(listing), len(absent), len(opened), bad, sizes, words, n_paired,
                 Counter(s.gender for s in listing), encodings, remarks)  # fmt: skip
 
 
@@ -148,8 +155,8 @@ def _named_set(path: Path, has_second: bool) -> str:
     first = text.lstrip().split("\n", 1)[0].rstrip("\r")
     if set(VISOGENDER) <= set(first.split("\t")):
         return "visogender"
-    is_captions_txt = first == "image,caption" and path.suffix.lower() == ".txt"
-    if TOKEN.fullmatch(first) or (is_captions_txt and has_second):
+    is_captions_txt = first == "image,caption" and (path.name == "captions.txt" or has_second)
+    if TOKEN.fullmatch(first) or is_captions_txt:
         return "flickr8k"
     if path.suffix.lower() == ".json":
         tree = json.loads(text) if text.lstrip().startswith("{") and '"images"' in text else {}
@@ -226,7 +233,8 @@ def _words(listing: Sequence[RawSample], lang: str) -> Words:
         genders[caption_gender(hits)] += 1
         words.update({h.word.casefold() for h in hits if decides(h) and h.gender in ("male", "female")})
     middle = (counts[0], counts[len(counts) // 2], counts[-1])
-    return Words(len(usable), sum(n > 0 for n in per_image), middle, problems, genders, words)
+    has = [n > 0 for n in per_image]
+    return Words(len(usable), sum(has), middle, problems, genders, words, has)
 
 
 def _languages(listing: Listing, words: dict[str, Words], remarks: list[str]) -> tuple[tuple[str, ...], int]:
@@ -237,7 +245,7 @@ def _languages(listing: Listing, words: dict[str, Words], remarks: list[str]) ->
         remarks.append(f"No {LANGUAGE_NAME[lang]} caption can be used: the run is in one language.")
     if len(kept) < 2:
         return kept or tuple(words), words[kept[0]].n_images if kept else 0
-    n_both = sum(all(_usable(sample, lang) for lang in kept) for sample in listing)
+    n_both = sum(map(all, zip(*(words[lang].has for lang in kept), strict=True)))
     most = max(kept, key=lambda lang: words[lang].n_images)
     if n_both < MIN_PAIRED <= words[most].n_images:
         remarks.append(f"Only {n_both} images have captions in both languages: the run is in {LANGUAGE_NAME[most]}.")
@@ -250,8 +258,14 @@ def _languages(listing: Listing, words: dict[str, Words], remarks: list[str]) ->
     return kept, n_both
 
 
-def _usable(sample: RawSample, lang: str) -> bool:
-    return any(not caption_problem(clean_caption(text), lang) for text in sample.captions[lang])
+def _some(pictures: Pictures) -> str:
+    """A few names of a folder or an archive."""
+    names = iter(())
+    if isinstance(pictures, Folder):
+        names = (path.relative_to(pictures.folder).as_posix() for path in pictures.folder.rglob("*") if path.is_file())
+    elif isinstance(pictures, Archived):
+        names = iter(pictures.archive.members)
+    return ", ".join(itertools.islice(names, 2)) or "nothing"
 
 
 def _opened(samples: Sequence[RawSample]) -> tuple[Counter[str], list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ from core.samples.sources import load
 from precompute.__main__ import main
 from precompute.init.preset import sizes
 from precompute.shape import model_shape
-from tests.own_data import FORMS, GOOD, make_set, write_images
+from tests.own_data import FORMS, GOOD, make_set, write_images, write_zip
 
 MODEL = "data/demo-captioner"
 
@@ -158,6 +158,28 @@ def test_places_where_nothing_is(tmp_path, init, arguments, says):
     code, said, config = init(*arguments)
     assert code == 1 and says in said and config is None
     assert init(*arguments, name="no/name")[0] == 1
+
+
+def test_captions_txt_is_known_by_its_commas_without_quotes(tmp_path, init):
+    write_images(tmp_path / "images")
+    (tmp_path / "captions.txt").write_text(
+        "image,caption\n" + "".join(f"{i:02d}.png,A man , a dog .\n" for i in range(1, GOOD, 2)), encoding="utf-8"
+    )
+    _, _, config = init("--images", "images", "--captions", "captions.txt")
+    assert config.samples.source == "flickr8k" and config.samples.languages == ("en",)
+    assert load(config.samples, 0)[0].captions["en"] == ["A man , a dog ."]
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_names_that_lead_nowhere_are_shown_beside_those_that_are_there(tmp_path, init, archive):
+    arguments = table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True))
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(".png", ".jpg")
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    if archive:
+        arguments[1] = str(write_zip(tmp_path / "a.zip"))
+    code, said, config = init(*arguments)
+    assert code == 1 and config is None and "None of the 12 images" in said
+    assert "part/00.jpg" in said and ".png" in said.splitlines()[1]
 
 
 def test_names_with_quotes_and_letters_of_all_kinds_stand_in_the_preset(tmp_path, init):

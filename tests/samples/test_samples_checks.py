@@ -75,6 +75,29 @@ def test_exif_orientation_turns_the_picture_upright_and_is_not_handed_on():
     assert not turned.info and not turned.getexif()
 
 
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_of_animated_pictures_and_pages_the_first_counts(format):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in (RED, WHITE, (0, 0, 255))]
+    options = {"lossless": True} if format == "WEBP" else {}
+    image = decode_image(encoded(frames[0], format, save_all=True, append_images=frames[1:], **options))
+    assert image.size == (40, 30) and image.getpixel((5, 5)) == RED
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_whatever_is_changed_in_a_file_it_is_read_or_dropped(format):
+    whole, rng = encoded(Image.effect_noise((40, 40), 60), format), np.random.default_rng(0)
+    n_dropped = 0
+    for _ in range(60):
+        data = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        try:
+            assert decode_image(bytes(data)).mode == "RGB"
+        except Dropped:
+            n_dropped += 1
+    assert n_dropped
+
+
 def test_damaged_and_foreign_files_are_unreadable():
     whole = encoded(Image.effect_noise((64, 64), 50), "JPEG")
     assert reason(whole[: len(whole) // 2]) == "unreadable"
