@@ -67,7 +67,7 @@ class Archive:
                 total += max(0, size)
                 if len(found) >= MAX_MEMBERS or total > MAX_TOTAL:
                     raise _refused(self.path, f"It holds more than {MAX_MEMBERS:,} files or {MAX_TOTAL:,} bytes.")
-                relative = PurePosixPath(name)
+                relative = PurePosixPath(name.replace("\\", "/"))
                 if relative.is_absolute() or ".." in relative.parts or "\0" in name:
                     self.n_refused += 1
                 elif not set(IGNORED) & set(relative.parts) and not relative.name.startswith("._"):

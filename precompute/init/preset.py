@@ -66,7 +66,7 @@ def preset_text(name: str, model: str, seen: Seen, shape: ModelShape) -> str:
 def _head(name: str, model: str, seen: Seen) -> str:
     languages = " and ".join(LANGUAGE_NAME[lang] for lang in seen.languages)
     return (
-        f"# {model} on {seen.n_paired:,} images with captions in {languages}.\n"
+        f"# {_line(model)} on {seen.n_paired:,} images with captions in {languages}.\n"
         f"# Written by: python -m precompute init {name}\n"
         f"# Change what you like, then: python -m precompute plan {name}.toml\n"
         "seed = 0\n"

@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import datasets
 import pytest
 
 from core.config import load_config
@@ -116,6 +117,17 @@ def test_both_languages_in_one_column_a_row_each(tmp_path, init):
     _, said, config = init(*arguments)
     assert config.samples.en_column == config.samples.ar_column == "caption" and "both languages, a row each" in said
     assert "6 images in English and Arabic" in said
+
+
+def test_a_pinned_name_on_the_hub(tmp_path, init, monkeypatch):
+    own = make_set(tmp_path / "set", "dataset")
+    whole = datasets.load_from_disk(str(own.settings["dataset"]))["train"]
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: whole)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    _, said, config = init("--dataset", "someone/captions", "--revision", commit)
+    assert (config.samples.dataset, config.samples.dataset_revision) == ("someone/captions", commit)
+    assert config.samples.gender_column == "gender" and "images: image" in said
+    assert load(config.samples, 0).origin["revision"] == commit
 
 
 @pytest.mark.parametrize("form", ["coco", "flickr8k"])

@@ -44,6 +44,8 @@ def test_members_are_found_under_their_name_and_below_the_only_folder(tmp_path, 
     assert pictures.read("x.png") == DATA == pictures.read("photos/x.png")
     assert pictures.has("sub/café.png") and not pictures.has("y.png") and not pictures.has("../x.png")
     assert open_picture(pictures, "x.png").size == (64, 48)
+    odd = Archived(write(tmp_path / f"odd-{name}", {"sub\\x.png": DATA, "sub\\..\\..\\y.png": DATA}, top=""))
+    assert odd.read("sub/x.png") == DATA and odd.archive.n_refused == 1
     flat = Archived(write(tmp_path / f"flat-{name}", {"x.png": DATA, "sub/x.png": b"1"}, top=""))
     assert flat.read("x.png") == DATA and flat.read("sub/x.png") == b"1"
 
