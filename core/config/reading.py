@@ -243,16 +243,17 @@ def _places_needed(s: SamplesConfig) -> list[str]:
 
 
 def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The same of the section interventions: words from short lists, and layers that have an SAE."""
+    """The same of interventions and crosslingual: words from short lists, and layers that have an SAE."""
     c = config.interventions
     for name, known in INTERVENTION_WORDS.items():
         given = getattr(c, name)
         if not given or len(set(given)) < len(given) or not set(given) <= set(known):
             text = f"interventions.{name}: expected some of {', '.join(known)}, each once, got {list(given)}"
             yield (f"interventions.{name}",), text
-    if missing := sorted(set(c.layers) - set(config.activations.layers)):
-        text = f"interventions.layers: expected some of activations.layers, which do not have {missing}"
-        yield ("interventions.layers", "activations.layers"), text
+    for section in ("interventions", "crosslingual"):
+        if missing := sorted(set(getattr(config, section).layers) - set(config.activations.layers)):
+            text = f"{section}.layers: expected some of activations.layers, which do not have {missing}"
+            yield (f"{section}.layers", "activations.layers"), text
     if not c.k or ("swap" in c.modes and not c.strengths):
         yield ("interventions.k", "interventions.strengths"), "interventions.k and strengths: expected one at least"
 

@@ -27,7 +27,6 @@ from core.crosslingual.shared_dictionary import SharedDictionary, joined, scored
 from core.crosslingual.sharing import class_sharing, gendered_codes
 from core.crosslingual.tables import SCHEMAS, table_of_columns, table_of_rows
 from core.crosslingual.things import grammatical_gender, things
-from core.errors import UserError
 from core.features.pooled import Pooled
 from core.features.tokens import read_token_index
 from core.runs import write_json, write_table
@@ -54,13 +53,6 @@ class _Work:
     def __init__(self, ctx: StageContext):
         self.ctx, self.config, self.layers = ctx, ctx.config.crosslingual, ctx.config.activations.layers
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
-        unknown = sorted(set(self.separate_layers) - set(self.layers))
-        if unknown:
-            raise UserError(
-                f"crosslingual.layers names layers without activations: {', '.join(map(str, unknown))}.",
-                f"activations.layers has {', '.join(map(str, self.layers))}.",
-                "Choose among those, or add the layers to activations.layers.",
-            )
         samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"])
         genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"])
         order = np.argsort(genders["sample_id"].to_numpy())

@@ -179,10 +179,3 @@ def test_without_men_nothing_is_said_about_gender(tmp_path):
         found = table(run, name)
         assert found["value"].isna().all() and found["why"].str.contains("0 of men|and 0").all(), name
     assert len(table(run, "shared_gender")) == 0 and len(table(run, "language_features")) == 2 * D_SAE
-
-
-def test_a_layer_without_activations_is_refused(source):
-    ctx = context(source)
-    ctx.config = config_from_dict({"activations": {"layers": [1, 3]}, "crosslingual": {"layers": [4]}})
-    with pytest.raises(Exception, match="layers without activations: 4"):
-        stage.run(ctx)
