@@ -1,4 +1,4 @@
-"""The one exception that is meant for the person at the keyboard."""
+"""The exceptions that are meant for the person at the keyboard."""
 
 from __future__ import annotations
 
@@ -12,3 +12,7 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return "\n".join(line for line in (self.what, self.why, self.do) if line)
+
+
+class TooLittleData(UserError):
+    """There are too few samples for what was asked; a stage may go on and say so in place of its figures."""

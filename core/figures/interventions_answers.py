@@ -24,7 +24,7 @@ def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
     clean = effects[effects["outcome"] == "clean"]
     rows = headline(clean)
     if heads.empty or rows.empty:
-        return Answer("Nothing was changed yet.", FEW)
+        return Answer("There is too little data to change features on.", FEW)
     for row in rows.itertuples():
         verdict = heads.loc[heads["lang"] == row.lang, "verdict"].iloc[0]
         said.append(f"{LANGUAGE_NAME[row.lang]} {_percent(row.target)} {_interval(row.effect_low, row.effect_high)} "

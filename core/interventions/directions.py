@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.config import LANGUAGES
-from core.errors import UserError
+from core.errors import TooLittleData, UserError
 from core.interventions.designs import LEACE, MEANS, PROBE, RANDOM, Arm
 from core.steering import Direction, Edit
 
@@ -104,7 +104,7 @@ def _between(vector: NDArray[np.float64], women: NDArray[np.float64], men: NDArr
     """The direction of ``vector``, with z = 0 between the means and ``scale`` their distance along it."""
     length = float(np.linalg.norm(vector))
     if not np.isfinite(length) or length == 0:
-        raise UserError("Women and men have the same mean residual: there is no direction between them.")
+        raise TooLittleData("Women and men have the same mean residual: there is no direction between them.")
     unit = vector / length
     center = torch.from_numpy((women + men) / 2).float()
     return Direction(torch.from_numpy(unit).float(), center=center, scale=abs(float(unit @ (women - men))))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from core.config import Config
-from core.errors import UserError
+from core.errors import TooLittleData
 from core.interventions import directions, images, sets, targets
 from core.interventions.controls import Candidates
 from core.interventions.designs import (
@@ -58,7 +58,7 @@ class Material:
         alive = {layer: self.column(layer, "alive").astype(bool) for layer in layers}
         k = sets.largest_k((*c.k, c.headline), alive)
         if not k:
-            raise UserError("There are too few live features to change any and to match them with others.",
+            raise TooLittleData("There are too few live features to change any and to match them with others.",
                             "At most a third of a layer's live features are changed together.",
                             "Train larger SAEs, or ask for a smaller interventions.k.")  # fmt: skip
         if dropped := sorted({*c.k, c.headline} - set(k)):
@@ -109,8 +109,10 @@ class Material:
                     with atomic_path(path) as temporary:
                         Image.fromarray(world.render(subject.scene)).save(temporary)
         if not development or not confirming:
-            raise UserError("There are no held-out images to intervene on.", "Every image is a training image.",
-                            "Raise samples.test_share.")  # fmt: skip
+            n = int((self.samples["split"] == "test").sum())
+            raise TooLittleData("There are too few held-out images to intervene on.",
+                                f"The run has {n}; 4 are needed, of which one is to choose on.",
+                                "Use more images, or a larger samples.test_share.")  # fmt: skip
         return development, confirming
 
     def open(self, subject: images.Subject) -> Image.Image:
@@ -153,7 +155,7 @@ class Material:
             self._labelled[layer] = {(view, lang): directions.labelled(pooled, view, lang, gender, is_train)
                                      for view in directions.PLACES for lang in self.settings.languages}  # fmt: skip
             if not all(data.enough for data in self._labelled[layer].values()):
-                raise UserError("There are too few training images of women and men for the directions.",
+                raise TooLittleData("There are too few training images of women and men for the directions.",
                                 f"{directions.MIN_IMAGES} of each are needed.", "Use more samples.")  # fmt: skip
         return self._labelled[layer]
 

@@ -53,6 +53,10 @@ TERMS_SCHEMA = pa.schema([
     *_DESIGN, ("lemma", pa.string()), ("gender", pa.string()),
     *((n, t) for n, t in _COMPARED if n not in ("ratio", "ratio_low", "ratio_high")),
 ])  # fmt: skip
+SCHEMAS = {
+    "arms": ARMS_SCHEMA, "images": IMAGES_SCHEMA, "captions": CAPTIONS_SCHEMA, "effects": EFFECTS_SCHEMA,
+    "verdicts": VERDICTS_SCHEMA, "terms": TERMS_SCHEMA,
+}  # fmt: skip
 
 
 class Results:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.errors import UserError
+from core.errors import TooLittleData
 
 VIEW = "before"  # positions before the first gendered word
 RANKINGS = ("auc", "d", "difference", "effect")
@@ -31,14 +31,14 @@ def ranked(table: pd.DataFrame, layer: int, lang: str, ranking: str, k: int, ali
     """The first ``k`` live features of a ranking of gender_features.
 
     ``alive`` (d_sae,) bool. A feature's lean is the side on which it is more active on training images. Nothing of the
-    test images is read. Raises UserError where none is ranked.
+    test images is read. Raises TooLittleData where none is ranked.
     """
     mine = table[(table["layer"] == layer) & (table["lang"] == lang) & (table["view"] == VIEW)]
     mine = mine.dropna(subset=[f"rank_{ranking}", "difference_train"])
     mine = mine[alive[mine["feature"].to_numpy(int)] & (mine["difference_train"] != 0).to_numpy()]
     mine = mine.sort_values([f"rank_{ranking}", "feature"], kind="stable").head(k)
     if mine.empty:
-        raise UserError(
+        raise TooLittleData(
             f"No feature of layer {layer} is ranked by gender on {lang} captions.",
             "There are too few training images of women and men, or no feature fires before the first gendered word.",
             "Use more samples, or other layers (interventions.layers).",

@@ -29,6 +29,7 @@ def main() -> None:
     if not cat.has("intervention_effects"):
         text.page_title(QUESTION)
         runs.needs(run, "interventions")
+    runs.enough(run, "interventions", QUESTION)
     effects, verdicts = cat.intervention_effects(), cat.intervention_verdicts()
     answer = interventions_answers.main_answer(effects, verdicts)
     text.page_title(QUESTION, f"{answer.text[:1].upper()}{answer.text[1:]}", answer.sure)

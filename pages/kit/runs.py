@@ -77,6 +77,16 @@ def needs(run: Run, *stages: str, title: str = "") -> None:
     st.stop()
 
 
+def enough(run: Run, stage: str, title: str) -> None:
+    """Stop the page, saying what is lacking, where a stage found too little data for its figures."""
+    record = run.manifest().stages.get(stage)
+    lack = record.notes.get("too_little_data") if record else None
+    if lack:
+        text.page_title(title, lack[0], "not enough data")
+        states.empty("Not enough data.", lack[1], lack[2])
+        st.stop()
+
+
 def command(preset: str, name: str) -> str:
     """The command line that computes what a run lacks."""
     return f"python -m precompute run {preset}" + ("" if preset == name else f" --run {name}")

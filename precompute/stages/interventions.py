@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.config import LANGUAGES
+from core.errors import TooLittleData
 from core.gender import caption_gender
 from core.interventions import images, tables
 from core.interventions.designs import (
@@ -47,8 +48,18 @@ Scores = dict[tuple[int, str, tuple[int, ...]], float]  # (image, language, toke
 
 
 def run(ctx: StageContext) -> dict:
-    """Write the tables intervention_* and, of fresh scenes, their images."""
-    return _Stage(ctx).run()
+    """Write the tables intervention_* and, of fresh scenes, their images.
+
+    Where there is too little data the tables are empty and the record's notes say what is lacking.
+    """
+    ctx.run.path("intervention_images").mkdir(exist_ok=True)  # stays empty where no scenes are drawn
+    try:
+        return _Stage(ctx).run()
+    except TooLittleData as lack:
+        ctx.log.warning("%s", lack)
+        for name, schema in tables.SCHEMAS.items():
+            write_table(ctx.run.path(f"intervention_{name}.parquet"), schema.empty_table())
+        return {"rows": 0, "notes": {"too_little_data": [lack.what, lack.why, lack.do]}}
 
 
 class _Stage:
