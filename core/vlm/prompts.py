@@ -84,6 +84,14 @@ class Prompts:
         """A readable piece per token, "▁" shown as a space; a character spread over byte tokens stands on the first."""
         return readable([self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids])
 
+    def vocabulary(self) -> list[str]:
+        """The readable piece of every id that can be written: "" for rows of W_U without a token.
+
+        Vocabularies are padded: Gemma 3 has 63 rows more than tokens, Qwen some hundreds.
+        """
+        n_rows = len(self.model.get_output_embeddings().weight)
+        return [self.token_strings([i])[0] for i in range(max(len(self.tokenizer), n_rows))]
+
     @functools.cached_property
     def _answer_ids(self) -> list[int]:
         """What every chat ends with after the prompt's own words; UserError where there is nothing."""

@@ -47,8 +47,7 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
     vlm = open_vlm(ctx)
-    by_id = [vlm.token_strings([i])[0] for i in range(len(vlm.tokenizer))]
-    texts = _Texts(by_id, caption_pieces(tokens, vlm.token_strings))
+    texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
     notes: dict[str, Any] = {}
     for number, layer in enumerate(layers):
         work = _Layer(ctx, layer, tokens, number, len(layers))

@@ -178,6 +178,8 @@ def test_text_goes_there_and_back_in_both_scripts():
         assert vlm.decode(ids) == text and "".join(vlm.token_strings(ids)) == text
         assert len(vlm.token_strings(ids)) == len(ids)
     assert vlm.token_strings([len(vlm.tokenizer) + 3]) == [""]  # the embedding has rows that no token uses
+    assert len(vlm.vocabulary()) == len(vlm.unembed()) > len(vlm.tokenizer), "every id that can be written has a piece"
+    assert vlm.vocabulary()[-1] == "" and all(vlm.vocabulary()[i] == vlm.token_strings([i])[0] for i in ids)
 
 
 def test_byte_tokens_make_whole_characters():
