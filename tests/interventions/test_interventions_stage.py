@@ -1,6 +1,7 @@
 """The stage on a small run with a random model: every caption kept with its edit, and the same bytes after a kill."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from core.interventions import material, tables
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
 from core.interventions.writing import together
-from core.runs import write_table
+from core.runs import Run, write_table
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext
@@ -137,3 +138,19 @@ def test_like_arms_are_written_together_and_never_unlike_ones():
     groups = together(arms, 10, 25)
     assert [len(g) for g in groups] == [1, 2, 2, 1, 1] and [a for g in groups for a in g] == arms
     assert [len(g) for g in together(arms, 100, 25)] == [1] * 7
+
+
+def test_too_few_held_out_images_give_empty_tables_and_the_reason(made, tmp_path):
+    ctx, _ = made
+    samples = pd.read_parquet(ctx.run.path("samples.parquet"))
+    copy = Run(tmp_path / "few")
+    shutil.copytree(ctx.run.dir, copy.dir)
+    held_out = np.arange(len(samples)) < 3
+    samples["split"] = np.where(held_out, "test", "train")
+    samples.to_parquet(copy.path("samples.parquet"))
+    config = load_config("demo", [*SETS, f"model.name={toy_model_dir()}", "samples.source=folder", "samples.images=x",
+                                  "samples.captions=y"])  # fmt: skip
+    done = interventions.run(StageContext(copy, config, tmp_path / "work"))
+    assert done["rows"] == 0 and "too few held-out images" in done["notes"]["too_little_data"][0]
+    assert all(len(pd.read_parquet(copy.path(name))) == 0 for name in FILES)
+    assert copy.path("intervention_images").is_dir()

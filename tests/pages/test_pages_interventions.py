@@ -4,6 +4,8 @@ import pytest
 
 from core.catalog import Catalog
 from core.figures import interventions, interventions_answers, interventions_paper, paper
+from core.interventions import tables
+from core.runs import StageRecord, write_table
 from tests.pages.visitor import visitor, words
 from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
 from tests.toy_run import make_toy_run
@@ -88,3 +90,18 @@ def test_answers_follow_the_data_and_not_the_wish():
     assert interventions_answers.transfer_answer(broken.effects).sure == "unclear"
     empty = broken.effects.iloc[:0]
     assert interventions_answers.main_answer(empty, broken.verdicts.iloc[:0]).sure == "not enough data"
+
+
+def test_too_few_images_are_said_in_place_of_figures(cache, visit):
+    run = make_toy_run(cache / "lacking", n_samples=8, stages=("prepare", "caption"))
+    for name, schema in tables.SCHEMAS.items():
+        write_table(run.path(f"intervention_{name}.parquet"), schema.empty_table())
+    manifest, lack = run.manifest(), ["There are too few held-out images.", "The run has 2.", "Use more images."]
+    manifest.stages["interventions"] = StageRecord(
+        "0", "2026-01-05T09:00:00+00:00", 9.0, 0, 1, 1, {}, "cpu", {}, notes={"too_little_data": lack}
+    )
+    run.write_manifest(manifest)
+    at = visit(PAGE, run="lacking")
+    assert all(line in words(at) for line in lack) and "not enough data" in words(at)
+    assert not at.get("plotly_chart")
+    assert "too little data" in words(visit("pages/look/overview.py", run="lacking"))
