@@ -1,8 +1,7 @@
 """Gemma 3 4B at its full size with random weights, through the preset gemma-3-4b: python -m tests.bench.bench_gemma_4b
 
-Writes a checkpoint with the architecture of google/gemma-3-4b-it (its config's sizes; weights drawn at random; the demo's
-tokenizer, since the real one cannot be made here) to a folder of 8.7 GB, and a few scenes as a set of photographs.
-Then ``precompute run gemma-3-4b`` computes two layers of it, up to and with ``--until``, and the table says what each
+Writes a checkpoint with the architecture of google/gemma-3-4b-it (the sizes of its config, weights drawn at random, and
+the demo's tokenizer) to a folder of 8.7 GB, and a few scenes as a set of photographs. Then ``precompute run gemma-3-4b`` computes two layers of it, up to and with ``--until``, and the table says what each
 stage took. At the end the model writes the same captions with and without an edit of 25 features, in turn: the ratio is
 what an edit costs at this size. ``--tiny`` does all of it with a model of the same shape and toy sizes.
 """
@@ -24,8 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor, Gemma3TextConfig
-from transformers import GenerationConfig, SiglipVisionConfig
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3Processor,
+    Gemma3TextConfig,
+    GenerationConfig,
+    SiglipVisionConfig,
+)
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
 from core.samples.demo_world import LANGUAGES, DemoWorld
@@ -72,7 +77,8 @@ def build(folder: Path, tiny: bool) -> None:
     ends = [ids["<eos>"], ids["<end_of_turn>"]]
     special = {"pad_token_id": ids["<pad>"], "bos_token_id": ids["<bos>"], "eos_token_id": ends}
     config = Gemma3Config(
-        text_config=Gemma3TextConfig(**text, **special), vision_config=SiglipVisionConfig(**vision, vision_use_head=False),
+        text_config=Gemma3TextConfig(**text, **special),
+        vision_config=SiglipVisionConfig(**vision, vision_use_head=False),
         mm_tokens_per_image=N_IMAGE_TOKENS, boi_token_index=ids["<start_of_image>"], tie_word_embeddings=True,
         eoi_token_index=ids["<end_of_image>"], image_token_index=ids["<image_soft_token>"], **special,
     )  # fmt: skip
@@ -143,8 +149,8 @@ def compute(folder: Path, table: Path, until: str, tiny: bool) -> Path:
     if tiny:
         changed |= {"train.d_sae": 512, "train.k": 8, "train.auxk": 32}
     options = [part for key, value in changed.items() for part in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "precompute", "run", "gemma-3-4b", "--run", "full-size", "--until", until, *options]
-    subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "CAPTIONSCOPE_CACHE": str(folder / "cache")})
+    command = [sys.executable, "-m", "precompute", "run", "gemma-3-4b", "--run", "full-size", "--until", until]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, env={**os.environ, "CAPTIONSCOPE_CACHE": str(folder / "cache")})
     return folder / "cache" / "full-size"
 
 

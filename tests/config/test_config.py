@@ -52,8 +52,8 @@ def test_all_mistakes_come_at_once():
     ("sets", "said"),
     [
         (["samples.source=folder"], "samples.images: needed"),
-        (["crosslingual.layers=2"], "crosslingual.layers: expected some of activations.layers, which do not have .2."),
-        (["interventions.layers=1,4"], "interventions.layers: expected some of activations.layers, which do not have .4."),
+        (["crosslingual.layers=2"], "crosslingual.layers: expected some of .* do not have .2."),
+        (["interventions.layers=1,4"], "interventions.layers: expected some of .* do not have .4."),
         (["samples.n=0"], "has no end"),
         (["samples.languages="], "expected en, ar or en,ar"),
         (["samples.languages=fr"], "expected en, ar or en,ar"),
