@@ -1,9 +1,10 @@
 """Gemma 3 4B at its full size with random weights, through the preset gemma-3-4b: python -m tests.bench.bench_gemma_4b
 
 Writes a checkpoint with the architecture of google/gemma-3-4b-it (the sizes of its config, weights drawn at random, and
-the demo's tokenizer) to a folder of 8.7 GB, and a few scenes as a set of photographs. Then ``precompute run gemma-3-4b`` computes two layers of it, up to and with ``--until``, and the table says what each
-stage took. At the end the model writes the same captions with and without an edit of 25 features, in turn: the ratio is
-what an edit costs at this size. ``--tiny`` does all of it with a model of the same shape and toy sizes.
+the demo's tokenizer) to a folder of 8.7 GB, and a few scenes as a set of photographs. Then ``precompute run
+gemma-3-4b`` computes two layers of it, up to and with ``--until``, and the table says what each stage took. At the end
+the model writes the same captions with and without an edit of 25 features, in turn: the ratio is what an edit costs at
+this size. ``--tiny`` does all of it with a model of the same shape and toy sizes.
 """
 
 from __future__ import annotations
@@ -150,7 +151,8 @@ def compute(folder: Path, table: Path, until: str, tiny: bool) -> Path:
         changed |= {"train.d_sae": 512, "train.k": 8, "train.auxk": 32}
     options = [part for key, value in changed.items() for part in ("--set", f"{key}={value}")]
     command = [sys.executable, "-m", "precompute", "run", "gemma-3-4b", "--run", "full-size", "--until", until]
-    subprocess.run([*command, *options], cwd=ROOT, check=True, env={**os.environ, "CAPTIONSCOPE_CACHE": str(folder / "cache")})
+    environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(folder / "cache")}
+    subprocess.run([*command, *options], cwd=ROOT, check=True, env=environment)
     return folder / "cache" / "full-size"
 
 
