@@ -1,21 +1,27 @@
-"""How far a run is: ``progress.json`` for the app, and bars (or plain lines) for the person at the terminal."""
+"""How far a run is and what it takes: ``progress.json``, which ``status`` and the app read, and the counts in it."""
 
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import resource
 import sys
 import threading
 import time
 from collections import deque
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from core.runs import Run, write_json
+from precompute.gpu import gpus
 
-FILE_EVERY, PLAIN_EVERY, WATCH_EVERY = 0.5, 15.0, 0.25  # seconds
+if TYPE_CHECKING:
+    from precompute.screens import Screen
+
+FILE_EVERY, WATCH_EVERY, GPU_EVERY = 0.5, 0.25, 5.0  # seconds
+N_LINES, LINE_LENGTH = 12, 300  # of the log, kept for who looks on
 WINDOW = 20.0  # seconds over which the rate is taken
 
 
@@ -77,106 +83,24 @@ class Meter:
         return (self.total - self.done) / self.rate if self.rate else None
 
 
-class Screen(Protocol):
-    """Where a person sees the progress."""
-
-    def start(self, stage: str, resumed: bool) -> None: ...
-    def update(self, meter: Meter, message: str) -> None: ...
-    def end(self, text: str) -> None: ...
-    def say(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class PlainScreen:
-    """A line at the start, now and then, and at the end: for logs and CI."""
-
-    def __init__(self, every: float = PLAIN_EVERY):
-        self.every, self.stage, self._last, self._reader_left = every, "", 0.0, False
-
-    def start(self, stage: str, resumed: bool) -> None:
-        self.stage, self._last = stage, time.monotonic()
-        self.say(f"{stage}: goes on where it stopped" if resumed else f"{stage}: starts")
-
-    def update(self, meter: Meter, message: str) -> None:
-        if time.monotonic() - self._last < self.every:
-            return
-        self._last = time.monotonic()
-        share = f" ({meter.done / meter.total:.0%})" if meter.total else ""
-        rate = f", {meter.rate:.3g} {meter.unit}/s" if meter.rate else ""
-        eta = f", {show_time(meter.eta)} left" if meter.eta is not None else ""
-        note = f", {message}" if message else ""
-        self.say(f"{self.stage}: {meter.done}/{meter.total} {meter.unit}{share}{rate}{eta}{note}")
-
-    def end(self, text: str) -> None:
-        self.say(f"{self.stage}: {text}")
-
-    def say(self, text: str) -> None:
-        if self._reader_left:
-            return
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:  # whoever read the output is gone; the work goes on, progress.json tells of it
-            self._reader_left = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-class BarScreen:
-    """One live bar with rate and time left; finished stages stay as lines above it."""
+class LastLines(logging.Handler):
+    """Keeps the last lines of a log, for who looks on."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=N_LINES)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
 
-        columns = [
-            TextColumn("[bold]{task.description:<12}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[count]}"), TextColumn("[cyan]{task.fields[rate]}"),
-            TextColumn("[green]{task.fields[eta]}"), TextColumn("[dim]{task.fields[message]}"),
-        ]  # fmt: skip
-        self.console = Console(highlight=False)
-        self.bars = Progress(*columns, console=self.console, transient=True, refresh_per_second=5)
-        self.stage, self._task = "", None
-        self.bars.start()
-
-    def start(self, stage: str, resumed: bool) -> None:
-        self.stage = stage
-        message = "goes on where it stopped" if resumed else ""
-        self._task = self.bars.add_task(stage, total=None, count="", rate="", eta="", message=message)
-
-    def update(self, meter: Meter, message: str) -> None:
-        if self._task is None:
-            return
-        rate = f"{meter.rate:.3g} {meter.unit}/s" if meter.rate else ""
-        eta = f"{show_time(meter.eta)} left" if meter.eta is not None else ""
-        count = f"{meter.done:,}/{meter.total:,} {meter.unit}"
-        self.bars.update(self._task, total=meter.total or None, completed=meter.done, count=count, rate=rate, eta=eta,
-                         message=message)  # fmt: skip
-
-    def end(self, text: str) -> None:
-        if self._task is not None:
-            self.bars.remove_task(self._task)
-            self._task = None
-        self.console.print(f"[bold]{self.stage:<12}[/bold] {text}")
-
-    def say(self, text: str) -> None:
-        self.console.print(text, markup=False)
-
-    def close(self) -> None:
-        self.bars.stop()
-
-
-def screen() -> Screen:
-    """Bars on a terminal, plain lines elsewhere."""
-    return BarScreen() if sys.stdout.isatty() else PlainScreen()
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.extend(line[:LINE_LENGTH] for line in self.format(record).splitlines())
 
 
 class Progress:
     """Keeps ``progress.json`` true while a run goes on, and measures each stage's peak memory.
 
     A thread beats every quarter of a second, so that memory and "updated" stay true during long silent steps. A write
-    that fails there (a full disk) is raised at the next report of the stage.
+    that fails there (a full disk) is raised at the next report of the stage. Another looks at the GPUs now and then:
+    whoever reads the file needs neither torch nor nvidia-smi.
     """
 
     def __init__(self, run: Run, names: list[str], device: str, screen: Screen):
@@ -186,17 +110,21 @@ class Progress:
         self.peak, self._began, self._written, self._failure = 0, 0.0, 0.0, None
         self._max_at_start = 0
         self._lock, self._over = threading.Lock(), threading.Event()
+        self.log, self.gpus, self.cores = LastLines(), [], 0.0
         self._process = psutil.Process()
-        self._thread = threading.Thread(target=self._beat, name="progress", daemon=True)
+        self._threads = [threading.Thread(target=f, name=f"progress {f.__name__}", daemon=True)
+                         for f in (self._beat, self._look_at_gpus)]  # fmt: skip
 
     def __enter__(self) -> Progress:
         self.write()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._over.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self.screen.close()
 
     def _beat(self) -> None:
@@ -207,6 +135,14 @@ class Progress:
                     self.write()
                 except OSError as e:
                     self._failure = e
+
+    def _look_at_gpus(self) -> None:
+        self._process.cpu_percent()  # counts from here
+        while True:
+            self.gpus = [gpu.as_json() for gpu in gpus()]
+            if self._over.wait(GPU_EVERY):
+                return
+            self.cores = self._process.cpu_percent() / 100
 
     def mark(self, stage: str, state: str, seconds: float | None = None) -> None:
         self.stages[stage].update(state=state, seconds=None if seconds is None else round(seconds, 2))
@@ -254,7 +190,8 @@ class Progress:
                 "done": self.meter.done, "total": self.meter.total, "unit": self.meter.unit,
                 "rate": self.meter.rate, "eta_seconds": self.meter.eta if self.state == "running" else None,
                 "started": self.started, "updated": now(), "pid": os.getpid(), "device": self.device,
-                "memory_bytes": self._process.memory_info().rss, "message": self.message,
+                "memory_bytes": self._process.memory_info().rss, "cores": round(self.cores, 2), "gpus": self.gpus,
+                "message": self.message, "log": list(self.log.lines),
                 "stages": list(self.stages.values()),
             })  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from core.config import PRESETS_DIR, preset_names
 from core.errors import UserError
@@ -15,6 +16,7 @@ from core.runs import Run, list_runs, open_run, runs_dir
 from precompute.pipeline import stages
 from precompute.progress import show_bytes, show_time
 
+N_LINES = 6  # of the log
 COLOURS = {"done": "green", "running": "cyan", "failed": "red", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -66,7 +68,27 @@ def status_view(run: Run) -> Group:
             done, rate, eta = _count(progress)
         colour = COLOURS.get(state, "")
         table.add_row(name, f"[{colour}]{state}[/{colour}]" if colour else state, done, rate, show_time(seconds), eta)
-    return Group(*_heading(run, progress), table)
+    told_last = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in _last_lines(progress)]
+    return Group(*_heading(run, progress), table, *told_last)
+
+
+def _last_lines(progress: dict[str, Any] | None) -> list[str]:
+    """The last lines of the log, while it is of use: of a run that is at work or has ended badly."""
+    return (progress or {}).get("log", [])[-N_LINES:] if (progress or {}).get("state") != "done" else []
+
+
+def _takes(progress: dict[str, Any]) -> list[str]:
+    cores = progress.get("cores")
+    return [*([f"{cores:.1f} CPU cores"] if cores else []), f"{show_bytes(progress['memory_bytes'])} of memory"]
+
+
+def gpu_text(gpu: dict[str, Any]) -> str:
+    """A GPU in one line, as progress.json tells of it: what is not known is left out."""
+    use = "" if gpu.get("use") is None else f", {gpu['use']:.0%} in use"
+    memory = ""
+    if gpu.get("memory_used") is not None and gpu.get("memory_total"):
+        memory = f", {show_bytes(gpu['memory_used'])} of {show_bytes(gpu['memory_total'])} of its memory"
+    return f"GPU {gpu['name']}{use}{memory}"
 
 
 def _count(progress: dict[str, Any]) -> tuple[str, str, str]:
@@ -81,8 +103,9 @@ def _heading(run: Run, progress: dict[str, Any] | None) -> list[str]:
     state, colour = progress["state"], COLOURS.get(progress["state"], "white")
     lines = [f"[bold]{run.name}[/bold]  [{colour}]{state}[/{colour}]  {run.dir}"]
     if state == "running":
-        memory, since = show_bytes(progress["memory_bytes"]), progress["started"]
-        lines.append(f"process {progress['pid']}, {progress['device']}, {memory} of memory, since {since}")
+        since = progress["started"]
+        lines.append(f"process {progress['pid']}, {progress['device']}, {', '.join(_takes(progress))}, since {since}")
+        lines += map(gpu_text, progress.get("gpus", []))
     if progress["message"]:
         lines.append(progress["message"].replace("[", r"\["))
     return lines

@@ -7,12 +7,10 @@ work folder is marked with the fingerprint it belongs to, so that a later run kn
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +20,12 @@ from core.errors import UserError
 from core.runs import TEMPORARY, Manifest, Run, StageRecord, atomic_path
 from precompute.context import StageContext
 from precompute.fingerprint import content_hash
+from precompute.logs import stage_log
 from precompute.machine import device_peak, resolve_device, versions
 from precompute.pipeline import Stage, load_function, owns, stages
 from precompute.plan import Planned, check_before, choose, make_plan
-from precompute.progress import Progress, Screen, now, screen, show_bytes, show_time
+from precompute.progress import Progress, now, show_bytes, show_time
+from precompute.screens import Screen, screen
 from precompute.tracking import NoTracker, Tracker
 
 OWN_FILES = ("manifest.json", "progress.json", ".lock", "notes.json", ".notes.lock")  # notes are the users'
@@ -111,7 +111,7 @@ class LocalEngine:
         progress.begin(stage.name, resumed)
         before, started, began = self._others(stage), now(), time.monotonic()
         device_peak(progress.device, reset=True)
-        with stage_log(self.run, stage.name) as log:
+        with stage_log(self.run, stage.name, progress.log) as log:
             log.info("%s, fingerprint %s", "goes on" if resumed else "starts", planned.fingerprint)
             tracker = self.tracker or NoTracker()
             context = StageContext(
@@ -278,28 +278,3 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 def disk_full_text(run: Run) -> str:
     return f"The disk is full where the run {run.name} lies."
-
-
-class _StrictFileHandler(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:
-        raise  # a full disk while logging ends the stage like any other
-
-
-@contextmanager
-def stage_log(run: Run, stage: str):
-    """The logger of a stage, writing to ``<run>/logs/<stage>.log``."""
-    run.path("logs").mkdir(parents=True, exist_ok=True)
-    log = logging.getLogger(f"captionscope.{stage}")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    model_log = logging.getLogger("captionscope.model")  # what core.vlm says of itself
-    handler = _StrictFileHandler(run.path("logs", f"{stage}.log"), encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    for each in (log, model_log):
-        each.addHandler(handler)
-    try:
-        yield log
-    finally:
-        for each in (log, model_log):
-            each.removeHandler(handler)
-        handler.close()

@@ -12,7 +12,7 @@ import pytest
 from core.config import Config, load_config
 from core.runs import Run
 from precompute.engines.local import LocalEngine
-from precompute.progress import PlainScreen
+from precompute.screens import PlainScreen
 
 HERE = Path(__file__).parent
 SMALL = ("samples.n=12", "train.k=3", "model.device=cpu")

@@ -13,7 +13,8 @@ from core.errors import UserError
 from core.runs import Run
 from precompute import doctor, status
 from precompute.__main__ import main
-from precompute.progress import Meter, PlainScreen, show_bytes, show_time
+from precompute.progress import Meter, show_bytes, show_time
+from precompute.screens import PlainScreen
 
 COMMANDS = ("", "run", "plan", "status", "doctor", "list", "train-demo-captioner", "gate")
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "numpy", "rich", "PIL", "wandb", "sae_lens")
