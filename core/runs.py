@@ -12,7 +12,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+LAYERS_DIR = (".work", "layers")  # locks and progress of processes that compute single layers
 TEMPORARY = ".tmp-"  # how the names of half-written files begin
 
 
@@ -130,17 +131,9 @@ class Run:
         return progress
 
     def holder(self) -> int | None:
-        """The process id that works on this run now, or None."""
-        try:
-            with open(self.path(".lock"), encoding="utf-8") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    text = file.read().strip()
-                    return int(text) if text.isdigit() else 0
-        except FileNotFoundError:
-            return None
-        return None
+        """The process id that works on this run now, on the whole or on single layers, or None."""
+        paths = [self.path(".lock"), *sorted(self.path(*LAYERS_DIR).glob("*.lock"))]
+        return next((pid for path in paths if (pid := _holder(path)) is not None), None)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -148,31 +141,84 @@ class Run:
 
         Raises UserError that names the holder when another process has it.
         """
-        self.dir.mkdir(parents=True, exist_ok=True)
-        with open(self.path(".lock"), "a+", encoding="utf-8") as file:
-            deadline = time.monotonic() + 0.5  # holder() of another process has the file for an instant
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise _held(self) from None
-                    time.sleep(0.02)
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
+        with _locked(self.path(".lock"), fcntl.LOCK_EX, lambda: _held(self)):
             yield
+
+    @contextlib.contextmanager
+    def lock_layer(self, stage: str, layer: int) -> Iterator[None]:
+        """Hold one layer of a stage: others may hold other layers at the same time, but nobody the whole run.
+
+        Raises UserError that names the holder when another process has the layer or the run.
+        """
+        mine = self.path(*LAYERS_DIR, f"{stage}-{layer:02d}.lock")
+        with (
+            _locked(self.path(".lock"), fcntl.LOCK_SH, lambda: _held(self)),
+            _locked(mine, fcntl.LOCK_EX, lambda: _held(self, _holder(mine), f"layer {layer} of the stage {stage}")),
+        ):
+            yield
+
+    @contextlib.contextmanager
+    def lock_work(self) -> Iterator[None]:
+        """One after the other: for who holds a layer and prepares the stage's work folder, which all layers share."""
+        with _locked(self.path(*LAYERS_DIR, "work"), fcntl.LOCK_EX, lambda: _held(self), wait=600.0):
+            yield
+
+    def layers_held(self, stage: str) -> list[int]:
+        """Layers of a stage that processes, this one among them, compute now."""
+        held = (path for path in sorted(self.path(*LAYERS_DIR).glob(f"{stage}-*.lock")) if _holder(path) is not None)
+        return [int(path.stem.removeprefix(f"{stage}-")) for path in held]
+
+    def layers_at_work(self) -> list[dict[str, Any]]:
+        """What processes say that now compute single layers of a stage, one each."""
+        held = (path for path in sorted(self.path(*LAYERS_DIR).glob("*.lock")) if _holder(path) is not None)
+        found = (path.with_suffix(".json") for path in held)
+        return [json.loads(path.read_text(encoding="utf-8")) for path in found if path.exists()]
 
 
 class RunHeld(UserError):
     """Another process works on the run."""
 
 
-def _held(run: Run) -> RunHeld:
+@contextlib.contextmanager
+def _locked(path: Path, how: int, held: Callable[[], UserError], wait: float = 0.5) -> Iterator[None]:
+    """Lock a file, alone (LOCK_EX; it then says who has it) or with others (LOCK_SH); ``held()`` where it is taken."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + wait  # who asks for the holder has the file for an instant
+        while True:
+            try:
+                fcntl.flock(file, how | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise held() from None
+                time.sleep(0.02)
+        if how == fcntl.LOCK_EX:
+            file.seek(0)
+            file.truncate()
+            file.write(str(os.getpid()))
+            file.flush()
+        yield
+
+
+def _holder(path: Path) -> int | None:
+    """The process that has locked a file for itself, 0 where it has not said who it is, or None."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = file.read().strip()
+                return int(text) if text.isdigit() else 0
+    except FileNotFoundError:
+        return None
+    return None
+
+
+def _held(run: Run, pid: int | None = None, what: str = "") -> RunHeld:
+    what = f"{what[0].upper()}{what[1:]} of the run {run.name}" if what else f"The run {run.name}"
     return RunHeld(
-        f"The run {run.name} is being worked on by process {run.holder() or 'unknown'}.",
+        f"{what} is being worked on by process {pid or run.holder() or 'unknown'}.",
         "Two processes on one run folder would overwrite each other.",
         f"Wait for it (python -m precompute status {run.name} --watch), or give another name with --run.",
     )

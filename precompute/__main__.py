@@ -1,4 +1,4 @@
-"""``python -m precompute``: run, init, plan, status, doctor, list, audit, controls, train-demo-captioner, gate.
+"""``python -m precompute``: run, init, plan, slurm, status, doctor, list, audit, controls, train-demo-captioner, gate.
 
 Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from core.errors import UserError
+from precompute import run_command, slurm
 
 # oneMKL may else choose threads and kernels by load and by where an array lies in memory, so that a stage that goes on
 # after a kill differs in the last bit (seen: one figure in 349 files). Read when the library is first called.
@@ -52,14 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m precompute", description="Compute the runs that the app shows.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="compute a run, or what is missing of it")
-    _add_preset(run)
-    part = run.add_mutually_exclusive_group()
-    part.add_argument("--only", default="", metavar="STAGE", help="this stage alone")
-    part.add_argument("--until", default="", metavar="STAGE", help="up to and with this stage")
-    _add_limits(run)
-    run.add_argument("--wandb", action="store_true", help="log to Weights & Biases (offline unless logged in)")
-    run.set_defaults(command=_run)
+    run_command.add_parser(commands)
 
     init = commands.add_parser("init", help="look at your own images and captions and write a preset for them")
     init.add_argument("name", metavar="MYRUN", help="MYRUN.toml is written in the current folder")
@@ -73,10 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     init.set_defaults(command=_init)
 
     plan = commands.add_parser("plan", help="what a run would do, and what it would take on this machine")
-    _add_preset(plan)
-    _add_limits(plan)
+    run_command.add_preset(plan)
+    run_command.add_limits(plan)
     plan.add_argument("--probe", action="store_true", help="measure this device first, a minute or two")
     plan.set_defaults(command=_plan)
+
+    slurm.add_parser(commands)
 
     status = commands.add_parser("status", help="how far a run is")
     status.add_argument("run", nargs="?", default="", metavar="RUN", help="default: the one worked on last")
@@ -116,56 +110,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_preset(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("preset", nargs="?", default="demo", metavar="PRESET", help="name or .toml file; default: demo")
-    parser.add_argument("--run", default="", metavar="NAME", help="name of the run folder; default: the preset's name")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting: train.k=32")
-
-
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    for name, what in (("disk", "the run's folder"), ("vram", "the GPU's memory"), ("ram", "memory")):
-        parser.add_argument(f"--max-{name}", default="", metavar="SIZE", help=f"keep within this much of {what}: 24GB")
-
-
-def _limits(args: argparse.Namespace):
-    from precompute.limits import Limits, parse_size
-
-    disk, gpu, memory = (parse_size(s) if s else None for s in (args.max_disk, args.max_vram, args.max_ram))
-    return Limits(disk, gpu, memory)
-
-
-def _run(args: argparse.Namespace) -> int:
-    from core.config import load_config
-    from core.runs import Run, check_run_name, runs_dir
-    from precompute.engines.local import LocalEngine
-    from precompute.forecast import forecast, refuse_above
-    from precompute.plan import make_plan
-    from precompute.tracking import WandbTracker, check_wandb
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    signal.signal(signal.SIGTERM, terminate)
-    config = load_config(args.preset, args.set)
-    run = Run(runs_dir() / check_run_name(args.run or config.name))
-    if limits := _limits(args):
-        plan = make_plan(config, run, missing=[])  # the engine says what is missing
-        refuse_above(forecast(config, run), plan, limits)
-    if args.wandb:
-        check_wandb()
-    tracker = WandbTracker(run, config) if args.wandb else None
-    exit_code = 1
-    try:
-        ran = LocalEngine(run, config, tracker=tracker).run_all(args.only, args.until)
-        exit_code = 0
-    finally:
-        if tracker:
-            tracker.close(exit_code)
-    state = "Nothing was left to do" if not ran else "Done"
-    print(f"{state}: {run.dir}\nSee it: streamlit run app.py")
-    return 0
-
-
 def _init(args: argparse.Namespace) -> int:
     from precompute.init import run_init
 
@@ -181,7 +125,7 @@ def _plan(args: argparse.Namespace) -> int:
 
     config = load_config(args.preset, args.set)
     run = Run(runs_dir() / check_run_name(args.run or config.name))
-    return show_plan(config, run, limits=_limits(args), probe=args.probe)
+    return show_plan(config, run, limits=run_command.limits_of(args), probe=args.probe)
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -29,6 +29,7 @@ class StageContext:
     work_dir: Path
     device: str = "cpu"
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("captionscope"))
+    layers: tuple[int, ...] = ()  # these alone, without closing the stage; () = all, and close it
     on_progress: Callable[[int, int, str, str], None] = _nothing
     on_metrics: Callable[[Mapping[str, float], int | None], None] = _nothing
     on_images: Callable[[Mapping[str, Any]], None] = _nothing

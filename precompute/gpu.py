@@ -1,4 +1,4 @@
-"""What the GPUs of the machine do: use and memory, asked of nvidia-smi in bounded time, or of torch where it is at work."""
+"""What the GPUs do: use and memory, asked of nvidia-smi in bounded time, or of torch where it is at work."""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ class Stage:
     digest: str | tuple[str, ...] = ""
     says: str = ""  # what it does, in a few words
     check: str = ""
+    by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
 SAMPLES_CODE = ("core/samples/*.py",)
@@ -78,7 +79,7 @@ def stages() -> tuple[Stage, ...]:
              *SAE_CODE),
             ("core.vlm.identity:digest", "core.sae.sources:digest"),
             "train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
-            "precompute.sae_check:check",
+            "precompute.sae_check:check", by_layer=True,
         ),
         Stage(
             "features", ("prepare", "caption", "activations", "train"), ("features.parquet", "examples.parquet"),

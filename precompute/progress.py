@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -103,7 +104,8 @@ class Progress:
     whoever reads the file needs neither torch nor nvidia-smi.
     """
 
-    def __init__(self, run: Run, names: list[str], device: str, screen: Screen):
+    def __init__(self, run: Run, names: list[str], device: str, screen: Screen, path: Path | None = None):
+        self.path = path or run.path("progress.json")
         self.run, self.screen, self.meter, self.message = run, screen, Meter(), ""
         self.state, self.stage, self.device, self.started = "running", "", device, now()
         self.stages: dict[str, dict[str, Any]] = {n: {"name": n, "state": "waiting", "seconds": None} for n in names}
@@ -185,7 +187,7 @@ class Progress:
             for stage in self.stages.values():
                 if stage["state"] == "running":
                     stage["seconds"] = round(time.monotonic() - self._began, 2)
-            write_json(self.run.path("progress.json"), {
+            write_json(self.path, {
                 "run": self.run.name, "stage": self.stage, "state": self.state,
                 "done": self.meter.done, "total": self.meter.total, "unit": self.meter.unit,
                 "rate": self.meter.rate, "eta_seconds": self.meter.eta if self.state == "running" else None,

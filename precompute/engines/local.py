@@ -143,10 +143,11 @@ class LocalEngine:
         size = show_bytes(record.bytes)
         progress.screen.end(f"done in {show_time(seconds)}: {record.rows:,} rows, {size}, peak memory {peak}")
 
-    def _make_room(self, planned: Planned, plan: Sequence[Planned]) -> bool:
+    def _make_room(self, planned: Planned, plan: Sequence[Planned], alone: bool = True) -> bool:
         """Take back the records that no longer hold and clear old files; True when there is work to go on from.
 
-        What was made from the stage's old result goes too: it would no longer fit.
+        What was made from the stage's old result goes too: it would no longer fit. ``alone``: whether no other process
+        may be writing in the run.
         """
         stage, mark = planned.stage, self._mark(planned.stage)
         manifest = self.run.manifest()
@@ -158,9 +159,8 @@ class LocalEngine:
         for other in outdated:
             self._clear_work(other)
             self._clear_results(other)
-        for path in self.run.dir.rglob(f"{TEMPORARY}*"):  # what a killed process left half-written
-            if path.is_file() and not path.name.startswith(f"{TEMPORARY}{os.getpid()}-"):
-                path.unlink(missing_ok=True)
+        if alone:
+            self._sweep()
         if mark.is_file() and mark.read_text() == planned.fingerprint:
             return True
         self._clear_work(stage)
@@ -169,6 +169,12 @@ class LocalEngine:
         with atomic_path(mark) as temporary:
             temporary.write_text(planned.fingerprint)
         return False
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in self.run.dir.rglob(f"{TEMPORARY}*"):
+            if path.is_file() and not path.name.startswith(f"{TEMPORARY}{os.getpid()}-"):
+                path.unlink(missing_ok=True)
 
     def _work_dir(self, stage: Stage) -> Path:
         return self.run.path(".work", stage.name)

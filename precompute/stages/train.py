@@ -49,11 +49,13 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     given = {source.layer: source for source in sources(ctx.config)}
     vlm: VLM | None = None
-    for number, layer in enumerate(layers):
+    for layer in ctx.layers or layers:
         folder = ctx.work_dir / f"layer_{layer:02d}"
         if not (folder / "metrics.json").exists():
             vlm = vlm or load_captioner(ctx.run, ctx.config.model, ctx.device)
-            _one_layer(ctx, vlm, layer, number, folder, given.get(layer))
+            _one_layer(ctx, vlm, layer, layers.index(layer), folder, given.get(layer))
+    if ctx.layers:  # other processes have the others; a later run puts all of them together
+        return {"rows": len(ctx.layers)}
     rows, fits = [], []
     for layer in layers:
         source, target = (parent / f"layer_{layer:02d}" for parent in (ctx.work_dir, ctx.run.path("saes")))

@@ -16,7 +16,7 @@ from precompute.__main__ import main
 from precompute.progress import Meter, show_bytes, show_time
 from precompute.screens import PlainScreen
 
-COMMANDS = ("", "run", "plan", "status", "doctor", "list", "train-demo-captioner", "gate")
+COMMANDS = ("", "run", "plan", "slurm", "status", "doctor", "list", "train-demo-captioner", "gate")
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "numpy", "rich", "PIL", "wandb", "sae_lens")
 
 
