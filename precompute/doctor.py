@@ -12,13 +12,18 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from core.config import PROJECT_ROOT
+from core.config import PROJECT_ROOT, load_config, preset_names
 from core.runs import runs_dir
+from precompute.estimate import estimate
+from precompute.gpu import gpus
+from precompute.limits import NAMES, needs
 from precompute.machine import PACKAGES, describe_device, free_disk, resolve_device, versions
-from precompute.progress import show_bytes
+from precompute.progress import show_bytes, show_time
+from precompute.shape import model_shape
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NEEDED_DISK, NEEDED_MEMORY = 3e9, 4e9  # bytes, for the demo run
+UNKNOWN_IMAGES = 2000  # of presets that take all there are
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything; imports torch."""
-    return [_python(), *_torch(), _memory(), _disk(), _fonts(), _chromium(), _wandb(), *_packages()]
+    return [_python(), *_torch(), _memory(), _disk(), _fonts(), _chromium(), _wandb(), *_packages(), *_presets()]
 
 
 def _python() -> Finding:
@@ -47,7 +52,51 @@ def _torch() -> list[Finding]:
         return [Finding("torch", "not installed: runs can be looked at, not computed", None)]
     device = resolve_device("auto")
     return [Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads", True),
-            Finding("device", f"{device}: {describe_device(device)}", True)]  # fmt: skip
+            Finding("device", f"{device}: {describe_device(device)}", True), *_gpu_memory(device)]  # fmt: skip
+
+
+def _gpu_memory(device: str) -> list[Finding]:
+    """One line a GPU; a GPU that nvidia-smi knows and torch does not use is worth a word."""
+    if device != "cuda":
+        names = ", ".join(gpu.name for gpu in gpus())
+        text = f"torch does not use {names}: a CUDA build of torch would"
+        return [Finding("GPU memory", text, None)] if names else []
+    import torch
+
+    found = []
+    for i in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(i)
+        text = f"{show_bytes(free)} free of {show_bytes(total)} on {torch.cuda.get_device_name(i)}"
+        found.append(Finding("GPU memory", text, True))
+    return found
+
+
+def _presets() -> list[Finding]:
+    """Whether each preset would find room here, by rough estimates."""
+    try:
+        device = resolve_device("auto")
+    except ImportError:
+        return []
+    return [_preset(name, device) for name in preset_names()]
+
+
+def _preset(name: str, device: str) -> Finding:
+    """A preset's needs beside what there is; those that are too large come first in the line."""
+    config = load_config(name)
+    found = estimate(config, device, config.samples.n or UNKNOWN_IMAGES, model_shape(config))
+    there = {"disk": free_disk(runs_dir()), "memory": psutil.virtual_memory().total}
+    if device == "cuda":
+        import torch
+
+        there["gpu"] = torch.cuda.mem_get_info()[1]
+    wanted = {what: needs(found, what) for what in there}
+    short = [what for what in there if wanted[what] > there[what]]
+    had = {what: f" ({show_bytes(there[what])} there)" if what in short else "" for what in there}
+    order = sorted(there, key=lambda what: what not in short)
+    words = [f"~{show_bytes(wanted[what])} of {NAMES[what]}{had[what]}" for what in order]
+    time = show_time(float(f"{sum(e.seconds for e in found.values()):.1g}"))
+    verdict = "too large" if short else "fits"
+    return Finding(f"preset {name}", f"{verdict}: {'; '.join(words)}; ~{time}", None if short else True)
 
 
 def _memory() -> Finding:
@@ -100,7 +149,7 @@ def show_doctor() -> int:
     findings = examine()
     for f in findings:
         mark = {True: "[green]ok[/green]", False: "[red]no[/red]", None: "[yellow]--[/yellow]"}[f.good]
-        console.print(f"{mark}  {f.what:<14} ", end="")
+        console.print(f"{mark}  {f.what:<18} ", end="")
         console.print(f.found, markup=False, soft_wrap=True)
     bad = [f.what for f in findings if f.good is False]
     console.print(f"Missing or too little: {', '.join(bad)}." if bad else "This machine can compute and show runs.")

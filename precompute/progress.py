@@ -32,7 +32,7 @@ def now() -> str:
 
 
 def show_time(seconds: float | None) -> str:
-    """A duration in words that fit a table: 48 s, 3 min 20 s, 2 h 05 min."""
+    """A duration in words that fit a table: 48 s, 3 min 20 s, 2 h 05 min, 12 days."""
     if seconds is None:
         return ""
     if seconds < 10:
@@ -42,7 +42,9 @@ def show_time(seconds: float | None) -> str:
         return f"{s} s"
     if s < 3600:
         return f"{s // 60} min {s % 60:02d} s"
-    return f"{s // 3600} h {s % 3600 // 60:02d} min" if s < 36_000 else f"{s / 3600:.0f} h"
+    if s < 36_000:
+        return f"{s // 3600} h {s % 3600 // 60:02d} min"
+    return f"{s / 3600:.0f} h" if s < 3 * 86_400 else f"{s / 86_400:.0f} days"
 
 
 def show_bytes(n: float | None) -> str:

@@ -27,7 +27,7 @@ def show_status(name: str = "", watch: bool = False) -> int:
         console.print(status_view(run))
         return 0
     with Live(status_view(run), console=console, refresh_per_second=4) as live:
-        while (run.progress() or {}).get("state") == "running":
+        while run.holder() is not None:
             time.sleep(0.5)
             live.update(status_view(run))
         live.update(status_view(run))
@@ -69,7 +69,13 @@ def status_view(run: Run) -> Group:
         colour = COLOURS.get(state, "")
         table.add_row(name, f"[{colour}]{state}[/{colour}]" if colour else state, done, rate, show_time(seconds), eta)
     told_last = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in _last_lines(progress)]
-    return Group(*_heading(run, progress), table, *told_last)
+    return Group(*_heading(run, progress), table, *map(_layer_text, run.layers_at_work()), *told_last)
+
+
+def _layer_text(layer: dict[str, Any]) -> Text:
+    """A process that computes single layers, in one line."""
+    parts = (layer["stages"][0]["name"], layer["state"], *_count(layer), f"process {layer['pid']}")
+    return Text("  ".join(part for part in parts if part), style="cyan")
 
 
 def _last_lines(progress: dict[str, Any] | None) -> list[str]:

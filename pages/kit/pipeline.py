@@ -75,11 +75,25 @@ def bar_html(progress: dict[str, Any]) -> str:
 
 
 def facts_html(run: Run, progress: dict[str, Any]) -> str:
-    """Where it runs: device, memory in use, disk that is free, when it began."""
+    """Where it runs: device, what it takes of processor, memory and GPUs, disk that is free, when it began."""
     free = shutil.disk_usage(run.dir).free if run.dir.exists() else None
-    pairs = [("Device", str(progress.get("device") or "")), ("Memory in use", size(progress.get("memory_bytes"))),
+    cores = progress.get("cores")
+    pairs = [("Device", str(progress.get("device") or "")), ("Processor", f"{cores:.1f} cores" if cores else ""),
+             ("Memory in use", size(progress.get("memory_bytes"))), *gpu_facts(progress.get("gpus") or []),
              ("Disk free", size(free)), ("Began", clock(progress.get("started")))]  # fmt: skip
     return text.facts([(k, v) for k, v in pairs if v])
+
+
+def gpu_facts(gpus: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Name, use and memory of each GPU, as the process at work has told them; what is not known is left out."""
+    found = []
+    for i, gpu in enumerate(gpus, start=1):
+        name = "GPU" if len(gpus) == 1 else f"GPU {i}"
+        use = "" if gpu.get("use") is None else f"{gpu['use']:.0%} in use"
+        used, total = (size(gpu.get(key)) for key in ("memory_used", "memory_total"))
+        found += [(name, " · ".join(part for part in (str(gpu.get("name") or ""), use) if part)),
+                  (f"{name} memory", f"{used} of {total}" if used and total else "")]  # fmt: skip
+    return found
 
 
 def clock(stamp: str | None) -> str:
@@ -97,10 +111,14 @@ def show(run: Run, n_lines: int = 8) -> dict[str, Any] | None:
     progress = run.progress()
     if progress is None:
         return None
-    parts = [steps_html(progress["stages"])]
+    parts, lines = [steps_html(progress["stages"])], progress.get("log") or []
     if progress["state"] == "running":
         parts += [bar_html(progress), facts_html(run, progress)]
-    lines = build.last_words(run, n_lines)
+    for layer in run.layers_at_work():
+        name = layer["stages"][0]["name"].replace("-", " ", 1)
+        parts += [f"<h3>{escape(name.capitalize())}</h3>", bar_html(layer), facts_html(run, layer)]
+        lines = [*lines, *(layer.get("log") or [])]
+    lines = lines[-n_lines:] or build.last_words(run, n_lines)
     if lines:
         fold = "" if progress["state"] == "done" else " open"
         summary = '<summary class="cs-small">Last words of its log</summary>'

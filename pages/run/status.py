@@ -10,6 +10,7 @@ from pages.kit.pipeline import duration, size
 
 ANSWERS = {
     "running": "It is being computed now.", "done": "Everything asked for is done.",
+    "layers": "Single layers are being computed now, side by side.",
     "failed": "It stopped at an error.", "stopped": "It was stopped before it was done; what is done is kept.",
     None: "Nothing has been said about it.",
 }  # fmt: skip
@@ -33,7 +34,7 @@ def stages_html(run: Run) -> str:
 def live(run: Run) -> None:
     """The moving part: looked at every second while the run is at work, else every ten."""
     progress = run.progress()
-    state = progress["state"] if progress else None
+    state = "layers" if run.layers_at_work() else progress["state"] if progress else None
     if state != st.session_state.get("seen-state", state):
         st.session_state["seen-state"] = state
         st.rerun()
@@ -52,5 +53,5 @@ def live(run: Run) -> None:
 
 
 run = runs.current_run()
-working = (run.progress() or {}).get("state") == "running"
+working = run.holder() is not None
 st.fragment(live, run_every=1.0 if working else 10.0)(run)

@@ -63,6 +63,29 @@ def test_every_page_of_the_frame_opens_with_a_question(cache, name):
     assert re.search(r"<h1>[^<]+\?</h1>", html_of(open_page(name)))
 
 
+def test_the_status_page_shows_what_the_process_at_work_tells(toy_cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(tmp_path))
+    run = Run(shutil.copytree(toy_cache / "started", tmp_path / "started"))
+    gpu = {"name": "NVIDIA RTX 3090", "use": 0.87, "memory_used": 8_500_000_000, "memory_total": 25_800_000_000}
+    toy_progress(run, gpus=[gpu], cores=1.5, log=["12:00:01 INFO a line", "<b>last</b>"])
+    with run.lock():
+        shown = html_of(open_page("status", run="started"))
+    assert "NVIDIA RTX 3090 · 87% in use" in shown and "8.5 GB of 26 GB" in shown and "1.5 cores" in shown
+    assert "12:00:01 INFO a line" in shown and "&lt;b&gt;last&lt;/b&gt;" in shown and "<b>last" not in shown
+    layer = run.progress() | {"state": "running", "stages": [{"name": "train-03", "state": "running", "seconds": 1}]}
+    with run.lock_layer("train", 3):
+        run.path(".work", "layers", "train-03.json").write_text(json.dumps(layer), encoding="utf-8")
+        shown = html_of(open_page("status", run="started"))
+    assert "side by side" in shown and "<h3>Train 03</h3>" in shown
+    assert "side by side" not in html_of(open_page("status", run="started")), "who is gone is not shown"
+
+
+def test_several_gpus_are_told_apart_and_the_unknown_is_left_out():
+    facts = pipeline.gpu_facts([{"name": "A", "use": 0.5}, {"name": "B", "memory_used": 1e9, "memory_total": 2e9}])
+    assert facts[:2] == [("GPU 1", "A · 50% in use"), ("GPU 1 memory", "")]
+    assert facts[2:] == [("GPU 2", "B"), ("GPU 2 memory", "1.0 GB of 2.0 GB")]
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_run_that_has_only_begun_shows_what_it_has(cache, name):
     assert "<h1>" in html_of(open_page(name, run="started"))

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,7 @@ from core.errors import UserError
 from core.runs import Run
 from precompute import doctor, status
 from precompute.__main__ import main
+from precompute.gpu import Gpu
 from precompute.progress import Meter, show_bytes, show_time
 from precompute.screens import PlainScreen
 
@@ -24,6 +26,7 @@ def test_help_imports_nothing_heavy_and_is_quick():
     code = f"""
 import sys
 from precompute.__main__ import main
+from precompute.gpu import Gpu
 for command in {COMMANDS!r}:
     try:
         main([*([command] if command else []), "--help"])
@@ -89,6 +92,22 @@ def test_the_doctor_looks_at_everything():
     found = {f.what: f for f in doctor.examine()}
     assert {"Python", "torch", "device", "memory", "disk", "fonts", "Chromium", "wandb", "streamlit"} <= found.keys()
     assert found["Python"].good and found["torch"].good
+    assert found["preset demo"].good and "fits: " in found["preset demo"].found
+
+
+@pytest.mark.parametrize(("total", "verdict"), [(1e12, "fits"), (1e9, "too large")])
+def test_the_doctor_says_which_preset_fits(monkeypatch, total, verdict):
+    monkeypatch.setattr(doctor, "free_disk", lambda path: total)
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: SimpleNamespace(total=total, available=total))
+    found = doctor._preset("gemma-3-4b", "cpu")
+    assert found.found.startswith(verdict) and found.good is (True if verdict == "fits" else None)
+    assert ("1.0 GB there" in found.found) == (verdict == "too large")
+
+
+def test_a_gpu_that_torch_does_not_use_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "gpus", lambda: [Gpu("NVIDIA T4", None, None, None)])
+    (found,) = doctor._gpu_memory("cpu")
+    assert "NVIDIA T4" in found.found and found.good is None
 
 
 def test_wandb_missing_is_said(monkeypatch, cache, capsys):
@@ -146,8 +165,10 @@ def test_a_reader_that_leaves_does_not_end_the_work(start, tools, cache):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.04, "0.0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
-)
+    ("seconds", "text"),
+    [(None, ""), (0.04, "0.0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (40_000, "11 h"),
+     (1e6, "12 days")],
+)  # fmt: skip
 def test_durations_read_well(seconds, text):
     assert show_time(seconds) == text
 
