@@ -17,14 +17,16 @@ TEXT_TOKENS = 30  # chat marks and prompt
 CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes
 LONGEST = 1.5  # a batch is written until its longest caption ends; that of a batch, over the mean
 N_VIEWS, REFERENCES = 4, 6  # sets of positions that are pooled; texts an image and language, its own caption with them
-PREPARE_SECONDS, WORD_SECONDS = 3e-3, 5e-5  # an image of few pixels; a text
+PREPARE_SECONDS, WORD_SECONDS = 2.4e-3, 5e-5  # an image of few pixels; a text
+FEATURE_SECONDS = 1e-3  # of tables about one feature of one layer
+LATE = 4e8  # bytes that libraries of the later stages hold in the process
 SPLICED_PASSES = 13  # of each caption on which the fit of a layer's SAE is measured
 N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
-UMAP_SECONDS = 8.0  # to compile it, whatever the number of features
+UMAP_SECONDS = 7.0  # to compile it, whatever the number of features
 NEUTRAL = 0.5  # of held-out images, those that show no gender, at most about that many
-INTERVENTION_BATCHES, ALIKE = 4, 4.0  # batches of captions written at once; changes of a kind that may share them
-EDITED = 2.0  # how much longer captions under an edit are
-FIRES = 0.6  # share of captions on which a feature that is ablated fires
+INTERVENTION_BATCHES, ALIKE = 4, 3.0  # batches of captions written at once; changes of a kind that may share them
+EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and those of an empty image
+FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
 
@@ -108,10 +110,11 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     kept = at.n_layers * at.tokens * row_bytes
     block = min(BLOCK_IMAGES, at.n) * at.languages * at.length  # tokens that are recorded between two checkpoints
     spliced = at.n_layers * min(t.n_spliced, at.n_test)  # images, whose captions pass many times
+    steps_taken = 0 if config.sae.source else at.n_layers * t.steps  # SAEs by others are only measured
     sae_bytes = 8 * at.d_model * at.d_sae
     reached = min(1.0, (max(a.layers) + 1) / shape.n_layers)  # a pass ends with the highest layer that is wanted
     return {
-        "prepare": Work(seconds=0.4 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3),
+        "prepare": Work(seconds=0.5 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3),
                         host=2e8),
         "caption": Work(images=at.n, tokens=at.rows * at.prompt, steps=steps, step_rows=steps * batch, model=True,
                         disk=at.rows * 120, host=3e8, rows_held=min(batch, at.rows)),
@@ -119,44 +122,49 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
                             disk=kept + 8 * at.tokens, passing=kept * min(1.0, a.shard_tokens / at.tokens),
                             host=2 * block * row_bytes * at.n_layers, tokens_held=min(a.batch_tokens, at.tokens)),
         "train": Work(images=spliced, tokens=SPLICED_PASSES * at.languages * spliced * at.length,
-                      train_steps=at.n_layers * t.steps,
-                      trained=at.n_layers * t.steps * t.batch_tokens * at.d_sae, model=True,
+                      train_steps=steps_taken, trained=steps_taken * t.batch_tokens * at.d_sae, model=True,
                       encoded=5 * at.n_layers * at.tokens * config.samples.test_share * at.d_sae,
                       disk=at.n_layers * sae_bytes, passing=(at.n_layers + 2) * sae_bytes,
                       host=min(WINDOW_BYTES, kept / at.n_layers) + 3 * sae_bytes,
-                      cells_held=t.batch_tokens * at.d_sae, trained_held=at.d_sae),
+                      cells_held=t.batch_tokens * at.d_sae if steps_taken else 0.0,
+                      trained_held=at.d_sae if steps_taken else 0.0, features_held=at.d_sae),
     }  # fmt: skip
 
 
 def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     """Features and what they have to do with words, gender, languages and layers."""
     g, x, k, n_layers = config.gender, config.crosslingual, config.train.k, at.n_layers
-    fired = min(at.d_sae, 25 * k)  # features that fire somewhere in a caption
+    # Features that fire in one of the views of a caption: more in longer ones, but the same ones again and again.
+    fired = min(at.d_sae, 1.3 * k * (math.sqrt(shape.image_tokens) + 10) / 4)
+    examples = config.features.n_examples + config.features.n_quantiles * config.features.n_per_quantile
+    described = n_layers * at.d_sae * examples * (20 + 2 * shape.image_tokens + 2 * at.new) / 4  # bytes, compressed
     pooled = at.rows * N_VIEWS * (4 * at.d_model + 8 * fired)
     codes = 12 * at.tokens * k  # of one layer: which feature fires on which token, and how strongly
     encoded = n_layers * at.tokens * at.d_sae
     separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if at.languages > 1 else 0
+    own = N_SEPARATE * max(1, len(x.layers)) * 8 * at.d_model * x.d_sae if at.languages > 1 else 0  # bytes of SAEs
     attributed = at.languages * g.n_attributed
     lens = 0.0  # captions that are run again for the last layer, once for each of two positions
     if config.layers.last_layer and shape.n_layers - 1 not in config.activations.layers:
         lens = 2 * at.languages * min(1.5 * config.layers.n_lens, at.n_test)
     return {
-        "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 60, host=2e8),
-        "features": Work(encoded=encoded, model=True, disk=n_layers * at.d_sae * 12e3,
-                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * 0.004 + at.tokens * k * 2e-7),
-                         passing=codes + n_layers * at.d_sae * 12e3, host=6e8 + min(codes, 5e8),
+        "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
+        "features": Work(encoded=encoded, model=True, disk=described,
+                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.tokens * k * 2e-7),
+                         passing=codes + described, host=6e8 + min(codes, 5e8),
                          features_held=at.d_sae),
         "pool": Work(encoded=encoded, written=n_layers * pooled, model=True, disk=n_layers * pooled, passing=pooled,
-                     host=3 * pooled, features_held=at.d_sae),
+                     seconds=n_layers * at.rows * 4e-4, host=LATE + 3 * pooled, features_held=at.d_sae),
         "gender": Work(images=attributed, gradients=attributed * at.length, model=True, disk=n_layers * at.d_sae * 800,
-                       seconds=n_layers * (2 + at.rows * fired * 2e-6), host=2 * pooled, gradients_held=at.length,
-                       features_held=n_layers * at.d_sae),
+                       seconds=n_layers * (0.5 + at.d_sae * 7e-4 + at.rows * fired * 1e-6), host=LATE + 2 * pooled,
+                       gradients_held=at.length, features_held=n_layers * at.d_sae),
         "crosslingual": Work(train_steps=separate, trained=separate * x.batch_tokens * x.d_sae,
-                             seconds=n_layers * (2 + at.rows * fired * 1e-6), disk=n_layers * at.d_sae * 200,
-                             host=2 * pooled + 32 * at.d_model * x.d_sae, cells_held=x.batch_tokens * x.d_sae,
-                             trained_held=x.d_sae),
-        "layers": Work(images=lens, tokens=lens * at.length, seconds=n_layers * (2 + at.rows * at.d_model * 1e-5),
-                       model=True, disk=1e6, host=12 * at.rows * at.d_model, tokens_held=LENS_BATCH * at.length),
+                             seconds=n_layers * (0.3 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
+                             disk=n_layers * at.d_sae * 200 + own, host=LATE + 2 * pooled + 32 * at.d_model * x.d_sae,
+                             cells_held=x.batch_tokens * x.d_sae, trained_held=x.d_sae),
+        "layers": Work(images=lens, tokens=lens * at.length, model=True, disk=1e5,
+                       seconds=n_layers * (0.6 + at.rows * at.d_model * 4e-6),
+                       host=LATE + 12 * at.rows * at.d_model, tokens_held=LENS_BATCH * at.length),
     }  # fmt: skip
 
 
@@ -166,7 +174,7 @@ def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     steps = LONGEST * at.new  # of one batch of captions
     return {
         "bias": _sampled(config, at, steps),
-        "explain": _told(config, at, steps),
+        "explain": _told(config, at),
         "interventions": _changed(config, at, steps, INTERVENTION_BATCHES * batch),
         "mechanisms": _attributed(config, shape, at, held),
     }
@@ -178,20 +186,21 @@ def _sampled(config: Config, at: Counts, steps: float) -> Work:
     images = min(b.max_images, at.n_test * NEUTRAL)
     captions = at.languages * b.n_sampled * images
     return Work(images=images, tokens=at.languages * images * at.prompt, steps=steps * max(1, captions / batch),
-                step_rows=captions * at.new, seconds=0.5 + captions * 3e-3, disk=captions * 80, host=1e9, model=True,
-                rows_held=min(batch, max(1, captions)))  # fmt: skip
+                step_rows=captions * at.new / (1 + b.n_sampled / 20), seconds=0.9 + captions * 5e-4,
+                disk=captions * 40, host=LATE, model=True, rows_held=min(batch, max(1, captions)))  # fmt: skip
 
 
-def _told(config: Config, at: Counts, steps: float) -> Work:
+def _told(config: Config, at: Counts) -> Work:
     """Captions of each layer and language are written apart."""
     e, batch, groups = config.explain, config.caption.batch_size, at.languages * at.n_layers
     of_features = (e.n_features or at.d_sae) * len(e.strengths)
     of_doses = 2 * len(e.dose_strengths) * min(e.n_dose_images, at.n_test)
     captions = groups * (of_features + of_doses)
-    return Work(images=min(e.n_dose_images, at.n_test), tokens=captions * at.prompt,
-                step_rows=captions * at.new * EDITED, seconds=captions * 5e-3, disk=captions * 150, host=1e9,
-                model=True, steps=steps * (1 + groups * (math.ceil(of_features / batch) + math.ceil(of_doses / batch))),
-                rows_held=min(batch, max(captions, 1)), features_held=at.n_layers * at.d_sae)  # fmt: skip
+    blocks = 1 + groups * (math.ceil(of_features / batch) + math.ceil(of_doses / batch))
+    return Work(images=groups * min(e.n_dose_images, at.n_test), tokens=captions * at.prompt,
+                steps=EXPLAINED * at.new * blocks, step_rows=captions * at.new * EXPLAINED, seconds=captions * 3e-3,
+                disk=captions * 60, host=LATE, model=True, rows_held=min(batch, max(captions, 1)),
+                features_held=at.n_layers * at.d_sae)  # fmt: skip
 
 
 def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
@@ -199,19 +208,20 @@ def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
     asked = planned(config, at.n)
     alike = max(1.0, min(batch / max(1.0, at.languages * asked.n_confirming), ALIKE))
     captions = asked.n_captions
-    return Work(images=asked.n_development + asked.n_confirming, tokens=0.9 * captions * (at.prompt + at.length),
-                steps=steps * max(asked.n_arms / alike, captions / batch), step_rows=captions * at.new * EDITED,
-                seconds=captions * 2e-3, disk=captions * 150, host=1e9, model=True, rows_held=min(batch, captions),
-                features_held=at.n_layers * at.d_sae)  # fmt: skip
+    return Work(images=asked.n_development + asked.n_confirming, tokens=0.7 * captions * (at.prompt + at.length),
+                encoded=captions * at.length * at.d_sae, steps=steps * max(asked.n_arms / alike, captions / batch),
+                step_rows=captions * at.new * EDITED, seconds=captions * 1e-3, disk=captions * 40, host=LATE + 2e8,
+                model=True, rows_held=min(batch, captions), features_held=at.n_layers * at.d_sae)  # fmt: skip
 
 
 def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> Work:
     """Direct effects of many captions; gradients and ablations of a few."""
     m = config.mechanisms
     n = min(m.n_ablated, at.n_test / 2)
+    heads = 64 * m.batch_size * at.length * at.d_model * shape.n_layers  # bytes of what a dozen heads a layer write
     ablated = at.n_layers * n * (FIRES * (m.n_patched + m.n_features) + 2 * m.n_pairs)
     return Work(images=at.languages * (m.n_images + n), tokens=at.languages * (m.n_images + ablated) * at.length,
-                gradients=at.languages * n * (2 + m.n_steps * at.n_layers) * at.length, model=True,
-                seconds=1 + shape.n_layers * 0.2, disk=2e6 + at.languages * m.n_maps * 1e5,
-                host=1e9 + m.cache_mib * 2**20, gradients_held=m.batch_size * at.length,
-                features_held=held)  # fmt: skip
+                gradients=0.8 * at.languages * n * (2 + m.n_steps * at.n_layers) * at.length, model=True,
+                seconds=1 + shape.n_layers * 0.2 + at.languages * ablated * 1.3e-3,
+                disk=3e5 + at.languages * m.n_maps * 1e4, host=LATE + min(m.cache_mib * 2**20, heads),
+                gradients_held=m.batch_size * at.length, features_held=held)  # fmt: skip

@@ -19,7 +19,7 @@ from precompute.engines.local import LocalEngine
 from precompute.logs import stage_log
 from precompute.machine import resolve_device
 from precompute.pipeline import Stage, load_function, stages
-from precompute.plan import Planned, choose, make_plan
+from precompute.plan import Planned, check_before, choose, make_plan
 from precompute.progress import Progress
 from precompute.screens import Screen, screen
 
@@ -36,6 +36,7 @@ class LayersEngine:
     def run_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
         """Raises UserError for a stage or layers that cannot be computed so, RunHeld where somebody else has them."""
         self._check(name, layers)
+        check_before(self.config, [s for s in self.pipeline or stages() if s.name == name], fetch=True)
         with ExitStack() as stack:
             for layer in sorted(layers):
                 stack.enter_context(self.run.lock_layer(name, layer))

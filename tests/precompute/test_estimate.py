@@ -62,6 +62,12 @@ def test_the_work_of_writing_captions_is_counted_exactly():
     assert of["train"].train_steps == 4 * 1000 and of["train"].trained == 4 * 1000 * 1024 * 1536
 
 
+def test_saes_by_others_are_measured_but_not_trained():
+    config = load_config("demo", ["activations.layers=5", "sae.source=somewhere"])
+    found = work(config, 100, SHAPE)["train"]
+    assert found.train_steps == 0 and found.trained == 0 and found.encoded > 0
+
+
 def test_a_probe_takes_the_place_of_the_guesses():
     found = estimate(DEMO, "cpu", 100, SHAPE, probe())
     done = work(DEMO, 100, SHAPE, Lengths(33, 9))
