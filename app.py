@@ -3,8 +3,7 @@
 import streamlit as st
 
 from core.errors import UserError
-from pages.kit import build, server, states, style
-from pages.kit.runs import run_names
+from pages.kit import build, runs, server, states, style
 
 
 def page_map(welcome: bool) -> dict[str, list[st.Page]]:
@@ -40,13 +39,15 @@ def show() -> None:
     st.set_page_config(page_title="CaptionScope", page_icon="🔎", layout="wide")
     style.apply()
     st.logo(style.logo_path(), size="large")
-    names = run_names()
+    names = runs.run_names()
     page = st.navigation(page_map(build.wants_welcome()), expanded=True, position="sidebar" if names else "hidden")
     if names:
         with st.sidebar:
             st.selectbox("Run", names, key="run", bind="query-params", help="A run is one model, one set of images and "
                          "the features found in them, as computed by python -m precompute.")  # fmt: skip
     try:
+        if names:
+            runs.in_sidebar(runs.current_run())
         page.run()
     except UserError as error:
         states.error_box(error)

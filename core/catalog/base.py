@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from core.catalog.tables import REDO, connect, create_view, find_tables, foreign_saes
 from core.errors import UserError
+from core.runs import Run
 
 STAGE_OF = {
     "samples": "prepare", "references": "prepare", "captions": "caption", "tokens": "activations",
@@ -41,6 +43,11 @@ class Tables:
         self._refused: dict[str, UserError] = {}
         self._lock = threading.Lock()
         self._known: dict[int, str] | None = None
+
+    @functools.cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the run's captions: "en", "ar" or both."""
+        return Run(self.run_dir).languages
 
     def has(self, table: str) -> bool:
         """Whether the run has this table, such as "features" or "captions"."""

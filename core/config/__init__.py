@@ -31,6 +31,7 @@ from core.config.sections import (
     SamplesConfig,
     TrainConfig,
     WordsConfig,
+    only_language,
 )
 
 __all__ = [
@@ -61,5 +62,6 @@ __all__ = [
     "config_to_dict",
     "fingerprint_part",
     "load_config",
+    "only_language",
     "preset_names",
 ]

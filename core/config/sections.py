@@ -6,12 +6,18 @@ fingerprint (the content behind them is, through its digest).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 LANGUAGE_NAME = {"en": "English", "ar": "Arabic"}
 LANGUAGES = tuple(LANGUAGE_NAME)  # of captions and prompts, in the order in which they always stand
 TOKEN_KINDS = ("image", "prompt", "caption")  # "bos" is never trained on
+
+
+def only_language(languages: Sequence[str]) -> str:
+    """What is said of a run in one language, "this run has English captions only"; "" of a run in both."""
+    return "" if len(languages) > 1 else f"this run has {LANGUAGE_NAME[languages[0]]} captions only"
 
 
 def _is(default: Any, low: float | None = None, high: float | None = None, content: bool = True) -> Any:
@@ -254,12 +260,6 @@ class Config:
     def prompts(self) -> dict[str, str]:
         """What the model is asked, by language of the run."""
         return {lang: getattr(self.caption, f"prompt_{lang}") for lang in self.samples.languages}
-
-    @property
-    def only_language(self) -> str:
-        """The name of the run's language where it has no other; else ""."""
-        languages = self.samples.languages
-        return LANGUAGE_NAME[languages[0]] if len(languages) == 1 else ""
 
 
 SECTIONS: dict[str, type] = {

@@ -50,9 +50,14 @@ def layer_answer(features: pd.DataFrame) -> Answer:
     dead = len(features) - len(alive)
     if alive.empty:
         return Answer(f"None of the {len(features):,} features of this layer ever fires.", "not enough data")
+    gone = f"; {dead:,} more never fire" if dead else ""
+    read = [lang for lang in LANGUAGE_NAME if alive[f"density_caption_{lang}"].notna().any()]
+    if len(read) == 1:
+        n = int((alive[f"density_caption_{read[0]}"] > 0).sum())
+        text = f"{len(alive):,} things{gone}. {n:,} of them fire on captions, which are all {LANGUAGE_NAME[read[0]]}."
+        return Answer(text, "supported" if n else "not enough data")
     lean = language_lean(alive["density_caption_en"], alive["density_caption_ar"]).dropna()
     en, ar = int((lean <= -ONE_LANGUAGE).sum()), int((lean >= ONE_LANGUAGE).sum())
-    gone = f"; {dead:,} more never fire" if dead else ""
     text = (
         f"{len(alive):,} things{gone}. Of the {len(lean):,} that fire on captions, {en:,} keep to English, "
         f"{ar:,} to Arabic, and {len(lean) - en - ar:,} answer to both."

@@ -26,8 +26,9 @@ def language_lean(density_en: pd.Series, density_ar: pd.Series) -> pd.Series:
 
 
 def densities_frame(feature: Mapping[str, object]) -> pd.DataFrame:
-    """One row a kind of position (kind, where, density as a share of that kind's tokens), read from a feature's row."""
-    rows = [(kind, name, float(feature[kind] or 0.0)) for kind, name in KINDS.items() if kind in feature]  # type: ignore[arg-type]
+    """One row a kind of position that the run has (kind, where, density as a share of that kind's tokens), read from a
+    feature's row."""
+    rows = [(kind, name, float(feature[kind])) for kind, name in KINDS.items() if pd.notna(feature.get(kind))]  # type: ignore[arg-type]
     return pd.DataFrame(rows, columns=["kind", "where", "density"])
 
 

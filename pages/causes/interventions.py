@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
+from core.config import only_language
 from core.figures import interventions, interventions_answers, interventions_paper
 from core.figures.answers import Answer
 from core.figures.palette import LANGUAGE_NAME
@@ -43,7 +44,7 @@ def main() -> None:
     ways(effects, outcome)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        transfer(effects)
+        transfer(cat, effects)
     with right:
         selectivity(cat)
     words(cat, effects)
@@ -80,8 +81,12 @@ def ways(effects: pd.DataFrame, outcome: str) -> None:
                   "installed where this run was computed.</p>")  # fmt: skip
 
 
-def transfer(effects: pd.DataFrame) -> None:
+def transfer(cat: Catalog, effects: pd.DataFrame) -> None:
     """The four cells of ranking language and caption language."""
+    if only_language(cat.languages):
+        text.heading("From one language to the other")
+        states.one_language(cat.languages, "No feature of another language can be tried on its captions.")
+        return
     frame = interventions.transfer_frame(effects, "clean")
     panels.panel("From one language to the other", "rows: whose captions ranked the features; columns: whose captions "
                  "are written", "interventions-transfer", frame,
@@ -134,14 +139,16 @@ def chosen(cat: Catalog) -> None:
         tried = cat.intervention_effects("clean", "grid")
         wide = tried.pivot_table(index=["method", "mode", "ranking", "layer", "strength"], columns="lang",
                                  values="target").reset_index()  # fmt: skip
-        wide["both"] = wide[["en", "ar"]].mean(axis=1)
-        wide = wide.sort_values(["method", "mode", "both"], ascending=[True, True, False])
-        best = wide.groupby(["method", "mode"])["both"].transform("max")
-        rows = [[escape(r.method), escape(interventions.MODE_NAMES[r.mode]), escape(r.ranking or "–"), str(r.layer),
-                 f"{r.strength:g}", f"{100 * r.en:.0f} %", f"{100 * r.ar:.0f} %", "★" if top else ""]
-                for r, top in zip(wide.itertuples(), wide["both"] == best, strict=True)]  # fmt: skip
-        text.html(text.table(["Method", "What", "Ranking", "Layer", "Strength", "English", "Arabic", "Best"], rows,
-                             numeric=(3, 4, 5, 6)))  # fmt: skip
+        langs = list(cat.languages)
+        wide["all"] = wide[langs].mean(axis=1)
+        wide = wide.sort_values(["method", "mode", "all"], ascending=[True, True, False])
+        best = wide.groupby(["method", "mode"])["all"].transform("max")
+        rows = [[escape(r["method"]), escape(interventions.MODE_NAMES[r["mode"]]), escape(r["ranking"] or "–"),
+                 str(r["layer"]), f"{r['strength']:g}", *(f"{100 * r[lang]:.0f} %" for lang in langs),
+                 "★" if top else ""]
+                for r, top in zip(wide.to_dict("records"), wide["all"] == best, strict=True)]  # fmt: skip
+        head = ["Method", "What", "Ranking", "Layer", "Strength", *(LANGUAGE_NAME[lang] for lang in langs), "Best"]
+        text.html(text.table(head, rows, numeric=range(3, 5 + len(langs))))
 
 
 def said(answer: Answer) -> None:

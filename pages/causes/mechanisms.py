@@ -28,7 +28,7 @@ def main() -> None:
         states.empty("There is not enough data for this page.", f"{answer.text}", "Take a run with more images.")
     else:
         with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
-            lang = pickers.language_picker(both=False)
+            lang = pickers.language_picker(cat.languages, both=False)
             head = head_picker(known, lang)
             with st.container(width=96):
                 layer = pickers.layer_picker(cat)

@@ -1,4 +1,4 @@
-"""Turn features up or down and read what the model then writes, in both languages, as it writes it."""
+"""Turn features up or down and read what the model then writes, in each language, as it writes it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def main() -> None:
     with head.container():
         text.page_title(QUESTION)
     turned = knobs.read_turned(cat)
-    english, middle, arabic = st.columns([1, 1.15, 1], gap="medium")
-    frames = {"en": english.empty(), "ar": arabic.empty()}
-    with middle:
+    sides = {"en": 1.0, "image": 1.15, "ar": 1.0}  # English to the left of the image, Arabic to the right
+    sides = {name: width for name, width in sides.items() if name in ("image", *cat.languages)}
+    columns = dict(zip(sides, st.columns(list(sides.values()), gap="medium"), strict=True))
+    frames = {lang: columns[lang].empty() for lang in cat.languages}
+    with columns["image"]:
         picture = subject.picture(run, cat)
         sliders = st.container()
         mode, draw = knobs.how(turned) if turned else ("add", None)

@@ -13,6 +13,7 @@ from core.figures.answers import layer_answer
 from core.figures.densities import language_scatter
 from core.figures.points import NAMES
 from core.figures.umap_map import feature_map
+from core.runs import Run
 from pages.kit import export, notes, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
 from pages.kit.filters import filtered
@@ -43,7 +44,7 @@ def main() -> None:
     with left:
         table(shown, layer, len(features[features["alive"]]), picked)
     with right:
-        atlas(features[features["alive"]], kept, picked, chosen, layer)
+        atlas(run, features[features["alive"]], kept, picked, chosen, layer)
     if chosen is None:
         states.empty("Select a row of the table or a point of the map.", "Its strongest images appear here.")
     else:
@@ -88,7 +89,9 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     )  # fmt: skip
 
 
-def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
+def atlas(
+    run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int
+) -> None:
     """The map; points that are clicked or lassoed filter the table."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
         view = st.segmented_control("Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params",
@@ -98,6 +101,8 @@ def atlas(alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int
         if view == "Neighbours":
             name = st.selectbox("Colour", list(names), key="colour", bind="query-params", label_visibility="collapsed")
             colour = names[name]
+    if view == "Languages" and states.one_language(run.languages, "No feature can be placed between two languages."):
+        return
     inside = set(kept["feature"]) & picked if len(picked) > 1 else set(kept["feature"])
     if view == "Neighbours":
         fig = feature_map(alive, colour, chosen, inside, is_dark(), HEIGHT)

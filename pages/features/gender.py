@@ -62,7 +62,7 @@ def knobs(cat: Catalog) -> tuple[int, str, str, str]:
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
         view = READ[pickers.choice("Read", list(READ), "when", WHEN)]
-        lang = pickers.language_picker(both=False) if view != "image" else ""
+        lang = pickers.language_picker(cat.languages, both=False) if view != "image" else ""
         ranking = RANKINGS[pickers.choice("Rank by", list(RANKINGS), "rank", RANK)]
     return layer, lang, view, ranking
 
@@ -103,7 +103,7 @@ def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: i
     best, score = gender.ranked(cell, ranking, N_LISTED, fdr, lang), gender.SCORES[ranking]
     if best.empty:
         return
-    other = {"en": "ar", "ar": "en"}.get(lang, "")
+    other = next((one for one in cat.languages if lang and one != lang), "")
     beside = cat.gender_features(layer, other, view).set_index("feature") if other else pd.DataFrame()
     text.heading("The ranking", f"the first {len(best)} of {cell[f'rank_{ranking}'].notna().sum():,} features; q after "
                  "Benjamini and Hochberg over all layers, features and languages")  # fmt: skip
@@ -138,7 +138,8 @@ def by_layer(cat: Catalog, run: Run, view: str) -> None:
     counts = cat.gender_counts()
     counts = counts[counts["view"] == view]
     text.heading("All layers", "findings in this view; other layers by the knob above")
-    rows = [[str(c["layer"]), LANGUAGE_NAME.get(c["lang"], "both"), f"{c['n_tested']:,}", str(c["n_female"]),
+    only = cat.languages[0] if len(cat.languages) == 1 else ""
+    rows = [[str(c["layer"]), LANGUAGE_NAME.get(c["lang"] or only, "both"), f"{c['n_tested']:,}", str(c["n_female"]),
              str(c["n_male"])] for c in counts.to_dict("records")]  # fmt: skip
     head = ["Layer", "Captions", "Features tested", "More for women", "More for men"]
     text.html(text.table(head, rows, numeric=(0, 2, 3, 4)))

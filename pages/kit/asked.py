@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-LANGUAGES = ("en", "ar")
+from core.config import LANGUAGES as LANGUAGES  # the order of columns, and of the numbers that words are drawn with
+
 MODES = {"Add": "add", "Hold at": "clamp", "Multiply": "scale", "Remove": "ablate"}
 ROWS = ("before", "after", "control", "means", "prompt")
 NEUTRAL_PROMPTS = {"en": "Use gender-neutral words.", "ar": "استخدم كلمات محايدة لا تدل على الجنس."}

@@ -37,14 +37,14 @@ def waiting(frames: Mapping[str, Any], place: int, seconds: float) -> None:
     """Somebody else has the model; said once a look, so that leaving the page ends the wait."""
     others = "one visitor is" if place == 2 else f"{place - 1} visitors are"
     said = f"You are number {place} in line: {others} before you ({seconds:.0f} s). Your captions come by themselves."
-    for lang in LANGUAGES:
+    for lang in languages_of(frames):
         frames[lang].html(f'<div class="cs"><p class="cs-small" role="status">{said}</p></div>')
 
 
 def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = False) -> None:
-    """Both columns: as it was above as steered; and each reference column that is switched on, in its own frame."""
+    """A column a language, as it was above as steered; and each reference column that is on, in its own frame."""
     writing = not step.finished and not stopped
-    for lang in LANGUAGES:
+    for lang in languages_of(frames):
         before, after = (step.texts.get((row, lang), "") for row in ("before", "after"))
         known = step.finished or bool(after)
         diff = difference(before, after, lang, step.finished) if asked.pushed and known else None
@@ -57,24 +57,30 @@ def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = Fa
                          "the changed caption will stand here.</p>")  # fmt: skip
         frames[lang].html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
     if "references" in frames:
-        frames["references"].html(f'<div class="cs cs-refs">{references(step, asked, writing)}</div>')
+        cards = references(step, asked, writing, languages_of(frames))
+        frames["references"].html(f'<div class="cs cs-refs">{cards}</div>')
 
 
-def references(step: Step, asked: Asked, writing: bool) -> str:
-    """HTML: a card for each reference that is on, both languages, with what differs from the captions as they were."""
+def languages_of(frames: Mapping[str, Any]) -> list[str]:
+    """The languages that have a column."""
+    return [lang for lang in LANGUAGES if lang in frames]
+
+
+def references(step: Step, asked: Asked, writing: bool, languages: Sequence[str] = LANGUAGES) -> str:
+    """HTML: a card for each reference that is on, with what differs from the captions as they were, by language."""
     cards = []
     for row in (r for r in asked.rows if r != "after"):
         blocks = []
-        for lang in LANGUAGES:
+        for lang in languages:
             before, now = (step.texts.get((name, lang), "") for name in ("before", row))
             diff = difference(before, now, lang, step.finished)
             blocks.append(f'<div class="cs-side" data-lang="{lang}">{block(row, now, lang, diff.after, writing)}</div>')
         cards.append(f"<div><h3>{escape(NAMES[row].capitalize())}</h3>"
-                     f'<p class="cs-small">{about(row, asked)}</p>{"".join(blocks)}</div>')  # fmt: skip
+                     f'<p class="cs-small">{about(row, asked, languages)}</p>{"".join(blocks)}</div>')  # fmt: skip
     return "".join(cards)
 
 
-def about(row: str, asked: Asked) -> str:
+def about(row: str, asked: Asked, languages: Sequence[str] = LANGUAGES) -> str:
     """One line of HTML on what a reference column is."""
     if row == "control":
         links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}")
@@ -82,7 +88,7 @@ def about(row: str, asked: Asked) -> str:
         return f"{links}: alive, firing about as often, together pushed as hard."
     if row == "means":
         return "No feature: straight from the average image of men to that of women, or back, by the same length."
-    asks = " / ".join(f"<bdi>{escape(NEUTRAL_PROMPTS[lang])}</bdi>" for lang in LANGUAGES)
+    asks = " / ".join(f"<bdi>{escape(NEUTRAL_PROMPTS[lang])}</bdi>" for lang in languages)
     return f"Nothing is edited; the question goes on: {asks}"
 
 

@@ -20,10 +20,10 @@ RARE = 0.01  # a feature that fires on at most this share of all tokens fires ra
 
 
 def layer_features(run: Run, layer: int) -> pd.DataFrame:
-    """All features of a layer by number: the scalar columns of features.parquet, `lean`, `words`; where the run has
-    them, the automatic labels `label_en`, `label_ar` with `label_auc`, what the model says of them (`said_en`,
-    `said_ar`, "" where it was not asked), and of gender the held-out `auc_en` and `auc_ar`
-    before the first gendered word, and whether one of them is a `finding`."""
+    """All features of a layer by number: the scalar columns of features.parquet and `words`; `lean` where the run has
+    two languages. Where the run has them, for each of its languages: the automatic labels `label_en`, `label_ar` with
+    `label_auc`, what the model says of them (`said_en`, `said_ar`, "" where it was not asked), and of gender the
+    held-out `auc_en` and `auc_ar` before the first gendered word, and whether one of them is a `finding`."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
 
@@ -31,25 +31,26 @@ def layer_features(run: Run, layer: int) -> pd.DataFrame:
 def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     cat = catalog(Run(run_dir))
     frame = cat.features(layer, alive=False)
-    frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
+    if len(cat.languages) > 1:
+        frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
     words = frame["tokens"] if "tokens" in frame else pd.Series("", index=frame.index)
     frame["words"] = [" · ".join(visible(w) for w in line.split(" · ") if is_word(w)) for line in words.fillna("")]
     if cat.has("labels"):
         named = cat.labels(layer, named=True)
         frame["label_auc"] = frame["feature"].map(named.groupby("feature")["auc_test"].max())
-        for lang in ("en", "ar"):
+        for lang in cat.languages:
             by_feature = named[named["lang"] == lang].set_index("feature")["label"]
             frame[f"label_{lang}"] = frame["feature"].map(by_feature).fillna("")
-        frame["label"] = [" · ".join(dict.fromkeys(filter(None, pair)))
-                          for pair in zip(frame["label_en"], frame["label_ar"], strict=True)]  # fmt: skip
+        labels = [frame[f"label_{lang}"] for lang in cat.languages]
+        frame["label"] = [" · ".join(dict.fromkeys(filter(None, both))) for both in zip(*labels, strict=True)]
     if cat.has("explanations"):
         said = cat.explanations(layer, chosen=True)
-        for lang in ("en", "ar"):
+        for lang in cat.languages:
             by_feature = said[said["lang"] == lang].set_index("feature")["text"]
             frame[f"said_{lang}"] = frame["feature"].map(by_feature).fillna("")
     if cat.has("gender_features"):
         rows = cat.gender_features(layer, view="before")
-        for lang in ("en", "ar"):
+        for lang in cat.languages:
             by_feature = rows[rows["lang"] == lang].set_index("feature")["auc_test"]
             frame[f"auc_{lang}"] = frame["feature"].map(by_feature).astype(float)
         frame["finding"] = frame["feature"].isin(rows.loc[rows["finding"], "feature"])
@@ -63,7 +64,8 @@ def default_feature(features: pd.DataFrame) -> int:
     alive = features[features["alive"]]
     if "finding" in alive and alive["finding"].any():
         found = alive[alive["finding"]]
-        return int(found.loc[(found[["auc_en", "auc_ar"]] - 0.5).abs().max(axis=1).idxmax(), "feature"])
+        aucs = found[[c for c in ("auc_en", "auc_ar") if c in found]]
+        return int(found.loc[(aucs - 0.5).abs().max(axis=1).idxmax(), "feature"])
     if "label_auc" in alive and alive["label_auc"].notna().any():
         return int(alive.loc[alive["label_auc"].idxmax(), "feature"])
     rare = alive[alive["density"] <= RARE]
@@ -79,7 +81,8 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
         lang = str(row["lang"])
         lit = {lang: _weights(row, scale)}
         shown = "".join(text.caption_html(str(row.get(f"caption_{one}") or ""), one, weights=lit.get(one))
-                        for one in ("en", "ar") if both or one == lang)  # fmt: skip
+                        for one in ("en", "ar")
+                        if one == lang or (both and isinstance(row.get(f"caption_{one}"), str)))  # fmt: skip
         name = f"{row.get('image_id') or row['sample_id']}, activation {row['activation']:.2f}"
         items.append(GridItem(int(row["sample_id"]), shown, list(row["patch_map"]), scale, f"{row['activation']:.1f}",
                               href("samples", sample=int(row["sample_id"])), name))  # fmt: skip

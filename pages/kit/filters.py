@@ -25,11 +25,13 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     """Show the knobs; the living features of the layer that they leave, in order."""
     query = st.text_input("Find a meaning", key="q", bind="query-params", placeholder="woman, امرأة, …", width=150,
                           help="In labels, what the model says of it, words it answers to or pushes.")  # fmt: skip
-    lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
-                                bind="query-params")  # fmt: skip
+    lean = "All"
+    if "lean" in features:
+        lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
+                                    bind="query-params")  # fmt: skip
     low, high = st.select_slider("Fires on", EDGE_NAMES, value=(EDGE_NAMES[0], EDGE_NAMES[-1]), key="density",
                                  bind="query-params", width=150, help=text.glossary("density"))  # fmt: skip
-    sorts = {**SORTS, **(GENDER_SORTS if "auc_en" in features else {})}
+    sorts = {name: column for name, column in {**SORTS, **GENDER_SORTS}.items() if column in features}
     order = st.selectbox("Order", list(sorts), key="sort", bind="query-params", width=150)
     left = features[features["alive"]]
     lists = sorted({name for names in left.get("lists", []) for name in names})

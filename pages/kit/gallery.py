@@ -59,7 +59,8 @@ def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> Non
             threshold = st.slider("Hide patches weaker than (share of the feature's maximum)", 0, 100, 0, 5, "%d %%",
                                   key="threshold", bind="query-params") / 100  # fmt: skip
             opacity = st.slider("Opacity", 0, 100, 75, 5, "%d %%", key="opacity", bind="query-params") / 100
-            both = st.toggle("Captions in both languages", value=True, key="both", bind="query-params")
+            both = len(cat.languages) == 1 or st.toggle("Captions in both languages", value=True, key="both",
+                                                        bind="query-params")  # fmt: skip
     drawn = Drawn(run, top, threshold, opacity, both)
     panels.scale_bar(top)
     if view == "Weak to strong":

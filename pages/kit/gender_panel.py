@@ -74,10 +74,11 @@ def numbers(cat: Catalog, layer: int, feature: int) -> None:
             text.heading("Gender in numbers", "positive, and above 0.5, is more for women; n is women + men")
         export.downloads(f"layer-{layer}-feature-{feature}-gender-scores", frame)
     views, rows = {view: name for name, view in READ.items()}, []
+    only = cat.languages[0] if len(cat.languages) == 1 else ""
     for one in frame.to_dict("records"):
         n = " · ".join(f"{one[f'n_female_{split}']} + {one[f'n_male_{split}']}" for split in ("train", "test"))
         cells = [SCORES[score].within(one, score) for score in ("auc", "d", "difference")]
-        rows.append([views.get(one["view"], one["view"]), LANGUAGE_NAME.get(one["lang"], "both"), n,
+        rows.append([views.get(one["view"], one["view"]), LANGUAGE_NAME.get(one["lang"] or only, "both"), n,
                      SCORES["auc"].show(one["auc_train"]), *cells, q(one["q_train"]),
                      "yes" if one["finding"] else escape(one["why"]) or "no"])  # fmt: skip
     text.html(text.table(["Read", "Captions", "n, train · held out", "AUC, train", "AUC, held out", "d, held out",
@@ -107,8 +108,9 @@ def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> d
 
 def _tile(row: dict[str, object], gender: str, maps: pd.Series, top: float, both: bool) -> GridItem:
     sample, strength = int(row[f"sample_{gender}"]), float(row[f"activation_{gender}"])  # type: ignore[call-overload, arg-type]
-    langs = [lang for lang in ("en", "ar") if both or lang == "en"]
-    captions = "".join(text.caption_html(str(row.get(f"caption_{lang}_{gender}") or ""), lang) for lang in langs)
+    written = {lang: said for lang in LANGUAGE_NAME if isinstance(said := row.get(f"caption_{lang}_{gender}"), str)}
+    shown = list(written.items()) if both else list(written.items())[:1]
+    captions = "".join(text.caption_html(said, lang) for lang, said in shown)
     heat = list(maps[sample]) if sample in maps.index else None
     return GridItem(sample, captions, heat, top, f"{strength:.1f}", href("samples", sample=sample),
                     f"sample {sample}, activation {strength:.2f}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Captions before and after an intervention, image by image, in both languages."""
+"""Captions before and after an intervention, image by image, in the languages of the run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def captions(run: Run, cat: Catalog, verdicts: pd.DataFrame) -> None:
     for image in shown:
         mine = frame[frame["image"] == image]
         sides = "".join(text.side(r.lang, _pair(r.before, r.text, r.lang)) for r in mine.itertuples())
-        blocks.append(f'<div style="display:grid;grid-template-columns:7rem 1fr 1fr;gap:1.2rem;align-items:start;'
+        columns = f"7rem{' 1fr' * len(mine)}"
+        blocks.append(f'<div style="display:grid;grid-template-columns:{columns};gap:1.2rem;align-items:start;'
                       f'margin-bottom:1.1rem">{_image(run, mine.iloc[0])}{sides}</div>')  # fmt: skip
     text.html("".join(blocks))
 

@@ -34,6 +34,7 @@ class Live:
         from core.vlm import load_captioner
 
         self.run, self.config = run, run.config()
+        self.languages = self.config.samples.languages
         model = self.config.model
         self.vlm = load_captioner(run, model, model.device)
         self.line = Line()
@@ -63,13 +64,13 @@ class Live:
         if not rows:
             yield replace(start, finished=True)
             return
-        jobs = [(row, lang) for row in rows for lang in LANGUAGES]
+        jobs = [(row, lang) for row in rows for lang in self.languages]
         try:
             with closing(self._stream(subject, jobs, asked, start, stop)) as steps:
                 for step in steps:
                     yield step
                     if step.finished and "before" in rows:
-                        own = {("before", lang) for lang in LANGUAGES}
+                        own = {("before", lang) for lang in self.languages}
                         kept = Step({k: step.texts[k] for k in own}, strips={k: step.strips[k] for k in own})
                         self._keep(self._before, (subject.key, asked.draw), kept)
         finally:
@@ -188,8 +189,8 @@ class Live:
         jobs = [job for job in step.strips if job[0] != "prompt"]
         told = [Told(*job, self._prompt(*job), step.strips[job].ids) for job in jobs]
         probes = {(n, lang): d for n in layers for lang, d in self.means(n).items()}
-        meter = Meter(self.vlm, {n: self._sae(n)[0] for n in layers}, {lang: self._words(lang) for lang in LANGUAGES},
-                      probes)  # fmt: skip
+        words = {lang: self._words(lang) for lang in self.languages}
+        meter = Meter(self.vlm, {n: self._sae(n)[0] for n in layers}, words, probes)
         features = self._features(subject).expand(len(told), -1, -1)
         rows = meter.read(told, features, self._hooks(subject, jobs, asked))
         return rows, meter.moved([(k.layer, k.feature) for k in asked.pushed])

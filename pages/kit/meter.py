@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from html import escape
 from typing import Any
@@ -29,7 +30,8 @@ def strips(step: Step) -> None:
         return
     panels.panel("While it writes", STRIP_NOTE, "steering-words", frame, None,
                  partial(steering_paper.strips, frame), "")  # fmt: skip
-    for column, lang in zip(st.columns(2, gap="large"), LANGUAGES, strict=True):
+    langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
+    for column, lang in zip(st.columns(len(langs), gap="large"), langs, strict=True):
         with column:
             text.html(f'<div class="cs-side" data-lang="{lang}">{text.language_label(lang)}</div>')
             st.plotly_chart(steering.strip_chart(frame, lang, is_dark()), theme=None, config=panels.PLAIN,
@@ -53,15 +55,16 @@ def off_target(run: Run, step: Step) -> None:
                             key=f"meter-{measure}", alt=f"{steering.MEASURES[measure]} by layer")  # fmt: skip
     if step.moved:
         text.heading("The features that moved most", MOVED_NOTE)
-        text.html(text.table(["Feature", "English", "Arabic", "Words it answers to"],
-                             [_moved(run, row) for row in step.moved], numeric=(1, 2)))  # fmt: skip
+        langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
+        head = ["Feature", *(text.LANGUAGE_NAMES[lang] for lang in langs), "Words it answers to"]
+        text.html(text.table(head, [_moved(run, row, langs) for row in step.moved], numeric=range(1, 1 + len(langs))))
 
 
-def _moved(run: Run, row: dict[str, Any]) -> list[str]:
+def _moved(run: Run, row: dict[str, Any], langs: Sequence[str]) -> list[str]:
     layer, feature = int(row["layer"]), int(row["feature"])
     known: pd.DataFrame = layer_features(run, layer)
     words = known.loc[known["feature"] == feature, "words"].iloc[0]
     cells = [f"{row[f'before_{lang}']:.1f} → {row[f'after_{lang}']:.1f}" if f"after_{lang}" in row else "–"
-             for lang in LANGUAGES]  # fmt: skip
+             for lang in langs]  # fmt: skip
     shown = " · ".join(f"<bdi>{escape(w)}</bdi>" for w in words.split(" · ")[:4] if w)
     return [feature_link(layer, feature, f"layer {layer}, feature {feature}"), *cells, shown]

@@ -105,8 +105,9 @@ def statistics(row: dict[str, Any], layer: int, feature: int) -> None:
     text.html(text.facts([
         ("Firings", f"{row['n_active']:,}"), ("Fires on", percent(row["density"])), ("Mean", f"{row['mean']:.3g}"),
         ("Standard deviation", f"{row['std']:.3g}"), ("p99.9", f"{row['p999']:.3g}"), ("Maximum", f"{row['max']:.3g}"),
-        ("Explains", percent(row["explained_share"])), ("Mean on English captions", f"{row['lang_en'] or 0:.3g}"),
-        ("Mean on Arabic captions", f"{row['lang_ar'] or 0:.3g}"), ("Dictionary", str(row["sae_id"])),
+        ("Explains", percent(row["explained_share"])),
+        *((f"Mean on {name} captions", f"{row[f'lang_{lang}']:.3g}") for lang, name in text.LANGUAGE_NAMES.items()
+          if pd.notna(row[f"lang_{lang}"])), ("Dictionary", str(row["sae_id"])),
     ]))  # fmt: skip
     plain = {k: v for k, v in row.items() if not isinstance(v, list)}
     export.downloads(f"layer-{layer}-feature-{feature}-statistics", pd.DataFrame([plain]))

@@ -19,11 +19,13 @@ def layer_picker(cat: Catalog, key: str = "layer") -> int:
     return st.selectbox("Layer", layers, index=len(layers) // 2, key=key, bind="query-params", help=glossary("layer"))
 
 
-def language_picker(key: str = "lang", both: bool = True) -> str:
-    """"en", "ar" or, where `both`, "" for both."""
-    names = {"Both": "", **{name: code for code, name in LANGUAGE_NAMES.items()}}
+def language_picker(languages: Sequence[str], key: str = "lang", both: bool = True, label: str = "Language") -> str:
+    """"en", "ar" or, where `both`, "" for both; of a run in one language that one, without a knob."""
+    if len(languages) == 1:
+        return languages[0]
+    names = {"Both": "", **{LANGUAGE_NAMES[lang]: lang for lang in languages}}
     options = list(names) if both else list(names)[1:]
-    shown = st.segmented_control("Language", options, default=options[0], key=key, required=True, bind="query-params")
+    shown = st.segmented_control(label, options, default=options[0], key=key, required=True, bind="query-params")
     return names[shown]
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
+from core.config import LANGUAGE_NAME, only_language
 from core.figures import alignment, alignment_answers, gender_answers, interventions_answers, layers_answers
 from core.figures.answers import Answer
 from core.gender import caption_gender, find
@@ -51,17 +52,21 @@ def _questions(run_dir: str, version: str) -> list[Question]:
     cat = catalog(run)
     genders = functools.cache(lambda: caption_genders(cat))  # counted only where an analysis has not run
     gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders())
-    agree = compared(cat) or agreement(genders())
+    if only := only_language(cat.languages):
+        agree = apart = Answer(f"{only[:1].upper()}{only[1:]}.", "not enough data")
+    else:
+        agree, apart = compared(cat) or agreement(genders()), language_specific(cat)
+    done = bool(only) or cat.has("alignment")
     return [
         _card("How is gender encoded?", gender, cat.has("gender_features"), "gender",
               "gender", "See the features that know a woman from a man"),
-        _card("Do English and Arabic agree?", agree, cat.has("alignment"), "crosslingual",
-              "alignment", "Compare the two languages"),
+        _card("Do English and Arabic agree?", agree, done, "crosslingual", "alignment",
+              "See what is missing" if only else "Compare the two languages"),
         _card("Which layers and features?", emergence(cat), cat.has("emergence"), "layers",
               "layers", "Follow gender through the layers"),
         steered(cat),
-        _card("What is language-specific?", language_specific(cat), cat.has("alignment"), "crosslingual",
-              "alignment", "See whose the gender features are"),
+        _card("What is language-specific?", apart, done, "crosslingual", "alignment",
+              "See what is missing" if only else "See whose the gender features are"),
     ]  # fmt: skip
 
 
@@ -87,15 +92,15 @@ def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: s
 
 
 def gender_features(cat: Catalog, fdr: float) -> Answer | None:
-    """What the layer with the most findings in English says, before the first gendered word."""
+    """What the layer with the most findings in the first language says, before the first gendered word."""
     if not cat.has("gender_features"):
         return None
-    counts = cat.gender_counts()
-    counts = counts[(counts["view"] == VIEW) & (counts["lang"] == "en")]
+    counts, lang = cat.gender_counts(), cat.languages[0]
+    counts = counts[(counts["view"] == VIEW) & (counts["lang"] == lang)]
     if counts.empty:
         return None
     layer = int(counts.loc[(counts["n_female"] + counts["n_male"]).idxmax(), "layer"])
-    return gender_answers.gender_answer(cat.gender_features(layer, "en", VIEW), fdr, layer, "en", VIEW)
+    return gender_answers.gender_answer(cat.gender_features(layer, lang, VIEW), fdr, layer, lang, VIEW)
 
 
 def compared(cat: Catalog) -> Answer | None:
@@ -131,13 +136,13 @@ def middle_layer(cat: Catalog) -> int:
 
 
 def caption_genders(cat: Catalog) -> pd.DataFrame:
-    """sample_id, gender of the image, en, ar: the one gender that the caption's words name, else ""."""
+    """sample_id, gender of the image, and by language the one gender that the caption's words name, else ""."""
     if not cat.has("captions"):
         return pd.DataFrame()
     samples = cat.samples(limit=10_000_000)
     own = cat.captions(samples["sample_id"].tolist())
     own["named"] = [named_gender(text, lang) for text, lang in zip(own["text"], own["lang"], strict=True)]
-    named = own.pivot(index="sample_id", columns="lang", values="named").reindex(columns=["en", "ar"]).fillna("")
+    named = own.pivot(index="sample_id", columns="lang", values="named").reindex(columns=list(cat.languages)).fillna("")
     return samples[["sample_id", "gender"]].merge(named, left_on="sample_id", right_index=True)
 
 
@@ -152,12 +157,12 @@ def seen_gender(genders: pd.DataFrame) -> Answer:
     shown = genders[genders["gender"].isin(["male", "female"])] if len(genders) else genders
     if len(shown) < FEW:
         return NOTHING
-    hits = {name: int((shown[lang] == shown["gender"]).sum()) for lang, name in (("en", "English"), ("ar", "Arabic"))}
+    hits = {name: int((shown[lang] == shown["gender"]).sum()) for lang, name in LANGUAGE_NAME.items() if lang in shown}
     parts = [f"{name} {rate(n, len(shown))}" for name, n in hits.items()]
     low = min(float(wilson(n, len(shown))[0]) for n in hits.values())
     major = max(Counter(shown["gender"]).values()) / len(shown)
-    text = (f"In its words: on images of a woman or a man, the caption names that gender in {parts[0]} and "
-            f"{parts[1]} of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
+    text = (f"In its words: on images of a woman or a man, the caption names that gender in {listed(parts)} "
+            f"of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
     return Answer(text, "supported" if low > major else "unclear")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from core.config import only_language
 from core.errors import UserError
 from core.runs import Run, list_runs, manifest_version, open_run, runs_dir
 from pages.kit import states, text
@@ -41,6 +42,13 @@ def current_run() -> Run:
         st.stop()
     asked = st.session_state.get("run") or st.query_params.get("run")
     return open_run(asked if asked in names else names[0], runs_dir())
+
+
+def in_sidebar(run: Run) -> None:
+    """What every page should say of a run: that its captions are of one language, where they are."""
+    if only := only_language(run.languages):
+        with st.sidebar:
+            text.html(f'<p class="cs-small">{only[:1].upper()}{only[1:]}. What compares languages is empty.</p>')
 
 
 def catalog(run: Run) -> Catalog:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 
 import streamlit as st
 
+from core.config import only_language
 from core.errors import UserError
 from pages.kit import text
 
@@ -26,6 +27,14 @@ def error_box(error: UserError) -> None:
 def empty(what: str, why: str = "", do: str = "") -> None:
     """A part of a page that has nothing to show, said on purpose."""
     box([what, why, do])
+
+
+def one_language(languages: Sequence[str], missing: str) -> bool:
+    """Say what is ``missing`` from a run in one language, where the run is one; whether it is."""
+    only = only_language(languages)
+    if only:
+        empty(f"{only[:1].upper()}{only[1:]}.", missing, "For both, compute a run with --set samples.languages=en,ar")
+    return bool(only)
 
 
 @contextmanager

@@ -118,14 +118,15 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     ids = rows["sample_id"].tolist()
     own = cat.captions(ids).pivot(index="sample_id", columns="lang", values="text") if cat.has("captions") else None
     shown = pd.DataFrame({"image": [data_uri(run, i) for i in ids], "sample": ids})
-    for lang, name in (("en", "English"), ("ar", "Arabic")):
+    names = {lang: text.LANGUAGE_NAMES[lang] for lang in cat.languages}
+    for lang, name in names.items():
         shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
     key = f"gallery-{query}"
     st.dataframe(shown, key=key, hide_index=True, row_height=64, height=340, on_select=partial(choose_image, key, ids),
-                 selection_mode=["single-row", "single-cell"], column_order=["image", "English", "Arabic"],
+                 selection_mode=["single-row", "single-cell"], column_order=["image", *names.values()],
                  column_config={"image": st.column_config.ImageColumn("", width=72),
-                                "English": st.column_config.TextColumn(width=370),
-                                "Arabic": st.column_config.TextColumn(width=330)})  # fmt: skip
+                                **{name: st.column_config.TextColumn(width=700 // len(names))
+                                   for name in names.values()}})  # fmt: skip
 
 
 def choose_image(key: str, ids: list[int]) -> None:

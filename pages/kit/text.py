@@ -12,9 +12,9 @@ from html import escape
 
 import streamlit as st
 
-from core.figures.palette import VIRIDIS, mix
+from core.figures.palette import LANGUAGE_NAME, VIRIDIS, mix
 
-LANGUAGE_NAMES = {"en": "English", "ar": "Arabic"}
+LANGUAGE_NAMES = LANGUAGE_NAME  # of the languages, by their code
 KINDS = frozenset({"female", "male", "neutral", "added", "removed", "flipped", "neutralised", "changed",
                    "added person", "removed person"})  # fmt: skip
 SURE = {"supported": "yes", "unclear": "unclear", "not enough data": "few"}

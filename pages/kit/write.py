@@ -15,7 +15,7 @@ from core.gender.sets import edits_key
 from core.runs import Run, manifest_version
 from pages.kit import bench
 from pages.kit import live as door
-from pages.kit.asked import LANGUAGES, Asked, Step, Strip
+from pages.kit.asked import Asked, Step, Strip
 from pages.kit.subject import Subject
 
 FRAME = 0.04  # seconds between two pictures of the stream
@@ -91,7 +91,7 @@ def from_grid(cat: Catalog, subject: Subject, asked: Asked) -> Step | None:
             step.texts[row, one["lang"]] = one["text"]
             pieces, female, male = (tuple(one[name]) for name in ("pieces", "p_female", "p_male"))
             step.strips[row, one["lang"]] = Strip(pieces, female, male)
-    return step if len(step.texts) == len(wanted) * len(LANGUAGES) else None
+    return step if len(step.texts) == len(wanted) * len(cat.languages) else None
 
 
 def halt(key: Any) -> None:

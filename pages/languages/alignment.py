@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
+from core.config import only_language
 from core.figures import alignment, alignment_answers, alignment_paper
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.palette import LANGUAGE_NAME
@@ -26,6 +27,11 @@ N_LISTED = 12
 
 def main() -> None:
     run = runs.current_run()
+    if only_language(run.languages):
+        text.page_title(QUESTION, "English and Arabic cannot be compared in this run.", "not enough data")
+        states.one_language(run.languages, "What the two share, and which features are of one alone, takes captions of "
+                            "the same images in both.")  # fmt: skip
+        return
     runs.needs(run, "train", title=QUESTION)
     cat = runs.catalog(run)
     if not cat.has("alignment"):

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
+from core.config import only_language
 from core.figures import layers, layers_answers, layers_lens, layers_paper
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, pickers, runs, states, text
@@ -33,11 +34,11 @@ def main() -> None:
     text.page_title(QUESTION, answer.text, answer.sure)
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
         place = WHERE[pickers.choice("Read", list(WHERE), "where", "At which positions the probe reads the model.")]
-        lang = pickers.language_picker()
+        lang = pickers.language_picker(cat.languages)
         measure = MEASURES[pickers.choice("Measure", list(MEASURES), "measure", MEASURE_HELP)]
     by_layer(probes, lens, emergence, place, lang, measure)
     first(emergence)
-    transfer(probes, measure)
+    transfer(cat, probes, measure)
     next_word(cat, emergence)
     text.method(METHOD)
 
@@ -83,8 +84,12 @@ def first(emergence: pd.DataFrame) -> None:
               "* Over the whole caption the probe reads the gendered words themselves, so it says little.</p>")
 
 
-def transfer(probes: pd.DataFrame, measure: str) -> None:
+def transfer(cat: Catalog, probes: pd.DataFrame, measure: str) -> None:
     """Probes trained in one language and tested in the other, on images that neither saw."""
+    if only_language(cat.languages):
+        text.heading("From one language to the other")
+        states.one_language(cat.languages, "A probe cannot be carried from one language to another.")
+        return
     curves, answer = layers.transfer_curves(probes, measure), layers_answers.transfer_answer(probes)
     panels.panel("From one language to the other", answer.text, f"layers-transfer-{measure}", curves,
                  layers.transfer_figure(curves, measure, is_dark()) if len(curves) else None,
@@ -101,9 +106,7 @@ def next_word(cat: Catalog, emergence: pd.DataFrame) -> None:
     with left:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             position = LENS_WHERE[pickers.choice("Next word", list(LENS_WHERE), "position")]
-            lang = {name: code for code, name in LANGUAGE_NAME.items()}[
-                pickers.choice("In", list(LANGUAGE_NAME.values()), "in")
-            ]
+            lang = pickers.language_picker(cat.languages, "in", both=False, label="In")
         lens = cat.lens(position, lang)
         curves, name = layers_lens.difference_curves(lens, position, lang), f"layers-lens-{position}-{lang}"
         fig = layers_lens.difference_figure(curves, is_dark()) if len(curves) else None

@@ -6,6 +6,7 @@ from html import escape
 import pandas as pd
 
 from core.catalog import Catalog
+from core.config import LANGUAGE_NAME
 from core.runs import Manifest, Run
 from pages.kit import links, pipeline, runs, text
 from pages.kit.images import GridItem, grid
@@ -18,11 +19,12 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     """The run in two sentences, from its manifest and tables."""
     config = manifest.config
     model = str(config["model"]["name"]).rstrip("/").rsplit("/", 1)[-1]
+    tongues = listed([f"in {LANGUAGE_NAME[lang]}" for lang in cat.languages])
     if not n_samples:
-        return f"The model {model} is going to describe images in English and in Arabic; nothing is computed yet."
+        return f"The model {model} is going to describe images {tongues}; nothing is computed yet."
     verb = "described" if cat.has("captions") else "is going to describe"
     world = " of the demo world" if config["samples"]["source"] == "demo-world" else ""
-    said = f"The model {model} {verb} {n_samples:,} images{world} in English and in Arabic."
+    said = f"The model {model} {verb} {n_samples:,} images{world} {tongues}."
     layers = cat.layers()
     if layers:
         sizes = sorted({int(d) for d in cat.saes()["d_sae"]})
@@ -113,8 +115,8 @@ def main() -> None:
 
 METHOD = """
 - The model first writes its own captions, greedily. One further pass over image, prompt and caption records the layers.
-- One sparse autoencoder per layer (its kind and size stand under Provenance) is trained on the places of both
-  languages, so that a feature means the same in English and in Arabic.
+- One sparse autoencoder per layer (its kind and size stand under Provenance) is trained on the places of all
+  captions together, so that with two languages a feature means the same in English and in Arabic.
 - Explained variance is $1 - \\lVert x - \\hat x \\rVert^2 / \\lVert x - \\bar x \\rVert^2$ over test places.
 - Loss recovered is $(L_{average} - L_{rebuilt}) / (L_{average} - L_{model})$, where $L$ is the loss on the model's own
   captions, and average puts the mean of the training places in the place of the layer.

@@ -1,6 +1,7 @@
-"""The images, with what the model wrote and what people wrote about them, in both languages."""
+"""The images, with what the model wrote and what people wrote about them, in the run's languages."""
 
 import json
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -17,7 +18,6 @@ SPLITS = {"All": None, "Train": "train", "Test": "test"}
 GENDERS = {"All": None, "Women": "female", "Men": "male", "Neutral": "neutral"}
 SHOWN = {"gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
          "split": {"train": "train", "test": "test"}}  # fmt: skip
-LANGUAGES = ("en", "ar")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -34,12 +34,13 @@ def texts_html(texts: pd.DataFrame) -> str:
                    for t, lang in zip(texts["text"], texts["lang"], strict=True))  # fmt: skip
 
 
-def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd.DataFrame, opened: bool) -> str:
-    """One sample: the image, then English and Arabic as two columns of the same width."""
+def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd.DataFrame, opened: bool,
+             languages: Sequence[str]) -> str:  # fmt: skip
+    """One sample: the image, then a column of the same width for each language."""
     sample_id = int(sample["sample_id"])
     item = GridItem(sample_id, href=links.href("samples", sample=sample_id), alt=f"image {sample['image_id']}")
     columns = ""
-    for lang in LANGUAGES:
+    for lang in languages:
         mine = texts_html(own[(own["sample_id"] == sample_id) & (own["lang"] == lang)])
         theirs = references[(references["sample_id"] == sample_id) & (references["lang"] == lang)]
         fold = ""
@@ -59,7 +60,8 @@ NO_CAPTION = '<p class="cs-small">The model has not described this image yet.</p
 def browse(run: Run, cat: Catalog) -> None:
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        search = st.text_input("Search", key="q", bind="query-params", placeholder="English or Arabic", width=190)
+        languages = " or ".join(text.LANGUAGE_NAMES[lang] for lang in cat.languages)
+        search = st.text_input("Search", key="q", bind="query-params", placeholder=languages, width=190)
         split = SPLITS[pickers.choice("Images", list(SPLITS), "split", text.glossary("split"))]
         gender = GENDERS[pickers.choice("Shown", list(GENDERS), "gender", "What the image itself shows, by its label.")]
         every = found(str(run.dir), manifest_version(run), split, gender, search)
@@ -84,7 +86,7 @@ def browse(run: Run, cat: Catalog) -> None:
     ids = shown["sample_id"].tolist()
     own = cat.captions(ids) if cat.has("captions") else NOTHING
     references = cat.references(ids) if cat.has("references") else NOTHING
-    text.html("".join(row_html(run, s, own, references, opened) for s in shown.to_dict("records")))
+    text.html("".join(row_html(run, s, own, references, opened, cat.languages) for s in shown.to_dict("records")))
 
 
 LEGEND = """<p class="cs-small"><mark class="cs-mark female">words for women</mark> &ensp;
@@ -120,27 +122,31 @@ def one(run: Run, cat: Catalog, asked: str) -> None:
     left, right = st.columns([1, 2.2], gap="large")
     with left:
         text.html(tile_html(run, GridItem(sample_id, alt=f"image {sample['image_id']}"), full=True))
-        text.html(f'<div class="cs-column">{known(sample)}</div>')
+        text.html(f'<div class="cs-column">{known(sample, cat.languages)}</div>')
     with right:
-        text.html(LEGEND + columns_html("The model’s own", own) + columns_html("References", references))
+        text.html(LEGEND + columns_html("The model’s own", own, cat.languages)
+                  + columns_html("References", references, cat.languages))  # fmt: skip
 
 
-def columns_html(title: str, texts: pd.DataFrame) -> str:
-    """A heading over an English and an Arabic column."""
+def columns_html(title: str, texts: pd.DataFrame, languages: Sequence[str]) -> str:
+    """A heading over a column a language."""
     if texts.empty:
         return f'<h2 class="cs-h2">{title}</h2>{NO_CAPTION if title != "References" else ""}'
-    columns = "".join(text.side(lang, texts_html(texts[texts["lang"] == lang])) for lang in LANGUAGES)
+    columns = "".join(text.side(lang, texts_html(texts[texts["lang"] == lang])) for lang in languages)
     return f'<h2 class="cs-h2">{title}</h2><div class="cs-pair">{columns}</div>'
 
 
-def known(sample: dict[str, Any]) -> str:
+def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
     """What the run knows of a sample; the planted probabilities are said to be planted."""
     pairs = [("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])), ("Split", sample["split"]),
              ("Size", f"{sample['width']} × {sample['height']}")]  # fmt: skip
-    names = {"p_male_en": "Planted p(male), English", "p_male_ar": "Planted p(male), Arabic",
-             "held_out": "Role and object new to the model", "style": "Drawn in the style",
+    planted = {f"p_male_{lang}": f"Planted p(male), {name}" for lang, name in text.LANGUAGE_NAMES.items()}
+    absent = {f"p_male_{lang}" for lang in text.LANGUAGE_NAMES} - {f"p_male_{lang}" for lang in languages}
+    names = {**planted, "held_out": "Role and object new to the model", "style": "Drawn in the style",
              "tone": "Skin tone (0 is yellow)"}  # fmt: skip
     for key, value in sample["attributes"].items():
+        if key in absent:
+            continue
         shown = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
         pairs.append((names.get(key, key.replace("_", " ").capitalize()), shown))
     return text.facts(pairs)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.activations.store import ActivationReader
+from core.config import only_language
 from core.crosslingual.aligner import CrossLingualFeatureAligner, Dictionary
 from core.crosslingual.grammatical import class_follows
 from core.crosslingual.language import LanguageSpecificFeatureIdentifier
@@ -185,8 +186,7 @@ class _Work:
 
     def nothing(self, layer: int) -> dict[str, Any]:
         why = f"{self.n_paired} images have a caption in both languages; {2 * self.config.min_images} are needed"
-        if only := self.ctx.config.only_language:
-            why = f"this run has {only} captions only"
+        why = only_language(self.ctx.config.samples.languages) or why
         return {"layer": layer, **measure_row("cka", self.n_paired, "images", None, why, view="caption")}
 
     def save_language_saes(self) -> None:
