@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figures.palette import CONTROL, LANGUAGE_NAME, Look, dress, look
+from core.figures.palette import CONTROL, LANGUAGE_NAME, Look, beside, dress, look
 
 DIFFERENCE = "ar-en"
 PANELS = {"en": "English", "ar": "Arabic", DIFFERENCE: "Arabic minus English"}
@@ -89,7 +89,7 @@ def groups_ranges(frame: pd.DataFrame, dark: bool = False, row_height: int = 25)
     names = frame.drop_duplicates("place").sort_values("place")["value"].tolist()
     fig = go.Figure()
     fig.add_vline(x=0.5, line={"color": CONTROL, "width": 5}, opacity=0.45)
-    for lang, shift in (("en", 0.16), ("ar", -0.16)):
+    for lang, shift in beside(frame["lang"], -0.16).items():
         for source, style in (("reference", {"symbol": f"{SYMBOLS[lang]}-open", "size": 11}),
                               ("greedy", {"symbol": "line-ns-open", "size": 13}),
                               ("sampled", {"symbol": SYMBOLS[lang], "size": 9})):  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from core.figures.bias import DIFFERENCE, PANELS, RANGE, SOURCES
-from core.figures.palette import CONTROL, LANGUAGE, LANGUAGE_NAME, LIGHT
+from core.figures.palette import CONTROL, LANGUAGE, LANGUAGE_NAME, LIGHT, beside
 from core.figures.paper import sheet
 
 MARKERS = {"en": "o", "ar": "D", DIFFERENCE: "s"}
@@ -36,7 +36,7 @@ def groups_ranges(frame: pd.DataFrame) -> Figure:
     names = frame.drop_duplicates("place").sort_values("place")["value"].tolist()
     with sheet(0.9 + 0.19 * max(len(names), 1)) as (fig, ax):
         ax.axvline(0.5, color=CONTROL, linewidth=3, alpha=0.45)
-        for lang, shift in (("en", 0.16), ("ar", -0.16)):
+        for lang, shift in beside(frame["lang"], -0.16).items():
             for source in ("reference", "greedy", "sampled"):
                 part = frame[(frame["lang"] == lang) & (frame["source"] == source)]
                 y, name = part["place"] + shift, f"{LANGUAGE_NAME[lang]}, {SOURCES[source]}"

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, Look, dress, look, scale
+from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, Look, beside, dress, look, scale
 
 OUTCOMES = {
     "clean": "gender changed, the rest kept", "changed": "gender changed", "flipped": "the other gender named",
@@ -130,10 +130,10 @@ def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
 
 
 def ways(frame: pd.DataFrame, outcome: str, dark: bool = False) -> go.Figure:
-    """A line a way: both languages' values with intervals, each over the grey band of its controls."""
+    """A line a way: the values of each language with intervals, each over the grey band of its controls."""
     inks, names = look(dark), list(dict.fromkeys(frame["way"]))
     fig = go.Figure()
-    for lang, shift in (("en", -0.17), ("ar", 0.17)):
+    for lang, shift in beside(frame["lang"], 0.17).items():
         part = frame[frame["lang"] == lang]
         y = np.array([names.index(w) for w in part["way"]]) + shift
         for at, r in zip(y, part.itertuples(), strict=True):
@@ -281,7 +281,7 @@ def terms_heat(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
                         hovertemplate="%{customdata}, %{x} features: %{z:+.0f} points<extra></extra>")  # fmt: skip
         fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, autorange="reversed", row=1, col=column)
         fig.update_xaxes(title_text=AXES["k"], type="category", row=1, col=column)
-    dress(fig, dark, 110 + 24 * tall, margin=(12, 12, 50, 34))
+    dress(fig, dark, max(220, 110 + 24 * tall), margin=(12, 12, 50, 34))  # room for the scale
     fig.update_xaxes(showgrid=False)
     fig.update_yaxes(showgrid=False)
     fig.update_annotations(font={"size": 15, "color": look(dark).ink})

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from core.figures.interventions import AXES, KIND_SYMBOLS, LANGS, OUTCOMES, SHARES, shown
-from core.figures.palette import CONTROL, LANGUAGE, LANGUAGE_NAME, LIGHT, PUOR, VIRIDIS
+from core.figures.palette import CONTROL, LANGUAGE, LANGUAGE_NAME, LIGHT, PUOR, VIRIDIS, beside
 from core.figures.paper import sheet
 
 MARKERS = {"en": "o", "ar": "D"}
@@ -45,7 +45,7 @@ def ways(frame: pd.DataFrame, outcome: str) -> Figure:
     """`core.figures.interventions.ways` on paper."""
     names = list(dict.fromkeys(frame["way"]))
     with sheet(0.9 + 0.3 * max(1, len(names)), 6.6) as (fig, ax):
-        for lang, shift in (("en", -0.17), ("ar", 0.17)):
+        for lang, shift in beside(frame["lang"], 0.17).items():
             part = frame[frame["lang"] == lang]
             y = np.array([names.index(w) for w in part["way"]]) + shift
             width = (part["control_high"] - part["control_low"]).fillna(0) + 1e-3

@@ -6,7 +6,7 @@ transparent; differences are PuOr, turned so that Arabic, which is orange everyw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -22,6 +22,13 @@ FONT = "IBM Plex Sans, IBM Plex Sans Arabic, DejaVu Sans, sans-serif"
 VIRIDIS = ("#440154", "#482878", "#3E4A89", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6DCD59", "#B4DE2C", "#FDE725")
 # ColorBrewer PuOr-9, from purple (English side) to orange (Arabic side).
 PUOR = ("#542788", "#8073AC", "#B2ABD2", "#D8DAEB", "#F7F7F7", "#FEE0B6", "#FDB863", "#E08214", "#B35806")
+
+
+def beside(langs: Iterable[str], step: float) -> dict[str, float]:
+    """By language, how far its marks stand off the middle of their row: two stand beside each other, one upon it."""
+    there = set(langs)
+    known = [lang for lang in LANGUAGE if lang in there]
+    return dict(zip(known, (-step, step) if len(known) > 1 else (0.0,), strict=False))
 
 
 @dataclass(frozen=True)

@@ -79,10 +79,11 @@ def meter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def meter_chart(frame: pd.DataFrame, measure: str, dark: bool = False, height: int = 330) -> go.Figure:
-    """Probe or lens by layer, before and after the edit, in both languages; references in grey."""
+    """Probe or lens by layer, before and after the edit, by language; references in grey."""
     inks, fig = look(dark), go.Figure()
     mine = frame[frame["measure"] == measure]
     fig.add_hline(y=0, line={"color": inks.muted, "width": 1, "dash": "dot"})
+    first = next((lang for lang in LANGUAGE_NAME if (mine["lang"] == lang).any()), "")
     for row, (name, dash, opened) in SHADES.items():
         for lang, language in LANGUAGE_NAME.items():
             part = mine[(mine["row"] == row) & (mine["lang"] == lang)].sort_values("layer")
@@ -92,7 +93,7 @@ def meter_chart(frame: pd.DataFrame, measure: str, dark: bool = False, height: i
             colour = inks.languages[lang] if own else inks.muted
             fig.add_scatter(
                 x=part["layer"], y=part["value"], mode="lines+markers", name=f"{language}, {name}" if own else name,
-                legendgroup="" if own else row, showlegend=own or lang == "en",
+                legendgroup="" if own else row, showlegend=own or lang == first,
                 line={"color": colour, "dash": dash, "width": 2.2 if row == "after" else 1.4},
                 marker={"symbol": symbol + opened, "size": 8 if row == "after" else 7, "color": colour},
                 hovertemplate="layer %{x}: %{y:+.2f}<extra>%{fullData.name}</extra>",

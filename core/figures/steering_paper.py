@@ -15,10 +15,11 @@ MARKS = {"female": "o", "male": "D", "en": "o", "ar": "D"}
 
 
 def strips(frame: pd.DataFrame) -> Figure:
-    """`core.figures.steering.strip_chart` of both languages on paper."""
+    """`core.figures.steering.strip_chart` of every language on paper."""
+    langs = [lang for lang in LANGUAGE_NAME if (frame["lang"] == lang).any()]
     with sheet(2.3, WIDTH) as (fig, whole):
         whole.remove()
-        for ax, lang in zip(fig.subplots(1, 2, sharey=True), LANGUAGE_NAME, strict=True):
+        for ax, lang in zip(fig.subplots(1, max(1, len(langs)), sharey=True, squeeze=False)[0], langs, strict=False):
             mine = frame[(frame["lang"] == lang) & (frame["step"] < MOST_TOKENS)]
             rows = [row for row in ("before", "after") if (mine["row"] == row).any()]
             for row in rows:
@@ -34,7 +35,7 @@ def strips(frame: pd.DataFrame) -> Figure:
             ax.set_title(LANGUAGE_NAME[lang], fontsize=8, loc="left")
             if lang == "ar":
                 ax.invert_xaxis()
-            else:
+            if lang == langs[0]:
                 ax.set_ylabel("probability of the next word")
                 ax.legend(fontsize=6.5, frameon=False)
         return fig

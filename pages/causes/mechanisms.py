@@ -33,6 +33,7 @@ def main() -> None:
             with st.container(width=96):
                 layer = pickers.layer_picker(cat)
         heads(effects, head)
+        states.one_language(cat.languages, "Whether the same parts do it in the other language is not known.")
         rows = mechanisms.effect_grid(known, lang)
         mine = rows[rows["name"] == head].to_dict("records")
         if mine:

@@ -48,7 +48,7 @@ def in_sidebar(run: Run) -> None:
     """What every page should say of a run: that its captions are of one language, where they are."""
     if only := only_language(run.languages):
         with st.sidebar:
-            text.html(f'<p class="cs-small">{only[:1].upper()}{only[1:]}. What compares languages is empty.</p>')
+            text.html(f'<p class="cs-small">{only[:1].upper()}{only[1:]}; comparisons of languages are left out.</p>')
 
 
 def catalog(run: Run) -> Catalog:

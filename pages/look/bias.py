@@ -33,6 +33,7 @@ def main() -> None:
         source = kinds[pickers.choice("Captions", list(kinds), "captions", WHICH)]
         answer = bias_answers.recovery_answer(metrics, planted, source, roles)
         recovery(roles, metrics, planted, source)
+        states.one_language(cat.languages, "How far the captions of two languages lie apart is not known.")
     else:
         answer = bias_answers.share_answer(roles)
     with head:
