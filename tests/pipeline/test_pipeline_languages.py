@@ -12,13 +12,13 @@ from tests.pages.visitor import visitor, words
 from tests.small_run import ROOT, SMALL
 
 TINY = (
-    "samples.n=90", "activations.layers=[5]", "train.d_sae=32", "train.k=4", "train.steps=60",
-    "gender.min_images=2", "gender.n_bootstrap=50", "gender.n_attributed=4", "layers.n_folds=2", "layers.n_bootstrap=50",
+    "samples.n=90", "activations.layers=[5]", "train.d_sae=32", "train.k=4", "train.steps=60", "gender.min_images=2",
+    "gender.n_bootstrap=50", "gender.n_attributed=4", "layers.n_folds=2", "layers.n_bootstrap=50",
     "layers.min_images=2", "bias.n_sampled=2", "bias.n_bootstrap=50", "explain.n_features=2", "explain.min_images=2",
     "interventions.k=[1,2]", "interventions.headline=2", "interventions.modes=[\"swap\"]", "interventions.n_images=4",
-    "interventions.n_controls=2", "interventions.n_few=2", "interventions.directions=[\"difference of means\"]", "interventions.n_bootstrap=50",
-    "mechanisms.n_images=16", "mechanisms.n_patched=2", "mechanisms.n_features=3", "mechanisms.n_pairs=1",
-    "mechanisms.n_steps=0", "mechanisms.n_bootstrap=50", "mechanisms.n_maps=2",
+    "interventions.n_controls=2", "interventions.n_few=2", "interventions.directions=[\"difference of means\"]",
+    "interventions.n_bootstrap=50", "mechanisms.n_images=16", "mechanisms.n_patched=2", "mechanisms.n_features=3",
+    "mechanisms.n_pairs=1", "mechanisms.n_steps=0", "mechanisms.n_bootstrap=50", "mechanisms.n_maps=2",
 )  # fmt: skip
 PAGES = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("pages/*/*.py") if p.parent.name != "kit"
                and p.name != "welcome.py")  # fmt: skip
