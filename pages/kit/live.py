@@ -34,7 +34,6 @@ class Live:
         from core.vlm import load_captioner
 
         self.run, self.config = run, run.config()
-        self.languages = self.config.samples.languages
         model = self.config.model
         self.vlm = load_captioner(run, model, model.device)
         self.line = Line()
@@ -43,6 +42,11 @@ class Live:
         self._sets: dict[str, Any] = {}
         self._images: OrderedDict[str, Any] = OrderedDict()
         self._before: OrderedDict[tuple[str, int | None], Step] = OrderedDict()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """In which the run's captions are, and so those that are written here."""
+        return self.config.samples.languages
 
     @contextmanager
     def turn(self, waiting: Callable[[int, float], None]) -> Iterator[None]:

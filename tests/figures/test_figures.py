@@ -66,10 +66,17 @@ def test_percent_rounds_to_what_a_share_supports(share: float, text: str) -> Non
 
 
 def test_density_bars_wear_the_languages_colours() -> None:
-    frame = densities.densities_frame({"density_image": 0.2, "density_caption_en": 0.1, "density_caption_ar": None})
+    frame = densities.densities_frame({"density_image": 0.2, "density_caption_en": 0.1, "density_caption_ar": 0.0})
     assert frame["density"].tolist() == [0.2, 0.1, 0.0]
     colours = densities.density_bars(frame).data[0].marker.color
     assert list(colours[1:]) == [palette.LANGUAGE["en"], palette.LANGUAGE["ar"]]
+    alone = densities.densities_frame({"density_image": 0.2, "density_caption_en": None, "density_caption_ar": 0.3})
+    assert alone["where"].tolist() == ["image patches", "Arabic captions"]  # no bar at 0 for what the run lacks
+
+
+def test_marks_of_two_languages_stand_beside_each_other_and_of_one_on_the_line() -> None:
+    assert palette.beside(["ar", "en", "en"], 0.2) == {"en": -0.2, "ar": 0.2}
+    assert palette.beside(["ar"], 0.2) == {"ar": 0.0} and palette.beside([], 0.2) == {}
 
 
 def test_words_are_escaped_isolated_and_on_their_side() -> None:

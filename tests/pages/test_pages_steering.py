@@ -251,6 +251,8 @@ def test_visitors_stand_in_line_in_order_and_may_leave() -> None:
 
 def test_leaving_the_stream_stops_the_model_and_keeps_no_half_caption() -> None:
     class Half(Live):
+        languages = ("en", "ar")
+
         def __init__(self) -> None:
             self.vlm, self._before, self._saes = None, OrderedDict(), {}
             self.stop: threading.Event | None = None
