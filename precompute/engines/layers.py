@@ -48,8 +48,8 @@ class LayersEngine:
                 if not todo:
                     return ()
                 self._others(todo[0].stage, layers, local._mark(todo[0].stage), todo[0].fingerprint)
-                resumed = local._make_room(todo[0], plan, alone=False)
-            self._compute(todo[0], tuple(sorted(layers)), resumed, local)
+                local._make_room(todo[0], plan, alone=False)
+            self._compute(todo[0], tuple(sorted(layers)), local)
         return tuple(sorted(layers))
 
     def _check(self, name: str, layers: Sequence[int]) -> None:
@@ -71,13 +71,13 @@ class LayersEngine:
             raise RunHeld(f"Layers {', '.join(map(str, others))} are being computed under other settings.",
                           "Both would write into one folder.", "Wait for them, or give another name with --run.")
 
-    def _compute(self, planned: Planned, layers: tuple[int, ...], resumed: bool, local: LocalEngine) -> None:
+    def _compute(self, planned: Planned, layers: tuple[int, ...], local: LocalEngine) -> None:
         stage = planned.stage
         label = f"{stage.name}-{'-'.join(f'{layer:02d}' for layer in layers)}"
         told = self.run.path(*LAYERS_DIR, f"{stage.name}-{layers[0]:02d}.json")
         device = resolve_device(self.config.model.device)
         with Progress(self.run, [label], device, self.show or screen(), told) as progress:
-            progress.begin(label, resumed)
+            progress.begin(label, resumed=False)
             with stage_log(self.run, label, progress.log) as log:
                 context = StageContext(
                     run=self.run, config=self.config, work_dir=local._work_dir(stage), device=device, log=log,

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from core.config import Config
+from core.errors import UserError
 from core.runs import runs_dir, write_json
 from precompute.shape import ModelShape
 from precompute.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
 from precompute.work import Lengths
 
 FORMAT = 1
+OF_THE_MODEL = ("images", "gradients", "steps", "step_rows")  # units whose cost goes with that of a token
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ class Probe:
     format: int = FORMAT
 
     def seconds(self, config: Config, shape: ModelShape) -> Seconds:
-        """What a unit costs; what was not measured stays a guess."""
-        known = {f.name for f in fields(Seconds)}
-        return replace(guessed_seconds(config, self.device, shape),
-                       **{k: v for k, v in self.seconds_a_unit.items() if k in known})  # fmt: skip
+        """What a unit costs; what was not measured is guessed, and in proportion to tokens where the model does it."""
+        guess = guessed_seconds(config, self.device, shape)
+        share = self.seconds_a_unit.get("tokens", guess.tokens) / guess.tokens
+        inferred = {name: share * getattr(guess, name) for name in OF_THE_MODEL}
+        known = {k: v for k, v in self.seconds_a_unit.items() if k in Seconds.__dataclass_fields__}
+        return replace(guess, **(inferred | known))
 
     def bytes(self, config: Config, shape: ModelShape) -> Bytes:
         """What a unit holds; under other settings it changes as the guess does."""
@@ -79,14 +83,19 @@ def save_probe(probe: Probe) -> Path:
 
 
 def find_probe(config: Config, device: str, device_name: str = "") -> Probe | None:
-    """The newest probe of the run's model on this kind of device, and on this very device where a name is given."""
-    known = {f.name for f in fields(Probe)}
+    """The newest probe of the run's model on this kind of device, and on this very device where a name is given.
+
+    Raises UserError for a file that is no JSON; those of other versions are passed over.
+    """
     found = []
     for path in sorted(probes_dir().glob("*.json")):
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        if tree.get("format") != FORMAT:
-            continue  # of another version
-        probe = Probe(**{k: v for k, v in tree.items() if k in known})
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as e:
+            raise UserError(f"The probe {path} cannot be read.", str(e), "Remove it, and measure again.") from e
+        if tree.get("format") != FORMAT or {f.name for f in fields(Probe)} - tree.keys():
+            continue
+        probe = Probe(**{f.name: tree[f.name] for f in fields(Probe)})
         same = probe.device == device and device_name in ("", probe.device_name)
         if same and (probe.model, probe.precision) == (Path(config.model.name).name, precision(config)):
             found.append(probe)

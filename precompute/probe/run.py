@@ -1,4 +1,4 @@
-"""``plan --probe``: measure, within two minutes, what the run's model and dictionaries cost on this device."""
+"""``plan --probe``: measure, in about two minutes, what the run's model and dictionaries cost on this device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run_probe(
     config: Config, device: str, say: Callable[[str], None], most: float = MOST_SECONDS,
     timer: Callable[[], float] = time.perf_counter,
 ) -> Probe:  # fmt: skip
-    """Measure and keep what was measured; ``most`` seconds bound it, but for loading the model.
+    """Measure and keep what was measured; no new measurement begins after ``most`` seconds, loading not counted.
 
     Raises UserError where neither the model's weights nor its config.json are on this machine: nothing is fetched.
     """
@@ -52,7 +52,7 @@ def run_probe(
     from precompute.probe.slice import MORE
     from precompute.probe.stopwatch import Clock
 
-    say(f"Measuring {config.model.name} on {describe_device(device)}, at most {show_time(most)} ...")
+    say(f"Measuring {config.model.name} on {describe_device(device)}, for about {show_time(most)} at most ...")
     lengths, layers = expected_lengths(config, shape), 0
 
     def clock(share: float) -> Clock:

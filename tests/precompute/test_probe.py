@@ -1,8 +1,9 @@
 """The probe: what it measures of the demo captioner, of layers without weights, and that later plans rest on it."""
 
+import json
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from core.errors import UserError
 from precompute.estimate import PROBED, estimate
 from precompute.forecast import forecast
 from precompute.probe import slice as slice_module
-from precompute.probe.record import find_probe, probes_dir
+from precompute.probe.record import find_probe, probes_dir, save_probe
 from precompute.probe.run import run_probe
 from precompute.probe.stopwatch import Clock, Peak, halve_until_it_fits
 from precompute.shape import model_shape
@@ -102,6 +103,20 @@ def test_later_plans_rest_on_it(measured):
     shape = model_shape(config)
     one, two = (estimate(config, "cpu", 100, shape, p)["interventions"].seconds for p in (probe, twice))
     assert two == pytest.approx(2 * one)
+
+
+def test_probes_of_other_versions_are_passed_over_and_damage_is_said(measured, monkeypatch, tmp_path):
+    config, probe, _ = measured
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(tmp_path))
+    path = save_probe(probe)
+    assert find_probe(config, "cpu") == probe
+    for change in ({"format": 0}, {"seconds_a_unit": None}):
+        tree = {name: value for name, value in (asdict(probe) | change).items() if value is not None}
+        path.write_text(json.dumps(tree), encoding="utf-8")
+        assert find_probe(config, "cpu") is None
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be read"):
+        find_probe(config, "cpu")
 
 
 def test_without_weights_a_few_layers_are_measured(tmp_path, monkeypatch):
