@@ -17,8 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-OTHERS = ("train.steps=400", "train.d_sae=1024", "interventions.n_images=12", "interventions.n_development=10",
-          "interventions.k=[1,5,25]", "caption.batch_size=32", "activations.layers=[2,4,6]", "mechanisms.n_images=120")  # fmt: skip
+OTHERS = (
+    "train.steps=400", "train.d_sae=1024", "interventions.n_images=12", "interventions.n_development=10",
+    "interventions.k=[1,5,25]", "caption.batch_size=32", "activations.layers=[2,4,6]", "mechanisms.n_images=120",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -69,8 +71,8 @@ def main() -> None:
         planned = {name: sum(found[s].seconds for s in chosen) for name, found in told.items()}
         disk = (sum(records[s].bytes for s in chosen), sum(told["probe"][s].disk for s in chosen))
         memory = (max(records[s].peak_memory for s in chosen), max(told["probe"][s].memory for s in chosen))
-        cells = [stage, show_time(seconds), *(c for name in ("probe", "guess") for c in (
-            show_time(planned[name]), f"{planned[name] / seconds:.2f}")), *map(show_bytes, (*disk, *memory))]  # fmt: skip
+        times = [(show_time(planned[name]), f"{planned[name] / seconds:.2f}") for name in ("probe", "guess")]
+        cells = [stage, show_time(seconds), *times[0], *times[1], *map(show_bytes, (*disk, *memory))]
         print("| " + " | ".join(cells) + " |")
 
 

@@ -73,11 +73,15 @@ def test_a_probe_takes_the_place_of_the_guesses():
     done = work(DEMO, 100, SHAPE, Lengths(33, 9))
     assert found["caption"].basis == PROBED
     assert found["caption"].seconds == pytest.approx(sum(float(getattr(done["caption"], name)) for name in ONE))
-    part = estimate(DEMO, "cpu", 100, SHAPE, probe(seconds_a_unit={"images": 5.0}))
+
+
+def test_what_was_not_measured_is_guessed_and_goes_with_the_cost_of_a_token():
     rest = guessed_seconds(DEMO, "cpu", SHAPE)
-    assert part["caption"].seconds == pytest.approx(replace(rest, images=5.0).of(done["caption"])), (
-        "the rest is guessed"
-    )
+    part = probe(seconds_a_unit={"images": 5.0}).seconds(DEMO, SHAPE)
+    assert part.encoded == rest.encoded and part.images == 5.0 and part.tokens == pytest.approx(rest.tokens)
+    part = probe(seconds_a_unit={"tokens": 7 * rest.tokens}).seconds(DEMO, SHAPE)
+    assert part.gradients == pytest.approx(7 * rest.gradients) and part.images == pytest.approx(7 * rest.images)
+    assert part.encoded == rest.encoded, "that is no work of the model's"
 
 
 def test_what_a_probe_saw_in_memory_follows_the_settings():
