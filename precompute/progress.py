@@ -92,10 +92,13 @@ class LastLines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: deque[str] = deque(maxlen=N_LINES)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.extend(line[:LINE_LENGTH] for line in self.format(record).splitlines())
+        at, stage = time.strftime("%H:%M:%S", time.localtime(record.created)), record.name.rpartition(".")[2]
+        level = f"{record.levelname} " if record.levelno > logging.INFO else ""
+        lines = self.format(record).splitlines()
+        self.lines.extend(f"{at} {stage}: {level}{line}"[:LINE_LENGTH] for line in lines)
 
 
 class Progress:

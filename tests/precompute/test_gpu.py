@@ -86,7 +86,7 @@ def test_a_run_tells_of_gpus_and_of_its_last_lines(smi, compute, fake, monkeypat
     run, _ = compute("samples.n=30")
     told = json.loads(run.path("progress.json").read_text(encoding="utf-8"))
     assert [g["name"] for g in told["gpus"]] == ["NVIDIA RTX 3090", "NVIDIA T4"] and told["gpus"][0]["memory_total"]
-    assert 1 <= len(told["log"]) <= 12 and "done in" in told["log"][-1]
+    assert 1 <= len(told["log"]) <= 12 and "total: done in" in told["log"][-1]
     told["state"] = "failed"
     monkeypatch.setattr(type(run), "progress", lambda self: told | {"state": "running", "cores": 1.5})
     console = Console(width=160, record=True, file=io.StringIO())
