@@ -33,7 +33,7 @@ class Stage:
 
 SAMPLES_CODE = ("core/samples/*.py",)
 VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
-ACTIVATIONS_CODE = ("core/activations/*.py",)
+ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/gather.py")
 SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
 FEATURES_CODE = tuple(
     f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
@@ -68,14 +68,15 @@ def stages() -> tuple[Stage, ...]:
         ),
         Stage(
             "activations", ("prepare", "caption"), ("activations/",),
-            ("model", "caption.prompt_en", "caption.prompt_ar", "activations"), "precompute.stages.activations:run",
-            ("precompute/stages/activations.py", "core/samples/gather.py", *VLM_CODE, *ACTIVATIONS_CODE),
+            ("seed", "model", "caption.prompt_en", "caption.prompt_ar", "activations"),
+            "precompute.stages.activations:run",
+            ("precompute/stages/activations.py", *VLM_CODE, *ACTIVATIONS_CODE),
             "core.vlm.identity:digest", "record what the model computes while it writes",
         ),
         Stage(
             "train", ("prepare", "caption", "activations"), ("saes/", "saes.parquet", "sae_fit.parquet"),
             ("seed", "model.dtype", "train"), "precompute.stages.train:run",
-            ("precompute/stages/train.py", "core/samples/gather.py", "core/intervals.py", *VLM_CODE, *ACTIVATIONS_CODE,
+            ("precompute/stages/train.py", "core/intervals.py", *VLM_CODE, *ACTIVATIONS_CODE,
              *SAE_CODE),
             ("core.vlm.identity:digest", "core.sae.sources:digest"),
             "train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
@@ -110,7 +111,7 @@ def stages() -> tuple[Stage, ...]:
             ("seed", "train", "crosslingual"), "precompute.stages.crosslingual:run",
             ("precompute/stages/crosslingual.py", "core/crosslingual/*.py", "core/features/pooled.py",
              "core/features/tokens.py", "core/intervals.py", "core/samples/demo_world.py",
-             *WORDS_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
+             *WORDS_CODE, *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
             "core.gender.lexicon:digest", "compare English and Arabic: features, directions, gender effects",
         ),
         Stage(

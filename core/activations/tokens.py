@@ -15,25 +15,56 @@ from core.vlm.batch import KINDS
 
 LANGUAGES = ("en", "ar")
 SPLITS = ("train", "test")
+SAMPLE_STREAM = 0x1A6E  # keeps the random numbers of the kept image tokens apart from others of the seed
 
 
 @dataclass(frozen=True)
 class TokenRow:
-    """One sequence: the prompt in one language over one image, and the model's caption."""
+    """One sequence: the prompt in one language over one image, and the model's caption.
+
+    ``dropped`` are positions in the prompt that the model sees like all others and the store does not keep.
+    """
 
     sample_id: int
     lang: str
     split: str
     prompt: Sequence[int]
     caption: Sequence[int]
+    dropped: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.caption)
 
     @property
+    def n_kept(self) -> int:
+        """Tokens of the sequence that the store keeps."""
+        return len(self) - len(self.dropped)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Which tokens these are, (n_tokens,) bool."""
+        kept = np.ones(len(self), bool)
+        kept[list(self.dropped)] = False
+        return kept
+
+    @property
     def ids(self) -> list[int]:
         """Token ids of the whole sequence."""
         return [*self.prompt, *self.caption]
+
+
+def dropped_image_tokens(
+    prompt: Sequence[int], image_token_id: int, n_kept: int, seed: int, sample_id: int
+) -> frozenset[int]:
+    """Positions of the image tokens left out where ``n_kept`` of them are drawn (0: none is left out).
+
+    The draw is of the image: the same tokens in each language's prompt.
+    """
+    image = np.flatnonzero(np.asarray(prompt) == image_token_id)
+    if not n_kept or n_kept >= len(image):
+        return frozenset()
+    order = np.random.default_rng([seed, SAMPLE_STREAM, sample_id]).permutation(len(image))
+    return frozenset(image[order[n_kept:]].tolist())
 
 
 def cut(rows: Iterable[TokenRow], batch_tokens: int) -> list[list[TokenRow]]:
@@ -50,7 +81,11 @@ def cut(rows: Iterable[TokenRow], batch_tokens: int) -> list[list[TokenRow]]:
 
 
 def token_table(rows: Sequence[TokenRow], first_row: int, bos_id: int, image_token_id: int) -> pa.Table:
-    """The lines of tokens.parquet for sequences one after another, the first of them being row ``first_row``."""
+    """The lines of tokens.parquet for sequences one after another, the first of them being row ``first_row``.
+
+    The schema's metadata say how many patches an image has (``n_patches``) and how many tokens stand for it in a
+    sequence (``n_image_tokens``), kept or not.
+    """
     lengths = np.array([len(r) for r in rows])
     n_prompt = np.array([len(r.prompt) for r in rows])
     ids = np.concatenate([np.asarray(r.ids, np.int32) for r in rows])
@@ -63,16 +98,20 @@ def token_table(rows: Sequence[TokenRow], first_row: int, bos_id: int, image_tok
     first_patch = np.repeat([list(r.prompt).index(image_token_id) for r in rows], lengths)
     patch = np.where(is_image, position - first_patch, -1).astype(np.int16)
 
+    kept = np.concatenate([r.kept for r in rows])
+
     def per_token(values: list[int], names: tuple[str, ...]) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(np.repeat(np.array(values, np.int8), lengths), pa.array(names))
+        return pa.DictionaryArray.from_arrays(np.repeat(np.array(values, np.int8), lengths)[kept], pa.array(names))
 
     return pa.table({
-        "row": pa.array(np.arange(first_row, first_row + len(ids), dtype=np.int64)),
-        "sample_id": pa.array(np.repeat(np.array([r.sample_id for r in rows], np.int32), lengths)),
+        "row": pa.array(np.arange(first_row, first_row + int(kept.sum()), dtype=np.int64)),
+        "sample_id": pa.array(np.repeat(np.array([r.sample_id for r in rows], np.int32), lengths)[kept]),
         "lang": per_token([LANGUAGES.index(r.lang) for r in rows], LANGUAGES),
-        "position": pa.array(position),
-        "kind": pa.DictionaryArray.from_arrays(kind, pa.array(KINDS)),
-        "token_id": pa.array(ids),
-        "patch": pa.array(patch),
+        "position": pa.array(position[kept]),
+        "kind": pa.DictionaryArray.from_arrays(kind[kept], pa.array(KINDS)),
+        "token_id": pa.array(ids[kept]),
+        "patch": pa.array(patch[kept]),
         "split": per_token([SPLITS.index(r.split) for r in rows], SPLITS),
+    }).replace_schema_metadata({
+        "n_patches": str(int(patch.max()) + 1), "n_image_tokens": str(list(rows[0].prompt).count(image_token_id))
     })  # fmt: skip

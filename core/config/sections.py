@@ -82,7 +82,7 @@ class ActivationsConfig:
     shard_tokens: int = _is(65536, low=1)  # rows of one shard file
     image_tokens: int = _is(0, low=0)  # of each image's tokens, how many are kept: a sample; 0 = all
     store: Literal["all", "none"] = _is("all", content=False)  # none: whoever needs tokens has them computed again
-    cache_gb: float = _is(20.0, low=0.0, content=False)  # of computed tokens that a stage keeps on disk, with store none
+    cache_gb: float = _is(20.0, low=0.0, content=False)  # of disk for tokens computed again, with store none
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.features.codes import Codes
-from core.features.tokens import IMAGE, TokenIndex
+from core.features.tokens import IMAGE, LANGUAGES, TokenIndex
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def _mix(x: np.ndarray) -> np.ndarray:
 class Traces:
     """Activations along whole sequences, one entry an example.
 
-    ``patches`` (n_examples, n_patches), row-major; ``captions`` are laid one after another, example i at
-    ``offsets[i]:offsets[i + 1]``, one value a caption token.
+    ``patches`` (n_examples, n_patches), row-major, NaN where the image token is not stored; ``captions`` are laid one
+    after another, example i at ``offsets[i]:offsets[i + 1]``, one value a caption token.
     """
 
     sequence: np.ndarray
@@ -151,7 +151,8 @@ def traces(codes: Codes, tokens: TokenIndex, maxima: ImageMaxima, examples: Exam
     wanted, inverse = np.unique(examples.feature * n_sequences + sequence, return_inverse=True)
     length = tokens.caption_length[wanted % n_sequences]
     start = np.concatenate([[0], np.cumsum(length)])
-    patches = np.zeros((len(wanted), tokens.n_patches), np.float32)
+    image = (wanted % n_sequences) // len(LANGUAGES)
+    patches = np.where(tokens.kept_patches[image], np.float32(0), np.float32(np.nan))
     words = np.zeros(start[-1], np.float32)
     if len(wanted):
         slot = tokens.slot[codes.row]
@@ -159,8 +160,8 @@ def traces(codes: Codes, tokens: TokenIndex, maxima: ImageMaxima, examples: Exam
         place = np.minimum(np.searchsorted(wanted, key), len(wanted) - 1)
         hit = np.flatnonzero((wanted[place] == key) & (slot >= 0))
         on_image = tokens.group[codes.row[hit]] == IMAGE
-        image, word = hit[on_image], hit[~on_image]
-        patches[place[image], slot[image]] = codes.value[image]
+        patch, word = hit[on_image], hit[~on_image]
+        patches[place[patch], slot[patch]] = codes.value[patch]
         words[start[place[word]] + slot[word]] = codes.value[word]
     offsets = np.concatenate([[0], np.cumsum(length[inverse])])
     source = np.repeat(start[inverse] - offsets[:-1], length[inverse]) + np.arange(offsets[-1])

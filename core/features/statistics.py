@@ -18,8 +18,9 @@ from core.features.tokens import CAPTION, GROUPS, TokenIndex
 class FeatureStatistics:
     """One entry a feature; NaN in mean, std, max and p999 where the feature never fires.
 
-    ``n_active`` tokens; ``density`` = n_active / tokens; ``density_by_group`` (n_features, 4) share of the tokens of
-    each of GROUPS, NaN where the run has none; ``lang_en``, ``lang_ar`` mean activation over all tokens of that
+    ``n_active`` stored tokens; ``density`` share of all tokens, an image token counting for those that it was drawn
+    from (n_active / tokens where all are stored); ``density_by_group`` (n_features, 4) share of the tokens of each of
+    GROUPS, NaN where the run has none; ``lang_en``, ``lang_ar`` mean activation over all tokens of that
     language's captions, zeros included; ``mean``, ``std`` (population), ``max``, ``p999`` (99.9th percentile, linear
     between order statistics) over active values; ``histogram`` (n_features, n_bins) counts of active values in equal
     bins from 0 to ``max``.
@@ -49,14 +50,14 @@ def feature_statistics(codes: Codes, tokens: TokenIndex, n_bins: int) -> Feature
     group = tokens.group[codes.row].astype(np.int64)
     by_group = np.bincount(feature * len(GROUPS) + group, minlength=n * len(GROUPS)).reshape(n, -1)
     sums = np.bincount(feature * len(GROUPS) + group, value, n * len(GROUPS)).reshape(n, -1)
-    sizes = tokens.group_sizes
+    sizes, weights = tokens.group_sizes, tokens.group_weights
     with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 is NaN: no such tokens, or never active
         mean = np.bincount(feature, value, n) / n_active
         std = np.sqrt(np.bincount(feature, (value - mean[feature]) ** 2, n) / n_active)
         densities, means = by_group / sizes, sums / sizes
     top, p999 = _order_statistics(feature, codes.value, n_active, 0.999)
     return FeatureStatistics(
-        n_active, n_active / max(1, tokens.n_tokens), densities, means[:, CAPTION], means[:, CAPTION + 1],
+        n_active, (by_group @ weights) / max(1, sizes @ weights), densities, means[:, CAPTION], means[:, CAPTION + 1],
         mean, std, top, p999, histograms(feature, value, top, n_bins),
     )  # fmt: skip
 

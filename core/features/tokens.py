@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class TokenIndex:
     ``group`` is a position in GROUPS, or -1 (BOS, which takes no part in any statistic: its residual is an outlier that
     SAEs are not trained on). ``sequence`` is 2 * sample_id + language (0 English, 1 Arabic). ``slot`` is the patch of
     an image token (row-major), the place within the caption of a caption token, else -1. ``caption_length`` has one
-    entry a sequence.
+    entry a sequence. A run may keep only a sample of each image's ``n_image_tokens``.
     """
 
     sample_id: np.ndarray
@@ -36,6 +37,7 @@ class TokenIndex:
     n_samples: int
     n_patches: int
     caption_length: np.ndarray
+    n_image_tokens: int
 
     @property
     def n_rows(self) -> int:
@@ -46,6 +48,14 @@ class TokenIndex:
         """Rows in each of GROUPS."""
         return np.bincount(self.group[self.group >= 0], minlength=len(GROUPS))
 
+    @functools.cached_property
+    def group_weights(self) -> np.ndarray:
+        """How many tokens of the sequences each row of GROUPS stands for: 1, and more of the image where sampled."""
+        weights, kept = np.ones(len(GROUPS)), self.group_sizes[IMAGE]
+        n_sequences = len(np.unique(self.sequence[self.group == IMAGE]))
+        weights[IMAGE] = self.n_image_tokens * n_sequences / kept if kept else 1.0
+        return weights
+
     @property
     def n_tokens(self) -> int:
         """Rows that count: all but BOS."""
@@ -55,6 +65,14 @@ class TokenIndex:
     def is_text(self) -> np.ndarray:
         """Rows of prompts and captions."""
         return self.group >= PROMPT
+
+    @functools.cached_property
+    def kept_patches(self) -> np.ndarray:
+        """Which image tokens of each image are stored, (n_samples, n_patches) bool: all, or a sample of them."""
+        kept = np.zeros((self.n_samples, self.n_patches), bool)
+        at = np.flatnonzero((self.group == IMAGE) & (self.slot >= 0))
+        kept[self.sample_id[at], self.slot[at]] = True
+        return kept
 
     @property
     def n_token_ids(self) -> int:
@@ -97,8 +115,10 @@ def token_index(table: pa.Table) -> TokenIndex:
             "A caption has gaps in its positions, or an image token has no patch number.",
             "Compute the stage activations again.",
         )
-    n_patches = int(slot[group == IMAGE].max(initial=-1)) + 1
-    return TokenIndex(sample_id, sequence, group, slot, position, column["token_id"], n_samples, n_patches, length)
+    noted = {k: int(v) for k, v in (table.schema.metadata or {}).items() if k in (b"n_patches", b"n_image_tokens")}
+    n_patches = noted.get(b"n_patches", int(slot[group == IMAGE].max(initial=-1)) + 1)
+    return TokenIndex(sample_id, sequence, group, slot, position, column["token_id"], n_samples, n_patches, length,
+                      noted.get(b"n_image_tokens", n_patches))  # fmt: skip
 
 
 def _codes(table: pa.Table, name: str, values: tuple[str, ...]) -> np.ndarray:

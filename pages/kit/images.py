@@ -20,6 +20,7 @@ from core.runs import Run
 from pages.kit import text
 
 STEPS = 64  # of the colour scale of a heat map
+NOT_STORED = (128, 128, 128, 110)  # colour of an image token that the run does not keep
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,14 @@ def _data_uri(path: str, version: int) -> str:
 
 def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
              shape: tuple[int, int] | None = None) -> str:
-    """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`.
+    """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`, a
+    grey veil where it is NaN, which is where the run keeps no activation.
 
     `top` is the value of the last colour. `shape` is (rows, columns), by default square; ValueError where it does not
     fit the number of values.
     """
-    array = np.nan_to_num(np.asarray(values, dtype=float))
+    given = np.asarray(values, dtype=float)
+    array = np.nan_to_num(given)
     rows, columns = shape or (math.isqrt(array.size),) * 2
     if rows * columns != array.size:
         raise ValueError(f"{array.size} values do not fill {rows} x {columns} image tokens")
@@ -82,6 +85,7 @@ def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
     rgba[:, :3] = colours[(share * (STEPS - 1)).round().astype(int)]
     rgba[:, 3] = np.where(array > threshold, 60 + 195 * np.sqrt(share), 0).astype(np.uint8)
     rgba[array <= 0, 3] = 0
+    rgba[np.isnan(given)] = NOT_STORED
     out = io.BytesIO()
     Image.fromarray(rgba.reshape(rows, columns, 4)).save(out, "PNG")
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
@@ -93,7 +97,7 @@ def tile_html(run: Run, item: GridItem, threshold: float = 0.0, shape: tuple[int
     alt = escape(item.alt or f"sample {item.sample_id}")
     inner = f'<img src="{data_uri(run, item.sample_id, full)}" alt="{alt}" loading="lazy">'
     if item.heat is not None and len(item.heat):
-        top = item.heat_max if item.heat_max else max(item.heat)
+        top = item.heat_max if item.heat_max else float(np.nanmax(item.heat))
         inner += f'<img class="cs-heat" src="{heat_uri(item.heat, top, threshold, shape)}" alt="">'
     if item.badge:
         inner += f'<span class="cs-badge">{escape(item.badge)}</span>'
@@ -111,7 +115,17 @@ def grid_html(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: fl
     """A grid of images as HTML; `opacity` (0..1) and `threshold` (activation) are those of the heat maps."""
     tiles = "".join(tile_html(run, item, threshold, shape, full) for item in items)
     return (f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
-            f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>')  # fmt: skip
+            f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>{_not_stored(items)}')  # fmt: skip
+
+
+def _not_stored(items: Sequence[GridItem]) -> str:
+    """A line of HTML that says what grey in the heat maps is; "" where all image tokens are there."""
+    heats = [np.asarray(item.heat, dtype=float) for item in items if item.heat is not None and len(item.heat)]
+    kept = next(((int((~np.isnan(h)).sum()), h.size) for h in heats if np.isnan(h).any()), None)
+    if kept is None:
+        return ""
+    return (f'<p class="cs-small">Grey: not stored. This run keeps {kept[0]} of the {kept[1]} tokens of an image, '
+            'drawn at random (<code>activations.image_tokens</code>); nothing is said of the others.</p>')  # fmt: skip
 
 
 def grid(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: float = 0.75, threshold: float = 0.0,

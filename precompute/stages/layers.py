@@ -182,14 +182,14 @@ class _Lens:
 
     def _last(self, at: list[Place], layer: int) -> torch.Tensor:
         """resid_post of a layer that is not in the store, at the same places: the captions are run again."""
-        found = []
+        found, settings = [], self.ctx.config.caption
+        prompts = [self.vlm.prompt_ids(prompt) for prompt in (settings.prompt_en, settings.prompt_ar)]
         for start in range(0, len(at), BATCH):
             batch = at[start : start + BATCH]
-            sequences = [np.flatnonzero(self.tokens.sequence == p.caption) for p in batch]
-            rows = [self.tokens.token_id[rows].tolist() for rows in sequences]
+            rows = [[*prompts[p.caption % len(LANGUAGES)], *self.captions[p.caption]] for p in batch]
             images = [open_image(self.ctx.run, p.caption // len(LANGUAGES)) for p in batch]
             resid = self.vlm.forward(rows, self.vlm.encode_images(images), [layer]).resid[layer]
             for i, place in enumerate(batch):
-                back = int(sequences[i][-1]) + 1 - place.row  # rows are padded on the left
+                back = len(rows[i]) - int(self.tokens.position[place.row])  # rows are padded on the left
                 found.append(resid[i, -back].float().cpu())
         return torch.stack(found) if found else torch.zeros(0, self.vlm.d_model)

@@ -7,10 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from core.activations import passes
 from core.activations.store import ActivationReader
 from core.config import load_config
 from core.errors import UserError
+from core.features.tokens import read_token_index
 from core.runs import Run, write_table
 from core.samples.gather import open_image
 from precompute.context import StageContext
@@ -33,7 +36,7 @@ def make_context(folder: Path, stage: str, model_dir: Path, on_progress=lambda *
 
 @pytest.fixture(autouse=True)
 def small_blocks_and_one_model(monkeypatch):
-    monkeypatch.setattr(activations, "BLOCK_IMAGES", 2)
+    monkeypatch.setattr(passes, "BLOCK_IMAGES", 2)
     for stage in STAGES.values():
         monkeypatch.setattr(stage, "load_vlm", lambda *_: toy_vlm())
 
@@ -119,6 +122,31 @@ def test_the_index_is_read_shard_by_shard(new_run):
     assert np.cumsum(sizes)[-1] == ActivationReader(folder, 1).n_rows
 
 
+def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(new_run):
+    whole = new_run("whole")
+    whole_run(whole)
+    few = new_run_like(new_run, "few", whole)
+    activations.run(make_context(few, "activations", toy_model_dir(), overrides=["activations.image_tokens=5"]))
+    reader, all_rows = ActivationReader(few, 3), ActivationReader(whole, 3)
+    key = ["sample_id", "lang", "position"]
+    where = all_rows.index.set_index(key)["row"]
+    index = reader.index
+    assert torch.equal(
+        reader.read(slice(None)), all_rows.read(where.loc[list(zip(*(index[k] for k in key)))].to_numpy())
+    )
+    kept = index[index["kind"] == "image"].groupby(["sample_id", "lang"], observed=True)["patch"].agg(tuple).unstack()
+    assert (kept["en"] == kept["ar"]).all() and (kept["en"].str.len() == 5).all()
+    assert len(set(kept["en"])) > 1, "each image has its own draw"
+    text = all_rows.index["kind"] != "image"
+    assert (index["kind"] != "image").sum() == text.sum() and len(index) == text.sum() + 14 * 5
+    assert read_token_index(few / "activations" / "tokens.parquet").n_patches == 16
+    other = new_run_like(new_run, "other", whole)
+    activations.run(
+        make_context(other, "activations", toy_model_dir(), overrides=["activations.image_tokens=5", "seed=1"])
+    )
+    assert not np.array_equal(ActivationReader(other, 3).index["patch"], index["patch"])
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_stopped_anywhere_it_goes_on_to_the_same_bytes(new_run, stage):
     reference = new_run("reference")
@@ -145,7 +173,6 @@ def new_run_like(new_run, name, reference):
     folder = new_run(name)
     (folder / "captions.parquet").write_bytes((reference / "captions.parquet").read_bytes())
     return folder
-
 
 
 def test_a_layer_the_model_does_not_have_is_refused(new_run):

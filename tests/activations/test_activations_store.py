@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.activations import passes
 from core.activations import writer as writing
 from core.activations.store import ActivationReader
-from core.activations.tokens import TokenRow, cut, token_table
+from core.activations.tokens import TokenRow, cut, dropped_image_tokens, token_table
 from core.activations.writer import ActivationWriter, shard_blocks
 from core.errors import UserError
 from core.runs import write_table
@@ -201,3 +202,19 @@ def test_the_index_says_what_each_row_is(tmp_path):
     write_table(tmp_path / "activations" / "tokens.parquet", table.slice(1))
     with pytest.raises(UserError, match="does not fit"):
         _ = ActivationReader(tmp_path, 1).index
+
+
+def test_every_image_token_is_kept_as_often_as_any_other():
+    prompt = [2, *[9] * 16, 4, 5]
+    dropped = [dropped_image_tokens(prompt, 9, 4, 0, sample_id) for sample_id in range(800)]
+    assert {len(d) for d in dropped} == {12}
+    n_kept = 800 - np.bincount([p for d in dropped for p in d], minlength=17)[1:17]
+    assert abs(n_kept - 200).max() < 5 * np.sqrt(800 * 0.25 * 0.75)  # five standard deviations of a fair draw
+    assert not dropped_image_tokens(prompt, 9, 16, 0, 0) and not dropped_image_tokens(prompt, 9, 0, 0, 0)
+
+
+def test_blocks_are_smaller_where_many_layers_would_fill_the_memory():
+    assert passes.images_a_block(4, 128, 100, "bfloat16") == passes.BLOCK_IMAGES
+    n = passes.images_a_block(34, 2560, 620, "bfloat16")
+    assert n * 34 * 2560 * 620 * 2 <= passes.BLOCK_BYTES < (n + 1) * 34 * 2560 * 620 * 2
+    assert passes.images_a_block(100, 8192, 100_000, "float32") == 1

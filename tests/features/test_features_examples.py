@@ -1,12 +1,15 @@
 """Examples are the images that a brute-force search finds, one place each, and fair draws from real quantile bands."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.features.codes import Codes, write_codes
 from core.features.examples import ImageMaxima, bin_names, choose_examples, image_maxima, traces
+from core.features.tables import examples_table
 from core.features.tokens import token_index
 from tests.features.features_toys import ToyReader, World, random_world, token_table
 
@@ -125,6 +128,23 @@ def test_traces_are_the_dense_code_of_the_sequence(tmp_path):
         assert np.array_equal(lines.patches[i], z[same & (kind == "image"), chosen.feature[i]])
         words = lines.captions[lines.offsets[i] : lines.offsets[i + 1]]
         assert np.array_equal(words, z[same & (kind == "caption"), chosen.feature[i]])
+
+
+def test_image_tokens_that_are_not_stored_are_nan_not_zero(tmp_path):
+    world = random_world(7)
+    dropped = (world.column("patch") == 3) | ((world.column("patch") == 1) & (world.column("sample_id") % 2 == 0))
+    kept = np.flatnonzero(~dropped)
+    few = World(world.x[torch.from_numpy(kept)], world.table.take(pa.array(kept)), world.sae)
+    few.table = few.table.replace_schema_metadata({"n_patches": "4"})
+    tokens, codes, maxima, chosen = chosen_of(few, tmp_path)
+    lines = traces(codes, tokens, maxima, chosen)
+    sample = lines.sequence // 2
+    assert lines.patches.shape[1] == 4 and np.isnan(lines.patches[:, 3]).all()
+    assert (np.isnan(lines.patches[:, 1]) == (sample % 2 == 0)).all() and not np.isnan(lines.patches[:, [0, 2]]).any()
+    shown = examples_table(1, "x", 0, tokens, maxima, chosen, lines, pa.array([[]] * 18, pa.list_(pa.string())), 3)
+    assert np.array_equal(
+        np.array(shown["patch_map"].to_pylist(), np.float16), lines.patches.astype(np.float16), equal_nan=True
+    )
 
 
 def test_no_features_no_examples():

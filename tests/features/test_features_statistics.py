@@ -55,6 +55,29 @@ def test_streaming_equals_dense(tmp_path_factory, rows_per_part, block, batch, s
             assert (stats.histogram[i] == np.histogram(active, 7, (0, active.max()))[0]).all()
 
 
+def test_densities_from_a_sample_of_the_image_tokens_are_those_of_all_on_average(tmp_path):
+    """Drawn often enough, their mean is the density over all tokens; the share of the stored ones would miss it."""
+    world = random_world(3, n_samples=12)
+    tokens, store = store_of(world, tmp_path / "all", 1000)
+    truth = feature_statistics(store.read(0, store.d_sae), tokens, 4)
+    image, sample = world.column("kind") == "image", world.column("sample_id")
+    drawn, naive = [], []
+    for seed in range(60):
+        patch = np.array([np.random.default_rng([seed, i]).integers(4) for i in range(12)])
+        rows = np.flatnonzero(~image | (world.column("patch") == patch[sample]))
+        table = world.table.take(pa.array(rows)).replace_schema_metadata({"n_patches": "4", "n_image_tokens": "4"})
+        few = World(world.x[torch.from_numpy(rows)], table, world.sae)
+        index, part = store_of(few, tmp_path / str(seed), 1000)
+        found = feature_statistics(part.read(0, part.d_sae), index, 4)
+        assert index.group_sizes[0] == 24 and index.group_weights.tolist() == [4, 1, 1, 1]
+        assert np.array_equal(found.density_by_group[:, 1:], truth.density_by_group[:, 1:])
+        drawn.append(found.density)
+        naive.append(found.n_active / index.n_tokens)
+    error = np.std(drawn, axis=0) / np.sqrt(60)
+    assert (abs(np.mean(drawn, axis=0) - truth.density) <= 4 * error + 1e-12).all()
+    assert abs(np.mean(naive, axis=0) - truth.density).max() > 0.02
+
+
 def test_parts_do_not_change_a_bit(tmp_path):
     world = random_world(1)
     results = []

@@ -298,6 +298,21 @@ def test_a_heat_map_has_one_pixel_a_patch_and_is_clear_at_zero():
         images.heat_uri([1, 2, 3], top=1, shape=(2, 2))
 
 
+def test_image_tokens_that_were_not_stored_are_veiled_and_said_not_shown_as_zero(cache):
+    import base64
+    import io
+
+    from PIL import Image
+
+    run, heat = Run(cache / "demo"), [0, float("nan"), 2, float("nan")]
+    pixels = Image.open(io.BytesIO(base64.b64decode(images.heat_uri(heat, top=2).split(",")[1])))
+    assert [pixels.getpixel(at)[3] > 0 for at in ((0, 0), (1, 0), (0, 1), (1, 1))] == [False, True, True, True]
+    assert pixels.getpixel((1, 0)) == pixels.getpixel((1, 1)) == images.NOT_STORED
+    shown = images.grid_html(run, [images.GridItem(0, heat=[1.0] * 4), images.GridItem(0, heat=heat)])
+    assert "not stored. This run keeps 2 of the 4 tokens of an image" in shown
+    assert "not stored" not in images.grid_html(run, [images.GridItem(0, heat=[1.0] * 4), images.GridItem(0)])
+
+
 def test_a_heat_map_can_be_reached_by_keyboard(cache):
     tile = images.tile_html(Run(cache / "demo"), images.GridItem(0, heat=[1.0] * 16))
     assert 'tabindex="0"' in tile and tile.count("<img") == 2
