@@ -65,7 +65,7 @@ class Passes:
         return shard_blocks(self.block_rows, self.config.shard_tokens)
 
     def residuals(self, block: int, layers: Iterable[int]) -> dict[int, Tensor]:
-        """layer -> (n_rows, d_model) as stored; every image of the block is encoded once for both languages."""
+        """layer -> (n_rows, d_model) as stored; every image of the block is encoded once for all languages."""
         batches = self.blocks[block]
         sample_ids = sorted({row.sample_id for batch in batches for row in batch})
         place = {sample_id: i for i, sample_id in enumerate(sample_ids)}
@@ -91,8 +91,7 @@ def _blocks(run: Run, config: Config, vlm: VLM) -> list[Block]:
     samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
     captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
     split = {s["sample_id"]: s["split"] for s in samples}
-    prompts = {"en": config.caption.prompt_en, "ar": config.caption.prompt_ar}
-    prompt_ids = {lang: vlm.prompt_ids(prompt) for lang, prompt in prompts.items()}
+    prompt_ids = {lang: vlm.prompt_ids(prompt) for lang, prompt in config.prompts.items()}
     settings = config.activations
     rows: dict[int, list[TokenRow]] = {s["sample_id"]: [] for s in samples}
     for c in captions:

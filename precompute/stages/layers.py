@@ -182,11 +182,11 @@ class _Lens:
 
     def _last(self, at: list[Place], layer: int) -> torch.Tensor:
         """resid_post of a layer that is not in the store, at the same places: the captions are run again."""
-        found, settings = [], self.ctx.config.caption
-        prompts = [self.vlm.prompt_ids(prompt) for prompt in (settings.prompt_en, settings.prompt_ar)]
+        found = []
+        prompts = {lang: self.vlm.prompt_ids(prompt) for lang, prompt in self.ctx.config.prompts.items()}
         for start in range(0, len(at), BATCH):
             batch = at[start : start + BATCH]
-            rows = [[*prompts[p.caption % len(LANGUAGES)], *self.captions[p.caption]] for p in batch]
+            rows = [[*prompts[LANGUAGES[p.caption % len(LANGUAGES)]], *self.captions[p.caption]] for p in batch]
             images = [open_image(self.ctx.run, p.caption // len(LANGUAGES)) for p in batch]
             resid = self.vlm.forward(rows, self.vlm.encode_images(images), [layer]).resid[layer]
             for i, place in enumerate(batch):

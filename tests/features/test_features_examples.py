@@ -142,9 +142,8 @@ def test_image_tokens_that_are_not_stored_are_nan_not_zero(tmp_path):
     assert lines.patches.shape[1] == 4 and np.isnan(lines.patches[:, 3]).all()
     assert (np.isnan(lines.patches[:, 1]) == (sample % 2 == 0)).all() and not np.isnan(lines.patches[:, [0, 2]]).any()
     shown = examples_table(1, "x", 0, tokens, maxima, chosen, lines, pa.array([[]] * 18, pa.list_(pa.string())), 3)
-    assert np.array_equal(
-        np.array(shown["patch_map"].to_pylist(), np.float16), lines.patches.astype(np.float16), equal_nan=True
-    )
+    found = np.array(shown["patch_map"].to_pylist(), np.float16)
+    assert np.array_equal(found, lines.patches.astype(np.float16), equal_nan=True)
 
 
 def test_no_features_no_examples():
