@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.config import Config
 from core.runs import Run
+
+if TYPE_CHECKING:
+    from core.activations.replay import Activations
+    from core.vlm.adapter import VLM
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -33,6 +37,12 @@ class StageContext:
     on_progress: Callable[[int, int, str, str], None] = _nothing
     on_metrics: Callable[[Mapping[str, float], int | None], None] = _nothing
     on_images: Callable[[Mapping[str, Any]], None] = _nothing
+
+    def activations(self, load: Callable[[], VLM], layers: Sequence[int]) -> Activations:
+        """The run's activations of some layers, stored or computed again by the model that ``load`` gives."""
+        from core.activations.replay import Activations
+
+        return Activations(self.run, self.config, layers, load, self.work_dir / "passes", self.log)
 
     def progress(self, done: int, total: int, unit: str = "samples", message: str = "") -> None:
         """Say how far the stage is; cheap enough to call at every step."""

@@ -24,7 +24,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -52,26 +52,40 @@ def shard_path(run_dir: Path, layer: int, shard: int) -> Path:
     return layer_dir(run_dir, layer) / f"shard_{shard:05d}.safetensors"
 
 
+class RowSource(Protocol):
+    """Consecutive rows of a layer, on disk or elsewhere."""
+
+    n_rows: int
+    d_model: int
+    torch_dtype: torch.dtype
+
+    def take(self, local: np.ndarray) -> Tensor: ...
+
+
 class ActivationReader:
     """Reads one layer of a run; holds no activations itself, the shards are mapped.
 
-    Raises UserError when the layer is not there or its shards and token index disagree.
+    ``shards`` stand in for those on disk (see ``replay``). Raises UserError when the layer is not there or its shards
+    and token index disagree.
     """
 
-    def __init__(self, run_dir: str | Path, layer: int):
+    def __init__(self, run_dir: str | Path, layer: int, shards: Sequence[RowSource] = ()):
         self.run_dir, self.layer = Path(run_dir), layer
-        paths = sorted(layer_dir(self.run_dir, layer).glob("shard_*.safetensors"))
-        if not paths:
-            raise UserError(
-                f"There are no activations of layer {layer} in {self.run_dir.name}.",
-                "The stage activations has not run, or not with this layer.",
-                f"Add {layer} to activations.layers and run precompute again.",
-            )
-        self._shards = [_Shard(path) for path in paths]
+        self._shards = shards or [Shard(path) for path in self._paths()]
         self.d_model = self._shards[0].d_model
         self.dtype = self._shards[0].torch_dtype
         self._starts = np.cumsum([0, *(shard.n_rows for shard in self._shards)])
         self.n_rows = int(self._starts[-1])
+
+    def _paths(self) -> list[Path]:
+        paths = sorted(layer_dir(self.run_dir, self.layer).glob("shard_*.safetensors"))
+        if not paths:
+            raise UserError(
+                f"There are no activations of layer {self.layer} in {self.run_dir.name}.",
+                "The stage activations has not run, or not with this layer.",
+                f"Add {self.layer} to activations.layers and run precompute again.",
+            )
+        return paths
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
@@ -169,7 +183,7 @@ def _packed(groups: Sequence[np.ndarray], n_max: int) -> Iterator[np.ndarray]:
     yield np.sort(np.concatenate(window))
 
 
-class _Shard:
+class Shard:
     """One mapped safetensors file with one tensor."""
 
     def __init__(self, path: Path):
@@ -181,6 +195,7 @@ class _Shard:
         self._offset = 8 + length + entry["data_offsets"][0]
 
     def take(self, local: np.ndarray) -> Tensor:
+        """The rows asked for, by their number within the file, in that order."""
         data = np.memmap(self.path, self._dtype, "r", self._offset, (self.n_rows, self.d_model))
         is_run = len(local) and local[-1] - local[0] == len(local) - 1 and bool((np.diff(local) == 1).all())
         part = np.array(data[local[0] : local[-1] + 1]) if is_run else data[local]

@@ -57,7 +57,7 @@ class ActivationWriter:
             stored = resid[layer].to("cpu", DTYPES[self.dtype]).contiguous()
             if len(stored) != self.block_rows[block]:
                 raise ValueError(f"block {block} has {self.block_rows[block]} rows, layer {layer} gave {len(stored)}")
-            self._check_finite(stored, layer)
+            check_finite(stored, layer, self.computed_in, self.dtype)
             tensors[f"layer_{layer:02d}"] = stored
         with atomic_path(self._part(block)) as path:
             save_file(tensors, path)
@@ -75,15 +75,6 @@ class ActivationWriter:
             if folder not in {layer_dir(self.run_dir, layer) for layer in self.layers} and not any(folder.iterdir()):
                 folder.rmdir()
         return sum(path.stat().st_size for path in ours)
-
-    def _check_finite(self, stored: Tensor, layer: int) -> None:
-        n_bad = int((~torch.isfinite(stored)).sum())
-        if n_bad:
-            raise UserError(
-                f"The activations of layer {layer} are not finite: {n_bad} values of {stored.numel()} in one block.",
-                f"The model ran in {self.computed_in} and they are stored as {self.dtype}.",
-                "Set model.dtype (float32 or bfloat16) and activations.dtype, or check the model's weights.",
-            )
 
     def _close_if_whole(self, shard: int) -> None:
         parts = [self._part(block) for block in self.shards[shard]]
@@ -110,6 +101,17 @@ class ActivationWriter:
 
     def _mark(self, shard: int) -> Path:
         return self.work_dir / f"shard_{shard:05d}.json"
+
+
+def check_finite(rows: Tensor, layer: int, computed_in: str, dtype: str) -> None:
+    """UserError that names the layer and both dtypes, where a value of a block is not finite as it is kept."""
+    n_bad = int((~torch.isfinite(rows)).sum())
+    if n_bad:
+        raise UserError(
+            f"The activations of layer {layer} are not finite: {n_bad} values of {rows.numel()} in one block.",
+            f"The model ran in {computed_in} and they are stored as {dtype}.",
+            "Set model.dtype (float32 or bfloat16) and activations.dtype, or check the model's weights.",
+        )
 
 
 def shard_blocks(block_rows: Sequence[int], shard_rows: int) -> list[list[int]]:

@@ -24,13 +24,12 @@ def run(ctx: StageContext) -> dict:
     Blocks, batches and shards follow from captions and settings alone, so a run that was stopped repeats no finished
     block and ends in the same bytes. Raises UserError for layers the model does not have and for values not finite.
     """
-    settings, model = ctx.config.activations, ctx.config.model
-    vlm = load_vlm(model.name, model.dtype, ctx.device, model.revision)
-    passes = Passes(ctx.run, ctx.config, vlm)
-    if settings.store == "all":
+    passes = Passes(ctx.run, ctx.config, load_captioner(ctx.run, ctx.config.model, ctx.device))
+    store = ctx.config.activations.store
+    if store == "all":
         _store(ctx, passes)
     counts = _write_index(ctx, passes)
-    return {"rows": sum(passes.block_rows), "notes": {**_notes(passes, counts), "stored": settings.store}}
+    return {"rows": sum(passes.block_rows), "notes": {**_notes(passes, counts), "stored": store}}
 
 
 def _store(ctx: StageContext, passes: Passes) -> None:

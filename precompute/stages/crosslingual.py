@@ -54,6 +54,7 @@ class _Work:
     def __init__(self, ctx: StageContext):
         self.ctx, self.config, self.layers = ctx, ctx.config.crosslingual, ctx.config.activations.layers
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
+        self.activations = ctx.activations(self.load_vlm, self.separate_layers)
         samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"])
         genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"])
         order = np.argsort(genders["sample_id"].to_numpy())
@@ -87,7 +88,7 @@ class _Work:
         folder, done = self.folder(layer), LAYER * len(self.layers) + SEPARATE * number
         if self.too_few or (folder / "separate.json").exists():
             return
-        reader = ActivationReader(self.ctx.run.dir, layer)
+        reader = self.activations.reader(layer)
         for n, (lang, seed) in enumerate((lang, seed) for lang in LANGUAGES for seed in SEEDS):
 
             def report(step: int, n: int = n, lang: str = lang) -> None:
@@ -139,6 +140,12 @@ class _Work:
         persons = {row["word"] for row in said if row["lang"] == "ar"}
         words, stands = things([texts.get(i, "") for i in range(len(self.train))], self.attributes, persons)
         return stands, np.array([grammatical_gender(word) == "female" for word in words], bool)
+
+    def load_vlm(self) -> Any:
+        """The model, where activations are to be computed again."""
+        from core.vlm import load_captioner
+
+        return load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
 
     def folder(self, layer: int) -> Path:
         return self.ctx.work_dir / f"layer_{layer:02d}"

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.activations.store import ActivationReader
+from core.activations.replay import Activations
 from core.config import FeaturesConfig
 from core.errors import UserError
 from core.features.codes import CodeStore, write_codes
@@ -47,11 +47,12 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
     vlm = open_vlm(ctx)
+    activations = ctx.activations(lambda: vlm, layers)
     texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
     notes: dict[str, Any] = {}
     for number, layer in enumerate(layers):
         work = _Layer(ctx, layer, tokens, number, len(layers))
-        notes[f"layer_{layer:02d}"] = work.describe(vlm, texts)
+        notes[f"layer_{layer:02d}"] = work.describe(activations, vlm, texts)
     parts = [_layer_dir(ctx, layer) for layer in layers]
     n = write_parts(ctx.run.path("features.parquet"), FEATURES_SCHEMA, (_read(p / "features.parquet") for p in parts))
     blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
@@ -92,12 +93,12 @@ class _Layer:
         self.sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
         self.sae_id = check_sae(ctx.run, layer, sae_id(self.sae))
 
-    def describe(self, vlm: Any, texts: _Texts) -> dict[str, Any]:
+    def describe(self, activations: Activations, vlm: Any, texts: _Texts) -> dict[str, Any]:
         """Leave this layer's parts in ``dir``; what the record says of it."""
         table_path = self.dir / "features.parquet"
         if not table_path.exists():
             codes = self.dir / "codes"
-            reader = ActivationReader(self.ctx.run.dir, self.layer)
+            reader = activations.reader(self.layer)
             check_rows(reader.n_rows, self.tokens)
             tick = self.tick("reading activations", 0, CODES)
             store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device)
@@ -119,9 +120,7 @@ class _Layer:
             tick(number + 1, len(ranges))
         return pa.concat_tables(parts)
 
-    def block(
-        self, store: CodeStore, first: int, last: int, statistics: Path, examples: Path, texts: _Texts
-    ) -> None:
+    def block(self, store: CodeStore, first: int, last: int, statistics: Path, examples: Path, texts: _Texts) -> None:
         codes, config, tokens = store.read(first, last), self.config, self.tokens
         stats = feature_statistics(codes, tokens, config.histogram_bins)
         words = top_tokens(codes, tokens, config.n_logits)

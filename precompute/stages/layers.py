@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import torch
 from PIL.Image import Resampling
 
-from core.activations.store import ActivationReader
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.gender.lexicon import WORD_CLASSES, lexicon
@@ -142,11 +141,9 @@ class _Lens:
         lens = LogitLens(self.vlm, self.sets[lang], self._written(lang), self.settings, self.ctx.config.seed)
         rows = []
         for position in POSITIONS:
-            slots = self.slots if position == "word" else {c: 0 for c, ids in self.captions.items() if len(ids)}
-            mine = {c: slots[c] for c in (caption_row(i, lang) for i in self.held_out) if c in slots}
-            at, key = places(self.tokens, self.captions, mine), {"position": position, "lang": lang}
+            at, key = self.places[position, lang], {"position": position, "lang": lang}
             for layer in layers:
-                resid = ActivationReader(self.ctx.run.dir, layer).read(np.array([p.row for p in at], np.int64))
+                resid = self.resid[layer][np.searchsorted(self.rows, [p.row for p in at])]
                 rows.append({**key, "layer": layer, "recorded": True, **self._row(lens, at, resid)})
             if last not in layers and self.settings.last_layer:
                 rows.append({**key, "layer": last, "recorded": False, **self._row(lens, at, self._last(at, last))})
@@ -173,6 +170,20 @@ class _Lens:
         chosen = set(self.held_out)
         words = [w for w in words if w["sample_id"] in chosen]
         self.slots = telling_slots(words, self.captions, self.sets, self.vlm.decode)
+        self._read_activations()
+
+    def _places(self, position: str, lang: str) -> list[Place]:
+        slots = self.slots if position == "word" else {c: 0 for c, ids in self.captions.items() if len(ids)}
+        mine = {c: slots[c] for c in (caption_row(i, lang) for i in self.held_out) if c in slots}
+        return places(self.tokens, self.captions, mine)
+
+    def _read_activations(self) -> None:
+        """Every place of every language, read once a layer: where nothing is stored, that is one pass for a group."""
+        layers, languages = self.ctx.config.activations.layers, self.ctx.config.samples.languages
+        self.places = {(p, lang): self._places(p, lang) for p in POSITIONS for lang in languages}
+        self.rows = np.unique(np.array([p.row for at in self.places.values() for p in at], np.int64))
+        activations = self.ctx.activations(lambda: self.vlm, layers)
+        self.resid = {layer: activations.reader(layer).read(self.rows) for layer in layers}
 
     def _written(self, lang: str) -> np.ndarray:
         """The tokens that captions of the language are made of, without special ones."""

@@ -23,9 +23,13 @@ BATCH_ROWS = 8_192
 
 def run(ctx: StageContext) -> dict:
     """Write pooled/layer_XX.safetensors of every layer; parts that are there after a kill are kept."""
+    from core.vlm import load_captioner
+
     layers = ctx.config.activations.layers
+    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
+    activations = ctx.activations(lambda: vlm, layers)
     tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
-    first = first_gendered(ctx, tokens)
+    first = first_gendered(ctx, tokens, vlm)
     views = view_rows(tokens, first)
     n_positions = {v: np.bincount(tokens.sequence[m], minlength=len(first)) for v, m in views.items()}
     for number, layer in enumerate(layers):
@@ -33,7 +37,7 @@ def run(ctx: StageContext) -> dict:
         done = number * tokens.n_rows
         tick = _tick(ctx, layer, done, len(layers) * tokens.n_rows)
         sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
-        parts = _layer_parts(ctx, layer, sae, tokens, views, tick)
+        parts = _layer_parts(ctx, activations.reader(layer), sae, tokens, views, tick)
         target.parent.mkdir(exist_ok=True)
         join_parts(target, parts, n_positions, sae.cfg.d_sae, sae_id(sae))
     spoken = tokens.caption_length > 0
@@ -42,10 +46,8 @@ def run(ctx: StageContext) -> dict:
     return {"rows": int(spoken.sum()) * len(layers), "notes": notes}
 
 
-def first_gendered(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
+def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarray:
     """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
-    from core.vlm import load_captioner
-
     first = tokens.caption_length.astype(np.int64).copy()
     words = pq.read_table(ctx.run.path("words.parquet"), columns=["sample_id", "lang", "source", "start", "gender"])
     starts: dict[int, int] = {}
@@ -53,7 +55,6 @@ def first_gendered(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
         if row["source"] == "own" and row["gender"] in ("male", "female"):
             caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
             starts[caption] = min(row["start"], starts.get(caption, row["start"]))
-    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist():
         caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
         if caption in starts:
@@ -62,11 +63,10 @@ def first_gendered(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
 
 
 def _layer_parts(
-    ctx: StageContext, layer: int, sae: Any, tokens: TokenIndex, views: dict[str, np.ndarray],
+    ctx: StageContext, reader: ActivationReader, sae: Any, tokens: TokenIndex, views: dict[str, np.ndarray],
     tick: Callable[[int], None],
 ) -> list[Path]:  # fmt: skip
-    reader = ActivationReader(ctx.run.dir, layer)
-    folder = ctx.work_dir / f"layer_{layer:02d}"
+    folder = ctx.work_dir / f"layer_{reader.layer:02d}"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, start in enumerate(range(0, reader.n_rows, ROWS_PER_PART)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -48,12 +49,12 @@ def run(ctx: StageContext) -> dict:
     """Write saes/layer_XX/, saes.parquet and sae_fit.parquet; what was done before a stop is not done again."""
     layers = ctx.config.activations.layers
     given = {source.layer: source for source in sources(ctx.config)}
-    vlm: VLM | None = None
+    load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
+    activations = ctx.activations(load, ctx.layers or layers)
     for layer in ctx.layers or layers:
         folder = ctx.work_dir / f"layer_{layer:02d}"
         if not (folder / "metrics.json").exists():
-            vlm = vlm or load_captioner(ctx.run, ctx.config.model, ctx.device)
-            _one_layer(ctx, vlm, layer, layers.index(layer), folder, given.get(layer))
+            _one_layer(ctx, load(), activations.reader(layer), layers.index(layer), folder, given.get(layer))
     if ctx.layers:  # other processes have the others; a later run puts all of them together
         return {"rows": len(ctx.layers)}
     rows, fits = [], []
@@ -69,9 +70,11 @@ def run(ctx: StageContext) -> dict:
     return {"rows": len(rows), "notes": {f"layer_{r['layer']:02d}": {name: r[name] for name in worth} for r in rows}}
 
 
-def _one_layer(ctx: StageContext, vlm: VLM, layer: int, number: int, folder: Path, source: Source | None) -> None:
+def _one_layer(
+    ctx: StageContext, vlm: VLM, reader: ActivationReader, number: int, folder: Path, source: Source | None
+) -> None:
     """Make and measure the SAE of a layer; metrics.json is written last and says that the layer is done."""
-    reader = ActivationReader(ctx.run.dir, layer)
+    layer = reader.layer
     if source is None:
         sae, told = _trained(ctx, reader, number, folder)
     else:
