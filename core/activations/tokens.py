@@ -6,7 +6,7 @@ The plan depends on captions and settings alone, so it is the same after any int
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from core.vlm.batch import KINDS
 LANGUAGES = ("en", "ar")
 SPLITS = ("train", "test")
 SAMPLE_STREAM = 0x1A6E  # keeps the random numbers of the kept image tokens apart from others of the seed
+NO_POSITIONS = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TokenRow:
     split: str
     prompt: Sequence[int]
     caption: Sequence[int]
-    dropped: frozenset[int] = frozenset()
+    dropped: np.ndarray = field(default_factory=lambda: NO_POSITIONS, compare=False)
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.caption)
@@ -44,7 +45,7 @@ class TokenRow:
     def kept(self) -> np.ndarray:
         """Which tokens these are, (n_tokens,) bool."""
         kept = np.ones(len(self), bool)
-        kept[list(self.dropped)] = False
+        kept[self.dropped] = False
         return kept
 
     @property
@@ -55,16 +56,16 @@ class TokenRow:
 
 def dropped_image_tokens(
     prompt: Sequence[int], image_token_id: int, n_kept: int, seed: int, sample_id: int
-) -> frozenset[int]:
-    """Positions of the image tokens left out where ``n_kept`` of them are drawn (0: none is left out).
+) -> np.ndarray:
+    """Positions (n,) int32 of the image tokens left out where ``n_kept`` of them are drawn (0: none is left out).
 
     The draw is of the image: the same tokens in each language's prompt.
     """
     image = np.flatnonzero(np.asarray(prompt) == image_token_id)
     if not n_kept or n_kept >= len(image):
-        return frozenset()
+        return NO_POSITIONS
     order = np.random.default_rng([seed, SAMPLE_STREAM, sample_id]).permutation(len(image))
-    return frozenset(image[order[n_kept:]].tolist())
+    return np.sort(image[order[n_kept:]]).astype(np.int32)
 
 
 def cut(rows: Iterable[TokenRow], batch_tokens: int) -> list[list[TokenRow]]:

@@ -210,7 +210,7 @@ def test_every_image_token_is_kept_as_often_as_any_other():
     assert {len(d) for d in dropped} == {12}
     n_kept = 800 - np.bincount([p for d in dropped for p in d], minlength=17)[1:17]
     assert abs(n_kept - 200).max() < 5 * np.sqrt(800 * 0.25 * 0.75)  # five standard deviations of a fair draw
-    assert not dropped_image_tokens(prompt, 9, 16, 0, 0) and not dropped_image_tokens(prompt, 9, 0, 0, 0)
+    assert not len(dropped_image_tokens(prompt, 9, 16, 0, 0)) and not len(dropped_image_tokens(prompt, 9, 0, 0, 0))
 
 
 def test_blocks_are_smaller_where_many_layers_would_fill_the_memory():
