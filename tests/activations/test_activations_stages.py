@@ -38,7 +38,7 @@ def make_context(folder: Path, stage: str, model_dir: Path, on_progress=lambda *
 def small_blocks_and_one_model(monkeypatch):
     monkeypatch.setattr(passes, "BLOCK_IMAGES", 2)
     for stage in STAGES.values():
-        monkeypatch.setattr(stage, "load_vlm", lambda *_: toy_vlm())
+        monkeypatch.setattr(stage, "load_captioner", lambda *_: toy_vlm())
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_broken_weights_are_refused_by_layer(new_run, monkeypatch):
     caption.run(make_context(folder, "caption", toy_model_dir()))
     vlm = toy_vlm()
     handle = vlm.decoder_layers[3].register_forward_hook(lambda module, args, output: output * float("inf"))
-    monkeypatch.setattr(activations, "load_vlm", lambda *_: vlm)
+    monkeypatch.setattr(activations, "load_captioner", lambda *_: vlm)
     try:
         with pytest.raises(UserError, match="layer 3 are not finite"):
             activations.run(make_context(folder, "activations", toy_model_dir()))
