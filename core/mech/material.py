@@ -1,0 +1,93 @@
+"""What the mechanisms of a run are asked with: captions up to their gendered word, genders, words, dictionaries.
+
+The model is loaded when it is first needed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from core.config import LANGUAGES, Config
+from core.gender.attribution import Target, balanced, targets_of
+from core.gender.lexicon import WORD_CLASSES, lexicon
+from core.gender.logit_words import WordSets, word_sets
+from core.runs import Run
+from core.sae.files import load_sae
+from core.samples.gather import open_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.sae.modules import SAE
+    from core.vlm.adapter import VLM
+
+Rows = list[dict[str, Any]]
+GENDERED = ("female", "male")
+
+
+class Material:
+    """The tables of a run that the parts share; ``load`` gives its model.
+
+    ``gender`` and ``is_train`` have one entry a sample.
+    """
+
+    def __init__(self, run: Run, config: Config, device: str, load: Callable[[], VLM]):
+        self.run, self.config, self.device, self._load = run, config, device, load
+        self.settings, self.seed, self.layers = config.mechanisms, config.seed, config.activations.layers
+        samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
+        genders = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pylist()
+        self.gender = np.full(len(samples), "unknown", dtype="<U8")
+        for row in genders:
+            self.gender[row["sample_id"]] = row["gender"]
+        self.is_train = np.zeros(len(samples), bool)
+        self.is_train[[s["sample_id"] for s in samples if s["split"] == "train"]] = True
+        self._sets: dict[str, WordSets] = {}
+
+    @functools.cached_property
+    def vlm(self) -> VLM:
+        """The captioner of the run."""
+        return self._load()
+
+    @functools.cached_property
+    def saes(self) -> dict[int, SAE]:
+        """The SAE of each layer."""
+        folder = self.run.path("saes")
+        return {n: load_sae(folder / f"layer_{n:02d}", self.device) for n in self.layers}
+
+    def sets(self, lang: str) -> WordSets:
+        """Tokens of words for women and for men."""
+        if lang not in self._sets:
+            path = getattr(self.config.words, f"lexicon_{lang}")
+            self._sets[lang] = word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path))
+        return self._sets[lang]
+
+    def captions(self, lang: str) -> Rows:
+        """The model's own captions: sample_id, lang, token_ids."""
+        columns = ["sample_id", "lang", "token_ids"]
+        rows = pq.read_table(self.run.path("captions.parquet"), columns=columns).to_pylist()
+        return [row for row in rows if row["lang"] == lang]
+
+    def words(self, lang: str) -> Rows:
+        """The own captions' words that name a woman or a man."""
+        columns = ["sample_id", "lang", "source", "start", "end", "gender", "word"]
+        rows = pq.read_table(self.run.path("words.parquet"), columns=columns).to_pylist()
+        return [row for row in rows if row["lang"] == lang and row["source"] == "own" and row["gender"] in GENDERED]
+
+    def targets(self, lang: str, n: int) -> dict[str, list[Target]]:
+        """Captions up to their gendered word by split, as many of women's images as of men's; none without words."""
+        sets = self.sets(lang)
+        if not len(sets.female) or not len(sets.male):
+            return {"train": [], "test": []}
+        found = targets_of(self.captions(lang), self.words(lang), lang, sets, self.vlm.decode)
+        return balanced(found, self.gender, self.is_train, n, [self.seed, 7, LANGUAGES.index(lang)])
+
+    def rows_of(self, lang: str, targets: list[Target]) -> tuple[list[list[int]], Tensor]:
+        """Prompt and caption of each target, and its image's features, as ``VLM.forward`` takes them."""
+        prompt = self.vlm.prompt_ids(getattr(self.config.caption, f"prompt_{lang}"))
+        images = [open_image(self.run, target.sample_id) for target in targets]
+        return [[*prompt, *target.token_ids] for target in targets], self.vlm.encode_images(images)
