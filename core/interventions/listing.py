@@ -1,0 +1,56 @@
+"""What was changed and on which images: the rows of intervention_arms and intervention_images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.config import LANGUAGES
+from core.interventions.designs import TARGET, Arm
+from core.interventions.material import Material, fresh_file
+
+DEVELOPMENT, CONFIRMATION = "development", "confirmation"
+
+
+def images_table(material: Material) -> pd.DataFrame:
+    """Every image of both phases."""
+    files = dict(zip(material.samples["sample_id"], material.samples["image_file"], strict=True))
+    phases = (DEVELOPMENT, material.development), (CONFIRMATION, material.confirming)
+    return pd.DataFrame([
+        {"phase": phase, "image": s.image, "sample_id": s.sample_id, "gender": s.gender,
+         "attributes": s.attributes, "image_file": files.get(s.sample_id) or fresh_file(s)}
+        for phase, subjects in phases for s in subjects
+    ])  # fmt: skip
+
+
+def arms_table(
+    material: Material, moved: Mapping[int, Mapping[str, float]], tried: Sequence[Arm], confirmed: Sequence[Arm]
+) -> pd.DataFrame:
+    """Every arm with its features; ``moved``: how far its edits moved the residuals, by the arm's number."""
+    return pd.DataFrame([
+        _arm_row(material, moved[number], number, phase, arm)
+        for phase, arms, first in ((DEVELOPMENT, tried, 0), (CONFIRMATION, confirmed, len(tried)))
+        for number, arm in enumerate(arms, start=first)
+    ])  # fmt: skip
+
+
+def _arm_row(material: Material, moved: Mapping[str, float], number: int, phase: str, arm: Arm) -> dict[str, Any]:
+    row: dict[str, Any] = {"arm": number, "phase": phase, **vars(arm), "sae_id": None, **moved}
+    here = material.settings.languages if arm.sets else ()
+    chosen: dict[str, list] = {lang: material.bench.set_of(arm, lang) if lang in here else [] for lang in LANGUAGES}
+    for lang in LANGUAGES:
+        row[f"features_{lang}"] = [f for f, _ in chosen[lang]]
+        row[f"leans_{lang}"] = [lean for _, lean in chosen[lang]]
+    every = [f for lang in LANGUAGES for f, _ in chosen[lang]]
+    if every:
+        row["sae_id"] = material.bench.sae_name(arm.layer)
+        row["firing_rate"] = float(np.mean(material.column(arm.layer, "density")[every]))
+        row["activation"] = float(np.mean(material.column(arm.layer, "mean")[every]))
+    distance = material.feature_sets.distance
+    control = arm.draw != TARGET
+    apart = [distance[arm.layer, lang, arm.ranking, arm.draw][: arm.k] for lang in here if control]
+    row["distance"] = float(np.mean(np.concatenate(apart))) if apart else float("nan")
+    return {"firing_rate": float("nan"), "activation": float("nan"), **row}
