@@ -32,6 +32,10 @@ EXPLANATIONS_SCHEMA = pa.schema([
     ("control_high", _REAL), ("n_controls", _INT), ("p", pa.float64()), ("q", pa.float64()), ("n_fires_test", _INT),
     ("n_silent_test", _INT), ("why", pa.string()),
 ])  # fmt: skip
+TEXTS_SCHEMA = pa.schema([
+    ("layer", pa.int32()), ("feature", pa.int32()), ("lang", pa.string()), ("strength", pa.float32()),
+    ("text", pa.string()), ("finished", pa.bool_()),
+])  # fmt: skip
 DOSES_SCHEMA = pa.schema([
     ("sample_id", _INT), ("lang", pa.string()), ("edits", pa.string()), ("layer", _INT), ("sae_id", pa.string()),
     ("gender", pa.string()), ("strength", _REAL), ("text", pa.string()), ("finished", pa.bool_()),

@@ -1,0 +1,92 @@
+"""Writes the captions of jobs: of the empty image with features turned up, and of test images at each dose."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from core.config import Config
+from core.gender import caption_gender, find
+from core.gender.lexicon import lexicon
+from core.gender.logit_words import word_sets
+from core.gender.sets import edits_key
+from core.runs import Run
+from core.sae.files import load_sae
+from core.samples.gather import open_image
+from core.steering.apply import edit_hooks
+from core.steering.edits import Edit
+from core.steering.explain import DOSES_SCHEMA, TEXTS_SCHEMA
+from core.steering.jobs import Job, Tables
+from core.steering.writing import write
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+GREY, SIDE = 128, 224  # the empty image
+DECIMALS = 4  # of probabilities
+
+
+class JobWriter:
+    """The model with its dictionaries, loaded when they are first needed; ``load`` gives the model."""
+
+    def __init__(self, run: Run, config: Config, device: str, tables: Tables, load: Callable[[], VLM]):
+        self.run, self.config, self.device, self.tables = run, config, device, tables
+        self._load, self._kept = load, {}
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+    @property
+    def vlm(self) -> VLM:
+        return self._once("vlm", self._load)
+
+    def _write(self, jobs: Sequence[Job], features: Any, words: bool) -> list[Any]:
+        """What was written of each job, whose edits are those of its ``features``, pushed by ``strength``."""
+        vlm, lang, config = self.vlm, jobs[0]["lang"], self.config
+        saes = {n: self._once(f"sae {n}", lambda n=n: load_sae(self.run.path("saes", f"layer_{n:02d}"), self.device))
+                for n in sorted({job["layer"] for job in jobs} - {-1})}  # fmt: skip
+        edits = [[Edit(job["layer"], f, self.tables.sae_id[job["layer"]], "add", job["strength"])
+                  for f in job.get("features", [job.get("feature", -1)]) if f >= 0] for job in jobs]  # fmt: skip
+        hooks = edit_hooks(edits, saes, self.tables.p999)
+        path = getattr(config.words, f"lexicon_{lang}")
+        sets = [self._once(lang, lambda: word_sets(vlm, lang, entries=lexicon(lang, path)))] * len(jobs)
+        prompt = vlm.prompt_ids(getattr(config.caption, f"prompt_{lang}"))
+        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks,
+                      sets if words else ())  # fmt: skip
+        return deque(steps, maxlen=1).pop()
+
+    def texts(self, jobs: Sequence[Job]) -> pa.Table:
+        """Captions of the empty image."""
+        one = self._once("empty", lambda: self.vlm.encode_images([Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)]))
+        rows = []
+        for job, told in zip(jobs, self._write(jobs, one.expand(len(jobs), -1, -1), words=False), strict=True):
+            rows.append({**{name: job[name] for name in ("layer", "feature", "lang", "strength")},
+                         "text": self.vlm.decode(told.ids), "finished": told.finished})  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
+
+    def doses(self, jobs: Sequence[Job]) -> pa.Table:
+        """Captions of test images, with the probability of gendered words at every token."""
+        ids = sorted({job["sample_id"] for job in jobs})
+        images = dict(zip(ids, self.vlm.encode_images([open_image(self.run, i) for i in ids]), strict=True))
+        features = torch.stack([images[job["sample_id"]] for job in jobs])
+        rows = []
+        for job, told in zip(jobs, self._write(jobs, features, words=True), strict=True):
+            text, lang = self.vlm.decode(told.ids), job["lang"]
+            path = getattr(self.config.words, f"lexicon_{lang}")
+            rows.append({
+                "sample_id": job["sample_id"], "lang": lang, "layer": job["layer"] if job["features"] else None,
+                "edits": edits_key((job["layer"], f, job["strength"]) for f in job["features"]),
+                "sae_id": self.tables.sae_id.get(job["layer"]), "gender": job["gender"], "strength": job["strength"],
+                "text": text, "finished": told.finished, "named": caption_gender(find(text, lang, path)),
+                "pieces": self.vlm.token_strings(told.ids),
+                "p_female": np.round(told.female, DECIMALS), "p_male": np.round(told.male, DECIMALS),
+            })  # fmt: skip
+        return pa.Table.from_pylist(rows, schema=DOSES_SCHEMA)
