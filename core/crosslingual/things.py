@@ -14,10 +14,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from core.gender.lexicon import plain
 from core.gender.morphology import MorphologicalGenderAnalyzer
+from core.runs import Run
 
 FEMININE_BY_USE = frozenset(map(plain, (
     "بيتزا", "شمس", "نار", "أرض", "سماء", "حرب", "ريح", "دار", "بئر", "كأس", "فأس", "سن", "عصا", "يد", "عين", "أذن",
@@ -46,6 +49,16 @@ def grammatical_gender(word: str) -> str:
         return reading.grammatical
     marked = word.endswith("ة") or (word.endswith("اء") and plain(word) not in MASCULINE_IN_HAMZA)
     return "female" if marked else "male"
+
+
+def words_for_things(run: Run, attributes: Sequence[str]) -> tuple[csr_array, NDArray[np.bool_]]:
+    """Which words for things stand in each sample's Arabic caption, and which of the words are feminine."""
+    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist()
+    texts = {row["sample_id"]: row["text"] for row in captions if row["lang"] == "ar"}
+    said = pq.read_table(run.path("words.parquet"), columns=["word", "lang"]).to_pylist()
+    persons = {row["word"] for row in said if row["lang"] == "ar"}
+    words, stands = things([texts.get(i, "") for i in range(len(attributes))], attributes, persons)
+    return stands, np.array([grammatical_gender(word) == "female" for word in words], bool)
 
 
 def things(
