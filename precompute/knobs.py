@@ -73,8 +73,22 @@ def _fewer_layers(config: Config, shape: ModelShape) -> Iterator[Settings]:
         yield {"activations.layers": layers, **{key: kept[key] for key in named if kept[key] != named[key]}}
 
 
+def _not_stored(config: Config, shape: ModelShape) -> Iterator[Settings]:
+    """Nothing stored, with ever less room for what is computed again."""
+    room = config.activations.cache_gb
+    if config.activations.store == "all":
+        yield {"activations.store": "none"}
+    for _ in range(MOST_HALVINGS // 2):
+        room = round(room / 2, 3)
+        yield {"activations.store": "none", "activations.cache_gb": room}
+
+
 ON_DEVICE = ("gpu", "memory")
 KNOBS = (
+    Knob("activations.store", ("disk",), "nothing changes but the time: passes are repeated where tokens are needed",
+         _not_stored),
+    Knob("activations.image_tokens", ("disk",), "what is said of image tokens rests on a sample of them",
+         _halves("activations.image_tokens", 4, lambda shape: shape.image_tokens)),
     Knob("caption.batch_size", ON_DEVICE, "captions are written in smaller batches", _halves("caption.batch_size")),
     Knob("activations.batch_tokens", ON_DEVICE, "passes are smaller", _halves("activations.batch_tokens", 256)),
     Knob("mechanisms.batch_size", ON_DEVICE, "gradients of fewer captions at once", _halves("mechanisms.batch_size")),

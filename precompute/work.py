@@ -7,7 +7,8 @@ Only the settings, the number of images and the model's shape are asked. What a 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.interventions.designs import planned
@@ -28,7 +29,9 @@ INTERVENTION_BATCHES, ALIKE = 4, 3.0  # batches of captions written at once; cha
 EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and those of an empty image
 FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
+BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
+READ_WHOLE = 8  # times that the train stage reads a layer beside the epochs: statistics, controls, how well SAEs fit
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Counts:
     prompt: float  # tokens of image and prompt
     length: float  # of all three
     tokens: float  # of all captions with their prompts
+    stored: float  # of them, those that activations.image_tokens keeps
     n_layers: int  # that are looked at
     d_model: int
     d_sae: int
@@ -94,9 +98,17 @@ def work(config: Config, n: int, shape: ModelShape, lengths: Lengths | None = No
     languages, length = len(config.samples.languages), lengths.prompt + lengths.caption
     at = Counts(
         n, n * config.samples.test_share, languages, languages * n, lengths.caption, lengths.prompt, length,
-        languages * n * length, len(config.activations.layers), shape.d_model, config.train.d_sae,
+        languages * n * length, languages * n * (length - _dropped(config, shape)), len(config.activations.layers),
+        shape.d_model, config.train.d_sae,
     )  # fmt: skip
-    return _making(config, shape, at) | _describing(config, shape, at) | _asking(config, shape, at)
+    found = _making(config, shape, at) | _describing(config, shape, at) | _asking(config, shape, at)
+    return found if config.activations.store == "all" else found | computed_again(found, config, shape, at)
+
+
+def _dropped(config: Config, shape: ModelShape) -> float:
+    """Image tokens of a sequence that are not kept."""
+    kept = config.activations.image_tokens or shape.image_tokens
+    return max(0.0, shape.image_tokens - kept)
 
 
 def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
@@ -107,7 +119,7 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     pixels = min(config.samples.max_side, shape.image_side) ** 2
     steps = LONGEST * at.new * at.rows / batch
     row_bytes = at.d_model * (2 if a.dtype == "bfloat16" else 4)
-    kept = at.n_layers * at.tokens * row_bytes
+    kept = at.n_layers * at.stored * row_bytes
     block = min(BLOCK_IMAGES, at.n) * at.languages * at.length  # tokens that are recorded between two checkpoints
     spliced = at.n_layers * min(t.n_spliced, at.n_test)  # images, whose captions pass many times
     steps_taken = 0 if config.sae.source else at.n_layers * t.steps  # SAEs by others are only measured
@@ -119,11 +131,12 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
         "caption": Work(images=at.n, tokens=at.rows * at.prompt, steps=steps, step_rows=steps * batch, model=True,
                         disk=at.rows * 120, host=3e8, rows_held=min(batch, at.rows)),
         "activations": Work(images=at.n, tokens=at.tokens * reached, written=2 * kept, model=True,
-                            disk=kept + 8 * at.tokens, passing=kept * min(1.0, a.shard_tokens / at.tokens),
-                            host=2 * block * row_bytes * at.n_layers, tokens_held=min(a.batch_tokens, at.tokens)),
+                            disk=kept + 8 * at.stored, passing=kept * min(1.0, a.shard_tokens / at.stored),
+                            host=min(BLOCK_BYTES, block * row_bytes * at.n_layers),
+                            tokens_held=min(a.batch_tokens, at.tokens)),
         "train": Work(images=spliced, tokens=SPLICED_PASSES * at.languages * spliced * at.length,
                       train_steps=steps_taken, trained=steps_taken * t.batch_tokens * at.d_sae, model=True,
-                      encoded=5 * at.n_layers * at.tokens * config.samples.test_share * at.d_sae,
+                      encoded=5 * at.n_layers * at.stored * config.samples.test_share * at.d_sae,
                       disk=at.n_layers * sae_bytes, passing=(at.n_layers + 2) * sae_bytes,
                       host=min(WINDOW_BYTES, kept / at.n_layers) + 3 * sae_bytes,
                       cells_held=t.batch_tokens * at.d_sae if steps_taken else 0.0,
@@ -139,8 +152,8 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     examples = config.features.n_examples + config.features.n_quantiles * config.features.n_per_quantile
     described = n_layers * at.d_sae * examples * (20 + 2 * shape.image_tokens + 2 * at.new) / 4  # bytes, compressed
     pooled = at.rows * N_VIEWS * (4 * at.d_model + 8 * fired)
-    codes = 12 * at.tokens * k  # of one layer: which feature fires on which token, and how strongly
-    encoded = n_layers * at.tokens * at.d_sae
+    codes = 12 * at.stored * k  # of one layer: which feature fires on which token, and how strongly
+    encoded = n_layers * at.stored * at.d_sae
     separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if at.languages > 1 else 0
     own = N_SEPARATE * max(1, len(x.layers)) * 8 * at.d_model * x.d_sae if at.languages > 1 else 0  # bytes of SAEs
     attributed = at.languages * g.n_attributed
@@ -150,7 +163,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     return {
         "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
         "features": Work(encoded=encoded, model=True, disk=described,
-                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.tokens * k * 2e-7),
+                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.stored * k * 2e-7),
                          passing=codes + described, host=6e8 + min(codes, 5e8),
                          features_held=at.d_sae),
         "pool": Work(encoded=encoded, written=n_layers * pooled, model=True, disk=n_layers * pooled, passing=pooled,

@@ -4,6 +4,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
+from core.activations.replay import layer_groups
 from core.config import config_to_dict, load_config
 from core.runs import Manifest, Run, StageRecord
 from precompute.estimate import GUESS, PROBED, count_samples, earlier, estimate, scaled
@@ -129,3 +130,33 @@ def test_samples_of_a_folder_are_counted(tmp_path):
     assert count_samples(config) == 2
     assert count_samples(load_config("gemma-3-4b")) == 2000, "nothing is there yet"
     assert count_samples(load_config("demo")) == 1500
+
+
+def test_where_nothing_is_stored_each_group_of_layers_is_one_pass():
+    """A closed-form case: 4 layers of a model of 8, of which two fit into the cache at once."""
+    layer_bytes = 100 * 2 * 50 * SHAPE.d_model * 2
+    for cache, groups in ((2.5 * layer_bytes, [[1, 3], [5, 7]]), (9 * layer_bytes, [[1, 3, 5, 7]])):
+        assert layer_groups(DEMO.activations.layers, layer_bytes, int(cache)) == groups
+        sets = ["activations.store=none", f"activations.cache_gb={cache / 1e9}"]
+        lengths = Lengths(prompt=42, caption=8)
+        stored, none = (work(load_config("demo", s), 100, SHAPE, lengths) for s in ([], sets))
+        tokens = 100 * 2 * 50
+        reached = sum((group[-1] + 1) / SHAPE.n_layers for group in groups)
+        for stage in ("train", "features", "pool", "layers"):
+            assert none[stage].tokens - stored[stage].tokens == pytest.approx(tokens * reached), stage
+            assert none[stage].images - stored[stage].images == 100 * len(groups)
+            assert none[stage].passing - stored[stage].passing == min(cache, len(groups[0]) * layer_bytes)
+        assert none["activations"].tokens == 0 and none["activations"].disk == 8 * tokens
+        assert none["crosslingual"].tokens == pytest.approx(tokens * 6 / 8) and none["crosslingual"].model
+    small = work(load_config("demo", [*sets[:1], f"activations.cache_gb={layer_bytes / 2e9}"]), 100, SHAPE, lengths)
+    assert small["train"].tokens > 8 * none["train"].tokens, "what does not fit is computed at every reading"
+    assert small["train"].passing < none["train"].passing
+
+
+def test_a_sample_of_the_image_tokens_takes_its_share_of_the_disk():
+    whole = work(DEMO, 100, SHAPE, Lengths(42, 8))
+    few = work(load_config("demo", ["activations.image_tokens=4"]), 100, SHAPE, Lengths(42, 8))
+    share = (50 - SHAPE.image_tokens + 4) / 50
+    assert few["activations"].disk == pytest.approx(share * whole["activations"].disk)
+    assert few["pool"].encoded == pytest.approx(share * whole["pool"].encoded)
+    assert few["activations"].tokens == whole["activations"].tokens, "the model still sees every token"
