@@ -20,7 +20,8 @@ from core.runs import Run
 from pages.kit import text
 
 STEPS = 64  # of the colour scale of a heat map
-NOT_STORED = (128, 128, 128, 110)  # colour of an image token that the run does not keep
+HATCH = np.where(np.add.outer(range(8), range(8))[..., None] % 8 < 2, (255, 255, 255, 190), (96, 96, 96, 110))
+"""An image token that the run does not keep: pixels (8, 8, rgba) of white stripes on a grey veil."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def _data_uri(path: str, version: int) -> str:
 
 def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
              shape: tuple[int, int] | None = None) -> str:
-    """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`, a
-    grey veil where it is NaN, which is where the run keeps no activation.
+    """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`.
+
+    With a NaN, which is where the run keeps no activation, 8 x 8 pixels a token, those hatched.
 
     `top` is the value of the last colour. `shape` is (rows, columns), by default square; ValueError where it does not
     fit the number of values.
@@ -85,9 +87,13 @@ def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
     rgba[:, :3] = colours[(share * (STEPS - 1)).round().astype(int)]
     rgba[:, 3] = np.where(array > threshold, 60 + 195 * np.sqrt(share), 0).astype(np.uint8)
     rgba[array <= 0, 3] = 0
-    rgba[np.isnan(given)] = NOT_STORED
+    rgba = rgba.reshape(rows, columns, 4)
+    if (unkept := np.isnan(given)).any():
+        rgba = rgba.repeat(len(HATCH), 0).repeat(len(HATCH), 1)
+        cells = unkept.reshape(rows, columns).repeat(len(HATCH), 0).repeat(len(HATCH), 1)
+        rgba[cells] = np.tile(HATCH, (rows, columns, 1))[cells]
     out = io.BytesIO()
-    Image.fromarray(rgba.reshape(rows, columns, 4)).save(out, "PNG")
+    Image.fromarray(rgba).save(out, "PNG")
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
@@ -119,12 +125,12 @@ def grid_html(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: fl
 
 
 def _not_stored(items: Sequence[GridItem]) -> str:
-    """A line of HTML that says what grey in the heat maps is; "" where all image tokens are there."""
+    """A line of HTML that says what the hatching in heat maps means; "" where all image tokens are there."""
     heats = [np.asarray(item.heat, dtype=float) for item in items if item.heat is not None and len(item.heat)]
     kept = next(((int((~np.isnan(h)).sum()), h.size) for h in heats if np.isnan(h).any()), None)
     if kept is None:
         return ""
-    return (f'<p class="cs-small">Grey: not stored. This run keeps {kept[0]} of the {kept[1]} tokens of an image, '
+    return (f'<p class="cs-small">Hatched: not stored. This run keeps {kept[0]} of the {kept[1]} tokens of an image, '
             'drawn at random (<code>activations.image_tokens</code>); nothing is said of the others.</p>')  # fmt: skip
 
 
