@@ -17,13 +17,12 @@ from core.gender.attribution import Target, balanced, targets_of
 from core.gender.lexicon import WORD_CLASSES, lexicon
 from core.gender.logit_words import WordSets, word_sets
 from core.runs import Run
-from core.sae.files import load_sae
+from core.sae.layers import SAEs
 from core.samples.gather import open_image
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.sae.modules import SAE
     from core.vlm.adapter import VLM
 
 Rows = list[dict[str, Any]]
@@ -54,10 +53,9 @@ class Material:
         return self._load()
 
     @functools.cached_property
-    def saes(self) -> dict[int, SAE]:
+    def saes(self) -> SAEs:
         """The SAE of each layer."""
-        folder = self.run.path("saes")
-        return {n: load_sae(folder / f"layer_{n:02d}", self.device) for n in self.layers}
+        return SAEs(self.run.dir, self.layers, self.device)
 
     def sets(self, lang: str) -> WordSets:
         """Tokens of words for women and for men."""

@@ -87,12 +87,11 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.attribution import balanced, effect_columns, targets_of
     from core.gender.lexicon import WORD_CLASSES, lexicon
     from core.gender.logit_words import word_sets
-    from core.sae.files import load_sae
+    from core.sae.layers import SAEs
     from core.vlm import load_captioner
 
-    _model, config = ctx.config.model, world.config
-    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-    saes = {n: load_sae(ctx.run.path("saes", f"layer_{n:02d}"), ctx.device) for n in ctx.config.activations.layers}
+    config, vlm = world.config, load_captioner(ctx.run, ctx.config.model, ctx.device)
+    saes = SAEs(ctx.run.dir, ctx.config.activations.layers, ctx.device)
     captions = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
     columns = ["sample_id", "lang", "source", "start", "end", "gender"]
     words = pq.read_table(ctx.run.path("words.parquet"), columns=columns).to_pylist()

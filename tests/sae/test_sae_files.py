@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import UserError
 from core.sae.files import CFG_FILE, WEIGHTS_FILE, load_sae, sae_id, save_sae
+from core.sae.layers import SAEs
 from core.sae.modules import ARCHITECTURES, SAE, SAEConfig, tensor_shapes
 
 D_MODEL, D_SAE, K = 12, 40, 4
@@ -34,6 +35,19 @@ def test_what_is_saved_is_read_back(architecture, tmp_path):
     assert again.cfg == sae.cfg
     assert all(torch.equal(p, dict(again.named_parameters())[name]) for name, p in sae.named_parameters())
     assert sae_id(again) == sae_id(sae) == sae_id(tmp_path)
+
+
+def test_no_more_saes_of_a_run_are_held_than_fit(tmp_path):
+    made = {layer: random_sae("topk", seed=layer) for layer in (1, 4, 6)}
+    for layer, sae in made.items():
+        save_sae(sae, tmp_path / "saes" / f"layer_{layer:02d}")
+    one = sum(p.numel() * p.element_size() for p in made[1].parameters())
+    for room, held in ((0, 1), (one, 1), (2.5 * one, 2), (9 * one, 3)):
+        saes = SAEs(tmp_path, (1, 4, 6), "cpu", int(room))
+        for _ in range(2):
+            assert {layer: sae_id(sae) for layer, sae in saes.items()} == {n: sae_id(sae) for n, sae in made.items()}
+        assert saes.held_bytes == held * one
+        assert saes[6] is saes[6] and len(saes) == 3 and 5 not in saes
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
