@@ -35,8 +35,8 @@ GB = 1e9
 class Activations:
     """Opens the layers of a run, one after the other: stored where they are, else computed again.
 
-    ``load`` gives the run's model, and is called only where it is needed; ``folder`` is where computed blocks may lie.
-    Both ways give the same rows.
+    ``layers`` are those that this process goes through; ``load`` gives the run's model, and is called only where it is
+    needed; ``folder`` is where computed blocks may lie. Both ways give the same rows.
     """
 
     def __init__(
@@ -63,6 +63,11 @@ class Activations:
             computed_in = self.config.model.dtype
             self._replay = Replay(passes, self.layers, self._folder, cache_bytes, computed_in, self._log)
         return self._replay.reader(layer)
+
+    def clear(self) -> None:
+        """Remove the computed blocks of these layers; others' stay, where processes share the folder."""
+        for layer in self.layers:
+            shutil.rmtree(block_path(self._folder, layer, 0).parent, ignore_errors=True)
 
 
 class Replay:
@@ -124,7 +129,7 @@ class Replay:
         self.n_computed += 1
 
     def _path(self, layer: int, block: int) -> Path:
-        return self.folder / f"layer_{layer:02d}" / f"block_{block:06d}.safetensors"
+        return block_path(self.folder, layer, block)
 
 
 class _Computed:
@@ -144,6 +149,11 @@ class _Computed:
             at = np.flatnonzero(owner == i)
             found[torch.from_numpy(at)] = self.replay.take(self.layer, self.blocks[i], local[at] - self._starts[i])
         return found
+
+
+def block_path(folder: Path, layer: int, block: int) -> Path:
+    """The file of a computed block."""
+    return folder / f"layer_{layer:02d}" / f"block_{block:06d}.safetensors"
 
 
 def layer_groups(layers: Sequence[int], layer_bytes: int, cache_bytes: int) -> list[list[int]]:
