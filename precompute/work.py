@@ -31,6 +31,7 @@ FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
+HELD_BYTES = 4 * 2**30  # of SAEs, where all layers' are asked for in turn (core.sae.layers)
 READ_WHOLE = 8  # times that the train stage reads a layer beside the epochs: statistics, controls, how well SAEs fit
 
 
@@ -111,6 +112,11 @@ def _dropped(config: Config, shape: ModelShape) -> float:
     return max(0.0, shape.image_tokens - kept)
 
 
+def _in_turn(at: Counts) -> float:
+    """Features held at once where the SAEs of all layers are asked for in turn."""
+    return min(at.n_layers * at.d_sae, max(at.d_sae, HELD_BYTES / (8 * at.d_model)))
+
+
 def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     """Images, captions, activations, SAEs."""
     a, t, batch = config.activations, config.train, config.caption.batch_size
@@ -170,7 +176,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
                      seconds=n_layers * at.rows * 4e-4, host=LATE + 3 * pooled, features_held=at.d_sae),
         "gender": Work(images=attributed, gradients=attributed * at.length, model=True, disk=n_layers * at.d_sae * 800,
                        seconds=n_layers * (0.5 + at.d_sae * 7e-4 + at.rows * fired * 1e-6), host=LATE + 2 * pooled,
-                       gradients_held=at.length, features_held=n_layers * at.d_sae),
+                       gradients_held=at.length, features_held=_in_turn(at)),
         "crosslingual": Work(train_steps=separate, trained=separate * x.batch_tokens * x.d_sae,
                              seconds=n_layers * (0.3 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
                              disk=n_layers * at.d_sae * 200 + own, host=LATE + 2 * pooled + 32 * at.d_model * x.d_sae,
@@ -183,7 +189,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
 
 def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     """What the model is made to write and what is changed in it."""
-    batch, held = config.caption.batch_size, at.n_layers * at.d_sae
+    batch, held = config.caption.batch_size, _in_turn(at)
     steps = LONGEST * at.new  # of one batch of captions
     return {
         "bias": _sampled(config, at, steps),
@@ -238,3 +244,40 @@ def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> W
                 seconds=1 + shape.n_layers * 0.2 + at.languages * ablated * 1.3e-3,
                 disk=3e5 + at.languages * m.n_maps * 1e4, host=LATE + min(m.cache_mib * 2**20, heads),
                 gradients_held=m.batch_size * at.length, features_held=held)  # fmt: skip
+
+
+def computed_again(found: dict[str, Work], config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
+    """The stages that read activations where none are stored: each repeats the passes, in groups of layers.
+
+    A group is as many layers as fit into activations.cache_gb. Where none fits, they are repeated at every reading.
+    """
+    every, x = config.activations.layers, config.crosslingual
+    separate = (x.layers or (every[len(every) // 2],)) if at.languages > 1 else ()
+    epochs = 0.0 if config.sae.source else config.train.steps * config.train.batch_tokens / at.stored
+    read = {"train": (every, READ_WHOLE + epochs), "features": (every, 1.0), "pool": (every, 1.0),
+                "crosslingual": (separate, 4.0 * N_SEPARATE), "layers": (every, 1.0)}  # layers, how often  # fmt: skip
+    index = Work(model=True, disk=8 * at.stored, seconds=found["activations"].seconds)
+    return {"activations": index} | {
+        stage: _repeated(found[stage], config, shape, at, layers, readings)
+        for stage, (layers, readings) in read.items()
+    }
+
+
+def _repeated(
+    work: Work, config: Config, shape: ModelShape, at: Counts, layers: Sequence[int], readings: float
+) -> Work:
+    """The work with the passes in it that give it the activations of these layers."""
+    if not layers:
+        return work
+    a = config.activations
+    layer_bytes, cache = at.stored * at.d_model * (2 if a.dtype == "bfloat16" else 4), 1e9 * a.cache_gb
+    size = max(1, int(cache // layer_bytes))
+    groups = [layers[start : start + size] for start in range(0, len(layers), size)]
+    often = 1.0 if layer_bytes <= cache else readings
+    reached = sum(min(1.0, (max(group) + 1) / shape.n_layers) for group in groups)
+    return replace(
+        work, images=work.images + often * len(groups) * at.n, tokens=work.tokens + often * at.tokens * reached,
+        written=work.written + often * len(layers) * layer_bytes, model=True,
+        passing=work.passing + min(cache, size * layer_bytes, len(layers) * layer_bytes),
+        tokens_held=max(work.tokens_held, min(a.batch_tokens, at.tokens)),
+    )  # fmt: skip
