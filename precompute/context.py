@@ -42,7 +42,9 @@ class StageContext:
         """The run's activations of some layers, stored or computed again by the model that ``load`` gives."""
         from core.activations.replay import Activations
 
-        return Activations(self.run, self.config, layers, load, self.work_dir / "passes", self.log)
+        # Processes that compute other layers of this stage have passes of their own.
+        name = "-".join(["passes", *(f"{layer:02d}" for layer in self.layers)])
+        return Activations(self.run, self.config, layers, load, self.work_dir / name, self.log)
 
     def progress(self, done: int, total: int, unit: str = "samples", message: str = "") -> None:
         """Say how far the stage is; cheap enough to call at every step."""

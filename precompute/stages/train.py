@@ -51,10 +51,10 @@ def run(ctx: StageContext) -> dict:
     given = {source.layer: source for source in sources(ctx.config)}
     load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
     activations = ctx.activations(load, ctx.layers or layers)
-    for layer in ctx.layers or layers:
+    for number, layer in enumerate(ctx.layers or layers):
         folder = ctx.work_dir / f"layer_{layer:02d}"
         if not (folder / "metrics.json").exists():
-            _one_layer(ctx, load(), activations.reader(layer), layers.index(layer), folder, given.get(layer))
+            _one_layer(ctx, load(), activations.reader(layer), number, folder, given.get(layer))
     if ctx.layers:  # other processes have the others; a later run puts all of them together
         return {"rows": len(ctx.layers)}
     rows, fits = [], []
@@ -78,7 +78,8 @@ def _one_layer(
     if source is None:
         sae, told = _trained(ctx, reader, number, folder)
     else:
-        ctx.progress(number, len(ctx.config.activations.layers), "layers", f"layer {layer}: {source.name}")
+        n_layers = len(ctx.layers or ctx.config.activations.layers)
+        ctx.progress(number, n_layers, "layers", f"layer {layer}: {source.name}")
         sae = load_pretrained(source, reader.d_model)
         told = {"source": source.name, "trained_on": sae.cfg.model_name, "n_train_tokens": None,
                 "explained_variance_random": None}  # fmt: skip
@@ -112,7 +113,7 @@ def _trained(ctx: StageContext, reader: ActivationReader, number: int, folder: P
     batches = TokenBatches(reader, rows, config.batch_tokens, ctx.config.seed)
     trainer = Trainer(config, batches, place, ctx.config.seed, ctx.device)
     untrained = trainer.finished_sae()
-    total = config.steps * len(ctx.config.activations.layers)
+    total = config.steps * len(ctx.layers or ctx.config.activations.layers)
 
     def report(step: int, steps: int, losses: dict[str, float]) -> None:
         ctx.progress(number * steps + step, total, "steps", f"layer {layer}, loss {losses['loss']:.4f}")

@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import UserError
 from core.runs import Run, RunHeld
+from precompute.context import StageContext
 from precompute.engines.layers import LayersEngine
 from precompute.engines.local import LocalEngine
 from precompute.plan import make_plan
@@ -97,6 +98,12 @@ def test_layers_at_work_tell_how_far_they_are(engine, cache, fake, monkeypatch):
     worker.join()
     assert told["state"] == "running" and told["stages"][0]["name"] == "squares-03"
     assert run.layers_at_work() == [], "who is gone tells nothing"
+
+
+def test_layers_side_by_side_compute_passes_of_their_own(tmp_path, tools):
+    """With activations.store = "none", blocks of one process are not those of another."""
+    contexts = [StageContext(Run(tmp_path), tools.small(), tmp_path, layers=of) for of in ((), (3,), (5, 7))]
+    assert len({c.activations(lambda: None, (3,))._folder for c in contexts}) == 3
 
 
 def test_two_layer_jobs_at_once_train_the_same_bytes_as_one_run(small_run, tmp_path):
