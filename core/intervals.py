@@ -18,7 +18,8 @@ def wilson(hits: ArrayLike, n: ArrayLike, level: float = 0.95) -> tuple[NDArray[
         share = hits / n
         middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    low, high = np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+    return np.minimum(low, share), np.maximum(high, share)  # at 0 and 1 a rounding error may leave the share outside
 
 
 def resampled_counts(n_units: int, n_draws: int, seed: int | list[int]) -> NDArray[np.int32]:

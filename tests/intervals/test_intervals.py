@@ -19,6 +19,13 @@ def test_wilson_gives_the_printed_example():
     assert (round(float(low), 4), round(float(high), 4)) == (0.2553, 0.3662)
 
 
+def test_wilson_holds_the_share_itself():
+    for n in range(1, 200):
+        low, high = wilson(np.arange(n + 1), n)
+        share = np.arange(n + 1) / n
+        assert (low <= share).all() and (share <= high).all() and low[0] == 0.0 and high[-1] == 1.0
+
+
 def test_wilson_of_nothing_is_not_a_number():
     assert np.isnan(wilson(0, 0)).all()
 
