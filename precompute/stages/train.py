@@ -56,6 +56,7 @@ def run(ctx: StageContext) -> dict:
         if not (folder / "metrics.json").exists():
             _one_layer(ctx, load(), activations.reader(layer), number, folder, given.get(layer))
     if ctx.layers:  # other processes have the others; a later run puts all of them together
+        activations.clear()
         return {"rows": len(ctx.layers)}
     rows, fits = [], []
     for layer in layers:
