@@ -65,9 +65,8 @@ class Activations:
         return self._replay.reader(layer)
 
     def clear(self) -> None:
-        """Remove the computed blocks of these layers; others' stay, where processes share the folder."""
-        for layer in self.layers:
-            shutil.rmtree(block_path(self._folder, layer, 0).parent, ignore_errors=True)
+        """Remove the computed blocks."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Replay:
@@ -129,7 +128,7 @@ class Replay:
         self.n_computed += 1
 
     def _path(self, layer: int, block: int) -> Path:
-        return block_path(self.folder, layer, block)
+        return self.folder / f"layer_{layer:02d}" / f"block_{block:06d}.safetensors"
 
 
 class _Computed:
@@ -149,11 +148,6 @@ class _Computed:
             at = np.flatnonzero(owner == i)
             found[torch.from_numpy(at)] = self.replay.take(self.layer, self.blocks[i], local[at] - self._starts[i])
         return found
-
-
-def block_path(folder: Path, layer: int, block: int) -> Path:
-    """The file of a computed block."""
-    return folder / f"layer_{layer:02d}" / f"block_{block:06d}.safetensors"
 
 
 def layer_groups(layers: Sequence[int], layer_bytes: int, cache_bytes: int) -> list[list[int]]:
