@@ -17,7 +17,7 @@ from core.gender.lexicon import lexicon
 from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
 from core.runs import Run
-from core.sae.files import load_sae
+from core.sae.layers import SAEs
 from core.samples.gather import open_image
 from core.steering.apply import edit_hooks
 from core.steering.edits import Edit
@@ -37,6 +37,7 @@ class JobWriter:
 
     def __init__(self, run: Run, config: Config, device: str, tables: Tables, load: Callable[[], VLM]):
         self.run, self.config, self.device, self.tables = run, config, device, tables
+        self.saes = SAEs(run.dir, config.activations.layers, device)
         self._load, self._kept = load, {}
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
@@ -51,8 +52,7 @@ class JobWriter:
     def _write(self, jobs: Sequence[Job], features: Any, words: bool) -> list[Any]:
         """What was written of each job, whose edits are those of its ``features``, pushed by ``strength``."""
         vlm, lang, config = self.vlm, jobs[0]["lang"], self.config
-        saes = {n: self._once(f"sae {n}", lambda n=n: load_sae(self.run.path("saes", f"layer_{n:02d}"), self.device))
-                for n in sorted({job["layer"] for job in jobs} - {-1})}  # fmt: skip
+        saes = {n: self.saes[n] for n in sorted({job["layer"] for job in jobs} - {-1})}
         edits = [[Edit(job["layer"], f, self.tables.sae_id[job["layer"]], "add", job["strength"])
                   for f in job.get("features", [job.get("feature", -1)]) if f >= 0] for job in jobs]  # fmt: skip
         hooks = edit_hooks(edits, saes, self.tables.p999)
