@@ -42,7 +42,7 @@ class Part(NamedTuple):
 class DirectEffects:
     """Of n rows: ``shares`` (n, n_readouts, n_parts) of the differences ``total`` (n, n_readouts); readout 0 are the
     gendered words, the rest random ones; ``log_odds`` (n,) of the sets' log-sum-exp, ``attention`` (n, n_layers,
-    n_heads, n_image_tokens) of the last position."""
+    n_heads, n_image_tokens) of the last position, NaN in cross-attention layers. Logits are those before a soft cap."""
 
     shares: NDArray[np.float32]
     total: NDArray[np.float32]
@@ -105,7 +105,8 @@ def _direct_effects(
 ) -> DirectEffects:  # fmt: skip
     layers = range(vlm.n_layers)
     points = [HookPoint(0, "resid_pre"), HookPoint(vlm.n_layers - 1, "resid_post")]
-    points += hook_points(layers, ("z", "mlp_out", "pattern"))
+    inside = [layer for layer in layers if not Block(vlm, layer).looks_outside]
+    points += hook_points(layers, ("z", "mlp_out")) + hook_points(inside, ("pattern",))
     with ActivationCache(vlm, points, last_only=True, device=vlm.device, max_bytes=max_bytes) as cache:
         vlm.forward(rows, features, whole=True)
     added = [cache[0, "resid_pre"][:, None]]
@@ -120,7 +121,9 @@ def _direct_effects(
     frozen = directions * (norm_scale(vlm.final_norm, last) * gain)[:, None]
     shares = torch.einsum("npd,nrd->nrp", torch.cat(added, 1), frozen)
     keys = (cache.kinds == IMAGE)[cache.row]
-    attention = torch.stack([cache[layer, "pattern"].cpu() for layer in layers], 1)  # (n, layers, heads, keys)
+    patterns = {layer: cache[layer, "pattern"].cpu() for layer in inside}
+    unknown = torch.full_like(patterns[inside[0]], float("nan"))  # of heads whose keys are no positions of the row
+    attention = torch.stack([patterns.get(layer, unknown) for layer in layers], 1)  # (n, layers, heads, keys)
     seen = torch.stack([a[..., k] for a, k in zip(attention, keys, strict=True)])
     total, log_odds = torch.einsum("nd,nrd->nr", normed, directions), sets.difference(logits)
     return DirectEffects(*(x.float().cpu().numpy() for x in (shares, total, log_odds, seen)))
@@ -132,7 +135,7 @@ def head_outputs(block: Block, z: Tensor) -> Tensor:
     weight = block.part("o").weight.detach().float().unflatten(1, (block.n_heads, block.d_head))
     raw = torch.einsum("nhd,mhd->nhm", z.float(), weight)
     if not block.names.attn_out_norm:
-        return raw
+        return raw * block.gate("attn")
     return raw * norm_scale(block.part("attn_out_norm"), raw.sum(1))[:, None] * block.gain("attn_out_norm")
 
 

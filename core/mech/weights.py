@@ -24,7 +24,7 @@ MATRICES = ("OV", "QK", "MLP")
 
 def ov(vlm: VLM, layer: int, head: int) -> FactoredMatrix:
     """What a head writes for what stands at the position it attends to, (d_model, d_model) of rank d_head."""
-    block = Block(vlm, layer)
+    block = _inside(vlm, layer)
     read = _rows(_weight(block, "v"), block.kv_head(head), block.d_head).mT
     write = _weight(block, "o")[:, head * block.d_head : (head + 1) * block.d_head].mT
     return FactoredMatrix(_scaled(block.gain("attn_in_norm"), read), _scaled(block.gain("attn_out_norm"), write.mT).mT)
@@ -32,7 +32,7 @@ def ov(vlm: VLM, layer: int, head: int) -> FactoredMatrix:
 
 def qk(vlm: VLM, layer: int, head: int) -> FactoredMatrix:
     """What a head looks for: x QK y' is the score of a query at x for a key at y, up to norms' scales and distance."""
-    block = Block(vlm, layer)
+    block = _inside(vlm, layer)
     gain = block.gain("attn_in_norm")
     query = _scaled(block.gain("q_norm"), _rows(_weight(block, "q"), head, block.d_head)).mT
     key = _scaled(block.gain("k_norm"), _rows(_weight(block, "k"), block.kv_head(head), block.d_head)).mT
@@ -43,18 +43,22 @@ def mlp(vlm: VLM, layer: int) -> FactoredMatrix:
     """W_in W_out of an MLP, (d_model, d_model) through all its neurons, as if each let through what it gets."""
     block = Block(vlm, layer)
     read, write = _weight(block, "up").mT, _weight(block, "down").mT
-    return FactoredMatrix(_scaled(block.gain("mlp_in_norm"), read), _scaled(block.gain("mlp_out_norm"), write.mT).mT)
+    out = _scaled(block.gain("mlp_out_norm"), write.mT).mT * torch.as_tensor(block.gate("mlp")).cpu()
+    return FactoredMatrix(_scaled(block.gain("mlp_in_norm"), read), out)
 
 
 def spectra(vlm: VLM, layer: int, seed: int) -> list[dict[str, Any]]:
     """One row a matrix of the layer: its spectrum, trace and eigenvalues, and what a random product of its shape has.
 
+    Of a cross-attention layer the MLP alone: its heads read the image's states, not the residual stream.
+
     ``random_*`` are of Gaussian factors with the same shapes: what a matrix has that has learned nothing. Worked out in
     double precision and rounded to single, so that the order of sums on a machine does not show.
     """
     block = Block(vlm, layer)
-    found = [("OV", head, ov(vlm, layer, head)) for head in range(block.n_heads)]
-    found += [("QK", head, qk(vlm, layer, head)) for head in range(block.n_heads)]
+    heads = range(0 if block.looks_outside else block.n_heads)
+    found = [("OV", head, ov(vlm, layer, head)) for head in heads]
+    found += [("QK", head, qk(vlm, layer, head)) for head in heads]
     found.append(("MLP", -1, mlp(vlm, layer)))
     chance: dict[tuple[int, ...], tuple[float, float]] = {}
     rows = []
@@ -85,6 +89,13 @@ def _random(shape: tuple[int, ...], seed: int) -> tuple[float, float]:
     A, B = torch.randn(m, r, generator=generator).double(), torch.randn(r, n, generator=generator).double()
     one = FactoredMatrix(A, B).spectrum()
     return one.effective_rank, one.participation
+
+
+def _inside(vlm: VLM, layer: int) -> Block:
+    block = Block(vlm, layer)
+    if block.looks_outside:
+        raise ValueError(f"Heads of layer {layer} read the image's states: no matrix on the residual stream is theirs.")
+    return block
 
 
 def _weight(block: Block, name: str) -> Tensor:

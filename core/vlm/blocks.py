@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BlockNames:
-    """Paths of modules from a decoder layer; "" where a family has none. ``norm_offset`` + weight is a norm's gain."""
+    """Paths of modules from a decoder layer; "" where a family has none. ``norm_offset`` + weight is a norm's gain.
+
+    Where there are gates, tanh of their one number multiplies what a half of the layer adds.
+    """
 
     attention: str
     q: str
@@ -33,23 +36,46 @@ class BlockNames:
     q_norm: str
     k_norm: str
     norm_offset: float
+    attn_gate: str = ""
+    mlp_gate: str = ""
 
 
+GEMMA_2 = BlockNames(
+    "self_attn", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj",
+    "mlp.down_proj", "mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
+    "post_feedforward_layernorm", "", "", 1.0,
+)  # fmt: skip
+LLAMA = replace(
+    GEMMA_2, attn_out_norm="", mlp_in_norm="post_attention_layernorm", mlp_out_norm="", norm_offset=0.0
+)  # fmt: skip
+NORMED_HEADS = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
 BLOCKS = {
-    "gemma3": BlockNames(
-        "self_attn", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj",
-        "mlp.down_proj", "mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-        "post_feedforward_layernorm", "self_attn.q_norm", "self_attn.k_norm", 1.0,
-    ),
-}  # fmt: skip
-"""By transformers' model_type."""
+    "gemma": replace(LLAMA, norm_offset=1.0),
+    "gemma2": GEMMA_2,
+    "gemma3_text": replace(GEMMA_2, **NORMED_HEADS),
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "mllama_text_model": LLAMA,
+    "qwen2": LLAMA,
+    "qwen2_5_vl_text": LLAMA,
+    "qwen2_vl_text": LLAMA,
+    "qwen3_vl_text": replace(LLAMA, **NORMED_HEADS),
+}
+"""By transformers' model_type of the text model."""
+CROSS = BlockNames(
+    "cross_attn", "cross_attn.q_proj", "cross_attn.k_proj", "cross_attn.v_proj", "cross_attn.o_proj", "mlp.up_proj",
+    "mlp.down_proj", "mlp", "input_layernorm", "", "post_attention_layernorm", "", "cross_attn.q_norm",
+    "cross_attn.k_norm", 0.0, "cross_attn_attn_gate", "cross_attn_mlp_gate",
+)  # fmt: skip
+"""A layer of mllama that looks at the image's states instead of the row's own positions."""
 
 
 class Block:
     """One decoder layer of a model: its modules under names that all families share, its heads, its norms' gains."""
 
     def __init__(self, vlm: VLM, layer: int):
-        family = vlm.model.config.model_type
+        text = vlm.model.config.get_text_config()
+        family = text.model_type
         if family not in BLOCKS:
             raise UserError(
                 f"The parts of a decoder layer of {family} are not known.",
@@ -58,8 +84,9 @@ class Block:
             )
         if not 0 <= layer < vlm.n_layers:
             raise ValueError(f"The model has layers 0 to {vlm.n_layers - 1}, not {layer}.")
-        self.layer, self.names, self.module = layer, BLOCKS[family], vlm.decoder_layers[layer]
-        text = vlm.model.config.get_text_config()
+        self.layer, self.module = layer, vlm.decoder_layers[layer]
+        self.looks_outside: bool = hasattr(self.module, CROSS.attention)  # its keys are no positions of the row
+        self.names = CROSS if self.looks_outside else BLOCKS[family]
         self.n_heads: int = text.num_attention_heads
         self.n_kv_heads: int = text.num_key_value_heads
         self.d_head: int = self.part("o").weight.shape[1] // self.n_heads
@@ -75,6 +102,11 @@ class Block:
         """The module whose output "attn" or "mlp" adds to the residual stream: the norm behind it, if there is one."""
         behind = f"{sublayer}_out_norm"
         return self.part(behind if getattr(self.names, behind) else {"attn": "attention", "mlp": "mlp"}[sublayer])
+
+    def gate(self, sublayer: str) -> Tensor | float:
+        """What multiplies the output of "attn" or "mlp" (float32); 1 where there is no gate."""
+        name = getattr(self.names, f"{sublayer}_gate")
+        return getattr(self.module, name).detach().float().tanh() if name else 1.0
 
     def gain(self, norm: str) -> Tensor | float:
         """What a norm multiplies each of its entries with (float32), its scale left out; 1 where there is no norm."""

@@ -29,7 +29,8 @@ class HookPoint(NamedTuple):
     """A place in the model.
 
     resid_pre and resid_post are the residual stream before and after a layer (d_model,); attn_out and mlp_out what the
-    layer's two halves add to it, behind their own norms (d_model,): resid_pre + attn_out + mlp_out = resid_post. z is
+    layer's two halves add to it, behind their own norms and gates (d_model,): resid_pre + attn_out + mlp_out =
+    resid_post. The next resid_pre is that again, but where a family adds to it in between (Qwen3-VL). z is
     what each head has gathered, before the output matrix (n_heads, d_head); pattern its attention from this position
     (n_heads, n_keys), keys being the columns of the padded batch.
     """
@@ -149,21 +150,30 @@ class ActivationCache:
 
     def _install(self) -> None:
         first = self.vlm.decoder_layers[0]
+        self._last: list[tuple[nn.Module, int]] = []
         self._add(first.register_forward_pre_hook(self._begin))
         observed = {}
         for point in self.points:
             block = self._blocks[point.layer]
             if point.name == "resid_pre":
                 self._reads_input(block.module, point)
-            elif point.name == "resid_post":  # read where it arrives, so that edits of this layer have been made
-                last = point.layer == self.vlm.n_layers - 1
-                self._reads_input(self.vlm.final_norm if last else self.vlm.decoder_layers[point.layer + 1], point)
+            elif point.name == "resid_post":
+                self._last.append((block.module, self._reads_output(block.module, point)))
             elif point.name == "z":
                 self._reads_input(block.part("o"), point, lambda x, b=block: x.unflatten(-1, (b.n_heads, b.d_head)))
+            elif point.name == "pattern" and block.looks_outside:
+                raise UserError(
+                    f"Layer {point.layer} has no attention pattern over the row.",
+                    "It is a cross-attention layer: its keys are states of the vision tower, not positions of the row.",
+                    "Leave it out; resid_pre, attn_out, mlp_out, resid_post and z are there.",
+                )
+            elif point.name == "mlp_out" and block.names.mlp_gate:
+                self._reads_difference(block, point)
             elif point.name == "pattern":
                 observed[block.part("attention")] = self._pattern_keeper(point)
             else:
-                self._reads_output(block.writer(point.name.removesuffix("_out")), point)
+                half = point.name.removesuffix("_out")
+                self._reads_output(block.writer(half), point, block.gate(half))
         self._stack.enter_context(observing(observed))
 
     def _add(self, handle: Any) -> None:
@@ -178,11 +188,27 @@ class ActivationCache:
 
         self._add(module.register_forward_pre_hook(hook, with_kwargs=True))
 
-    def _reads_output(self, module: nn.Module, point: HookPoint) -> None:
+    def _reads_output(self, module: nn.Module, point: HookPoint, gate: Tensor | float = 1.0) -> int:
         def hook(_module: nn.Module, _args: Any, output: Tensor | tuple) -> None:
-            self._keep(point, output[0] if isinstance(output, tuple) else output)
+            x = output[0] if isinstance(output, tuple) else output
+            self._keep(point, x if isinstance(gate, float) else x * gate.to(x.device, x.dtype))
 
-        self._add(module.register_forward_hook(hook))
+        handle = module.register_forward_hook(hook)
+        self._add(handle)
+        return handle.id
+
+    def _reads_difference(self, block: Block, point: HookPoint) -> None:
+        """What a gated MLP adds: the layer's output less what went into the MLP, for some positions are left out."""
+        middle: list[Tensor] = []
+
+        def before(_module: nn.Module, args: tuple) -> None:
+            middle[:] = [args[0]]
+
+        def after(_module: nn.Module, _args: Any, output: Tensor | tuple) -> None:
+            self._keep(point, (output[0] if isinstance(output, tuple) else output) - middle.pop())
+
+        self._add(block.part("mlp_in_norm").register_forward_pre_hook(before))
+        self._add(block.module.register_forward_hook(after))
 
     def _pattern_keeper(self, point: HookPoint) -> Callable[..., None]:
         def keep(_query: Tensor, key: Tensor, pattern_of: Callable[[Tensor], Tensor]) -> None:
@@ -205,6 +231,8 @@ class ActivationCache:
         kinds = self.vlm.kinds
         if kinds is None:
             raise RuntimeError("Activations are kept only in passes that go through VLM.forward or VLM.stream.")
+        for module, hook in self._last:  # after the edits of this pass, so that resid_post is what has become of it
+            module._forward_hooks.move_to_end(hook)
         kinds = kinds.cpu().long()
         if self._kinds and (kinds.shape[1] > 1 or kinds.shape[0] != self._kinds[0].shape[0]):
             raise RuntimeError("The cache holds another batch. Read it and clear() it first.")

@@ -172,6 +172,6 @@ def test_two_batches_are_not_mixed_up():
 
 
 def test_a_family_whose_parts_are_unknown_is_refused(monkeypatch):
-    monkeypatch.delitem(BLOCKS, "gemma3")
+    monkeypatch.delitem(BLOCKS, "gemma3_text")
     with pytest.raises(UserError, match="not known"):
         Block(toy_vlm(), 0)
