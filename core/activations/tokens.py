@@ -81,10 +81,13 @@ def cut(rows: Iterable[TokenRow], batch_tokens: int) -> list[list[TokenRow]]:
     return batches
 
 
-def token_table(rows: Sequence[TokenRow], first_row: int, bos_id: int, image_token_id: int) -> pa.Table:
+def token_table(
+    rows: Sequence[TokenRow], first_row: int, bos_id: int, image_token_id: int, patches: range | None = None
+) -> pa.Table:
     """The lines of tokens.parquet for sequences one after another, the first of them being row ``first_row``.
 
-    The schema's metadata say how many patches an image has (``n_patches``) and how many tokens stand for it in a
+    ``patches`` says which of a sequence's image tokens, counted from 0, lie row by row over the image; None = all. The
+    schema's metadata say how many patches an image has (``n_patches``) and how many tokens stand for it in a
     sequence (``n_image_tokens``), kept or not.
     """
     lengths = np.array([len(r) for r in rows])
@@ -96,8 +99,11 @@ def token_table(rows: Sequence[TokenRow], first_row: int, bos_id: int, image_tok
     kind[ids == image_token_id] = KINDS.index("image")
     kind[position >= np.repeat(n_prompt, lengths)] = KINDS.index("caption")
     is_image = kind == KINDS.index("image")
-    first_patch = np.repeat([list(r.prompt).index(image_token_id) for r in rows], lengths)
-    patch = np.where(is_image, position - first_patch, -1).astype(np.int16)
+    before = np.repeat(np.cumsum(lengths) - lengths, lengths)  # tokens of earlier sequences
+    n_images = np.concatenate([[0], np.cumsum(is_image)])
+    number = n_images[:-1] - n_images[before]  # of image tokens before this one in its own sequence
+    first, end = (0, len(ids)) if patches is None else (patches.start, patches.stop)
+    patch = np.where(is_image & (number >= first) & (number < end), number - first, -1).astype(np.int16)
 
     kept = np.concatenate([r.kept for r in rows])
 

@@ -24,7 +24,7 @@ class Unembedding(Protocol):
     special_ids: frozenset[int]
     image_token_id: int
 
-    def logits(self, resid: Tensor) -> Tensor: ...
+    def logits(self, resid: Tensor, capped: bool = True) -> Tensor: ...
 
     def token_strings(self, ids: Sequence[int]) -> list[str]: ...
 
@@ -49,8 +49,8 @@ def feature_logits(
     layer's residuals on caption tokens, so that it is linear: logits = W_U (gain * d) / rms, what d adds to the logit
     lens (nostalgebraist 2020; frozen norm as in Elhage et al. 2021). It is had from the model's own final norm, which
     leaves the direction of d / rms(d) as it is up to the gain. Layers above are not passed through. The mean over the
-    vocabulary is taken off, which changes no probability; special tokens and ids without a token are left out. Assumes
-    an RMS norm without bias and no soft cap (Gemma 3).
+    vocabulary is taken off, which changes no probability; special tokens and ids without a token are left out. A soft
+    cap is left out. Assumes an RMS norm without bias, as all families of docs/models.md have.
     """
     readable = readable_ids(vlm)
     n = min(n, len(readable))
@@ -59,7 +59,7 @@ def feature_logits(
     for start in range(0, len(directions), chunk):
         d = directions[start : start + chunk].float()
         scale = d.square().mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
-        logits = vlm.logits(d / scale).float()
+        logits = vlm.logits(d / scale, capped=False).float()
         logits = (logits - logits.mean(1, keepdim=True)) * (scale / rms).to(logits.device)
         logits = logits[:, torch.from_numpy(readable).to(logits.device)]
         up, down = logits.topk(n, dim=1), logits.topk(n, dim=1, largest=False)

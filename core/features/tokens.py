@@ -24,8 +24,8 @@ class TokenIndex:
 
     ``group`` is a position in GROUPS, or -1 (BOS, which takes no part in any statistic: its residual is an outlier that
     SAEs are not trained on). ``sequence`` is 2 * sample_id + language (0 English, 1 Arabic). ``slot`` is the patch of
-    an image token (row-major), the place within the caption of a caption token, else -1. ``caption_length`` has one
-    entry a sequence. A run may keep only a sample of each image's ``n_image_tokens``.
+    an image token (row-major, -1 for one that is no patch), the place within the caption of a caption token, else -1.
+    ``caption_length`` has one entry a sequence. A run may keep only a sample of each image's ``n_image_tokens``.
     """
 
     sample_id: np.ndarray
@@ -109,10 +109,10 @@ def token_index(table: pa.Table) -> TokenIndex:
     np.minimum.at(first, sequence[in_caption], position[in_caption])
     slot = np.where(group == IMAGE, column["patch"], -1).astype(np.int32)
     slot[in_caption] = position[in_caption] - first[sequence[in_caption]]
-    if (slot[in_caption] >= length[sequence[in_caption]]).any() or (slot[group == IMAGE] < 0).any():
+    if (slot[in_caption] >= length[sequence[in_caption]]).any():
         raise UserError(
             "The index of the stored activations does not add up.",
-            "A caption has gaps in its positions, or an image token has no patch number.",
+            "A caption has gaps in its positions.",
             "Compute the stage activations again.",
         )
     noted = {k: int(v) for k, v in (table.schema.metadata or {}).items() if k in (b"n_patches", b"n_image_tokens")}

@@ -75,6 +75,8 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
         f"It gives {row['image_share']:.0%} [{row['image_low']:.0%}, {row['image_high']:.0%}] of its attention to the "
         f"image (spread evenly: {row['image_even']:.0%})"
     )
+    if pd.isna(row["image_share"]):
+        looks = "It attends to the image alone, by cross-attention,"
     adds = (f"adds {_number(row)} to the log-odds of a woman’s word where the image shows a woman rather than a man "
             f"(shuffled images {row['shuffled_low']:.2f} to {row['shuffled_high']:.2f})")  # fmt: skip
     reads = ""

@@ -58,7 +58,7 @@ def _maps(
     ]
     chosen = [[i for i, s in enumerate(samples) if held_out[i] and s["gender"] == g] for g in ("female", "male")]
     each = material.settings.n_maps // 2
-    return map_rows(effects, parts, lang, [i for of in chosen for i in of[:each]], samples)
+    return map_rows(effects, parts, lang, [i for of in chosen for i in of[:each]], samples, material.vlm.patches)
 
 
 def effect_rows(
@@ -88,6 +88,8 @@ def effect_rows(
         row |= {name: float(values[number]) for name, values in columns.items()} | {"readout_r": r}
         if row["part"] == "head":
             share = effects.attention[held_out, row["layer"], row["head"]].sum(-1)
+            if np.isnan(share).any():  # it looks at the image from outside the row
+                continue
             ends = mean_interval(share, config.n_bootstrap, [*seed, 5])
             row |= dict(zip(("image_share", "image_low", "image_high"), ends, strict=True)) | {"image_even": even}
     return rows
@@ -103,15 +105,20 @@ def with_q(rows: Rows, fdr: float) -> None:
 
 
 def map_rows(
-    effects: DirectEffects, parts: Sequence[Part], lang: str, chosen: Sequence[int], samples: Sequence[dict[str, Any]]
-) -> Rows:
+    effects: DirectEffects, parts: Sequence[Part], lang: str, chosen: Sequence[int],
+    samples: Sequence[dict[str, Any]], patches: range,
+) -> Rows:  # fmt: skip
     """Attention of each head from the position that chooses the gendered word, to the image tokens: for each chosen
-    row its own map, and as sample -1 the mean over all rows. ``samples`` have sample_id, gender and word by row."""
+    row its own map, and as sample -1 the mean over all rows. ``samples`` have sample_id, gender and word by row;
+    ``patches`` are the image tokens that lie over the image: no maps where there are none, and none of heads that look
+    at the image from outside the row."""
     rows: Rows = []
     for part in parts:
         if part.part != "head":
             continue
-        maps = effects.attention[:, part.layer, part.head]
+        maps = effects.attention[:, part.layer, part.head][:, patches.start : patches.stop]
+        if not maps.size or np.isnan(maps).any():
+            continue
         key = {"lang": lang, "layer": part.layer, "head": part.head}
         rows.append({**key, "sample_id": -1, "gender": "", "word": "", "patch_map": maps.mean(0).tolist()})
         rows += [{**key, **samples[i], "patch_map": maps[i].tolist()} for i in chosen]

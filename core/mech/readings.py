@@ -46,7 +46,7 @@ def readings(material: Material, lang: str) -> dict[str, Rows]:
     found: Rows = []
     for layer in range(material.vlm.n_layers):
         below, above = [n for n in material.layers if n < layer], [n for n in material.layers if n >= layer]
-        if not below or not above:
+        if not below or not above or Block(material.vlm, layer).looks_outside:
             continue
         w_dec = material.saes[above[0]].W_dec.detach().double().cpu().numpy()
         for head in range(Block(material.vlm, layer).n_heads):

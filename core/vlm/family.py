@@ -47,7 +47,9 @@ class Family(Prompts, ABC):
         self.halving = Halving()
         self.commit = ""  # of a hub model; loading knows it
         added = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        self.special_ids: frozenset[int] = frozenset(added | set(self.tokenizer.all_special_ids) | set(self.eos_ids))
+        unwritten = range(text.vocab_size, len(self.tokenizer))  # tokens of the prompt alone
+        known = {*added, *self.tokenizer.all_special_ids, *self.eos_ids, *unwritten}
+        self.special_ids: frozenset[int] = frozenset(known)
         special = torch.zeros(model.get_input_embeddings().weight.shape[0] + 1, dtype=torch.bool)
         special[[i for i in self.special_ids if i < len(special)]] = True
         self._is_special = special.to(self.device)
@@ -83,6 +85,12 @@ class Family(Prompts, ABC):
         return side, side
 
     first_patch: int = 0  # which of the image tokens is the grid's first
+
+    @property
+    def patches(self) -> range:
+        """Which of a row's image tokens, counted from 0, are the grid; empty where there is none."""
+        rows, columns = self.patch_grid or (0, 0)
+        return range(self.first_patch, self.first_patch + rows * columns)
 
     def embed(self, ids: Tensor, is_image: Tensor, features: Tensor) -> Tensor:
         """Input embeddings (batch, positions, d_model) of whole rows, the images' features in their places."""
@@ -134,14 +142,14 @@ class Family(Prompts, ABC):
         """W_U (vocab, d_model)."""
         return self.model.get_output_embeddings().weight
 
-    def logits(self, resid: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
+    def logits(self, resid: Float[Tensor, "*n d_model"], capped: bool = True) -> Float[Tensor, "*n vocab"]:
         """Next-token logits (.., vocab) of resid_post of the last layer (.., d_model): final norm and unembedding."""
-        return self.head(self.final_norm(resid.to(self.device, self.dtype)))
+        return self.head(self.final_norm(resid.to(self.device, self.dtype)), capped)
 
-    def head(self, hidden: Float[Tensor, "*n d_model"]) -> Float[Tensor, "*n vocab"]:
+    def head(self, hidden: Float[Tensor, "*n d_model"], capped: bool = True) -> Float[Tensor, "*n vocab"]:
         """Logits of what has gone through the final norm, softly capped where the family does so."""
         logits = self.model.get_output_embeddings()(hidden)
-        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+        return torch.tanh(logits / self.softcap) * self.softcap if self.softcap and capped else logits
 
 
 def unfit_side(image_side: int, why: str, fit: str) -> UserError:

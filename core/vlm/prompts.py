@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
 
 from core.errors import UserError
-from core.vlm.text import readable
+from core.vlm.text import readable, readable_bytes
 
 PROBES = ("x", "7", "صورة؟")  # prompts that end differently: what their chats end with in common opens the answer
 
@@ -81,8 +82,15 @@ class Prompts:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True).strip()
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
-        """A readable piece per token, "▁" shown as a space; a character spread over byte tokens stands on the first."""
-        return readable([self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids])
+        """A readable piece per token, spaces shown as such; a character spread over byte tokens stands on the first."""
+        names = [self.tokenizer.convert_ids_to_tokens(int(i)) or "" for i in ids]
+        return readable_bytes(names) if self._is_byte_level else readable(names)
+
+    @functools.cached_property
+    def _is_byte_level(self) -> bool:
+        """Whether the vocabulary writes bytes as letters, by what its decoder undoes."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        return backend is not None and '"ByteLevel"' in json.dumps(json.loads(backend.to_str())["decoder"])
 
     def vocabulary(self) -> list[str]:
         """The readable piece of every id that can be written: "" for rows of W_U without a token.

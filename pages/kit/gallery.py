@@ -62,6 +62,9 @@ def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> Non
             both = len(cat.languages) == 1 or st.toggle("Captions in both languages", value=True, key="both",
                                                         bind="query-params")  # fmt: skip
     drawn = Drawn(run, top, threshold, opacity, both)
+    shown = cat.examples(layer, feature, "top", 1)
+    if len(shown) and not len(shown["patch_map"].iloc[0]):
+        text.html('<p class="cs-small">No heat maps: no position in this model belongs to a part of the image.</p>')
     panels.scale_bar(top)
     if view == "Weak to strong":
         bands(drawn, cat.examples(layer, feature, None))

@@ -50,7 +50,8 @@ def looks(run: Run, maps: pd.DataFrame, name: str) -> None:
         export.downloads(f"head-{name}-attention", long)
     own = maps[maps["sample_id"] >= 0]
     if own.empty:
-        text.html('<p class="cs-small">No maps were kept (mechanisms.n_maps is 0).</p>')
+        text.html('<p class="cs-small">No maps were kept: mechanisms.n_maps is 0, or nothing that this head attends to '
+                  "has a place in the image.</p>")  # fmt: skip
         return
     how = pickers.choice("Show", MAPS, "maps", "Many heads look at the same place in every image. Beyond the average "
                          "image leaves only what this image has more of than the mean over all.")  # fmt: skip
@@ -79,6 +80,10 @@ def weights(cat: Catalog, layer: int, head: int) -> None:
     spectra = cat.weight_spectra()
     curves = mechanisms.spectrum_curves(spectra, layer, head)
     rows = spectra[(spectra["layer"] == layer) & (spectra["head"] == head)].set_index("matrix")
+    if rows.empty:
+        text.html('<p class="cs-small">Its weights read the image from outside the residual stream: they make no '
+                  "matrix on it.</p>")  # fmt: skip
+        return
     said = "; ".join(f"{m}: {rows.loc[m, 'effective_rank']:.0f} of {rows.loc[m, 'rank']} directions in use "
                      f"(random weights {rows.loc[m, 'random_effective_rank']:.0f})" for m in ("OV", "QK"))  # fmt: skip
     panels.panel("Its weights", f"{said}; copying {rows.loc['OV', 'copying']:+.2f}", f"weights-{layer}-{head}",

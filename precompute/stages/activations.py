@@ -61,7 +61,7 @@ def _write_index(ctx: StageContext, passes: Passes) -> Counter:
         writer = None
         for shard in passes.shards:
             rows = [row for block in shard for batch in passes.blocks[block] for row in batch]
-            table = token_table(rows, first_row, vlm.bos_id, vlm.image_token_id)
+            table = token_table(rows, first_row, vlm.bos_id, vlm.image_token_id, vlm.patches)
             writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
             writer.write_table(table, row_group_size=len(table))
             first_row += len(table)

@@ -186,6 +186,15 @@ def test_batches_of_like_length_hold_every_row_once_whatever_the_order_given(len
     assert all(len(b) == 1 or len(b) * max(map(len, b)) <= batch_tokens for b in batches)
 
 
+def test_image_tokens_that_are_no_patch_have_no_number():
+    """Class tokens, tiles and newlines of an image are image; only its base view is numbered, across words between."""
+    rows = [TokenRow(0, "en", "train", [2, 9, 9, 5, 9, 9, 5], [100, 9]), TokenRow(1, "en", "train", [9, 9, 9, 9], [])]
+    table = token_table(rows, 0, bos_id=-1, image_token_id=9, patches=range(1, 3)).to_pydict()
+    assert table["patch"] == [-1, -1, 0, -1, 1, -1, -1, -1, -1, -1, 0, 1, -1]
+    assert table["kind"].count("image") == 8 and "bos" not in table["kind"]
+    assert set(token_table(rows, 0, 2, 9, patches=range(0)).to_pydict()["patch"]) == {-1}
+
+
 def test_the_index_says_what_each_row_is(tmp_path):
     rows = rows_of([2, 0])
     table = token_table(rows, 1000, bos_id=2, image_token_id=9)

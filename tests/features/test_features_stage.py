@@ -35,7 +35,7 @@ class ToyVLM:
         self.tokenizer = SimpleTokenizer()
         self.W_U = torch.randn(len(WORDS), D_MODEL, generator=torch.Generator().manual_seed(5))
 
-    def logits(self, resid):
+    def logits(self, resid, capped=True):
         return resid * torch.rsqrt(resid.square().mean(-1, keepdim=True) + 1e-6) @ self.W_U.T
 
     def token_strings(self, ids):

@@ -29,7 +29,7 @@ class ToyVLM:
         self.gain, self.W_U = gain, torch.eye(13)
         self.tokenizer = ToyTokenizer()
 
-    def logits(self, resid):
+    def logits(self, resid, capped=True):
         normed = resid * torch.rsqrt(resid.square().mean(-1, keepdim=True) + 1e-6)
         return (normed * self.gain) @ self.W_U.T
 

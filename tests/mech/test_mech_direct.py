@@ -109,7 +109,7 @@ def test_maps_are_kept_by_image_with_their_mean():
     effects, _, _ = planted(6)
     effects.attention[2, 1, 0] = 0.5
     samples = [{"sample_id": 10 + i, "gender": "female", "word": "her"} for i in range(6)]
-    rows = map_rows(effects, [p for p in parts_of(toy_vlm()) if p.layer < 2], "en", [2], samples)
+    rows = map_rows(effects, [p for p in parts_of(toy_vlm()) if p.layer < 2], "en", [2], samples, toy_vlm().patches)
     assert len(rows) == 8 * 2
     mine = [r for r in rows if (r["layer"], r["head"]) == (1, 0)]
     assert mine[1]["sample_id"] == 12 and mine[1]["patch_map"] == [0.5] * 16

@@ -8,7 +8,7 @@ import torch
 
 from core.errors import UserError
 from core.vlm.adapter import load_vlm
-from core.vlm.text import byte_pieces
+from core.vlm.text import byte_pieces, readable_bytes
 from tests.vlm.toy_model import toy_features, toy_images, toy_model_dir, toy_rows, toy_vlm
 
 EN, AR = "Describe the image.", "صف الصورة."
@@ -185,6 +185,18 @@ def test_text_goes_there_and_back_in_both_scripts():
 def test_byte_tokens_make_whole_characters():
     assert byte_pieces(list("é雪".encode())) == ["é", "", "雪", "", ""]
     assert byte_pieces([0xE9, 0x41]) == ["�", "A"]
+
+
+def test_byte_level_tokens_are_readable_too():
+    """As Qwen, Llama 3 and SmolVLM have them: letters that stand for bytes, characters cut across tokens."""
+    from tokenizers import ByteLevelBPETokenizer
+
+    words = ByteLevelBPETokenizer()
+    text = "A woman, naïve ☃ طبيبة تقف"
+    words.train_from_iterator([text[:12]] * 3, vocab_size=270, show_progress=False)
+    names = words.encode(text).tokens
+    assert len(names) > len(text) and "".join(readable_bytes(names)) == text
+    assert readable_bytes(["<|im_end|>", "Ġman", "▁"]) == ["<|im_end|>", " man", "▁"]
 
 
 def test_images_are_encoded_alike_alone_and_together(monkeypatch):
