@@ -1,4 +1,5 @@
-"""``python -m precompute``: run, init, plan, slurm, status, doctor, list, audit, controls, train-demo-captioner, gate.
+"""``python -m precompute``: run, init, plan, slurm, status, doctor, list, audit, controls, check-model,
+train-demo-captioner, gate.
 
 Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
 """
@@ -98,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     controls.add_argument("--out", default="", metavar="FILE.json", help="default: controls.json in the run's folder")
     controls.set_defaults(command=_controls)
 
+    check = commands.add_parser("check-model", help="whether the adapter computes what a checkpoint computes")
+    check.add_argument("model", metavar="NAME_OR_DIR", help="hub id or directory of a model")
+    check.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="default: float32")
+    check.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
+    check.add_argument("--image-side", type=int, default=0, metavar="PIXELS", help="as model.image_side")
+    check.set_defaults(command=_check_model)
+
     train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
@@ -160,6 +168,12 @@ def _controls(args: argparse.Namespace) -> int:
 
     held = [control.holds for control in run_controls(args.run, args.seeds, args.twin, args.out)]
     return 1 if False in held else 0
+
+
+def _check_model(args: argparse.Namespace) -> int:
+    from precompute.check_model import run_check
+
+    return 0 if run_check(args.model, args.dtype, args.device, args.image_side) else 1
 
 
 def _train_demo_captioner(args: argparse.Namespace) -> int:

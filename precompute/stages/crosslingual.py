@@ -134,7 +134,12 @@ def _keep(folder: Path, name: str, rows: list[dict[str, Any]], columns: dict[str
     folder.mkdir(parents=True, exist_ok=True)
     if columns:
         write_table(folder / f"{name}.parquet", pa.table({k: pa.array(v.tolist()) for k, v in columns.items()}))
-    write_json(folder / f"{name}.json", rows)
+    write_json(folder / f"{name}.json", [{k: _known(v) for k, v in row.items()} for row in rows])
+
+
+def _known(value: Any) -> Any:
+    """None for a number that is not known, as where a feature never fires among the images of a draw."""
+    return None if isinstance(value, float) and value != value else value
 
 
 def _kept(folder: Path, name: str) -> Part:

@@ -1,10 +1,12 @@
 """The parts of a decoder layer are named right for every family: they add up, and heads are what their weights say."""
 
+import numpy as np
 import pytest
 import torch
 
 from core.errors import UserError
-from core.mech.direct import head_outputs, parts_of
+from core.gender.logit_words import WordSets
+from core.mech.direct import direct_effects, head_outputs, parts_of
 from core.mech.weights import mlp, ov, qk, spectra
 from core.vlm.blocks import Block, norm_scale
 from core.vlm.hookpoints import ActivationCache, HookPoint, hook_points
@@ -106,3 +108,16 @@ def test_edits_are_in_what_is_kept(family):
         vlm.forward([work.row(0)], work.features[:1], edits={1: lambda h, kinds: h + 1})
     torch.testing.assert_close(edited[1, "resid_post"], plain[1, "resid_post"] + 1)
     assert torch.equal(edited[1, "mlp_out"], plain[1, "mlp_out"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_the_parts_add_makes_the_difference_of_logits(family):
+    """Embedding, all heads (those behind a gate too) and all MLPs: their shares sum to the words' difference."""
+    vlm, work = tiny(family), conformance(family)
+    sets = WordSets("en", torch.tensor([300, 301]), torch.tensor([302, 303]))
+    found = direct_effects(vlm, [work.row(0), work.row(2)], work.features[[0, 2]], sets)
+    assert found.shares.shape == (2, 1, len(parts_of(vlm)))
+    assert found.shares.sum(-1) == pytest.approx(found.total, rel=1e-3, abs=1e-3)
+    assert found.attention.shape == (2, vlm.n_layers, 4, vlm.n_image_tokens)
+    unknown = [bool(np.isnan(found.attention[:, layer]).any()) for layer in range(vlm.n_layers)]
+    assert [n for n, missing in enumerate(unknown) if missing] == outside(vlm)
