@@ -41,6 +41,9 @@ class ToyVLM:
     def token_strings(self, ids):
         return [WORDS[i].replace("▁", " ") for i in ids]
 
+    def vocabulary(self):
+        return self.token_strings(range(len(WORDS)))
+
 
 class SimpleTokenizer:
     def __len__(self):
