@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--image-side", type=int, default=0, metavar="PIXELS", help="as model.image_side")
     check.set_defaults(command=_check_model)
 
+    export = commands.add_parser("export-saes", help="a run's own SAEs in sae-lens format, with a card")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
+    export.add_argument("--licence", default="", metavar="NAME", help="for the card, such as cc-by-4.0")
+    export.set_defaults(command=_export_saes)
+
     train = commands.add_parser("train-demo-captioner", help="train the demo world's captioner (about an hour)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
@@ -174,6 +180,14 @@ def _check_model(args: argparse.Namespace) -> int:
     from precompute.check_model import run_check
 
     return 0 if run_check(args.model, args.dtype, args.device, args.image_side) else 1
+
+
+def _export_saes(args: argparse.Namespace) -> int:
+    from precompute.export_saes import CARD, export_saes
+
+    folders = export_saes(args.run, Path(args.out), args.licence)
+    print(f"Written: {len(folders)} SAEs and {Path(args.out) / CARD}")
+    return 0
 
 
 def _train_demo_captioner(args: argparse.Namespace) -> int:

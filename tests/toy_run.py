@@ -208,7 +208,8 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
             "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41,
             "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000,
             "explained_variance_random": 0.31, "explained_variance_image": 0.95,
-            "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90,
+            "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90, "k": 4,
+            "source": "trained here", "trained_on": "demo-captioner",
         }  # fmt: skip
         write_json(folder / "metrics.json", row)
         write_json(folder / "cfg.json", {"architecture": "topk", "d_in": D_MODEL, "d_sae": d_sae, "k": 4,
@@ -216,7 +217,21 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
         rows.append(row)
     table = pa.Table.from_pylist(rows)
     write_table(run.path("saes.parquet"), table.set_column(0, "layer", table["layer"].cast(pa.int32())))
+    write_table(run.path("sae_fit.parquet"), pa.Table.from_pylist([fit for row in rows for fit in toy_fit(row)]))
 
+
+def toy_fit(row: dict[str, Any], **changes: float) -> list[dict[str, Any]]:
+    """Rows of sae_fit.parquet that go with a row of saes.parquet; ``changes`` are explained variances by kind."""
+    values = {kind: changes.get(kind, row[f"explained_variance_{kind}"]) for kind in ("image", "prompt", "caption")}
+    values["all"] = row["explained_variance"]
+    return [
+        {"layer": row["layer"], "sae_id": row["sae_id"], "kind": kind, "lang": lang, "n_images": 30, "n_tokens": 900,
+         **{f"explained_variance{end}": value + by for end, by in (("", 0.0), ("_low", -0.02), ("_high", 0.02))},
+         "explained_variance_random": 0.3, "l0": 4.0, "dead_share": 0.1, "cosine": 0.9, "n_scored_images": 20,
+         "n_scored_tokens": 200, "ce_clean": 0.4, "ce_spliced": 0.5, "ce_ablated": 2.0, "ce_random": 1.0,
+         "loss_recovered": 0.94, "loss_recovered_low": 0.9, "loss_recovered_high": 0.97, "loss_recovered_random": 0.6}
+        for kind, value in values.items() for lang in ("both", "en", "ar")
+    ]  # fmt: skip
 
 def _tuning(feature: int, rng: random.Random) -> _Tuning:
     first = [("gender", "female"), ("gender", "male"), ("gender", "neutral"), ("language", "en"), ("language", "ar")]
@@ -340,7 +355,7 @@ def _examples(firing: dict, tuning: _Tuning, samples: list[_Sample], rng: random
 def _record(run: Run, stage: str, n: int) -> StageRecord:
     made = {"prepare": ("samples.parquet", "references.parquet", "prepare_report.json"),
             "caption": ("captions.parquet",),
-            "activations": ("activations/tokens.parquet",), "train": ("saes.parquet",),
+            "activations": ("activations/tokens.parquet",), "train": ("saes.parquet", "sae_fit.parquet"),
             "features": ("features.parquet", "examples.parquet")}[stage]  # fmt: skip
     files = {name: run.path(name).stat().st_size for name in made}
     versions = {"python": "3.11", "torch": "2.13.0", "captionscope": "0.1.0"}

@@ -17,7 +17,7 @@ from core.runs import Run
 STAGE_OF = {
     "samples": "prepare", "references": "prepare", "captions": "caption", "tokens": "activations",
     "words": "words", "genders": "words",
-    "saes": "train", "features": "features", "examples": "features",
+    "saes": "train", "sae_fit": "train", "features": "features", "examples": "features",
     "gender_features": "gender", "gender_rankings": "gender", "gender_pairs": "gender", "labels": "gender",
     "probes": "layers", "lens": "layers", "emergence": "layers",
     "language_features": "crosslingual", "language_classes": "crosslingual", "alignment": "crosslingual",

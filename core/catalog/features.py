@@ -37,6 +37,11 @@ class FeatureQueries(Tables):
         self.columns("saes")
         return self._query("SELECT * FROM saes ORDER BY layer")
 
+    def sae_fit(self) -> pd.DataFrame:
+        """Rows of sae_fit.parquet by layer, kind of position and language."""
+        self.columns("sae_fit")
+        return self._query("SELECT * FROM sae_fit ORDER BY layer, kind, lang")
+
     def features(
         self, layer: int | None = None, alive: bool = True, min_density: float | None = None,
         max_density: float | None = None, text: str = "", sort: str = "feature", descending: bool = False,

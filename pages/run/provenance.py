@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.errors import UserError
 from core.runs import Manifest, Run
-from pages.kit import pipeline, runs, text
+from pages.kit import pipeline, runs, sae_panel, text
 from pages.kit.pipeline import duration, size
 
 
@@ -106,6 +106,7 @@ def main() -> None:
         if report is not None:
             st.download_button("Report of the images (JSON)", json.dumps(report, ensure_ascii=False, indent=1),
                                f"{run.name}-prepare-report.json", "application/json", on_click="ignore", key="report")
+    sae_panel.show(run)
     text.heading("Stages")
     text.html(stages(manifest))
     if report is not None:

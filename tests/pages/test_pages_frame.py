@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +143,22 @@ def test_provenance_holds_what_the_manifest_holds(cache):
     for record in manifest["stages"].values():
         assert record["fingerprint"] in shown
     assert "train.d_sae" in shown and "the file is no image that can be read" in shown and "broken-1.jpg" in shown
+
+
+def test_provenance_says_how_well_the_saes_fit_and_where_not_to_read_them(cache, tmp_path, monkeypatch):
+    shown = html_of(open_page("provenance"))
+    assert "How well do these SAEs fit this data?" in shown and "were trained here" in shown
+    assert "Do not rely" not in shown
+    for name in ("old", "scope"):
+        shutil.copytree(cache / "demo", tmp_path / name)
+    (tmp_path / "old" / "sae_fit.parquet").unlink()  # of an earlier version
+    fit = pd.read_parquet(cache / "demo" / "sae_fit.parquet")
+    fit.loc[fit["kind"] == "image", ["explained_variance", "explained_variance_low"]] = 0.1, 0.05
+    fit.to_parquet(tmp_path / "scope" / "sae_fit.parquet")
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(tmp_path))
+    shown = html_of(open_page("provenance", run="scope"))
+    assert "Do not rely on these features at image positions of layers 1, 3" in shown
+    assert "How well do these SAEs" not in html_of(open_page("provenance", run="old"))
 
 
 def test_a_damaged_manifest_becomes_a_box_and_not_a_traceback(toy_cache, tmp_path, monkeypatch):

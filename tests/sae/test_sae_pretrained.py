@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from huggingface_hub import constants
@@ -11,11 +12,15 @@ from safetensors.torch import load_file, save_file
 
 from core.config import fingerprint_part, load_config
 from core.errors import UserError
-from core.sae.files import sae_id, save_sae
+from core.runs import Run
+from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.pretrained import check_sources, load_pretrained, residual_layer, same_model
 from core.sae.sources import PICKLED, digest, fill_in, folder_of, registry, sources
+from precompute.engines.local import LocalEngine
+from precompute.pipeline import stages
 from tests.sae.scope_toys import ENTRY, LAYER, RELEASE, REPO, TEMPLATE, WIDTH, hub_cache, scope_tensors, write_scope
 from tests.sae.test_sae_files import random_sae
+from tests.small_run import SMALL
 
 D_MODEL, D_SAE = 12, 40
 
@@ -308,3 +313,27 @@ def test_the_registry_has_the_layers_that_the_page_tells():
     widths = sorted({i.partition("_width_")[2] for i in ids})
     assert ids == {f"layer_{layer}_width_{width}" for layer in range(34) for width in widths}
     assert all(width in page for width in widths) and "layers 0 to 33" in page
+
+
+def test_the_later_stages_work_on_saes_by_others(small_run, tmp_path, monkeypatch):
+    """The small run again from its activations on, with two SAEs of the release in the place of its own."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_cache(tmp_path / "hub", 192, 96, (3, 5))))
+    run = Run(shutil.copytree(small_run, tmp_path / "run"))
+    config = load_config("demo", [*SMALL, f"sae.source={TEMPLATE}", "explain.n_features=1"])
+    wanted = ("prepare", "caption", "words", "activations", "train", "features", "pool", "gender", "explain")
+    ran = LocalEngine(run, config, tuple(s for s in stages() if s.name in wanted)).run_all()
+    assert ran == list(wanted[4:])
+    saes = pd.read_parquet(run.path("saes.parquet"))
+    assert saes.source.tolist() == [f"{RELEASE}/layer_{layer}_{WIDTH}" for layer in (3, 5)]
+    assert set(saes.trained_on) == {"google/gemma-3-4b-it"} and saes.n_train_tokens.isna().all()
+    for layer, name in ((3, saes.sae_id[0]), (5, saes.sae_id[1])):
+        sae = load_sae(run.path("saes", f"layer_{layer:02d}"))
+        published = scope_tensors(192, 96, layer)
+        assert torch.equal(sae.W_dec, published["w_dec"]) and sae_id(sae) == name
+    for table in ("features", "gender_features", "explanations"):
+        assert set(pd.read_parquet(run.path(f"{table}.parquet")).sae_id) <= set(saes.sae_id), table
+    assert pd.read_parquet(run.path("features.parquet")).alive.any()
+    fit = pd.read_parquet(run.path("sae_fit.parquet")).query("lang == 'both'")
+    assert set(fit.kind) == {"all", "image", "prompt", "caption"} and (fit.explained_variance < 0.5).all()
+    assert LocalEngine(run, config, tuple(s for s in stages() if s.name in wanted)).run_all() == []
