@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "samples.n=150", "caption.batch_size=32", "activations.layers=[3,5]", "activations.shard_tokens=4096",
     "train.d_sae=128", "train.k=8", "train.steps=150", "train.batch_tokens=256", "train.auxk=16",
-    "train.dead_after_tokens=8000", "features.n_examples=6", "features.n_per_quantile=2",
+    "train.dead_after_tokens=8000", "train.n_spliced=12", "features.n_examples=6", "features.n_per_quantile=2",
     "gender.min_images=5", "gender.n_bootstrap=100", "gender.n_attributed=8", "crosslingual.n_permutations=60",
     "crosslingual.n_bootstrap=60", "crosslingual.d_sae=64", "crosslingual.k=8", "crosslingual.steps=60",
     "layers.n_folds=3", "layers.n_bootstrap=60", "layers.n_lens=40", "bias.n_sampled=4", "bias.n_bootstrap=100",

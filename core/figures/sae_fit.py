@@ -86,9 +86,9 @@ def fit_figure(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
                 "n = %{customdata[3]:,} images<extra></extra>", **at)  # fmt: skip
         fig.update_xaxes(title_text=title, range=[min(-0.05, _lowest(frame, measure)) - 0.03, 1.04], nticks=6, **at)
         fig.add_vline(x=0, line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
-    dress(fig, dark, 96 + 24 * (max(rows.values(), default=0) + 1), margin=(120, 12, 84, 8))
-    fig.update_layout(showlegend=frame["lang"].nunique() > 1, legend={"orientation": "h", "x": 0, "y": -0.16,
-                                                                        "yanchor": "top"})  # fmt: skip
+    dress(fig, dark, 96 + 24 * (max(rows.values(), default=0) + 1), margin=(120, 12, 52, 36))
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    fig.update_layout(showlegend=frame["lang"].nunique() > 1, legend=legend)
     fig.update_yaxes(tickvals=list(rows.values()), ticktext=[row_name(*key) for key in rows], showgrid=False,
                      range=[max(rows.values(), default=0) + 0.6, -0.6])  # fmt: skip
     return fig

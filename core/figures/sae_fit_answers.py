@@ -7,7 +7,7 @@ import pandas as pd
 from core.figures.answers import Answer
 from core.figures.sae_fit import BOTH, KINDS
 
-ENOUGH = 0.6  # explained variance below which features leave out too much to be read
+ENOUGH = 0.5  # explained variance below which features leave out too much to be read
 FEW = 10  # held-out images below which nothing is said
 HERE = "trained here"
 
@@ -50,7 +50,7 @@ def cautions(fit: pd.DataFrame) -> list[str]:
         layers = ", ".join(str(layer) for layer in sorted(bad["layer"]))
         where = f"{name} positions of layer{'s' if len(bad) > 1 else ''} {layers}"
         value = float(bad["explained_variance"].min())
-        share = f"as little as {value:.0%} of the variance" if value > 0 else "less than the average alone does"
+        share = f"less than half of the variance ({value:.0%})" if value > 0 else "less than the average alone does"
         chance = (bad["explained_variance_low"] <= bad["explained_variance_random"]).all()
         than = ", no more than an untrained dictionary" if chance else ""
         said.append(f"Do not rely on these features at {where}: they explain {share} there{than}, and what they leave "

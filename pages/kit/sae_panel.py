@@ -27,9 +27,10 @@ def show(run: Run) -> None:
         return
     saes, fit = cat.saes(), cat.sae_fit()
     answer, frame = sae_fit_answers.fit_answer(saes, fit), sae_fit.fit_frame(fit)
+    note = f"{sae_fit_answers.origin(saes)} {answer.text} Grey: untrained."
     panels.panel(
-        "How well do these SAEs fit this data?", f"{sae_fit_answers.origin(saes)} {answer.text}", f"{run.name}-sae-fit",
-        frame, sae_fit.fit_figure(frame, is_dark()) if len(frame) else None, partial(sae_fit_paper.fit_figure, frame),
+        "How well do these SAEs fit this data?", note, f"{run.name}-sae-fit", frame,
+        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None, partial(sae_fit_paper.fit_figure, frame),
         answer.text, key="figure-sae-fit",
     )  # fmt: skip
     warned = sae_fit_answers.cautions(fit)

@@ -4,6 +4,7 @@ import inspect
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -315,12 +316,17 @@ def test_the_registry_has_the_layers_that_the_page_tells():
     assert all(width in page for width in widths) and "layers 0 to 33" in page
 
 
+QUICK = ("explain.n_features=1", "explain.n_dose_images=0", "train.n_spliced=2", "gender.n_attributed=0")
+
+
 def test_the_later_stages_work_on_saes_by_others(small_run, tmp_path, monkeypatch):
     """The small run again from its activations on, with two SAEs of the release in the place of its own."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_cache(tmp_path / "hub", 192, 96, (3, 5))))
+    # compiling the map of features takes longer than all the rest, and knows nothing of SAEs
+    monkeypatch.setattr("precompute.stages.features.feature_map", lambda rows, *_: np.zeros((len(rows), 2), np.float32))
     run = Run(shutil.copytree(small_run, tmp_path / "run"))
-    config = load_config("demo", [*SMALL, f"sae.source={TEMPLATE}", "explain.n_features=1"])
+    config = load_config("demo", [*SMALL, *QUICK, f"sae.source={TEMPLATE}"])
     wanted = ("prepare", "caption", "words", "activations", "train", "features", "pool", "gender", "explain")
     ran = LocalEngine(run, config, tuple(s for s in stages() if s.name in wanted)).run_all()
     assert ran == list(wanted[4:])
