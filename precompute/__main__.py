@@ -1,5 +1,4 @@
-"""``python -m precompute``: run, init, plan, slurm, status, doctor, list, audit, controls, check-model,
-train-demo-captioner, gate.
+"""``python -m precompute``: all its commands; run, init, plan and status are those of every day.
 
 Only argparse is imported here, so that help is quick; each command imports what it needs when it is called.
 """
