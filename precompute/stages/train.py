@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.activations.store import ActivationReader
+from core.errors import UserError
 from core.runs import write_json, write_table
 from core.sae.data import N_STATISTICS, TokenBatches
 from core.sae.files import load_sae, sae_id, save_sae
@@ -87,7 +88,10 @@ def _one_layer(
     save_sae(sae, folder)
     fit = _fit(ctx, vlm, reader, sae)
     by_group = {(row["kind"], row["lang"]): row for row in fit}
-    overall = by_group["all", BOTH]
+    overall = by_group.get(("all", BOTH))
+    if overall is None:
+        raise UserError(f"The SAE of layer {layer} cannot be measured.", "No held-out image has tokens of the kinds in "
+                        "train.tokens.", "Use more samples, or a larger samples.test_share.")  # fmt: skip
     metrics: dict[str, Any] = {
         "layer": layer, "sae_id": sae_id(sae), "architecture": sae.cfg.architecture, "d_model": sae.cfg.d_model,
         "d_sae": sae.cfg.d_sae, "k": sae.cfg.k or None, **told, "n_test_tokens": overall["n_tokens"],
