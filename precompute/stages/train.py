@@ -88,10 +88,7 @@ def _one_layer(
     save_sae(sae, folder)
     fit = _fit(ctx, vlm, reader, sae)
     by_group = {(row["kind"], row["lang"]): row for row in fit}
-    overall = by_group.get(("all", BOTH))
-    if overall is None:
-        raise UserError(f"The SAE of layer {layer} cannot be measured.", "No held-out image has tokens of the kinds in "
-                        "train.tokens.", "Use more samples, or a larger samples.test_share.")  # fmt: skip
+    overall = by_group["all", BOTH]
     metrics: dict[str, Any] = {
         "layer": layer, "sae_id": sae_id(sae), "architecture": sae.cfg.architecture, "d_model": sae.cfg.d_model,
         "d_sae": sae.cfg.d_sae, "k": sae.cfg.k or None, **told, "n_test_tokens": overall["n_tokens"],
@@ -145,6 +142,9 @@ def _fit(ctx: StageContext, vlm: VLM, reader: ActivationReader, sae: SAE) -> lis
     tokens = Tokens(held_out, index.sample_id.to_numpy(), index.lang.astype(str).to_numpy(),
                     index.kind.astype(str).to_numpy())  # fmt: skip
     train_rows = _rows(reader, "train", config.tokens)
+    if not (len(train_rows) and np.isin(tokens.kind, config.tokens).any()):
+        raise UserError(f"The SAE of layer {reader.layer} cannot be measured.", "No training or no held-out image has "
+                        "tokens of the kinds in train.tokens.", "Use more samples, or widen train.tokens.")  # fmt: skip
     sample = reader.read(train_rows[:: max(1, len(train_rows) // N_FOR_CONTROL)])
     control = untrained_control(sae, sample, seed)
     fit = token_fit(sae, control, reader, tokens, config.tokens, seed, ctx.device)
