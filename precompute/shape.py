@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.config import PROJECT_ROOT, Config
+from core.vlm.image_tokens import image_cost
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,11 @@ def model_shape(config: Config) -> ModelShape:
     d_head = text.get("head_dim") or d // heads
     vocab = text.get("vocab_size", 262_208)
     text_params = n * (3 * d * mlp + d * d_head * (2 * heads + 2 * kv)) + d * vocab
-    v, v_n, v_mlp = (vision.get(k, default) for k, default in (("hidden_size", 1152), ("num_hidden_layers", 27),
-                                                              ("intermediate_size", 4304)))  # fmt: skip
-    side, patch = vision.get("image_size", 896), vision.get("patch_size", 14)
-    image_tokens = tree.get("mm_tokens_per_image", 256)
-    return ModelShape(d, n, vocab, image_tokens, text_params, v_n * (4 * v * v + 2 * v * v_mlp), (side // patch) ** 2,
-                      side, known=True)  # fmt: skip
+    v = vision.get("embed_dim") or vision.get("hidden_size", 1152)
+    v_n, v_mlp = vision.get("num_hidden_layers") or vision.get("depth", 27), vision.get("intermediate_size", 4 * v)
+    image = image_cost(tree, config.model.image_side)
+    return ModelShape(d, n, vocab, image.tokens, text_params, v_n * (4 * v * v + 2 * v * v_mlp), image.patches,
+                      image.side, known=True)  # fmt: skip
 
 
 def find_file(config: Config, name: str) -> Path | None:

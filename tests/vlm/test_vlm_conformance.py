@@ -4,6 +4,7 @@ The checks are those of `python -m precompute check-model`; each is also shown t
 """
 
 import functools
+import json
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from core.errors import UserError
 from core.vlm import load_vlm
 from core.vlm.adapter import IMAGE, PAD, PROMPT, SPECIAL
 from core.vlm.conformance import Conformance, check_model
+from core.vlm.image_tokens import image_cost
 from tests.tiny_models import FAMILIES, aya_vision, randomise, tiny_model_dir
 
 CHECKS = ("positions", "reuse", "hidden_states", "extra_inputs", "batches", "edits", "greedy")
@@ -49,6 +51,15 @@ def test_captions_are_words_enough_to_prove_something(family):
 def test_another_side_of_the_square_is_as_right(family, side, check):
     assert getattr(conformance(family, side), check)().passed
     assert tiny(family, side).side == side != tiny(family).side
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plans_know_how_many_tokens_an_image_takes(family):
+    """From config.json alone what the adapter has of the loaded model, at every side."""
+    config = json.loads((tiny_model_dir(family) / "config.json").read_text())
+    for side in {0, SIDES.get(family, 0)}:
+        vlm = tiny(family, side)
+        assert image_cost(config, vlm.side if family.startswith("qwen") else side).tokens == vlm.n_image_tokens
 
 
 @pytest.mark.parametrize("family", FAMILIES)
