@@ -1,6 +1,7 @@
 """SAEs by others: read by the loader that the registry names, offline; each kind of wrong one is refused, and why."""
 
 import inspect
+import io
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from huggingface_hub import constants
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from core.config import fingerprint_part, load_config
@@ -19,6 +21,7 @@ from core.sae.pretrained import check_sources, load_pretrained, residual_layer, 
 from core.sae.sources import PICKLED, digest, fill_in, folder_of, registry, sources
 from precompute.engines.local import LocalEngine
 from precompute.pipeline import stages
+from precompute.show_plan import show_plan
 from tests.sae.scope_toys import ENTRY, LAYER, RELEASE, REPO, TEMPLATE, WIDTH, hub_cache, scope_tensors, write_scope
 from tests.sae.test_sae_files import random_sae
 from tests.small_run import SMALL
@@ -343,3 +346,20 @@ def test_the_later_stages_work_on_saes_by_others(small_run, tmp_path, monkeypatc
     fit = pd.read_parquet(run.path("sae_fit.parquet")).query("lang == 'both'")
     assert set(fit.kind) == {"all", "image", "prompt", "caption"} and (fit.explained_variance < 0.5).all()
     assert LocalEngine(run, config, tuple(s for s in stages() if s.name in wanted)).run_all() == []
+
+
+def test_a_wrong_sae_ends_a_run_before_its_first_stage_and_a_plan_too(tmp_path):
+    wrong = write_scope(tmp_path / "resid_post_all" / f"layer_5_{WIDTH}", 2560, 4)  # of the real model's width
+    run, config = Run(tmp_path / "run"), config_of(wrong)
+    for begin in (lambda: LocalEngine(run, config).run_all(), lambda: show_plan(config, run)):
+        with pytest.raises(UserError, match="It reads 2560 dimensions; the model's residual stream has 192"):
+            begin()
+    assert not run.path("manifest.json").exists()
+
+
+def test_a_plan_says_what_the_saes_were_trained_on(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    right = write_scope(tmp_path / "resid_post_all" / f"layer_5_{WIDTH}", 192, 32)
+    show_plan(config_of(right), Run(tmp_path / "run"), console)
+    told = console.file.getvalue()
+    assert "Note: The SAEs were trained on google/gemma-3-4b-it and are used on data/demo-captioner" in told
