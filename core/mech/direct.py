@@ -132,7 +132,7 @@ def _direct_effects(
 def head_outputs(block: Block, z: Tensor) -> Tensor:
     """What each head adds to the residual stream (n, n_heads, d_model), of z (n, n_heads, d_head): its own part of the
     output matrix, behind the norm after attention at the scale that all heads together give it."""
-    weight = block.part("o").weight.detach().float().unflatten(1, (block.n_heads, block.d_head))
+    weight = block.weight("o").unflatten(1, (block.n_heads, block.d_head))
     raw = torch.einsum("nhd,mhd->nhm", z.float(), weight)
     if not block.names.attn_out_norm:
         return raw * block.gate("attn")

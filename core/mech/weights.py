@@ -99,7 +99,7 @@ def _inside(vlm: VLM, layer: int) -> Block:
 
 
 def _weight(block: Block, name: str) -> Tensor:
-    return block.part(name).weight.detach().float().cpu()
+    return block.weight(name).cpu()
 
 
 def _rows(weight: Tensor, head: int, d_head: int) -> Tensor:

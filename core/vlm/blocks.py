@@ -89,7 +89,8 @@ class Block:
         self.names = CROSS if self.looks_outside else BLOCKS[family]
         self.n_heads: int = text.num_attention_heads
         self.n_kv_heads: int = text.num_key_value_heads
-        self.d_head: int = self.part("o").weight.shape[1] // self.n_heads
+        self._dtype: torch.dtype = vlm.dtype
+        self.d_head: int = self.part("o").in_features // self.n_heads
 
     def part(self, name: str) -> Any:
         """The module of that field of BlockNames; KeyError where the family has none."""
@@ -97,6 +98,17 @@ class Block:
         if not path:
             raise KeyError(name)
         return self.module.get_submodule(path)
+
+    def weight(self, name: str) -> Tensor:
+        """The matrix (d_out, d_in) float32 of a linear part, also of one whose weights are kept in 8 or 4 bits."""
+        linear = self.part(name)
+        if linear.weight.is_floating_point():
+            return linear.weight.detach().float()
+        # What packed weights mean is the package's own affair, and changes with the device: asked of the layer itself.
+        with torch.no_grad():
+            unit = torch.eye(linear.in_features, dtype=self._dtype, device=linear.weight.device)
+            found = linear(unit).float() - (0 if linear.bias is None else linear.bias.float())
+        return found.T.contiguous()
 
     def writer(self, sublayer: str) -> Any:
         """The module whose output "attn" or "mlp" adds to the residual stream: the norm behind it, if there is one."""

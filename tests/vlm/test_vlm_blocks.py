@@ -12,6 +12,7 @@ from core.vlm.blocks import Block, norm_scale
 from core.vlm.hookpoints import ActivationCache, HookPoint, hook_points
 from tests.tiny_models import FAMILIES
 from tests.vlm.test_vlm_conformance import conformance, tiny
+from tests.vlm.toy_model import toy_vlm
 
 PARTS = ("resid_pre", "attn_out", "mlp_out", "resid_post", "z")
 
@@ -121,3 +122,23 @@ def test_what_the_parts_add_makes_the_difference_of_logits(family):
     assert found.attention.shape == (2, vlm.n_layers, 4, vlm.n_image_tokens)
     unknown = [bool(np.isnan(found.attention[:, layer]).any()) for layer in range(vlm.n_layers)]
     assert [n for n, missing in enumerate(unknown) if missing] == outside(vlm)
+
+
+class Packed(torch.nn.Linear):
+    """A linear layer that keeps its weights as bytes, as a quantised one does."""
+
+    def __init__(self, linear: torch.nn.Linear):
+        super().__init__(linear.in_features, linear.out_features)
+        self.meant = linear.weight.detach()
+        self.weight = torch.nn.Parameter(torch.zeros(3, dtype=torch.uint8), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.meant.T + self.bias
+
+
+def test_weights_that_are_kept_packed_are_read_as_what_they_mean(monkeypatch):
+    block = Block(toy_vlm(), 3)
+    plain, d_head = block.weight("o"), block.d_head
+    monkeypatch.setattr(block.module.self_attn, "o_proj", Packed(block.part("o")))
+    packed = Block(toy_vlm(), 3)
+    assert torch.allclose(packed.weight("o"), plain, atol=1e-6) and packed.d_head == d_head
