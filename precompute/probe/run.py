@@ -82,6 +82,8 @@ def run_probe(
 
 def _whole(config: Config, device: str, clock: Callable[[float], Clock]) -> tuple[dict, dict, Lengths]:
     """The captioner as it is, weights and all; the time runs from when it is loaded."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401  a run imports them once, not a stage
+
     from core.vlm import load_vlm
     from precompute.probe.captioner import measure_captioner
 

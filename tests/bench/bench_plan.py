@@ -60,19 +60,19 @@ def main() -> None:
         config = load_config("demo", ["model.device=cpu", f"samples.n={args.n}", *OTHERS, *args.set])
         probe = run_probe(config, "cpu", print, timer=time.process_time)
         shape, watch = model_shape(config), Stopwatch()
-        told = {"guess": estimate(config, "cpu", args.n, shape), "probe": estimate(config, "cpu", args.n, shape, probe)}
+        told = estimate(config, "cpu", args.n, shape, probe)
         run = Run(Path(folder) / "demo")
         LocalEngine(run, config, show=watch).run_all()
         records = run.manifest().stages
-    head = ("stage", "ran", "probe", "ratio", "guess", "ratio", "disk", "planned", "memory", "planned")
+    head = ("stage", "planned", "ran", "ratio", "planned disk", "disk", "planned memory", "memory")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for stage, seconds in [*watch.seconds.items(), ("all", sum(watch.seconds.values()))]:
         chosen = watch.seconds if stage == "all" else [stage]
-        planned = {name: sum(found[s].seconds for s in chosen) for name, found in told.items()}
-        disk = (sum(records[s].bytes for s in chosen), sum(told["probe"][s].disk for s in chosen))
-        memory = (max(records[s].peak_memory for s in chosen), max(told["probe"][s].memory for s in chosen))
-        times = [(show_time(planned[name]), f"{planned[name] / seconds:.2f}") for name in ("probe", "guess")]
-        cells = [stage, show_time(seconds), *times[0], *times[1], *map(show_bytes, (*disk, *memory))]
+        planned, disk, memory = (how(getattr(told[s], name) for s in chosen) for how, name in (
+            (sum, "seconds"), (sum, "disk"), (max, "memory")))  # fmt: skip
+        cells = [stage, show_time(planned), show_time(seconds), f"{planned / seconds:.2f}", show_bytes(disk),
+                 show_bytes(sum(records[s].bytes for s in chosen)), show_bytes(memory),
+                 show_bytes(max(records[s].peak_memory for s in chosen))]  # fmt: skip
         print("| " + " | ".join(cells) + " |")
 
 
