@@ -139,6 +139,6 @@ class Packed(torch.nn.Linear):
 def test_weights_that_are_kept_packed_are_read_as_what_they_mean(monkeypatch):
     block = Block(toy_vlm(), 3)
     plain, d_head = block.weight("o"), block.d_head
-    monkeypatch.setattr(block.module.self_attn, "o_proj", Packed(block.part("o")))
+    monkeypatch.setitem(block.module.self_attn._modules, "o_proj", Packed(block.part("o")))
     packed = Block(toy_vlm(), 3)
     assert torch.allclose(packed.weight("o"), plain, atol=1e-6) and packed.d_head == d_head
