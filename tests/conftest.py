@@ -40,7 +40,7 @@ def small_run(small_cache) -> Path:
         if not made.exists():
             environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
             command = small_command("small")
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
             assert done.returncode == 0, done.stdout + done.stderr
             made.touch()
     return small_cache / "small"
