@@ -14,12 +14,12 @@ from rich.console import Console
 
 from core.config import PROJECT_ROOT, load_config, preset_names
 from core.runs import runs_dir
-from precompute.estimate import estimate
+from precompute.forecast.estimate import estimate
+from precompute.forecast.limits import NAMES, needs
+from precompute.forecast.shape import model_shape
 from precompute.gpu import gpus
-from precompute.limits import NAMES, needs
 from precompute.machine import PACKAGES, describe_device, free_disk, resolve_device, versions
 from precompute.progress import show_bytes, show_time
-from precompute.shape import model_shape
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NEEDED_DISK, NEEDED_MEMORY = 3e9, 4e9  # bytes, for the demo run

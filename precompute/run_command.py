@@ -13,7 +13,7 @@ from core.errors import UserError
 if TYPE_CHECKING:
     from core.config import Config
     from core.runs import Run
-    from precompute.limits import Limits
+    from precompute.forecast.limits import Limits
 
 
 def add_parser(commands: Any) -> None:
@@ -45,7 +45,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 def limits_of(args: argparse.Namespace) -> Limits:
     """What ``add_limits`` read; UserError for what is no size."""
-    from precompute.limits import Limits, parse_size
+    from precompute.forecast.limits import Limits, parse_size
 
     disk, gpu, memory = (parse_size(s) if s else None for s in (args.max_disk, args.max_vram, args.max_ram))
     return Limits(disk, gpu, memory)
@@ -67,7 +67,7 @@ def compute(args: argparse.Namespace) -> int:
     limits = limits_of(args)
     with notifying(command, run):
         if limits:
-            from precompute.forecast import forecast, refuse_above
+            from precompute.forecast.forecast import forecast, refuse_above
             from precompute.plan import make_plan
 
             plan = make_plan(config, run, missing=[])  # the engine says what is missing

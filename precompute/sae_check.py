@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from core.config import Config
 from core.sae.pretrained import Facts, check_sources
-from precompute.shape import model_shape
+from precompute.forecast.shape import model_shape
 
 
 def check(config: Config, fetch: bool = False) -> list[str]:

@@ -12,9 +12,9 @@ from core.errors import UserError
 from core.interventions.designs import planned
 from core.runs import Run
 from core.sae.sources import NotHere
-from precompute.estimate import GUESS, PROBED, Estimate
-from precompute.forecast import Forecast, check_limits, forecast, limits_text
-from precompute.limits import Limits, disk_at_most
+from precompute.forecast.estimate import GUESS, PROBED, Estimate
+from precompute.forecast.forecast import Forecast, check_limits, forecast, limits_text
+from precompute.forecast.limits import Limits, disk_at_most
 from precompute.machine import free_disk
 from precompute.pipeline import stages
 from precompute.plan import Planned, check_before, make_plan
@@ -56,7 +56,7 @@ def show_plan(
 
 
 def _probed(seen: Forecast, run: Run, console: Console) -> Forecast:
-    from precompute.probe.run import run_probe
+    from precompute.forecast.probe.run import run_probe
 
     if not seen.device_name:
         raise UserError("There is nothing to measure on.", "This machine has no CUDA device.",

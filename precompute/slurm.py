@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from precompute.run_command import add_preset
 
 if TYPE_CHECKING:
-    from precompute.estimate import Estimate
-    from precompute.forecast import Forecast
+    from precompute.forecast.estimate import Estimate
+    from precompute.forecast.forecast import Forecast
 
 TIME_SAFETY, MEMORY_SAFETY = 2.0, 1.3  # what is asked for, over what is expected: a job that runs out is killed
 LEAST_SECONDS, LEAST_MEMORY, UNKNOWN_SECONDS = 1800.0, 4e9, 86_400.0
@@ -44,7 +44,7 @@ def slurm(args: argparse.Namespace) -> int:
     """Print the script, and on stderr how to submit it."""
     from core.config import load_config
     from core.runs import Run, check_run_name, runs_dir
-    from precompute.forecast import forecast
+    from precompute.forecast.forecast import forecast
 
     config = load_config(args.preset, args.set)
     run = Run(runs_dir() / check_run_name(args.run or config.name))

@@ -12,9 +12,9 @@ from core.config import Config, ModelConfig, load_config
 from core.config.sections import LANGUAGE_NAME
 from core.errors import UserError
 from core.runs import atomic_path, check_run_name
+from precompute.forecast.shape import ModelShape, model_shape
 from precompute.init.look import Seen, Words, see
 from precompute.init.preset import preset_text, sizes
-from precompute.shape import ModelShape, model_shape
 
 PROBLEMS = {"empty": "without words", "language": "in another script", "encoding": "with lost or garbled letters"}
 

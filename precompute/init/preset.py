@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.config.sections import LANGUAGE_NAME
+from precompute.forecast.shape import ModelShape
+from precompute.forecast.work import CAPTION_SHARE, TEXT_TOKENS
 from precompute.init.look import Seen
-from precompute.shape import ModelShape
-from precompute.work import CAPTION_SHARE, TEXT_TOKENS
 
 MOST_IMAGES = 2000
 LARGE = 1024  # d_model from which on a model gets the settings of a large one

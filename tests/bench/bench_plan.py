@@ -3,7 +3,7 @@
 Run: python tests/bench/bench_plan.py [--n 300] [--set key=value ...]
 
 Both are timed by the processor time of one thread, so that what else the machine does changes little: on a quiet
-machine that is what a clock shows. Nothing in the constants of precompute/work.py was fitted to the settings used here.
+machine that is what a clock shows. Nothing in the constants of work.py was fitted to the settings used here.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def main() -> None:
     from core.config import load_config
     from core.runs import Run
     from precompute.engines.local import LocalEngine
-    from precompute.estimate import estimate
-    from precompute.probe.run import run_probe
+    from precompute.forecast.estimate import estimate
+    from precompute.forecast.probe.run import run_probe
+    from precompute.forecast.shape import model_shape
     from precompute.progress import show_bytes, show_time
     from precompute.screens import PlainScreen
-    from precompute.shape import model_shape
 
     class Stopwatch(PlainScreen):
         """Processor seconds of each stage."""

@@ -10,8 +10,8 @@ import pytest
 from core.config import load_config
 from core.samples.sources import load
 from precompute.__main__ import main
+from precompute.forecast.shape import model_shape
 from precompute.init.preset import sizes
-from precompute.shape import model_shape
 from tests.own_data import FORMS, GOOD, make_set, write_images, write_zip
 
 MODEL = "data/demo-captioner"

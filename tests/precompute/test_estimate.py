@@ -7,12 +7,12 @@ import pytest
 from core.activations.replay import layer_groups
 from core.config import config_to_dict, load_config
 from core.runs import Manifest, Run, StageRecord
-from precompute.estimate import GUESS, PROBED, count_samples, earlier, estimate, scaled
+from precompute.forecast.estimate import GUESS, PROBED, count_samples, earlier, estimate, scaled
+from precompute.forecast.probe.record import Probe
+from precompute.forecast.shape import model_shape
+from precompute.forecast.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
+from precompute.forecast.work import Lengths, Work, work
 from precompute.pipeline import stages
-from precompute.probe.record import Probe
-from precompute.shape import model_shape
-from precompute.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
-from precompute.work import Lengths, Work, work
 
 DEMO = load_config("demo")
 SHAPE = model_shape(DEMO)

@@ -10,10 +10,10 @@ from core.config import load_config
 from core.errors import UserError
 from core.runs import Run
 from precompute.__main__ import main
-from precompute.estimate import Estimate, estimate
-from precompute.knobs import KNOBS, allowed, get, together, ways, with_settings
-from precompute.limits import Limits, broken, disk_at_most, needs, parse_size
-from precompute.shape import model_shape
+from precompute.forecast.estimate import Estimate, estimate
+from precompute.forecast.knobs import KNOBS, allowed, get, together, ways, with_settings
+from precompute.forecast.limits import Limits, broken, disk_at_most, needs, parse_size
+from precompute.forecast.shape import model_shape
 
 DEMO, GEMMA = load_config("demo"), load_config("gemma-3-4b", ["model.name=no/such-model"])
 SHAPE = model_shape(GEMMA)

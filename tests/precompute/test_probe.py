@@ -11,14 +11,14 @@ import torch
 
 from core.config import PROJECT_ROOT, load_config
 from core.errors import UserError
-from precompute.estimate import PROBED, estimate
-from precompute.forecast import forecast
-from precompute.probe import slice as slice_module
-from precompute.probe.record import find_probe, probes_dir, save_probe
-from precompute.probe.run import run_probe
-from precompute.probe.stopwatch import Clock, Peak, halve_until_it_fits
-from precompute.shape import model_shape
-from precompute.speeds import Seconds
+from precompute.forecast.estimate import PROBED, estimate
+from precompute.forecast.forecast import forecast
+from precompute.forecast.probe import slice as slice_module
+from precompute.forecast.probe.record import find_probe, probes_dir, save_probe
+from precompute.forecast.probe.run import run_probe
+from precompute.forecast.probe.stopwatch import Clock, Peak, halve_until_it_fits
+from precompute.forecast.shape import model_shape
+from precompute.forecast.speeds import Seconds
 
 TINY = ("train.d_sae=64", "train.k=4", "train.batch_tokens=64", "train.auxk=8", "crosslingual.d_sae=32",
         "crosslingual.k=4", "crosslingual.batch_tokens=32", "caption.batch_size=4", "caption.max_new_tokens=12",

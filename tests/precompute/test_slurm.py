@@ -9,7 +9,7 @@ import pytest
 
 from precompute import slurm
 from precompute.__main__ import main
-from precompute.estimate import Estimate
+from precompute.forecast.estimate import Estimate
 from precompute.slurm import wall_time
 
 ODD = "samples.images=/my photos/it's"

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from core.config import Config
 from core.errors import UserError
 from core.runs import Run, list_runs
-from precompute.estimate import Before, Estimate, count_samples, earlier, estimate, scaled
-from precompute.knobs import Way, together, ways
-from precompute.limits import NAMES, OPTIONS, Break, Limits, broken
+from precompute.forecast.estimate import Before, Estimate, count_samples, earlier, estimate, scaled
+from precompute.forecast.knobs import Way, together, ways
+from precompute.forecast.limits import NAMES, OPTIONS, Break, Limits, broken
+from precompute.forecast.probe.record import Probe, find_probe
+from precompute.forecast.shape import ModelShape, model_shape
 from precompute.machine import describe_device, resolve_device
 from precompute.plan import Planned
-from precompute.probe.record import Probe, find_probe
 from precompute.progress import show_bytes
 from precompute.sae_check import as_trained, widest
-from precompute.shape import ModelShape, model_shape
 
 
 @dataclass(frozen=True)

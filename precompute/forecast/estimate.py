@@ -1,7 +1,7 @@
 """What a run would take on a device, stage by stage: time, disk, memory, and memory of the GPU.
 
-Work (``precompute.work``) times what a unit costs: as a probe of this device has measured it, else by arithmetic. Where
-a run of the preset has a record of the stage, its measured time is scaled by the amount of work.
+Work (``work`` beside this file) times what a unit costs: as a probe of this device has measured it, else by arithmetic.
+Where a run of the preset has a record of the stage, its measured time is scaled by the amount of work.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from core.config import Config
 from core.runs import Run
-from precompute.shape import ModelShape, model_shape
-from precompute.speeds import CONTEXT_MEMORY, Bytes, Seconds, guessed_bytes, guessed_seconds
-from precompute.work import Work, work
+from precompute.forecast.shape import ModelShape, model_shape
+from precompute.forecast.speeds import CONTEXT_MEMORY, Bytes, Seconds, guessed_bytes, guessed_seconds
+from precompute.forecast.work import Work, work
 
 if TYPE_CHECKING:
-    from precompute.probe import Probe
+    from precompute.forecast.probe import Probe
 
 GUESS, PROBED = "rough guess", "probe"
 MOST_SCALED = 5  # a run of quite another size says little about this one

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 
 from core.config import Config
-from precompute.shape import ModelShape
-from precompute.work import Work
+from precompute.forecast.shape import ModelShape
+from precompute.forecast.work import Work
 
 # Sustained operations a second of small and mid-sized layers; a CPU is measured instead.
 SPEED = {"cuda": 30e12, "mps": 2e12}

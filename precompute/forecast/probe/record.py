@@ -10,9 +10,9 @@ from pathlib import Path
 from core.config import Config
 from core.errors import UserError
 from core.runs import runs_dir, write_json
-from precompute.shape import ModelShape
-from precompute.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
-from precompute.work import Lengths
+from precompute.forecast.shape import ModelShape
+from precompute.forecast.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
+from precompute.forecast.work import Lengths
 
 FORMAT = 1
 OF_THE_MODEL = ("images", "gradients", "steps", "step_rows")  # units whose cost goes with that of a token
@@ -20,7 +20,7 @@ OF_THE_MODEL = ("images", "gradients", "steps", "step_rows")  # units whose cost
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds and bytes a unit of work (names as in ``precompute.work.Work``) on one device, with one model."""
+    """Seconds and bytes a unit of work (names as in ``forecast.work.Work``) on one device, with one model."""
 
     date: str  # UTC, ISO 8601
     device: str  # cpu, cuda, mps

@@ -1,7 +1,7 @@
 """How much each stage does: images seen, tokens passed, words written, steps trained, bytes kept and held.
 
 Only the settings, the number of images and the model's shape are asked. What a unit costs on a device is said by
-``precompute.speeds``; ``precompute.estimate`` puts the two together.
+``precompute.forecast.speeds``; ``precompute.forecast.estimate`` puts the two together.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.interventions.designs import planned
-from precompute.shape import ModelShape
+from precompute.forecast.shape import ModelShape
 
 TEXT_TOKENS = 30  # chat marks and prompt
 CAPTION_SHARE = 0.5  # of max_new_tokens that a caption usually takes

@@ -15,15 +15,15 @@ import numpy as np
 from core.config import Config
 from core.errors import UserError
 from core.runs import runs_dir
+from precompute.forecast.probe.record import Probe, precision, save_probe
+from precompute.forecast.shape import find_file, model_shape
+from precompute.forecast.speeds import Seconds, guessed_bytes
+from precompute.forecast.work import Lengths, expected_lengths
 from precompute.machine import describe_device
-from precompute.probe.record import Probe, precision, save_probe
 from precompute.progress import now, show_time
-from precompute.shape import find_file, model_shape
-from precompute.speeds import Seconds, guessed_bytes
-from precompute.work import Lengths, expected_lengths
 
 if TYPE_CHECKING:
-    from precompute.probe.stopwatch import Clock
+    from precompute.forecast.probe.stopwatch import Clock
 
 MOST_SECONDS = 120.0
 CAPTIONER = 0.6  # share of the time that the captioner may take; the rest is for the dictionaries
@@ -48,9 +48,9 @@ def run_probe(
         raise UserError(f"There is nothing to measure of {config.model.name}.",
                         "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
                         "Set model.name to its folder, or fetch the model first (hf download).")  # fmt: skip
-    from precompute.probe.dictionary import measure_dictionaries
-    from precompute.probe.slice import MORE
-    from precompute.probe.stopwatch import Clock
+    from precompute.forecast.probe.dictionary import measure_dictionaries
+    from precompute.forecast.probe.slice import MORE
+    from precompute.forecast.probe.stopwatch import Clock
 
     say(f"Measuring {config.model.name} on {describe_device(device)}, for about {show_time(most)} at most ...")
     lengths, layers = expected_lengths(config, shape), 0
@@ -85,7 +85,7 @@ def _whole(config: Config, device: str, clock: Callable[[float], Clock]) -> tupl
     from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: F401  a run imports them once, not a stage
 
     from core.vlm import load_vlm
-    from precompute.probe.captioner import measure_captioner
+    from precompute.forecast.probe.captioner import measure_captioner
 
     model = config.model
     took, vlm = clock(1.0).time(
@@ -102,7 +102,7 @@ def _cut(
     config: Config, device: str, clock: Callable[[float], Clock], source: Path, lengths: Lengths
 ) -> tuple[dict, dict]:  # fmt: skip
     """A few layers of a captioner whose weights are not here."""
-    from precompute.probe.slice import Slice, measure_slice
+    from precompute.forecast.probe.slice import Slice, measure_slice
 
     model = Slice(source, config, device)
     return measure_slice(model, config, clock(CAPTIONER), round(lengths.prompt + lengths.caption))

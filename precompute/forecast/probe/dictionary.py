@@ -11,7 +11,7 @@ from torch import Tensor
 from core.config import Config, TrainConfig
 from core.sae.modules import SAEConfig
 from core.sae.trainer import Trainer
-from precompute.probe.stopwatch import Clock, Peak
+from precompute.forecast.probe.stopwatch import Clock, Peak
 
 WINDOW = 16_384  # tokens of which batches are drawn
 ENCODED = 4_096

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from core.config import Config
 from core.vlm.loading import DTYPES
-from precompute.probe.stopwatch import Clock, Peak, halve_until_it_fits
+from precompute.forecast.probe.stopwatch import Clock, Peak, halve_until_it_fits
 
 FEW, MORE = 1, 3  # layers
 DEPTHS = ("num_hidden_layers", "depth", "num_layers")  # what configs of vision towers call their number of layers

@@ -11,8 +11,8 @@ from PIL import Image
 
 from core.config import Config
 from core.vlm.gradients import resid_gradients
-from precompute.probe.stopwatch import Clock, Peak, halve_until_it_fits
-from precompute.work import Lengths
+from precompute.forecast.probe.stopwatch import Clock, Peak, halve_until_it_fits
+from precompute.forecast.work import Lengths
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM

@@ -8,10 +8,10 @@ from typing import Any
 
 from core.config import Config, config_from_dict, config_to_dict
 from core.errors import UserError
-from precompute.estimate import Estimate
-from precompute.limits import NAMES, Break, Limits, broken, needs
+from precompute.forecast.estimate import Estimate
+from precompute.forecast.limits import NAMES, Break, Limits, broken, needs
+from precompute.forecast.shape import ModelShape
 from precompute.progress import show_bytes, show_time
-from precompute.shape import ModelShape
 
 MOST_HALVINGS = 12
 Settings = dict[str, Any]
