@@ -11,8 +11,11 @@ def page_map(welcome: bool) -> dict[str, list[st.Page]]:
     home = st.Page(f"pages/look/{'welcome' if welcome else 'overview'}.py", title="Welcome" if welcome else "Overview",
                    url_path="overview", default=True)  # fmt: skip
     return {
-        "Look": [home, st.Page("pages/look/samples.py", title="Images and captions", url_path="samples"),
-                 st.Page("pages/look/bias.py", title="Bias", url_path="bias")],
+        "Look": [
+            home,
+            st.Page("pages/look/samples.py", title="Images and captions", url_path="samples"),
+            st.Page("pages/look/bias.py", title="Bias", url_path="bias"),
+        ],
         "Features": [
             st.Page("pages/features/browser.py", title="All features", url_path="browser"),
             st.Page("pages/features/feature.py", title="One feature", url_path="feature"),

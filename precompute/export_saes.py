@@ -67,10 +67,24 @@ trained by CaptionScope on single tokens ({", ".join(config.train.tokens)}) whil
 
 ## What they are
 
-{_table(["layer", "hook", "kind", "d_model", "d_sae", "k", "training tokens", "sae_id"], [
-    [r["layer"], f"`blocks.{r['layer']}.hook_resid_post`", r["architecture"], r["d_model"], r["d_sae"],
-     "" if pd.isna(r["k"]) else int(r["k"]), f"{r['n_train_tokens']:,.0f}", f"`{r['sae_id']}`"]
-    for r in saes.to_dict("records")])}
+{
+        _table(
+            ["layer", "hook", "kind", "d_model", "d_sae", "k", "training tokens", "sae_id"],
+            [
+                [
+                    r["layer"],
+                    f"`blocks.{r['layer']}.hook_resid_post`",
+                    r["architecture"],
+                    r["d_model"],
+                    r["d_sae"],
+                    "" if pd.isna(r["k"]) else int(r["k"]),
+                    f"{r['n_train_tokens']:,.0f}",
+                    f"`{r['sae_id']}`",
+                ]
+                for r in saes.to_dict("records")
+            ],
+        )
+    }
 
 They act on raw residuals, without any normalisation. Decoder rows have norm 1.
 
@@ -80,10 +94,23 @@ On held-out images, at each kind of position apart, with 95 % intervals over ima
 dictionary of the same size and sparsity. Loss recovered: the reconstruction is put at positions of the kind alone; 0 is
 their mean in its place, 1 the model as it is.
 
-{_table(["layer", "positions", "n images", "explained variance", "L0", "never active", "loss recovered"], [
-    [r["layer"], r["kind"], r["n_images"], _value(r, "explained_variance"), f"{r['l0']:.1f}", f"{r['dead_share']:.0%}",
-     _value(r, "loss_recovered")]
-    for r in fit[(fit["lang"] == BOTH) & fit["kind"].isin(KINDS)].to_dict("records")])}
+{
+        _table(
+            ["layer", "positions", "n images", "explained variance", "L0", "never active", "loss recovered"],
+            [
+                [
+                    r["layer"],
+                    r["kind"],
+                    r["n_images"],
+                    _value(r, "explained_variance"),
+                    f"{r['l0']:.1f}",
+                    f"{r['dead_share']:.0%}",
+                    _value(r, "loss_recovered"),
+                ]
+                for r in fit[(fit["lang"] == BOTH) & fit["kind"].isin(KINDS)].to_dict("records")
+            ],
+        )
+    }
 
 ## How to load one
 

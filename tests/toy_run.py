@@ -233,6 +233,7 @@ def toy_fit(row: dict[str, Any], **changes: float) -> list[dict[str, Any]]:
         for kind, value in values.items() for lang in ("both", "en", "ar")
     ]  # fmt: skip
 
+
 def _tuning(feature: int, rng: random.Random) -> _Tuning:
     first = [("gender", "female"), ("gender", "male"), ("gender", "neutral"), ("language", "en"), ("language", "ar")]
     if feature < len(first):

@@ -38,23 +38,29 @@ def density_bars(frame: pd.DataFrame, dark: bool = False, row_height: int = 34) 
     colours = {"density_caption_en": inks.languages["en"], "density_caption_ar": inks.languages["ar"]}
     fig = go.Figure(
         go.Bar(
-            x=frame["density"], y=frame["where"], orientation="h",
+            x=frame["density"],
+            y=frame["where"],
+            orientation="h",
             marker={"color": [colours.get(kind, inks.single) for kind in frame["kind"]]},
-            text=[percent(value) for value in frame["density"]], textposition="outside", cliponaxis=False,
+            text=[percent(value) for value in frame["density"]],
+            textposition="outside",
+            cliponaxis=False,
             textfont={"size": 14, "color": inks.ink},
             hovertemplate="fires on %{text} of the tokens of %{y}<extra></extra>",
         )
     )
     dress(fig, dark, 58 + row_height * max(len(frame), 1), margin=(8, 58, 44, 6))
     top = float(frame["density"].max()) if len(frame) else 0.0
-    fig.update_xaxes(title_text="share of tokens", tickformat=".2~%", range=[0, top * 1.05 or 1.0], nticks=5,
-                     tickangle=0)
+    fig.update_xaxes(
+        title_text="share of tokens", tickformat=".2~%", range=[0, top * 1.05 or 1.0], nticks=5, tickangle=0
+    )
     fig.update_yaxes(autorange="reversed", showgrid=False, tickfont={"size": 14, "color": inks.ink})
     return fig
 
 
-def language_scatter(frame: pd.DataFrame, chosen: int | None = None, kept: set[int] | None = None,
-                     dark: bool = False, height: int = 520) -> go.Figure:
+def language_scatter(
+    frame: pd.DataFrame, chosen: int | None = None, kept: set[int] | None = None, dark: bool = False, height: int = 520
+) -> go.Figure:
     """Every feature by its density on English (x) and on Arabic (y) captions, logarithmic, with the line of equality.
 
     A feature that never fires in one language sits on that axis's lower border, drawn as an open mark.
@@ -67,8 +73,15 @@ def language_scatter(frame: pd.DataFrame, chosen: int | None = None, kept: set[i
     both["open"] = (both["density_caption_en"] <= 0) | (both["density_caption_ar"] <= 0)
     fig = points(both, "x", "y", "lean", chosen, kept, dark)
     top = max(float(both[["x", "y"]].to_numpy().max()) if len(both) else 1.0, floor * 10)
-    fig.add_shape(type="line", x0=floor, y0=floor, x1=top, y1=top, layer="below",
-                  line={"color": look(dark).muted, "width": 1, "dash": "dot"})
+    fig.add_shape(
+        type="line",
+        x0=floor,
+        y0=floor,
+        x1=top,
+        y1=top,
+        layer="below",
+        line={"color": look(dark).muted, "width": 1, "dash": "dot"},
+    )
     dress(fig, dark, height, margin=(60, 12, 52, 12))
     span = [float(np.log10(floor * 0.8)), float(np.log10(top * 1.3))]
     fig.update_xaxes(type="log", title_text="share of English caption tokens", range=span, tickformat=".1~%", dtick=1)

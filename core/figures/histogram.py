@@ -37,6 +37,15 @@ def activation_histogram(frame: pd.DataFrame, p999: float, dark: bool = False, h
     fig.update_xaxes(title_text="activation", showgrid=False, range=[0, top])
     if p999 > 0:
         fig.add_vline(x=p999, line={"color": STEERED, "width": 2, "dash": "dash"})
-        fig.add_annotation(x=p999, y=1, yref="paper", text="p99.9", showarrow=False, xanchor="right", xshift=8,
-                           yanchor="bottom", font={"size": 13, "color": inks.muted})
+        fig.add_annotation(
+            x=p999,
+            y=1,
+            yref="paper",
+            text="p99.9",
+            showarrow=False,
+            xanchor="right",
+            xshift=8,
+            yanchor="bottom",
+            font={"size": 13, "color": inks.muted},
+        )
     return fig

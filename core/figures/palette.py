@@ -92,15 +92,24 @@ def dress(fig: go.Figure, dark: bool, height: int, margin: tuple[int, int, int, 
         font={"family": FONT, "size": 14, "color": inks.ink},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={"font": {"family": FONT, "size": 14, "color": inks.ink}, "bgcolor": inks.ground,
-                    "bordercolor": inks.rule},
+        hoverlabel={
+            "font": {"family": FONT, "size": 14, "color": inks.ink},
+            "bgcolor": inks.ground,
+            "bordercolor": inks.rule,
+        },
         showlegend=False,
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": inks.muted, "activecolor": inks.ink},
         bargap=0.06,
     )
-    axis = {"gridcolor": inks.rule, "linecolor": inks.muted, "tickcolor": inks.muted, "zeroline": False,
-            "tickfont": {"size": 13, "color": inks.muted}, "title": {"font": {"size": 14, "color": inks.ink}},
-            "automargin": True}
+    axis = {
+        "gridcolor": inks.rule,
+        "linecolor": inks.muted,
+        "tickcolor": inks.muted,
+        "zeroline": False,
+        "tickfont": {"size": 13, "color": inks.muted},
+        "title": {"font": {"size": 14, "color": inks.ink}},
+        "automargin": True,
+    }
     fig.update_xaxes(**axis)
     fig.update_yaxes(**axis)
     return fig

@@ -44,12 +44,27 @@ def _register_fonts() -> tuple[str, ...]:
 
 def _settings() -> dict[Any, Any]:
     return {
-        "font.family": list(_register_fonts()), "font.size": 9, "axes.labelsize": 9, "xtick.labelsize": 8,
-        "ytick.labelsize": 8, "pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "path",
+        "font.family": list(_register_fonts()),
+        "font.size": 9,
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "path",
         "svg.hashsalt": "captionscope",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": LIGHT.muted, "axes.linewidth": 0.7,
-        "xtick.color": LIGHT.muted, "ytick.color": LIGHT.muted, "text.color": LIGHT.ink, "axes.labelcolor": LIGHT.ink,
-        "text.parse_math": False, "axes.axisbelow": True, "grid.color": LIGHT.rule, "grid.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": LIGHT.muted,
+        "axes.linewidth": 0.7,
+        "xtick.color": LIGHT.muted,
+        "ytick.color": LIGHT.muted,
+        "text.color": LIGHT.ink,
+        "axes.labelcolor": LIGHT.ink,
+        "text.parse_math": False,
+        "axes.axisbelow": True,
+        "grid.color": LIGHT.rule,
+        "grid.linewidth": 0.6,
     }
 
 
@@ -80,15 +95,31 @@ def histogram(frame: pd.DataFrame, p999: float) -> Figure:
     """`core.figures.histogram.activation_histogram` on paper."""
     with mpl.rc_context(_settings()):
         fig, ax = _start(2.4)
-        ax.bar(frame["low"], frame["count"], width=frame["high"] - frame["low"], align="edge", color=LIGHT.single,
-               edgecolor="white", linewidth=0.4)
+        ax.bar(
+            frame["low"],
+            frame["count"],
+            width=frame["high"] - frame["low"],
+            align="edge",
+            color=LIGHT.single,
+            edgecolor="white",
+            linewidth=0.4,
+        )
         if frame["count"].max() > 0:
             ax.set_yscale("log")
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         if p999 > 0:
             ax.axvline(p999, color=STEERED, linewidth=1.4, linestyle="--")
-            ax.annotate("p99.9", (p999, 1), xycoords=("data", "axes fraction"), xytext=(0, 2),
-                        textcoords="offset points", ha="center", va="bottom", fontsize=8, color=LIGHT.muted)
+            ax.annotate(
+                "p99.9",
+                (p999, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                color=LIGHT.muted,
+            )
         ax.set(xlabel="activation", ylabel="tokens", xlim=(0, None))
         ax.grid(axis="y")
         return fig
@@ -120,8 +151,14 @@ def words(frame: pd.DataFrame) -> Figure:
             part = frame[frame["direction"] == side].reset_index(drop=True)
             ax.barh(part.index, part["logit"], color=colour, height=0.7)
             for row, (word, value) in enumerate(zip(part["word"], part["logit"], strict=True)):
-                ax.annotate(visible(word), (value, row), xytext=(4 * sign, 0), textcoords="offset points", va="center",
-                            ha="left" if sign > 0 else "right")
+                ax.annotate(
+                    visible(word),
+                    (value, row),
+                    xytext=(4 * sign, 0),
+                    textcoords="offset points",
+                    va="center",
+                    ha="left" if sign > 0 else "right",
+                )
         reach = 1.7 * float(frame["logit"].abs().max()) if len(frame) else 1.0
         ax.set(xlim=(-reach, reach), xlabel="change of the word's logit, a unit of activation")
         ax.axvline(0, color=LIGHT.muted, linewidth=0.7)
@@ -131,8 +168,9 @@ def words(frame: pd.DataFrame) -> Figure:
         return fig
 
 
-def feature_map(frame: pd.DataFrame, colour: str = "density", chosen: int | None = None,
-                kept: set[int] | None = None) -> Figure:
+def feature_map(
+    frame: pd.DataFrame, colour: str = "density", chosen: int | None = None, kept: set[int] | None = None
+) -> Figure:
     """`core.figures.umap_map.feature_map` on paper."""
     with mpl.rc_context(_settings()):
         fig, ax = _start(4.4)
@@ -160,14 +198,24 @@ def language_scatter(frame: pd.DataFrame, chosen: int | None = None, kept: set[i
         return fig
 
 
-def _points(fig: Figure, ax: Axes, frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None,
-            kept: set[int] | None) -> None:
+def _points(
+    fig: Figure, ax: Axes, frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None, kept: set[int] | None
+) -> None:
     inside = frame["feature"].isin(kept) if kept is not None else pd.Series(True, index=frame.index)
     rest, part = frame[~inside], frame[inside]
     ax.scatter(rest[x], rest[y], s=6, color=LIGHT.rule, linewidths=0)
     values, low, high, colours, ticks = shading(part, colour)
-    dots = ax.scatter(part[x], part[y], c=values, s=14, vmin=low, vmax=high, edgecolors=LIGHT.muted, linewidths=0.25,
-                      cmap=LinearSegmentedColormap.from_list(colour, list(colours)))
+    dots = ax.scatter(
+        part[x],
+        part[y],
+        c=values,
+        s=14,
+        vmin=low,
+        vmax=high,
+        edgecolors=LIGHT.muted,
+        linewidths=0.25,
+        cmap=LinearSegmentedColormap.from_list(colour, list(colours)),
+    )
     bar = fig.colorbar(dots, ax=ax, orientation="horizontal", location="top", shrink=0.4, aspect=30, anchor=(0, 0))
     bar.set_ticks(ticks["tickvals"], labels=ticks["ticktext"])
     bar.set_label(NAMES.get(colour, colour), fontsize=8)
@@ -175,5 +223,12 @@ def _points(fig: Figure, ax: Axes, frame: pd.DataFrame, x: str, y: str, colour: 
     mark = frame[frame["feature"] == chosen]
     if len(mark):
         ax.scatter(mark[x], mark[y], s=90, facecolors="none", edgecolors=STEERED, linewidths=1.6)
-        ax.annotate(str(chosen), (mark[x].iloc[0], mark[y].iloc[0]), xytext=(0, 7), textcoords="offset points",
-                    ha="center", va="bottom", fontsize=10)
+        ax.annotate(
+            str(chosen),
+            (mark[x].iloc[0], mark[y].iloc[0]),
+            xytext=(0, 7),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=10,
+        )

@@ -18,36 +18,77 @@ RARE = 0.02  # below this quantile of shares the scale has no colour of its own
 MANY = 6000  # above this WebGL draws; below it SVG does, which needs no graphics card
 
 
-def points(frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None, kept: set[int] | None,
-           dark: bool) -> go.Figure:
+def points(
+    frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None, kept: set[int] | None, dark: bool
+) -> go.Figure:
     """The marks of a map: customdata is [feature], so that a selection can be read back."""
     inks = look(dark)
     trace = go.Scattergl if len(frame) > MANY else go.Scatter
     inside = frame["feature"].isin(kept) if kept is not None else pd.Series(True, index=frame.index)
     fig = go.Figure()
-    fig.add_trace(trace(
-        x=frame.loc[~inside, x], y=frame.loc[~inside, y], mode="markers", customdata=frame.loc[~inside, ["feature"]],
-        marker={"size": 5, "color": inks.rule, "opacity": 0.9}, hovertemplate="feature %{customdata[0]}<extra></extra>",
-        name="filtered out"))
+    fig.add_trace(
+        trace(
+            x=frame.loc[~inside, x],
+            y=frame.loc[~inside, y],
+            mode="markers",
+            customdata=frame.loc[~inside, ["feature"]],
+            marker={"size": 5, "color": inks.rule, "opacity": 0.9},
+            hovertemplate="feature %{customdata[0]}<extra></extra>",
+            name="filtered out",
+        )
+    )
     part = frame[inside]
     values, low, high, colours, ticks = shading(part, colour)
-    fig.add_trace(trace(
-        x=part[x], y=part[y], mode="markers", customdata=_card(part), name="features",
-        hovertemplate="<b>feature %{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
-        marker={"size": size_of(len(part)), "color": values, "cmin": low, "cmax": high, "colorscale": scale(colours),
+    fig.add_trace(
+        trace(
+            x=part[x],
+            y=part[y],
+            mode="markers",
+            customdata=_card(part),
+            name="features",
+            hovertemplate="<b>feature %{customdata[0]}</b><br>%{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+            marker={
+                "size": size_of(len(part)),
+                "color": values,
+                "cmin": low,
+                "cmax": high,
+                "colorscale": scale(colours),
                 "line": {"width": 0.5, "color": inks.muted},
                 "symbol": ["circle-open" if o else "circle" for o in part["open"]] if "open" in part else "circle",
-                "colorbar": {"title": {"text": NAMES.get(colour, colour), "side": "top", "font": {"size": 13}},
-                             "orientation": "h", "thickness": 8, "len": 0.42, "x": 0.0, "xanchor": "left", "y": 1.0,
-                             "yanchor": "bottom", "tickfont": {"size": 13}, "tickangle": 0,
-                             "outlinewidth": 0, **ticks}},
-        selected={"marker": {"opacity": 1}}, unselected={"marker": {"opacity": 0.25}}))
+                "colorbar": {
+                    "title": {"text": NAMES.get(colour, colour), "side": "top", "font": {"size": 13}},
+                    "orientation": "h",
+                    "thickness": 8,
+                    "len": 0.42,
+                    "x": 0.0,
+                    "xanchor": "left",
+                    "y": 1.0,
+                    "yanchor": "bottom",
+                    "tickfont": {"size": 13},
+                    "tickangle": 0,
+                    "outlinewidth": 0,
+                    **ticks,
+                },
+            },
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 0.25}},
+        )
+    )
     mark = frame[frame["feature"] == chosen]
     if len(mark):
-        fig.add_trace(go.Scatter(
-            x=mark[x], y=mark[y], mode="markers+text", text=[str(chosen)], textposition="top center",
-            textfont={"size": 15, "color": inks.ink, "weight": 600}, hoverinfo="skip", name="chosen",
-            marker={"size": 17, "color": "rgba(0,0,0,0)", "line": {"width": 3, "color": STEERED}}))
+        fig.add_trace(
+            go.Scatter(
+                x=mark[x],
+                y=mark[y],
+                mode="markers+text",
+                text=[str(chosen)],
+                textposition="top center",
+                textfont={"size": 15, "color": inks.ink, "weight": 600},
+                hoverinfo="skip",
+                name="chosen",
+                marker={"size": 17, "color": "rgba(0,0,0,0)", "line": {"width": 3, "color": STEERED}},
+            )
+        )
     return fig
 
 

@@ -9,8 +9,14 @@ from core.figures.palette import dress
 from core.figures.points import points
 
 
-def feature_map(frame: pd.DataFrame, colour: str = "density", chosen: int | None = None,
-                kept: set[int] | None = None, dark: bool = False, height: int = 520) -> go.Figure:
+def feature_map(
+    frame: pd.DataFrame,
+    colour: str = "density",
+    chosen: int | None = None,
+    kept: set[int] | None = None,
+    dark: bool = False,
+    height: int = 520,
+) -> go.Figure:
     """Points at (umap_x, umap_y), one a living feature; `kept` features in colour, the rest faint, `chosen` ringed."""
     fig = points(frame.dropna(subset=["umap_x", "umap_y"]), "umap_x", "umap_y", colour, chosen, kept, dark)
     dress(fig, dark, height, margin=(8, 8, 8, 8))

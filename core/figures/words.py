@@ -42,19 +42,37 @@ def words_bars(frame: pd.DataFrame, dark: bool = False, row_height: int = 24) ->
     for side, colour in (("down", DOWN), ("up", UP)):
         part = sides[side]
         fig.add_bar(
-            y=part.index, x=part["logit"], orientation="h", marker={"color": colour}, opacity=0.85,
-            customdata=part["word"].map(visible), hovertemplate="%{customdata}: %{x:+.3f}<extra></extra>",
+            y=part.index,
+            x=part["logit"],
+            orientation="h",
+            marker={"color": colour},
+            opacity=0.85,
+            customdata=part["word"].map(visible),
+            hovertemplate="%{customdata}: %{x:+.3f}<extra></extra>",
         )
     reach = float(frame["logit"].abs().max()) if len(frame) else 1.0
     for side, anchor, shift in (("down", "right", -6), ("up", "left", 6)):
         for rank, (word, value) in enumerate(zip(sides[side]["word"], sides[side]["logit"], strict=True)):
-            fig.add_annotation(x=value, y=rank, text=_isolated(visible(word)), showarrow=False, xanchor=anchor,
-                               xshift=shift, font={"size": 14, "color": inks.ink})
+            fig.add_annotation(
+                x=value,
+                y=rank,
+                text=_isolated(visible(word)),
+                showarrow=False,
+                xanchor=anchor,
+                xshift=shift,
+                font={"size": 14, "color": inks.ink},
+            )
     dress(fig, dark, 62 + row_height * max(n, 1), margin=(8, 8, 46, 6))
     fig.update_layout(barmode="overlay", bargap=0.25)
     fig.update_yaxes(visible=False, range=[n - 0.4, -0.6])
-    fig.update_xaxes(title_text="change of the word's logit, a unit of activation", range=[-1.75 * reach, 1.75 * reach],
-                     zeroline=True, zerolinecolor=inks.muted, zerolinewidth=1, nticks=7)
+    fig.update_xaxes(
+        title_text="change of the word's logit, a unit of activation",
+        range=[-1.75 * reach, 1.75 * reach],
+        zeroline=True,
+        zerolinecolor=inks.muted,
+        zerolinewidth=1,
+        nticks=7,
+    )
     return fig
 
 

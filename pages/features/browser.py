@@ -89,9 +89,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     )  # fmt: skip
 
 
-def atlas(
-    run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int
-) -> None:
+def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
     """The map; points that are clicked or lassoed filter the table."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
         view = st.segmented_control("Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params",

@@ -81,8 +81,9 @@ class Step:
     scaled: dict[int, float] = field(default_factory=dict)  # layer -> factor on the random control, for equal length
 
 
-def matched_controls(features: pd.DataFrame, knobs: Sequence[Knob], seed: int, n_near: int = 20,
-                     mode: str = "add") -> list[Knob]:
+def matched_controls(
+    features: pd.DataFrame, knobs: Sequence[Knob], seed: int, n_near: int = 20, mode: str = "add"
+) -> list[Knob]:
     """For each knob a random living feature of its layer that fires about as often, pushed by the same amount.
 
     It is drawn from the `n_near` features nearest in log density, the knobs' own left out; `features` has layer,

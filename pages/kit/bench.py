@@ -134,6 +134,7 @@ def outcome(step: Step) -> None:
             rows.append([text.LANGUAGE_NAMES[lang], escape(name), *cells])
     if rows:
         text.html(text.table(["Words for women and men", "Class", *(k.capitalize() for k in KINDS)], rows))
+
     def named(values: Mapping[str, float]) -> str:
         return "; ".join(f"{SIZED[row]} {percent(values[row])}" for row in SIZED if row in values)
 

@@ -49,7 +49,7 @@ def start(run: Run) -> None:
 
 
 def state(run: Run) -> str:
-    """"absent", "starting", "running", "done", "failed" or "stopped"."""
+    """ "absent", "starting", "running", "done", "failed" or "stopped"."""
     child = _children.get(str(run.dir))
     code = child.poll() if child else None
     if run.holder() is not None:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def downloads(name: str, frame: pd.DataFrame | Callable[[], pd.DataFrame], plot: Callable[[], Figure] | None = None,
-              key: str = "") -> None:
+def downloads(
+    name: str, frame: pd.DataFrame | Callable[[], pd.DataFrame], plot: Callable[[], Figure] | None = None, key: str = ""
+) -> None:
     """A small "Download" menu: SVG, PDF and PNG of `plot()` (a figure of `core.figures.paper`), CSV of `frame`.
 
     `name` becomes the file name and, unless `key` is given, the key of the buttons; it must be unique on the page.

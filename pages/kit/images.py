@@ -66,8 +66,7 @@ def _data_uri(path: str, version: int) -> str:
         return f"data:image/{kind};base64,{base64.b64encode(file.read()).decode()}"
 
 
-def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
-             shape: tuple[int, int] | None = None) -> str:
+def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0, shape: tuple[int, int] | None = None) -> str:
     """A heat map as a PNG of one pixel an image token: viridis, clear where the value is at or below `threshold`.
 
     With a NaN, which is where the run keeps no activation, 8 x 8 pixels a token, those hatched.
@@ -97,8 +96,9 @@ def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0,
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def tile_html(run: Run, item: GridItem, threshold: float = 0.0, shape: tuple[int, int] | None = None,
-              full: bool = False) -> str:
+def tile_html(
+    run: Run, item: GridItem, threshold: float = 0.0, shape: tuple[int, int] | None = None, full: bool = False
+) -> str:
     """One image with its heat map, badge and caption as a figure; reachable by Tab where there is a heat map."""
     alt = escape(item.alt or f"sample {item.sample_id}")
     inner = f'<img src="{data_uri(run, item.sample_id, full)}" alt="{alt}" loading="lazy">'
@@ -116,8 +116,15 @@ def tile_html(run: Run, item: GridItem, threshold: float = 0.0, shape: tuple[int
     return f'<figure class="cs-tile">{frame}{below}</figure>'
 
 
-def grid_html(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: float = 0.75, threshold: float = 0.0,
-              shape: tuple[int, int] | None = None, full: bool = False) -> str:
+def grid_html(
+    run: Run,
+    items: Sequence[GridItem],
+    columns: int = 6,
+    opacity: float = 0.75,
+    threshold: float = 0.0,
+    shape: tuple[int, int] | None = None,
+    full: bool = False,
+) -> str:
     """A grid of images as HTML; `opacity` (0..1) and `threshold` (activation) are those of the heat maps."""
     tiles = "".join(tile_html(run, item, threshold, shape, full) for item in items)
     return (f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
@@ -134,7 +141,14 @@ def _not_stored(items: Sequence[GridItem]) -> str:
             'drawn at random (<code>activations.image_tokens</code>); nothing is said of the others.</p>')  # fmt: skip
 
 
-def grid(run: Run, items: Sequence[GridItem], columns: int = 6, opacity: float = 0.75, threshold: float = 0.0,
-         shape: tuple[int, int] | None = None, full: bool = False) -> None:
+def grid(
+    run: Run,
+    items: Sequence[GridItem],
+    columns: int = 6,
+    opacity: float = 0.75,
+    threshold: float = 0.0,
+    shape: tuple[int, int] | None = None,
+    full: bool = False,
+) -> None:
     """Show a grid of images; `full` takes the images themselves instead of their thumbnails."""
     text.html(grid_html(run, items, columns, opacity, threshold, shape, full))

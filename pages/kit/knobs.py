@@ -135,15 +135,29 @@ def sliders(turned: list[Turned], mode: str) -> None:
         link = feature_link(one.layer, one.feature, f"Layer {one.layer}, feature {one.feature}")
         text.html(f'<p style="margin:.3rem 0 0">{link} <bdi>{escape(one.words)}</bdi></p>')
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.slider(f"Layer {one.layer}, feature {one.feature}: strength in units of its p99.9", -REACH, REACH,
-                      step=STEP, key=one.key, format="%+.1f", label_visibility="collapsed", disabled=asleep)
+            st.slider(
+                f"Layer {one.layer}, feature {one.feature}: strength in units of its p99.9",
+                -REACH,
+                REACH,
+                step=STEP,
+                key=one.key,
+                format="%+.1f",
+                label_visibility="collapsed",
+                disabled=asleep,
+            )
             box = f"box-{one.layer}-{one.feature}"
             st.session_state[box] = one.strength
             st.number_input(f"Strength of feature {one.feature} of layer {one.layer}", -REACH, REACH, step=STEP,
                             key=box, format="%.1f", label_visibility="collapsed", width=92, disabled=asleep,
                             on_change=partial(from_box, box, one.key))  # fmt: skip
-            st.button("", icon=":material/close:", key=f"off-{one.layer}-{one.feature}", type="tertiary",
-                      help=f"Take feature {one.feature} of layer {one.layer} off", on_click=partial(take_off, one))
+            st.button(
+                "",
+                icon=":material/close:",
+                key=f"off-{one.layer}-{one.feature}",
+                type="tertiary",
+                help=f"Take feature {one.feature} of layer {one.layer} off",
+                on_click=partial(take_off, one),
+            )
 
 
 def how(turned: list[Turned]) -> tuple[str, int | None]:
@@ -155,8 +169,12 @@ def how(turned: list[Turned]) -> tuple[str, int | None]:
             named = st.segmented_control("What a slider does", list(MODES), default="Add", key="mode", required=True,
                                          bind="query-params")  # fmt: skip
             text.html(f'<p class="cs-small">{MODE_NOTES[named]}</p>')
-            chance = st.toggle("Draw words by chance", key="chance", bind="query-params",
-                               help="Else the likeliest word is always taken, and the same image gives the same words.")
+            chance = st.toggle(
+                "Draw words by chance",
+                key="chance",
+                bind="query-params",
+                help="Else the likeliest word is always taken, and the same image gives the same words.",
+            )
             draw = st.number_input("Draw", min_value=0, step=1, key="draw", bind="query-params", disabled=not chance,
                                    help="The same number draws the same words.")  # fmt: skip
     return MODES[named], int(draw) if chance else None

@@ -54,8 +54,9 @@ class Live:
         with self.line.turn(waiting):
             yield
 
-    def captions(self, subject: Subject, asked: Asked,
-                 stop: threading.Event | None = None) -> Generator[Step, None, None]:
+    def captions(
+        self, subject: Subject, asked: Asked, stop: threading.Event | None = None
+    ) -> Generator[Step, None, None]:
         """Write all captions of an image together, a step a token; call it only within `turn`.
 
         Rows that are not known yet (the unsteered ones) and the asked ones run as one batch. Closing the generator
@@ -80,8 +81,9 @@ class Live:
         finally:
             stop.set()
 
-    def _stream(self, subject: Subject, jobs: list[Job], asked: Asked, start: Step,
-                stop: threading.Event) -> Generator[Step, None, None]:
+    def _stream(
+        self, subject: Subject, jobs: list[Job], asked: Asked, start: Step, stop: threading.Event
+    ) -> Generator[Step, None, None]:
         from core.steering import EditRecord
         from core.steering.writing import write
         from core.vlm.sampling import uniforms
@@ -248,7 +250,8 @@ def live(run: Run) -> Live:
         return _load(str(run.dir), manifest_version(run))
     except ImportError as error:
         raise UserError(
-            "The model cannot run here.", f"{error.name or error} is not installed on this machine.",
+            "The model cannot run here.",
+            f"{error.name or error} is not installed on this machine.",
             "Install it with pip install -r requirements.txt; everything but steering works without it.",
         ) from error
 

@@ -147,7 +147,7 @@ def caption_genders(cat: Catalog) -> pd.DataFrame:
 
 
 def named_gender(text: str, lang: str) -> str:
-    """"male" or "female" where all the words for persons in a caption say so, else ""."""
+    """ "male" or "female" where all the words for persons in a caption say so, else ""."""
     named = caption_gender(find(text, lang))
     return named if named in ("male", "female") else ""
 
@@ -161,8 +161,10 @@ def seen_gender(genders: pd.DataFrame) -> Answer:
     parts = [f"{name} {rate(n, len(shown))}" for name, n in hits.items()]
     low = min(float(wilson(n, len(shown))[0]) for n in hits.values())
     major = max(Counter(shown["gender"]).values()) / len(shown)
-    text = (f"In its words: on images of a woman or a man, the caption names that gender in {listed(parts)} "
-            f"of {len(shown):,} images; always naming the commoner one would give {major:.0%}.")
+    text = (
+        f"In its words: on images of a woman or a man, the caption names that gender in {listed(parts)} "
+        f"of {len(shown):,} images; always naming the commoner one would give {major:.0%}."
+    )
     return Answer(text, "supported" if low > major else "unclear")
 
 

@@ -49,8 +49,9 @@ class Mark:
     title: str = ""
 
 
-def caption_html(text: str, lang: str, marks: Sequence[Mark] = (),
-                 weights: Sequence[tuple[str, float, float]] | None = None) -> str:
+def caption_html(
+    text: str, lang: str, marks: Sequence[Mark] = (), weights: Sequence[tuple[str, float, float]] | None = None
+) -> str:
     """One caption as HTML: escaped, in its own direction, with marked words or with activations behind its pieces.
 
     `weights` are (piece, value, scale): the colour of a piece says value / scale, zero is transparent. They replace
@@ -165,8 +166,9 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
     """A plain table; cells are HTML already, heads are escaped; columns in `numeric` stand to the right."""
+
     def cell(tag: str, n: int, body: str) -> str:
-        return f'<{tag}{" class=n" if n in numeric else ""}>{body}</{tag}>'
+        return f"<{tag}{' class=n' if n in numeric else ''}>{body}</{tag}>"
 
     top = "".join(cell("th", n, escape(h)) for n, h in enumerate(head))
     body = "".join(f"<tr>{''.join(cell('td', n, c) for n, c in enumerate(row))}</tr>" for row in rows)

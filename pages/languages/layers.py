@@ -75,13 +75,23 @@ def first(emergence: pd.DataFrame) -> None:
     for row in layers_answers.emergence_rows(emergence):
         where = (layers.PLACES if row["method"] == "probe" else layers.LENS_PLACES)[row["position"]]
         seen = f"n = {row['n_images']:,}"
-        cells = [METHODS[row["method"]], where.removeprefix("next word, "), LANGUAGE_NAME[row["lang"]],
-                 row["first"] or f"not enough data: {row['why']}", row["shown"], row["against"], row["held"], seen]
+        cells = [
+            METHODS[row["method"]],
+            where.removeprefix("next word, "),
+            LANGUAGE_NAME[row["lang"]],
+            row["first"] or f"not enough data: {row['why']}",
+            row["shown"],
+            row["against"],
+            row["held"],
+            seen,
+        ]
         rows.append([escape(cell) for cell in cells])
     head = ["Read by", "Where", "Language", "First layer", "AUC there", "Control", "Layers above that hold", "Images"]
     text.html(text.table(head, rows, numeric=(3, 4, 5, 6, 7)))
-    text.html('<p class="cs-small">≤: it is the lowest layer that was recorded; gender may have been there before. '
-              "* Over the whole caption the probe reads the gendered words themselves, so it says little.</p>")
+    text.html(
+        '<p class="cs-small">≤: it is the lowest layer that was recorded; gender may have been there before. '
+        "* Over the whole caption the probe reads the gendered words themselves, so it says little.</p>"
+    )
 
 
 def transfer(cat: Catalog, probes: pd.DataFrame, measure: str) -> None:

@@ -81,10 +81,12 @@ def quality(saes: pd.DataFrame) -> str:
 def trust_note() -> str:
     """What the columns of the quality table mean, each with its zero."""
     variance, loss = text.term("Explained variance"), text.term("Loss recovered")
-    return (f'<p class="cs-small">On images that were not used for learning. {variance}: 0% is no more than the '
-            "average; beside it what a dictionary reaches that has not been trained. "
-            f"{loss}: 100% is as well as the model itself, 0% as badly as with the layer’s average in its place. "
-            f"{text.term('Dead', 'Dead features')} never respond.</p>")
+    return (
+        f'<p class="cs-small">On images that were not used for learning. {variance}: 0% is no more than the '
+        "average; beside it what a dictionary reaches that has not been trained. "
+        f"{loss}: 100% is as well as the model itself, 0% as badly as with the layer’s average in its place. "
+        f"{text.term('Dead', 'Dead features')} never respond.</p>"
+    )
 
 
 def main() -> None:
@@ -101,9 +103,11 @@ def main() -> None:
         strip(run, cat)
         if manifest.config["samples"]["source"] == "demo-world":
             kind = "was" if manifest.config["samples"].get("planted", True) else "was not"
-            text.html(f'<p class="cs-small">Scenes of emoji art. On images that show no gender, a bias {kind} '
-                      f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
-                      "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>")
+            text.html(
+                f'<p class="cs-small">Scenes of emoji art. On images that show no gender, a bias {kind} '
+                f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
+                "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>"
+            )
     text.heading("Five questions, and what this run says")
     text.html(f'<div class="cs-cards">{"".join(card(q) for q in questions(run))}</div>')
     if cat.has("saes"):

@@ -25,7 +25,7 @@ def building() -> None:
         text.html('<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
                   "You may close this page meanwhile: the build goes on.</p>")  # fmt: skip
     elif now == "starting":
-        text.html('<p><b>Waking up …</b></p>' + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
+        text.html("<p><b>Waking up …</b></p>" + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
     elif now == "running":
         text.html("<p><b>The demo is being built.</b> You may close this page and come back.</p>")
         if pipeline.show(run) is None:

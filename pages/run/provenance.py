@@ -24,8 +24,10 @@ def answer(manifest: Manifest) -> str:
         return "Nothing is finished yet."
     devices = sorted({r.device for r in records})
     seconds, peak = duration(sum(r.seconds for r in records)), size(max(r.peak_memory for r in records))
-    return (f"{len(records)} stages, computed in {seconds} on {', '.join(devices)}, "
-            f"{size(sum(r.bytes for r in records))} in all, at most {peak} of memory.")
+    return (
+        f"{len(records)} stages, computed in {seconds} on {', '.join(devices)}, "
+        f"{size(sum(r.bytes for r in records))} in all, at most {peak} of memory."
+    )
 
 
 def settings(config: dict[str, Any]) -> str:
@@ -101,11 +103,23 @@ def main() -> None:
     text.html(f"<p>Made by {command} with the settings below. A fingerprint covers a "
               "stage’s settings, inputs and code, and never its place or time.</p>")  # fmt: skip
     with st.container(horizontal=True):
-        st.download_button("Manifest (JSON)", json.dumps(asdict(manifest), ensure_ascii=False, indent=1),
-                           f"{run.name}-manifest.json", "application/json", on_click="ignore", key="manifest")
+        st.download_button(
+            "Manifest (JSON)",
+            json.dumps(asdict(manifest), ensure_ascii=False, indent=1),
+            f"{run.name}-manifest.json",
+            "application/json",
+            on_click="ignore",
+            key="manifest",
+        )
         if report is not None:
-            st.download_button("Report of the images (JSON)", json.dumps(report, ensure_ascii=False, indent=1),
-                               f"{run.name}-prepare-report.json", "application/json", on_click="ignore", key="report")
+            st.download_button(
+                "Report of the images (JSON)",
+                json.dumps(report, ensure_ascii=False, indent=1),
+                f"{run.name}-prepare-report.json",
+                "application/json",
+                on_click="ignore",
+                key="report",
+            )
     sae_panel.show(run)
     text.heading("Stages")
     text.html(stages(manifest))

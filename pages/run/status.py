@@ -47,7 +47,7 @@ def live(run: Run) -> None:
                      "What is finished stands in the table below.")  # fmt: skip
     if state in ("stopped", "failed"):
         command = runs.command(run.manifest().preset, run.name)
-        text.html(f'<p>Go on with it: <code>{escape(command)}</code></p>')
+        text.html(f"<p>Go on with it: <code>{escape(command)}</code></p>")
     text.heading("What is finished")
     text.html(stages_html(run))
 

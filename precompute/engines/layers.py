@@ -68,8 +68,11 @@ class LayersEngine:
         """Refuse to begin anew under other settings while others go on with what was begun."""
         others = sorted(set(self.run.layers_held(stage.name)) - set(layers))
         if others and mark.is_file() and mark.read_text() != fingerprint:
-            raise RunHeld(f"Layers {', '.join(map(str, others))} are being computed under other settings.",
-                          "Both would write into one folder.", "Wait for them, or give another name with --run.")
+            raise RunHeld(
+                f"Layers {', '.join(map(str, others))} are being computed under other settings.",
+                "Both would write into one folder.",
+                "Wait for them, or give another name with --run.",
+            )
 
     def _compute(self, planned: Planned, layers: tuple[int, ...], local: LocalEngine) -> None:
         stage = planned.stage

@@ -78,9 +78,7 @@ def main() -> None:
     print("| stage | seconds | share | x reference | peak memory |\n|---|---|---|---|---|")
     for name, record in stages.items():
         took, peak_gb = record["seconds"], record["peak_memory"] / 1e9
-        print(
-            f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {peak_gb:.2f} GB |"
-        )
+        print(f"| {name} | {took:.0f} | {took / seconds:.0%} | {took / reference:.1f} | {peak_gb:.2f} GB |")
     print(f"| **all, with start** | {seconds:.0f} | 100% | {seconds / reference:.1f} | {peak[0] / 1e9:.2f} GB |")
     print(f"\nrun folder: {size / 1e6:.0f} MB")
 

@@ -29,8 +29,14 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(enco
 NOT_RUN = {"pip install -r requirements.txt", "hf auth login"}
 N_IMAGES, LAYER = 48, 5
 SMALLER = [s for s in SMALL if not s.startswith(("samples.", "activations.layers", "train.steps"))]
-SMALLER += [f"activations.layers=[{LAYER}]", f"crosslingual.layers=[{LAYER}]", f"interventions.layers=[{LAYER}]",
-            "train.steps=60", "model.device=cpu", "caption.max_new_tokens=16"]
+SMALLER += [
+    f"activations.layers=[{LAYER}]",
+    f"crosslingual.layers=[{LAYER}]",
+    f"interventions.layers=[{LAYER}]",
+    "train.steps=60",
+    "model.device=cpu",
+    "caption.max_new_tokens=16",
+]
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,18 @@ PNG, PDF = b"\x89PNG", b"%PDF"
 def layer() -> pd.DataFrame:
     rng = np.random.default_rng(0)
     n = 60
-    frame = pd.DataFrame({
-        "feature": np.arange(n), "umap_x": rng.normal(size=n), "umap_y": rng.normal(size=n),
-        "density": rng.uniform(1e-4, 0.1, n), "explained_share": rng.uniform(0, 0.02, n),
-        "density_caption_en": rng.uniform(0, 0.1, n), "density_caption_ar": rng.uniform(0, 0.1, n),
-        "words": ["امرأة · woman"] * n,
-    })
+    frame = pd.DataFrame(
+        {
+            "feature": np.arange(n),
+            "umap_x": rng.normal(size=n),
+            "umap_y": rng.normal(size=n),
+            "density": rng.uniform(1e-4, 0.1, n),
+            "explained_share": rng.uniform(0, 0.02, n),
+            "density_caption_en": rng.uniform(0, 0.1, n),
+            "density_caption_ar": rng.uniform(0, 0.1, n),
+            "words": ["امرأة · woman"] * n,
+        }
+    )
     frame.loc[3, ["umap_x", "umap_y"]] = np.nan
     frame.loc[4, "density_caption_ar"] = 0.0
     frame["lean"] = densities.language_lean(frame["density_caption_en"], frame["density_caption_ar"])
@@ -127,8 +133,11 @@ def test_every_figure_can_be_printed_in_every_format(layer: pd.DataFrame) -> Non
     word_frame = words.words_frame(["امرأة", "$5"], [2.0, 1.0], ["man"], [-1.5])
     density_frame = densities.densities_frame(dict.fromkeys(densities.KINDS, 0.1))
     figures = [
-        paper.histogram(histogram.histogram_frame([5, 0, 3, 1], 2.0), 1.9), paper.densities(density_frame),
-        paper.words(word_frame), paper.feature_map(layer, "density", 7, {7, 8}), paper.language_scatter(layer, 7),
+        paper.histogram(histogram.histogram_frame([5, 0, 3, 1], 2.0), 1.9),
+        paper.densities(density_frame),
+        paper.words(word_frame),
+        paper.feature_map(layer, "density", 7, {7, 8}),
+        paper.language_scatter(layer, 7),
     ]
     for fig in figures:
         assert paper.render(fig, "png", dpi=40).startswith(PNG)

@@ -239,7 +239,7 @@ def test_the_button_starts_one_child_only_and_reports_its_failure(empty_cache, m
     run = build.demo_run()
     build.start(run)
     build.start(run)
-    (command, options), = started
+    ((command, options),) = started
     assert command[1:5] == ["-m", "precompute", "run", "demo"] and options["start_new_session"]
     assert build.state(run) == "starting"
     done.append(True)

@@ -109,9 +109,7 @@ def test_layers_side_by_side_compute_passes_of_their_own(tmp_path, tools):
 def test_two_layer_jobs_at_once_train_the_same_bytes_as_one_run(small_run, tmp_path):
     """The real stage train: layers 3 and 5 by two processes at the same time, closed by a third."""
     run = Run(tmp_path / "demo")
-    shutil.copytree(
-        small_run, run.dir, ignore=shutil.ignore_patterns("logs", "saes*", "pooled", "intervention*")
-    )
+    shutil.copytree(small_run, run.dir, ignore=shutil.ignore_patterns("logs", "saes*", "pooled", "intervention*"))
     manifest = run.manifest()
     kept = {name: r for name, r in manifest.stages.items() if name in ("prepare", "caption", "words", "activations")}
     run.write_manifest(replace(manifest, stages=kept))
