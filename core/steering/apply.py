@@ -47,14 +47,16 @@ def edit_hooks(
     """
     if math.isnan(cap) or cap <= 0:
         raise UserError(f"The cap on edits cannot be {cap}.", "It bounds |change| / |residual|.", "Use more than 0.")
-    by_layer: dict[int, list[list[Edit]]] = {}
-    for row, edits in enumerate(edits_per_row):
+    parts: dict[int, dict[int, list[Edit]]] = {}  # rows are often one and the same list: looked at once
+    for edits in {id(edits): edits for edits in edits_per_row}.values():
         for edit in edits:
             _check(edit, saes, directions or {})
             if not edit.does_nothing:
-                by_layer.setdefault(edit.layer, [[] for _ in edits_per_row])[row].append(edit)
+                parts.setdefault(edit.layer, {}).setdefault(id(edits), []).append(edit)
     hooks: dict[int, EditFn] = {}
-    for layer, rows in sorted(by_layer.items()):
+    for layer, of_rows in sorted(parts.items()):
+        none: list[Edit] = []
+        rows = [of_rows.get(id(edits), none) for edits in edits_per_row]
         table = _layer_table(rows, saes.get(layer), p999, directions or {})
         hooks[layer] = LayerEdit(layer, saes.get(layer), table, cap, record)
     return hooks

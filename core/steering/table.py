@@ -54,9 +54,10 @@ def build_table(
 
     Raises UserError for two edits of one target at the same place and for projections that differ in place in a row.
     """
-    kinds = {edits: i for i, edits in enumerate(dict.fromkeys(map(tuple, rows)))}  # rows are often alike
-    of_row = torch.tensor([kinds[tuple(edits)] for edits in rows])
-    placed = [_placed(edits) for edits in kinds]
+    kinds = {id(edits): edits for edits in rows}  # rows are often one and the same list
+    number = {key: i for i, key in enumerate(kinds)}
+    of_row = torch.tensor([number[id(edits)] for edits in rows])
+    placed = [_placed(edits) for edits in kinds.values()]
     keys = sorted({key for one in placed for key, _ in one})
     columns = {key: i for i, key in enumerate(keys)}
     layer = next(edit.layer for row in rows for edit in row)
