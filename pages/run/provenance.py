@@ -133,8 +133,8 @@ def main() -> None:
     with right:
         text.heading("Versions")
         text.html(versions(manifest))
-        text.heading("Files")
-        text.html(files(manifest))
+    text.heading("Files")
+    text.html(files(manifest))
 
 
 main()
