@@ -163,7 +163,8 @@ def captions_table(step: Step, subject: Subject, asked: Asked) -> pd.DataFrame:
     return pd.DataFrame([
         {"image": subject.key, "row": row, "lang": lang, "caption": words, "mode": asked.mode if row in name else "",
          "edits": edits.get(row, ""),
-         "draw": "greedy" if asked.draw is None else str(asked.draw), "source": step.source}
+         "draw": "greedy" if asked.draw is None else str(asked.draw),
+         "source": step.source if step.finished else "stopped before its end"}
         for (row, lang), words in step.texts.items()
     ])  # fmt: skip
 

@@ -31,8 +31,8 @@ def write(run: Run, cat: Catalog, subject: Subject, asked: Asked, frames: dict[s
     kept_key, kept = st.session_state.get("steered", (None, None))
     if kept_key == key and kept is not None:
         bench.draw(kept, frames, asked)
-    elif st.session_state.get("halted") == key:
-        kept = st.session_state.get("partial", (None, Step({})))[1]
+    elif st.session_state.get("halted") == key and st.session_state.get("partial", (None,))[0] == key:
+        kept = st.session_state["partial"][1]
         bench.draw(kept, frames, asked, stopped=True)
         with stop.container(horizontal=True, vertical_alignment="center"):
             st.button("Go on", key="go-on", icon=":material/play_arrow:", on_click=go_on)
@@ -53,6 +53,7 @@ def write(run: Run, cat: Catalog, subject: Subject, asked: Asked, frames: dict[s
 
 def _live(run: Run, cat: Catalog, subject: Subject, asked: Asked, frames: dict[str, Any], stop: Any, key: Any) -> Step:
     known = own_captions(cat, subject) if asked.draw is None else {}
+    st.session_state["partial"] = (key, Step(known))  # what a Stop before the first word leaves: none of another setting
     bench.draw(Step(known), frames, asked)
     stop.button("Stop", key="stop", icon=":material/stop:", on_click=halt, args=(key,))
     model = door.live(run)

@@ -83,6 +83,38 @@ def test_zero_strength_leaves_the_captions_alone_and_the_keyboard_moves_the_slid
     expect(page.locator(".cs .cs-caption[lang=ar]")).to_have_count(2, timeout=READY)
 
 
+STOP_AT_ONCE = """new MutationObserver(() => document.querySelector('.st-key-stop button')?.click())
+    .observe(document.body, {childList: true, subtree: true})"""
+
+
+def test_what_stands_after_stop_belongs_to_the_knobs(page, app, small_run):
+    """Stop is pressed as soon as it is there, before the first word of -4: nothing of +2 may stand under it."""
+    import pandas as pd
+
+    features = pd.read_parquet(small_run / "features.parquet").query("layer == 5 and alive")
+    for feature in features.sort_values("explained_share", ascending=False).feature.head(6):
+        texts = {}
+        for strength in (-4, 2):
+            page.goto(f"{app}/steering?sample=12&features=5:{feature}:{strength}")
+            settle(page)
+            texts[strength] = say(page, "en")[1]
+        if texts[-4] != texts[2]:
+            break
+    else:
+        pytest.fail("none of the six strongest features writes something else at -4 than at +2")
+    page.evaluate(STOP_AT_ONCE)
+    page.locator(".stSlider input[type=range]").first.press("Home")
+    expect(page.locator(".st-key-go-on button")).to_be_visible(timeout=READY)
+    settle(page)
+    shown = "".join(say(page, "en")[1:]).rstrip("… ")
+    assert texts[-4].startswith(shown), (shown, texts)
+    page.get_by_role("button", name="Download").first.click()
+    with page.expect_download() as download:
+        page.locator("[data-testid=stDownloadButton] button").last.click()
+    rows = pd.read_csv(download.value.path())
+    assert set(rows.loc[rows["row"] == "after", "source"]) <= {"stopped before its end"}
+
+
 def test_hostile_addresses_are_harmless(page, app):
     for query in ("feature?layer=99&feature=-3", "feature?layer=<script>&feature=x", "samples?sample=99999999",
                   "steering?features=5:99999:1,x:y", "browser?layer=zzz&find=';DROP TABLE features;--"):  # fmt: skip

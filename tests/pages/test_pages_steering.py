@@ -356,6 +356,25 @@ def test_stop_keeps_what_was_written_and_go_on_writes_again(
     assert len(model.calls) == 3 and "the gender turns in English" in words(at)
 
 
+def test_stop_before_the_first_word_leaves_nothing_of_the_setting_before(
+    cache: Path, visit: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(StandIn):
+        def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
+            if len(self.calls) == 1:  # as if Stop were pressed while the model reads the picture
+                self.calls.append((subject.key, asked))
+                st.session_state["halted"] = (str(run.dir), manifest_version(run), subject.key, asked)
+                st.rerun()
+            yield from super().captions(subject, asked, stop)
+
+    run, model = Run(cache / "demo"), Stopped()
+    monkeypatch.setattr(door, "live", lambda run: model)
+    at = visit(sample="4", features="3:0:3")
+    assert "تحمل" in words(at)
+    at.slider(key="turn-3-0").set_value(-4.0).run()
+    assert "Stopped before the end." in words(at) and "تحمل" not in words(at)
+
+
 def test_a_picture_of_ones_own_is_steered_and_left_again(visit: Open, model: StandIn) -> None:
     at = visit(sample="9", features="3:0:2")
     at.session_state["own-picture"] = read_upload(picture_bytes())
