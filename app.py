@@ -8,8 +8,12 @@ from pages.kit import build, runs, server, states, style
 
 def page_map(welcome: bool) -> dict[str, list[st.Page]]:
     """Sections by folder; while there is nothing to look at, the root is the welcome page."""
-    home = st.Page(f"pages/look/{'welcome' if welcome else 'overview'}.py", title="Welcome" if welcome else "Overview",
-                   url_path="overview", default=True)  # fmt: skip
+    home = st.Page(
+        f"pages/look/{'welcome' if welcome else 'overview'}.py",
+        title="Welcome" if welcome else "Overview",
+        url_path="overview",
+        default=True,
+    )
     return {
         "Look": [
             home,
@@ -46,8 +50,14 @@ def show() -> None:
     page = st.navigation(page_map(build.wants_welcome()), expanded=True, position="sidebar" if names else "hidden")
     if names:
         with st.sidebar:
-            st.selectbox("Run", names, key="run", bind="query-params", help="A run is one model, one set of images and "
-                         "the features found in them, as computed by python -m precompute.")  # fmt: skip
+            st.selectbox(
+                "Run",
+                names,
+                key="run",
+                bind="query-params",
+                help="A run is one model, one set of images and "
+                "the features found in them, as computed by python -m precompute.",
+            )
     try:
         if names:
             runs.in_sidebar(runs.current_run())

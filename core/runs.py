@@ -244,8 +244,9 @@ def open_run(name: str, root: Path | None = None) -> Run:
     run = Run(root / check_run_name(name))
     if not run.path("manifest.json").is_file():
         names = ", ".join(r.name for r in list_runs(root)) or "none yet"
-        raise UserError(f"There is no run called {name}.", f"Runs in {root}: {names}.",
-                        "Make one: python -m precompute run demo")  # fmt: skip
+        raise UserError(
+            f"There is no run called {name}.", f"Runs in {root}: {names}.", "Make one: python -m precompute run demo"
+        )
     return run
 
 

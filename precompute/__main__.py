@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if not is_disk_full(e):
             raise
-        print(f"The disk is full.\n{e}\nMake room and run the same command again: it goes on from the last checkpoint.",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"The disk is full.\n{e}\nMake room and run the same command again: it goes on from the last checkpoint.",
+            file=sys.stderr,
+        )
         return 1
 
 

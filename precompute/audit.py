@@ -30,9 +30,13 @@ DO = f"Name its columns {', '.join(NEEDED)} and, where there are two languages, 
 
 
 def run_audit(
-    file: Path, lexicon: str = "", terms: Sequence[str] = (), out: str = "", lang: str = "",
+    file: Path,
+    lexicon: str = "",
+    terms: Sequence[str] = (),
+    out: str = "",
+    lang: str = "",
     console: Console | None = None,
-) -> list[Audit]:  # fmt: skip
+) -> list[Audit]:
     """Read, compare, print, and write audit.json, audit.csv and audit.parquet; UserError for what cannot be used."""
     console = Console(highlight=False) if console is None else console
     if lexicon and not Path(lexicon).is_file():
@@ -75,20 +79,29 @@ def read_captions(file: Path, lang: str = "") -> pd.DataFrame:
         mistakes += [f"row {number}: {', '.join(bad)}"] if bad else []
     if mistakes:
         more = f" and {len(mistakes) - 3} more" if len(mistakes) > 3 else ""
-        raise UserError(f"{file.name} has cells without text.", "; ".join(mistakes[:3]) + more,
-                        "Leave out rows without a caption on one side; an empty caption is an empty text.")  # fmt: skip
+        raise UserError(
+            f"{file.name} has cells without text.",
+            "; ".join(mistakes[:3]) + more,
+            "Leave out rows without a caption on one side; an empty caption is an empty text.",
+        )
     has_lang = "lang" in columns
     langs = [str(row.get("lang") or "").strip().lower() for row in rows] if has_lang else [lang or "en"] * len(rows)
     unknown = sorted(set(langs) - set(LANGUAGES))
     if unknown:
-        raise UserError(f"{file.name} has captions in {', '.join(repr(u) for u in unknown[:5])}.",
-                        f"Languages are {' and '.join(LANGUAGES)}.", "Mend the column lang.")  # fmt: skip
+        raise UserError(
+            f"{file.name} has captions in {', '.join(repr(u) for u in unknown[:5])}.",
+            f"Languages are {' and '.join(LANGUAGES)}.",
+            "Mend the column lang.",
+        )
     frame = pd.DataFrame({name: [str(row[name]) for row in rows] for name in NEEDED}).assign(lang=langs)
     if lang:
         frame = frame[frame["lang"] == lang].reset_index(drop=True)
         if frame.empty:
-            raise UserError(f"{file.name} has no caption of the language {lang}.",
-                            f"It has {', '.join(sorted(set(langs)))}.", "Leave --lang out.")  # fmt: skip
+            raise UserError(
+                f"{file.name} has no caption of the language {lang}.",
+                f"It has {', '.join(sorted(set(langs)))}.",
+                "Leave --lang out.",
+            )
     frame.attrs["has_lang"] = has_lang
     return frame
 
@@ -161,10 +174,18 @@ def _show(console: Console, result: Audit, terms: bool) -> None:
         rows += words.sort_values("size", ascending=False, kind="stable").head(N_WORDS).to_dict("records")
     for row in rows:
         name = escape(row["term"]) if row["kind"] == "total" else f"  {escape(row['term'])}"
-        table.add_row(name, f"{row['before']:,}", f"{row['after']:,}", _with(row, "change", "change", ",.0f"),
-                      _number(row["rate_before"], ".1f"), _number(row["rate_after"], ".1f"),
-                      _with(row, "rate_change", "rate", ".1f"), _number(row["q"], ".2g"), _number(row["rate_q"], ".2g"),
-                      f"{row['n_nonzero']:,}")  # fmt: skip
+        table.add_row(
+            name,
+            f"{row['before']:,}",
+            f"{row['after']:,}",
+            _with(row, "change", "change", ",.0f"),
+            _number(row["rate_before"], ".1f"),
+            _number(row["rate_after"], ".1f"),
+            _with(row, "rate_change", "rate", ".1f"),
+            _number(row["q"], ".2g"),
+            _number(row["rate_q"], ".2g"),
+            f"{row['n_nonzero']:,}",
+        )
     console.print(table)
     if not terms and len(words):
         console.print("The p of single words is adjusted for their number (Benjamini and Hochberg).", style="dim")
@@ -194,14 +215,21 @@ def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[
     terms = pd.concat([r.terms for r in results], ignore_index=True)
     tree = {
         "file": file.name,
-        "languages": {r.lang: {
-            "n_images": r.n_images, "n_captions": r.n_captions, "conclusion": r.conclusion, "sure": r.sure,
-            "flips": r.flips.to_dict("records"), "terms": [_plain(row) for row in r.terms.to_dict("records")],
-        } for r in results},
+        "languages": {
+            r.lang: {
+                "n_images": r.n_images,
+                "n_captions": r.n_captions,
+                "conclusion": r.conclusion,
+                "sure": r.sure,
+                "flips": r.flips.to_dict("records"),
+                "terms": [_plain(row) for row in r.terms.to_dict("records")],
+            }
+            for r in results
+        },
         "not_enough_data": list(absent),
         "units": "images; rates are per 1,000 words; intervals are paired bootstraps at 95 %; p are two-sided "
-                 "Wilcoxon tests, q of single words adjusted after Benjamini and Hochberg",
-    }  # fmt: skip
+        "Wilcoxon tests, q of single words adjusted after Benjamini and Hochberg",
+    }
     write_json(folder / "audit.json", tree)
     write_table(folder / "audit.parquet", pa.Table.from_pandas(terms, preserve_index=False))
     with atomic_path(folder / "audit.csv") as temporary:

@@ -10,9 +10,12 @@ TASKS = ("caption en", "caption ar")  # of PaliGemma, which is not chatted with
 
 
 def run_check(
-    name: str, dtype: str = "float32", device: str = "auto", image_side: int = 0,
+    name: str,
+    dtype: str = "float32",
+    device: str = "auto",
+    image_side: int = 0,
     say: Callable[[str], None] = print,
-) -> bool:  # fmt: skip
+) -> bool:
     """Load a model, print what it is and one line a check; whether all passed. UserError where it cannot be used."""
     from core.vlm import load_vlm
     from core.vlm.conformance import check_model
@@ -23,12 +26,16 @@ def run_check(
     family = vlm.model.config.model_type
     grid = vlm.patch_grid
     shown = f"a map of {grid[0]} x {grid[1]}" if grid else "no map of the image"
-    say(f"{name}: {family}, {vlm.n_layers} layers, d_model {vlm.d_model}, {dtype} on {vlm.device}; "
-        f"{vlm.n_image_tokens} image tokens, {shown}; loaded in {time.monotonic() - started:.0f} s")  # fmt: skip
+    say(
+        f"{name}: {family}, {vlm.n_layers} layers, d_model {vlm.d_model}, {dtype} on {vlm.device}; "
+        f"{vlm.n_image_tokens} image tokens, {shown}; loaded in {time.monotonic() - started:.0f} s"
+    )
     passed = True
     for check in check_model(vlm, TASKS if family == "paligemma" else PROMPTS):
-        say(f"{'pass' if check.passed else 'FAIL'}  {check.name:<24} {check.measured:.2g} (at most {check.bound:g}): "
-            f"{check.says}")  # fmt: skip
+        say(
+            f"{'pass' if check.passed else 'FAIL'}  {check.name:<24} {check.measured:.2g} (at most {check.bound:g}): "
+            f"{check.says}"
+        )
         passed &= check.passed
     say("The adapter fits this model." if passed else "The adapter does not fit this model: results would be wrong.")
     return passed

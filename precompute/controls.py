@@ -97,8 +97,9 @@ def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) 
     from core.gender.effects_findings import count_findings, shuffled_labels
     from core.gender.pairs import VIEWS
 
-    control = Control("Shuffled image labels", "features of gender, all layers, languages and views",
-                      beside="the true labels")  # fmt: skip
+    control = Control(
+        "Shuffled image labels", "features of gender, all layers, languages and views", beside="the true labels"
+    )
     if not run.path("pooled").is_dir() or not run.path("genders.parquet").is_file():
         control.why = f"the run {run.name} lacks the stages words and pool"
         return control
@@ -131,8 +132,12 @@ def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> 
     table = Control("The twin: the planted table", "p(male) by role correlates with what was planted", beside=beside)
     beyond = Control("The twin: roles", f"roles off 0.5 by more than {MARGIN:g}", beside=beside)
     false = Control("The twin: roles, not borne out", "roles off 0.5 at all that other images do not bear out")
-    every = Control("The twin: roles, at all", "roles off 0.5 at all, the twin's own accidents among them",
-                    beside=beside, to_read=True)  # fmt: skip
+    every = Control(
+        "The twin: roles, at all",
+        "roles off 0.5 at all, the twin's own accidents among them",
+        beside=beside,
+        to_read=True,
+    )
     rows = [table, beyond, false, every]
     if not model_dir.is_dir():
         for row in rows:
@@ -221,8 +226,10 @@ def _habits(results: list[Findings]) -> list[str]:
     groups = pd.concat([result.groups for result in results])
     share = groups.groupby(["value", "lang"])["p_male"].agg(["mean"])
     mean, spread = share["mean"].mean(), share["mean"].std()
-    notes = [f"over all seeds p(male) by role has mean {mean:.2f} and standard deviation {spread:.2f}; all seeds ask "
-             "one model, so what it learned by accident comes back"]  # fmt: skip
+    notes = [
+        f"over all seeds p(male) by role has mean {mean:.2f} and standard deviation {spread:.2f}; all seeds ask "
+        "one model, so what it learned by accident comes back"
+    ]
     often = groups[groups["leans"]].groupby(["value", "lang"]).size().sort_values(ascending=False, kind="stable")
     called = [f"{v} ({lang}) in {n}, mean p(male) {share.loc[(v, lang), 'mean']:.2f}" for (v, lang), n in often.items()]
     return [*notes, "roles called, by seeds: " + "; ".join(called)] if called else notes
@@ -234,8 +241,14 @@ def _short(path: Path) -> str:
 
 def _table(controls: list[Control]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("Where there is nothing", "What is looked for", "Seeds with a finding", "Findings by seed", "Holds",
-                 "Where there is something"):  # fmt: skip
+    for name in (
+        "Where there is nothing",
+        "What is looked for",
+        "Seeds with a finding",
+        "Findings by seed",
+        "Holds",
+        "Where there is something",
+    ):
         table.add_column(name)
     for c in controls:
         if c.why:

@@ -41,8 +41,11 @@ def examine() -> list[Finding]:
 
 
 def _python() -> Finding:
-    return Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-                   sys.version_info[:2] >= (3, 11))  # fmt: skip
+    return Finding(
+        "Python",
+        f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        sys.version_info[:2] >= (3, 11),
+    )
 
 
 def _torch() -> list[Finding]:
@@ -51,8 +54,11 @@ def _torch() -> list[Finding]:
     except ImportError:
         return [Finding("torch", "not installed: runs can be looked at, not computed", None)]
     device = resolve_device("auto")
-    return [Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads", True),
-            Finding("device", f"{device}: {describe_device(device)}", True), *_gpu_memory(device)]  # fmt: skip
+    return [
+        Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads", True),
+        Finding("device", f"{device}: {describe_device(device)}", True),
+        *_gpu_memory(device),
+    ]
 
 
 def _gpu_memory(device: str) -> list[Finding]:

@@ -26,8 +26,11 @@ def export_saes(name: str, out_dir: Path, licence: str = "") -> list[Path]:
 
     run = open_run(name)
     if not run.is_done("train"):
-        raise UserError(f"The run {name} has no SAEs yet.", "The stage train has not been computed.",
-                        f"python -m precompute run {run.manifest().preset} --run {name} --until train")  # fmt: skip
+        raise UserError(
+            f"The run {name} has no SAEs yet.",
+            "The stage train has not been computed.",
+            f"python -m precompute run {run.manifest().preset} --run {name} --until train",
+        )
     saes = pd.read_parquet(run.path("saes.parquet"))
     others = saes[saes["source"] != HERE]
     if len(others):

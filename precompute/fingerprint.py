@@ -35,8 +35,9 @@ def code_files(patterns: Sequence[str], root: Path = PROJECT_ROOT) -> list[Path]
 
 def code_hash(patterns: Sequence[str], root: Path = PROJECT_ROOT) -> str:
     """Hash of the syntax trees of the files: comments, docstrings and layout do not count."""
-    return hash_json([[p.relative_to(root).as_posix(), _file_hash(p, p.stat().st_mtime_ns)]
-                      for p in code_files(patterns, root)])  # fmt: skip
+    return hash_json(
+        [[p.relative_to(root).as_posix(), _file_hash(p, p.stat().st_mtime_ns)] for p in code_files(patterns, root)]
+    )
 
 
 @functools.lru_cache(512)

@@ -12,11 +12,34 @@ from pathlib import Path
 from core.errors import UserError
 
 PACKAGES = (
-    "torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "scikit-learn", "umap-learn", "pyarrow",
-    "pandas", "duckdb", "pillow", "matplotlib", "plotly", "streamlit",
-)  # fmt: skip
-STAGE_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scikit-learn", "umap-learn",
-                  "pyarrow", "pandas", "pillow")  # fmt: skip
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "umap-learn",
+    "pyarrow",
+    "pandas",
+    "duckdb",
+    "pillow",
+    "matplotlib",
+    "plotly",
+    "streamlit",
+)
+STAGE_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+    "umap-learn",
+    "pyarrow",
+    "pandas",
+    "pillow",
+)
 
 
 def resolve_device(wanted: str) -> str:
@@ -29,8 +52,11 @@ def resolve_device(wanted: str) -> str:
     if wanted == "auto":
         return next(name for name, there in have.items() if there)
     if not have[wanted]:
-        raise UserError(f"This machine has no {wanted} device that torch can use.", f"torch {torch.__version__}.",
-                        "Run with --set model.device=auto, or install a torch build for your device.")  # fmt: skip
+        raise UserError(
+            f"This machine has no {wanted} device that torch can use.",
+            f"torch {torch.__version__}.",
+            "Run with --set model.device=auto, or install a torch build for your device.",
+        )
     return wanted
 
 

@@ -30,9 +30,11 @@ def parse_command(text: str) -> list[str]:
     except ValueError as e:
         raise UserError("The command of --notify-cmd cannot be read.", f"{e}: {text}", "Mend its quotes.") from e
     if not command or shutil.which(command[0]) is None:
-        raise UserError(f"There is no program {command[0] if command else ''!r} for --notify-cmd.",
-                        "It is started without a shell.",
-                        "Give a program, or a shell: --notify-cmd \"sh -c 'echo $CAPTIONSCOPE_STATE'\"")  # fmt: skip
+        raise UserError(
+            f"There is no program {command[0] if command else ''!r} for --notify-cmd.",
+            "It is started without a shell.",
+            "Give a program, or a shell: --notify-cmd \"sh -c 'echo $CAPTIONSCOPE_STATE'\"",
+        )
     return command
 
 
@@ -54,8 +56,13 @@ def _tell(command: Sequence[str], run: Run, state: str, seconds: float, message:
     """Start the command and wait for it; what goes wrong is a line in logs/notify.log and on the screen."""
     if not command:
         return
-    told = {"RUN": run.name, "STATE": state, "STAGE": str((run.progress() or {}).get("stage") or ""),
-            "SECONDS": f"{seconds:.0f}", "MESSAGE": message[:LONGEST_MESSAGE].replace("\0", " ")}  # fmt: skip
+    told = {
+        "RUN": run.name,
+        "STATE": state,
+        "STAGE": str((run.progress() or {}).get("stage") or ""),
+        "SECONDS": f"{seconds:.0f}",
+        "MESSAGE": message[:LONGEST_MESSAGE].replace("\0", " "),
+    }
     environment = {**os.environ, **{f"CAPTIONSCOPE_{name}": value for name, value in told.items()}}
     log = run.path("logs", "notify.log")
     try:
@@ -72,8 +79,9 @@ def _tell(command: Sequence[str], run: Run, state: str, seconds: float, message:
 
 def _run(command: Sequence[str], environment: dict[str, str], out) -> str:
     """What went wrong with the command, or ""."""
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out,
-                               stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
         code = process.wait(TIMEOUT)
     except subprocess.TimeoutExpired:

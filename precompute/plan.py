@@ -94,9 +94,14 @@ def make_plan(
 
 
 def _judge(
-    stage: Stage, fingerprint: str, parts: dict[str, str], record: StageRecord | None, manifest: Manifest | None,
-    run: Run, states: dict[str, State],
-) -> tuple[State, str]:  # fmt: skip
+    stage: Stage,
+    fingerprint: str,
+    parts: dict[str, str],
+    record: StageRecord | None,
+    manifest: Manifest | None,
+    run: Run,
+    states: dict[str, State],
+) -> tuple[State, str]:
     if record is None or manifest is None:
         return "new", "not computed yet"
     if record.fingerprint != fingerprint:

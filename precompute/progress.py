@@ -119,8 +119,10 @@ class Progress:
         self._lock, self._over = threading.Lock(), threading.Event()
         self.log, self.gpus, self.cores = LastLines(), [], 0.0
         self._process = psutil.Process()
-        self._threads = [threading.Thread(target=f, name=f"progress {f.__name__}", daemon=True)
-                         for f in (self._beat, self._look_at_gpus)]  # fmt: skip
+        self._threads = [
+            threading.Thread(target=f, name=f"progress {f.__name__}", daemon=True)
+            for f in (self._beat, self._look_at_gpus)
+        ]
 
     def __enter__(self) -> Progress:
         self.write()
@@ -192,15 +194,29 @@ class Progress:
             for stage in self.stages.values():
                 if stage["state"] == "running":
                     stage["seconds"] = round(time.monotonic() - self._began, 2)
-            write_json(self.path, {
-                "run": self.run.name, "stage": self.stage, "state": self.state,
-                "done": self.meter.done, "total": self.meter.total, "unit": self.meter.unit,
-                "rate": self.meter.rate, "eta_seconds": self.meter.eta if self.state == "running" else None,
-                "started": self.started, "updated": now(), "pid": os.getpid(), "device": self.device,
-                "memory_bytes": self._process.memory_info().rss, "cores": round(self.cores, 2), "gpus": self.gpus,
-                "message": self.message, "log": list(self.log.lines),
-                "stages": list(self.stages.values()),
-            })  # fmt: skip
+            write_json(
+                self.path,
+                {
+                    "run": self.run.name,
+                    "stage": self.stage,
+                    "state": self.state,
+                    "done": self.meter.done,
+                    "total": self.meter.total,
+                    "unit": self.meter.unit,
+                    "rate": self.meter.rate,
+                    "eta_seconds": self.meter.eta if self.state == "running" else None,
+                    "started": self.started,
+                    "updated": now(),
+                    "pid": os.getpid(),
+                    "device": self.device,
+                    "memory_bytes": self._process.memory_info().rss,
+                    "cores": round(self.cores, 2),
+                    "gpus": self.gpus,
+                    "message": self.message,
+                    "log": list(self.log.lines),
+                    "stages": list(self.stages.values()),
+                },
+            )
 
 
 def _max_rss() -> int:

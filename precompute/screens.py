@@ -66,10 +66,14 @@ class BarScreen:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = [
-            TextColumn("[bold]{task.description:<12}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[count]}"), TextColumn("[cyan]{task.fields[rate]}"),
-            TextColumn("[green]{task.fields[eta]}"), TextColumn("[dim]{task.fields[message]}"),
-        ]  # fmt: skip
+            TextColumn("[bold]{task.description:<12}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("[cyan]{task.fields[rate]}"),
+            TextColumn("[green]{task.fields[eta]}"),
+            TextColumn("[dim]{task.fields[message]}"),
+        ]
         self.console = Console(highlight=False)
         self.bars = Progress(*columns, console=self.console, transient=True, refresh_per_second=5)
         self.stage, self._task = "", None
@@ -86,8 +90,15 @@ class BarScreen:
         rate = f"{meter.rate:.3g} {meter.unit}/s" if meter.rate else ""
         eta = f"{show_time(meter.eta)} left" if meter.eta is not None else ""
         count = f"{meter.done:,}/{meter.total:,} {meter.unit}"
-        self.bars.update(self._task, total=meter.total or None, completed=meter.done, count=count, rate=rate, eta=eta,
-                         message=message)  # fmt: skip
+        self.bars.update(
+            self._task,
+            total=meter.total or None,
+            completed=meter.done,
+            count=count,
+            rate=rate,
+            eta=eta,
+            message=message,
+        )
 
     def end(self, text: str) -> None:
         if self._task is not None:

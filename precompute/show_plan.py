@@ -59,8 +59,11 @@ def _probed(seen: Forecast, run: Run, console: Console) -> Forecast:
     from precompute.forecast.probe.run import run_probe
 
     if not seen.device_name:
-        raise UserError("There is nothing to measure on.", "This machine has no CUDA device.",
-                        "Run plan --probe on the machine that will compute.")  # fmt: skip
+        raise UserError(
+            "There is nothing to measure on.",
+            "This machine has no CUDA device.",
+            "Run plan --probe on the machine that will compute.",
+        )
     run_probe(seen.config, seen.device, lambda text: console.print(text, markup=False, soft_wrap=True))
     return forecast(seen.config, run)
 
@@ -125,8 +128,10 @@ def _closing(todo: list[Planned], seen: Forecast, guesses: Mapping[str, Estimate
     if any(g.basis == PROBED for g in chosen.values()) and seen.probe:
         lines += [f"Times from the probe: {seen.probe.says}.", *seen.probe.notes]
     if any(g.basis == GUESS for g in chosen.values()):
-        lines.append("Figures with ~ are rough guesses from the settings: they may be off by two or three times. "
-                     "A probe of a minute or two makes times surer: add --probe.")  # fmt: skip
+        lines.append(
+            "Figures with ~ are rough guesses from the settings: they may be off by two or three times. "
+            "A probe of a minute or two makes times surer: add --probe."
+        )
     if not seen.shape.known:
         lines.append("The model's config.json is not on this machine: its size is taken to be that of Gemma 3 4B.")
     if disk > free:
@@ -138,9 +143,11 @@ def _interventions(config: Config, seen: Forecast, guesses: Mapping[str, Estimat
     """What the longest stage will write, and in how many hours of the device."""
     amount, seconds = planned(config, seen.n or 0), guesses["interventions"].seconds
     hours = "GPU hours" if seen.device == "cuda" else f"hours on {seen.device}"
-    return (f"interventions: {amount.n_captions:,} captions under {amount.n_arms} changes of the model, of "
-            f"{amount.n_development} images to choose on and {amount.n_confirming} to confirm on, about "
-            f"{seconds / 3600:.2g} {hours}, {show_bytes(guesses['interventions'].disk)} of disk.")  # fmt: skip
+    return (
+        f"interventions: {amount.n_captions:,} captions under {amount.n_arms} changes of the model, of "
+        f"{amount.n_development} images to choose on and {amount.n_confirming} to confirm on, about "
+        f"{seconds / 3600:.2g} {hours}, {show_bytes(guesses['interventions'].disk)} of disk."
+    )
 
 
 def _round(seconds: float) -> float:

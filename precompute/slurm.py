@@ -59,44 +59,70 @@ def job_script(args: argparse.Namespace, name: str, runs: Path, seen: Forecast) 
     layers, estimates = seen.config.activations.layers, seen.estimates
     command = ["run", args.preset, "--run", name, *(part for s in args.set for part in ("--set", s))]
     command += ["--notify-cmd", args.notify_cmd] if args.notify_cmd else []
-    where = ["set -euo pipefail", f"cd {shlex.quote(str(_project()))}",
-             f"export CAPTIONSCOPE_CACHE={shlex.quote(str(runs))}"]  # fmt: skip
+    where = [
+        "set -euo pipefail",
+        f"cd {shlex.quote(str(_project()))}",
+        f"export CAPTIONSCOPE_CACHE={shlex.quote(str(runs))}",
+    ]
     program = f"{shlex.quote(sys.executable)} -m precompute {shlex.join(command)}"
     if not args.array:
         time = args.time or wall_time(estimates.values())
-        return "\n".join([*_head(args, name, time, _memory(args, estimates.values())), "", *where,
-                          f"exec {program}", ""])  # fmt: skip
+        return "\n".join(
+            [*_head(args, name, time, _memory(args, estimates.values())), "", *where, f"exec {program}", ""]
+        )
     stages = list(estimates) or [BY_LAYER]
     at = stages.index(BY_LAYER)
     parts = {"before": stages[:at], "layers": [BY_LAYER], "rest": stages[at + 1 :]}
-    times = {part: args.time or wall_time((estimates[s] for s in of if s in estimates), len(layers) if part == "layers"
-                                          else 1) for part, of in parts.items()}  # fmt: skip
+    times = {
+        part: args.time
+        or wall_time((estimates[s] for s in of if s in estimates), len(layers) if part == "layers" else 1)
+        for part, of in parts.items()
+    }
     last = stages[at - 1] if at else BY_LAYER
     after = "--kill-on-invalid-dep=yes --dependency=afterok"
-    return "\n".join([
-        *_head(args, name, times["rest"], _memory(args, estimates.values())), "",
-        f"layers=({' '.join(map(str, layers))})", 'script=$(realpath "$0")', *where, "",
-        'if [[ -z "${SLURM_JOB_ID:-}" ]]; then  # not within a job: submit three, each after the one before',
-        f'  first=$(sbatch --parsable --time={times["before"]} --export=ALL,PART=before "$script")',
-        f'  each=$(sbatch --parsable --time={times["layers"]} {after}:"${{first%%;*}}" \\',
-        f'    --array=0-{len(layers) - 1} --output={name}-%A-%a.log --export=ALL,PART=layers "$script")',
-        f'  sbatch {after}:"${{each%%;*}}" --export=ALL,PART=rest "$script"',
-        "  exit", "fi", "",
-        'case "${PART:-rest}" in',
-        f"  before) exec {program} --until {last} ;;",
-        f'  layers) exec {program} --only {BY_LAYER} --layers "${{layers[SLURM_ARRAY_TASK_ID]}}" ;;',
-        f"  rest) exec {program} ;;", "esac", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            *_head(args, name, times["rest"], _memory(args, estimates.values())),
+            "",
+            f"layers=({' '.join(map(str, layers))})",
+            'script=$(realpath "$0")',
+            *where,
+            "",
+            'if [[ -z "${SLURM_JOB_ID:-}" ]]; then  # not within a job: submit three, each after the one before',
+            f'  first=$(sbatch --parsable --time={times["before"]} --export=ALL,PART=before "$script")',
+            f'  each=$(sbatch --parsable --time={times["layers"]} {after}:"${{first%%;*}}" \\',
+            f'    --array=0-{len(layers) - 1} --output={name}-%A-%a.log --export=ALL,PART=layers "$script")',
+            f'  sbatch {after}:"${{each%%;*}}" --export=ALL,PART=rest "$script"',
+            "  exit",
+            "fi",
+            "",
+            'case "${PART:-rest}" in',
+            f"  before) exec {program} --until {last} ;;",
+            f'  layers) exec {program} --only {BY_LAYER} --layers "${{layers[SLURM_ARRAY_TASK_ID]}}" ;;',
+            f"  rest) exec {program} ;;",
+            "esac",
+            "",
+        ]
+    )
 
 
 def _head(args: argparse.Namespace, name: str, time: str, memory: str) -> list[str]:
-    wanted = [f"--job-name={name}", f"--output={name}-%j.log", f"--time={time}", f"--mem={memory}",
-              f"--cpus-per-task={args.cpus}", "--signal=B:TERM@120"]  # fmt: skip
+    wanted = [
+        f"--job-name={name}",
+        f"--output={name}-%j.log",
+        f"--time={time}",
+        f"--mem={memory}",
+        f"--cpus-per-task={args.cpus}",
+        "--signal=B:TERM@120",
+    ]
     wanted += [f"--gpus={args.gpus}"] if args.gpus else []
     wanted += [f"--{key}={value}" for key in ("partition", "account") if (value := getattr(args, key))]
-    return ["#!/bin/bash", f"# CaptionScope: the run {name}. Made by python -m precompute slurm; change what you like.",
-            "# A job that is stopped goes on where it was: submit the same script again.",
-            *(f"#SBATCH {option}" for option in wanted)]  # fmt: skip
+    return [
+        "#!/bin/bash",
+        f"# CaptionScope: the run {name}. Made by python -m precompute slurm; change what you like.",
+        "# A job that is stopped goes on where it was: submit the same script again.",
+        *(f"#SBATCH {option}" for option in wanted),
+    ]
 
 
 def wall_time(estimates: Iterable[Estimate], side_by_side: int = 1) -> str:

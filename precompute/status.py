@@ -99,8 +99,11 @@ def gpu_text(gpu: dict[str, Any]) -> str:
 
 def _count(progress: dict[str, Any]) -> tuple[str, str, str]:
     rate, eta = progress["rate"], progress["eta_seconds"]
-    return (f"{progress['done']:,}/{progress['total']:,} {progress['unit']}",
-            f"{rate:.3g} {progress['unit']}/s" if rate else "", show_time(eta))  # fmt: skip
+    return (
+        f"{progress['done']:,}/{progress['total']:,} {progress['unit']}",
+        f"{rate:.3g} {progress['unit']}/s" if rate else "",
+        show_time(eta),
+    )
 
 
 def _heading(run: Run, progress: dict[str, Any] | None) -> list[str]:

@@ -42,9 +42,13 @@ class WandbTracker:
         mode: Any = os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
         self.mode = mode
         self._run = wandb.init(
-            project=os.environ.get("WANDB_PROJECT", "captionscope"), name=run.name, dir=str(run.dir), mode=mode,
-            config=config_to_dict(config), settings=wandb.Settings(silent=True),
-        )  # fmt: skip
+            project=os.environ.get("WANDB_PROJECT", "captionscope"),
+            name=run.name,
+            dir=str(run.dir),
+            mode=mode,
+            config=config_to_dict(config),
+            settings=wandb.Settings(silent=True),
+        )
         self._axes: set[str] = set()
 
     def metrics(self, stage: str, values: Mapping[str, float], step: int | None) -> None:

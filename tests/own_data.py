@@ -152,9 +152,11 @@ def _own(form: str, images: Path | None, captions: Path, more: dict[str, object]
 
 def _text(folder: Path, form: str) -> OwnSet:
     encoding, delimiter, name = {
-        "csv": ("utf-8", ",", "c.csv"), "csv-utf16": ("utf-16", ";", "c.csv"), "csv-cp1256": ("cp1256", ";", "c.csv"),
+        "csv": ("utf-8", ",", "c.csv"),
+        "csv-utf16": ("utf-16", ";", "c.csv"),
+        "csv-cp1256": ("cp1256", ";", "c.csv"),
         "tsv-bom": ("utf-8-sig", "\t", "c.tsv"),
-    }[form]  # fmt: skip
+    }[form]
     return _own(form, write_images(folder / "images"), write_csv(folder / name, rows(), encoding, delimiter))
 
 
@@ -166,8 +168,17 @@ def _archived(folder: Path, form: str) -> OwnSet:
 def _jsonl(folder: Path, form: str) -> OwnSet:
     """One line an image, with lists of captions."""
     path = folder / "c.jsonl"
-    lines = [{"image": name, "en": [r.en for r in mine], "ar": [r.ar for r in mine], "gender": mine[0].gender,
-              "job": mine[0].role, "box": {"x": 1}} for name, mine in by_image().items()]  # fmt: skip
+    lines = [
+        {
+            "image": name,
+            "en": [r.en for r in mine],
+            "ar": [r.ar for r in mine],
+            "gender": mine[0].gender,
+            "job": mine[0].role,
+            "box": {"x": 1},
+        }
+        for name, mine in by_image().items()
+    ]
     path.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
     return _own(form, write_images(folder / "images"), path, {**TABLE, "en_column": "en", "ar_column": "ar"})
 
@@ -180,8 +191,12 @@ def by_image() -> dict[str, list[Row]]:
 
 
 def _columns(listed: list[Row]) -> dict[str, list[str]]:
-    return {"en_caption": [r.en for r in listed], "ar_caption": [r.ar for r in listed],
-            "gender": [r.gender for r in listed], "job": [r.role for r in listed]}  # fmt: skip
+    return {
+        "en_caption": [r.en for r in listed],
+        "ar_caption": [r.ar for r in listed],
+        "gender": [r.gender for r in listed],
+        "job": [r.role for r in listed],
+    }
 
 
 def _parquet(folder: Path, form: str) -> OwnSet:
@@ -210,8 +225,10 @@ def _parquet_bytes(folder: Path, form: str) -> OwnSet:
     made = _own(form, None, path)
     n = {r.image: i for i, r in reversed(list(enumerate(listed)))}
     named = {"unreadable": "broken.png", "too_small": "thin.png", "missing": "gone.png", "unpaired": "lonely.png"}
-    made.faults = {reason: [Path(name).stem if form == "parquet-struct" else f"row-{n[name]:06d}"]
-                   for reason, name in named.items()}  # fmt: skip
+    made.faults = {
+        reason: [Path(name).stem if form == "parquet-struct" else f"row-{n[name]:06d}"]
+        for reason, name in named.items()
+    }
     return made
 
 
@@ -227,8 +244,10 @@ def _two_files(folder: Path, form: str) -> OwnSet:
 def _coco(folder: Path, form: str) -> OwnSet:
     """Images and annotations, and a second file for Arabic; gender and job are fields of the images."""
     ids = {name: i + 1 for i, name in enumerate(by_image())}
-    images = [{"id": ids[name], "file_name": name, "gender": mine[0].gender, "job": mine[0].role, "width": 64}
-              for name, mine in by_image().items()]  # fmt: skip
+    images = [
+        {"id": ids[name], "file_name": name, "gender": mine[0].gender, "job": mine[0].role, "width": 64}
+        for name, mine in by_image().items()
+    ]
     for lang in ("en", "ar"):
         annotations = [{"id": n, "image_id": ids[r.image], "caption": getattr(r, lang)} for n, r in enumerate(rows())]
         tree = {"info": {}, "images": images, "annotations": annotations}
@@ -257,15 +276,23 @@ def _dataset(folder: Path, form: str) -> OwnSet:
 
     listed, data = [r for r in rows() if r.image != "../secret.png"], files()
     label = datasets.ClassLabel(names=["female", "male"])
-    kinds = datasets.Features({"image": datasets.Image(), "en_caption": datasets.Value("string"),
-                               "ar_caption": datasets.List(datasets.Value("string")), "gender": label,
-                               "job": datasets.Value("string")})  # fmt: skip
+    kinds = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "en_caption": datasets.Value("string"),
+            "ar_caption": datasets.List(datasets.Value("string")),
+            "gender": label,
+            "job": datasets.Value("string"),
+        }
+    )
     columns = {
-        **_columns(listed), "ar_caption": [[r.ar] for r in listed],
-        "image": [{"bytes": data[r.image], "path": r.image.rpartition("/")[2]} if r.image in data else None
-                  for r in listed],
+        **_columns(listed),
+        "ar_caption": [[r.ar] for r in listed],
+        "image": [
+            {"bytes": data[r.image], "path": r.image.rpartition("/")[2]} if r.image in data else None for r in listed
+        ],
         "gender": [{"female": 0, "male": 1}.get(r.gender, -1) for r in listed],
-    }  # fmt: skip
+    }
     whole = datasets.Dataset.from_dict(columns, features=kinds)
     splits = {"train": whole.select(range(20)), "test": whole.select(range(20, len(whole)))}
     with quiet():
@@ -313,12 +340,18 @@ def _visogender(folder: Path, form: str) -> OwnSet:
             named[f"{idx}.png"] = given[name]
         arabic += [] if idx == "OP_5" else [(idx, "شخص في الخارج")]
     columns = [*head[:4], "Participant", *head[5:6], "Licence", "Occupation_Gender", "Participant_Gender", "Annotator"]
-    persons = [(idx, "medical", "hospital", "doctor", "patient", "an address", "Yes", "man", "woman", "somebody")
-               for idx in faults.values()]  # fmt: skip
+    persons = [
+        (idx, "medical", "hospital", "doctor", "patient", "an address", "Yes", "man", "woman", "somebody")
+        for idx in faults.values()
+    ]
     _tsv(folder / "tables" / "OP_Visogender_11012024.tsv", [columns, *persons])
     _tsv(folder / "ar.tsv", [("IDX", "ar_caption"), *arabic, ("OO_5", "???? ?? ???")])
-    made = _own(form, write_images(folder / "images", named), folder / "tables", {
-        "source": "visogender", "captions_ar": str(folder / "ar.tsv"), "image_column": "IDX"})  # fmt: skip
+    made = _own(
+        form,
+        write_images(folder / "images", named),
+        folder / "tables",
+        {"source": "visogender", "captions_ar": str(folder / "ar.tsv"), "image_column": "IDX"},
+    )
     made.init += ["--captions-ar", str(folder / "ar.tsv")]
     made.faults = {reason: [idx] for reason, idx in faults.items()}
     return made
@@ -329,9 +362,21 @@ def _tsv(path: Path, lines: list) -> None:
 
 
 _MAKERS = {
-    "csv": _text, "csv-utf16": _text, "csv-cp1256": _text, "tsv-bom": _text, "jsonl": _jsonl, "parquet": _parquet,
-    "two-files": _two_files, "zip": _archived, "tar": _archived, "tar.gz": _archived,
-    "parquet-bytes": _parquet_bytes, "parquet-struct": _parquet_bytes, "coco": _coco, "flickr8k": _flickr8k,
-    "visogender": _visogender, "dataset": _dataset,
-}  # fmt: skip
+    "csv": _text,
+    "csv-utf16": _text,
+    "csv-cp1256": _text,
+    "tsv-bom": _text,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "two-files": _two_files,
+    "zip": _archived,
+    "tar": _archived,
+    "tar.gz": _archived,
+    "parquet-bytes": _parquet_bytes,
+    "parquet-struct": _parquet_bytes,
+    "coco": _coco,
+    "flickr8k": _flickr8k,
+    "visogender": _visogender,
+    "dataset": _dataset,
+}
 FORMS = tuple(_MAKERS)

@@ -32,11 +32,24 @@ from core.vlm.processors import images_only
 
 D_MODEL, N_LAYERS = 32, 3
 WORDS = PROJECT_ROOT / "data" / "demo-captioner" / "tokenizer.json"
-TEXT = {"hidden_size": D_MODEL, "intermediate_size": 64, "num_hidden_layers": N_LAYERS, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512,
-        "tie_word_embeddings": False}  # fmt: skip
-VISION = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-          "image_size": 28, "patch_size": 7}  # fmt: skip
+TEXT = {
+    "hidden_size": D_MODEL,
+    "intermediate_size": 64,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 512,
+    "tie_word_embeddings": False,
+}
+VISION = {
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 7,
+}
 
 TEMPLATES = {
     "gemma": "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' + m['role'] + '\n' }}{% for line in "
@@ -62,33 +75,52 @@ TEMPLATES = {
 }
 
 
-def tokenizer(special: Sequence[str], bos: str = "", end: str = "<eos>", pad: str = "<pad>", adds_bos: bool = False,
-              **named: str) -> Any:  # fmt: skip
+def tokenizer(
+    special: Sequence[str], bos: str = "", end: str = "<eos>", pad: str = "<pad>", adds_bos: bool = False, **named: str
+) -> Any:
     """The demo captioner's words with a family's special tokens; ``named`` go in as attributes (image_token=...)."""
     words = Tokenizer.from_file(str(WORDS))
     if adds_bos:
         words.post_processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, words.token_to_id(bos))])
     made = tf.PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token=end, pad_token=pad, unk_token="<unk>", padding_side="left",
-        extra_special_tokens=named, **({"bos_token": bos} if bos else {}),
-    )  # fmt: skip
+        tokenizer_object=words,
+        eos_token=end,
+        pad_token=pad,
+        unk_token="<unk>",
+        padding_side="left",
+        extra_special_tokens=named,
+        **({"bos_token": bos} if bos else {}),
+    )
     made.add_tokens([tf.AddedToken(t, special=True, normalized=False) for t in special], special_tokens=True)
     return made
 
 
 def _ids(made: Any) -> dict[str, Any]:
-    return {"vocab_size": len(made), "pad_token_id": made.pad_token_id, "bos_token_id": made.bos_token_id,
-            "eos_token_id": made.eos_token_id}  # fmt: skip
+    return {
+        "vocab_size": len(made),
+        "pad_token_id": made.pad_token_id,
+        "bos_token_id": made.bos_token_id,
+        "eos_token_id": made.eos_token_id,
+    }
 
 
 def gemma3() -> tuple[Any, Any]:
     image = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
     words = tokenizer(["<start_of_turn>", "<end_of_turn>"], bos="<bos>", end="<end_of_turn>", **image)
-    text = tf.Gemma3TextConfig(**TEXT, **_ids(words), query_pre_attn_scalar=8, sliding_window=16,
-                               layer_types=["sliding_attention", "full_attention", "sliding_attention"])  # fmt: skip
-    config = tf.Gemma3Config(text_config=text, vision_config=tf.SiglipVisionConfig(**VISION, vision_use_head=False),
-                             mm_tokens_per_image=4, image_token_index=words.image_token_id,
-                             tie_word_embeddings=False)  # fmt: skip
+    text = tf.Gemma3TextConfig(
+        **TEXT,
+        **_ids(words),
+        query_pre_attn_scalar=8,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
+    config = tf.Gemma3Config(
+        text_config=text,
+        vision_config=tf.SiglipVisionConfig(**VISION, vision_use_head=False),
+        mm_tokens_per_image=4,
+        image_token_index=words.image_token_id,
+        tie_word_embeddings=False,
+    )
     images = Gemma3ImageProcessorPil(size={"height": 28, "width": 28}, do_pan_and_scan=None)
     processor = tf.Gemma3Processor(images, words, chat_template=TEMPLATES["gemma"], image_seq_length=4)
     return tf.Gemma3ForConditionalGeneration(config), processor
@@ -101,8 +133,14 @@ def _paligemma(text_class: Callable[..., Any], **more: Any) -> tuple[Any, Any]:
     processor = tf.PaliGemmaProcessor(images, words)
     text = text_class(**TEXT, **_ids(words), **more)
     vision = tf.SiglipVisionConfig(**VISION, projection_dim=D_MODEL, vision_use_head=False)
-    config = tf.PaliGemmaConfig(text_config=text, vision_config=vision, image_token_index=processor.image_token_id,
-                                projection_dim=D_MODEL, hidden_size=D_MODEL, tie_word_embeddings=False)  # fmt: skip
+    config = tf.PaliGemmaConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_index=processor.image_token_id,
+        projection_dim=D_MODEL,
+        hidden_size=D_MODEL,
+        tie_word_embeddings=False,
+    )
     return tf.PaliGemmaForConditionalGeneration(config), processor
 
 
@@ -111,19 +149,32 @@ def paligemma() -> tuple[Any, Any]:
 
 
 def paligemma2() -> tuple[Any, Any]:
-    return _paligemma(tf.Gemma2Config, query_pre_attn_scalar=8, sliding_window=16, final_logit_softcapping=8.0,
-                      attn_logit_softcapping=8.0)  # fmt: skip
+    return _paligemma(
+        tf.Gemma2Config,
+        query_pre_attn_scalar=8,
+        sliding_window=16,
+        final_logit_softcapping=8.0,
+        attn_logit_softcapping=8.0,
+    )
 
 
 def llava() -> tuple[Any, Any]:
     words = tokenizer(["<image>"], bos="<bos>", adds_bos=True)
     config = tf.LlavaConfig(
-        text_config=tf.LlamaConfig(**TEXT, **_ids(words)), vision_config=tf.CLIPVisionConfig(**VISION),
-        image_token_index=words.convert_tokens_to_ids("<image>"), image_seq_length=16,
-    )  # fmt: skip
+        text_config=tf.LlamaConfig(**TEXT, **_ids(words)),
+        vision_config=tf.CLIPVisionConfig(**VISION),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        image_seq_length=16,
+    )
     images = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
-    processor = tf.LlavaProcessor(images, words, patch_size=7, vision_feature_select_strategy="default",
-                                  chat_template=TEMPLATES["vicuna"], num_additional_image_tokens=1)  # fmt: skip
+    processor = tf.LlavaProcessor(
+        images,
+        words,
+        patch_size=7,
+        vision_feature_select_strategy="default",
+        chat_template=TEMPLATES["vicuna"],
+        num_additional_image_tokens=1,
+    )
     return tf.LlavaForConditionalGeneration(config), processor
 
 
@@ -131,13 +182,22 @@ def llava_next() -> tuple[Any, Any]:
     words = tokenizer(["<image>"], bos="<bos>", adds_bos=True)
     pinpoints = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
     config = tf.LlavaNextConfig(
-        text_config=tf.MistralConfig(**TEXT, **_ids(words), sliding_window=None), image_grid_pinpoints=pinpoints,
-        vision_config=tf.CLIPVisionConfig(**VISION), image_token_index=words.convert_tokens_to_ids("<image>"),
-    )  # fmt: skip
-    images = LlavaNextImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28},
-                                        image_grid_pinpoints=pinpoints)  # fmt: skip
-    processor = tf.LlavaNextProcessor(images, words, patch_size=7, vision_feature_select_strategy="default",
-                                      chat_template=TEMPLATES["mistral"], num_additional_image_tokens=1)  # fmt: skip
+        text_config=tf.MistralConfig(**TEXT, **_ids(words), sliding_window=None),
+        image_grid_pinpoints=pinpoints,
+        vision_config=tf.CLIPVisionConfig(**VISION),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+    )
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, image_grid_pinpoints=pinpoints
+    )
+    processor = tf.LlavaNextProcessor(
+        images,
+        words,
+        patch_size=7,
+        vision_feature_select_strategy="default",
+        chat_template=TEMPLATES["mistral"],
+        num_additional_image_tokens=1,
+    )
     return tf.LlavaNextForConditionalGeneration(config), processor
 
 
@@ -149,8 +209,9 @@ def _qwen(family: str, text: dict[str, Any], vision: dict[str, Any], patch: int)
     ids = {f"{name}_token_id": words.convert_tokens_to_ids(f"<|{name}_pad|>") for name in ("image", "video")}
     ids |= {f"vision_{side}_token_id": words.convert_tokens_to_ids(f"<|vision_{side}|>") for side in ("start", "end")}
     config = getattr(tf, f"{family}Config")(text_config={**TEXT, **_ids(words), **text}, vision_config=vision, **ids)
-    images = Qwen2VLImageProcessorPil(patch_size=patch, merge_size=2, temporal_patch_size=2,
-                                      size={"shortest_edge": 256, "longest_edge": 112 * 112})  # fmt: skip
+    images = Qwen2VLImageProcessorPil(
+        patch_size=patch, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 256, "longest_edge": 112 * 112}
+    )
     name = "Qwen2_5_VLProcessor" if family == "Qwen2_5_VL" else f"{family}Processor"
     processor = images_only(getattr(tf, name))(images, words, chat_template=TEMPLATES["qwen"])
     return getattr(tf, f"{family}ForConditionalGeneration")(config), processor
@@ -165,15 +226,30 @@ def qwen2_vl() -> tuple[Any, Any]:
 
 
 def qwen2_5_vl() -> tuple[Any, Any]:
-    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 14,
-              "out_hidden_size": D_MODEL, "window_size": 56, "fullatt_block_indexes": [1]}  # fmt: skip
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "patch_size": 14,
+        "out_hidden_size": D_MODEL,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    }
     return _qwen("Qwen2_5_VL", {"rope_parameters": ROPE}, vision, 14)
 
 
 def qwen3_vl() -> tuple[Any, Any]:
-    vision = {"depth": 3, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "patch_size": 16,
-              "out_hidden_size": D_MODEL, "num_position_embeddings": 16,
-              "deepstack_visual_indexes": [0, 1]}  # fmt: skip
+    vision = {
+        "depth": 3,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "patch_size": 16,
+        "out_hidden_size": D_MODEL,
+        "num_position_embeddings": 16,
+        "deepstack_visual_indexes": [0, 1],
+    }
     return _qwen("Qwen3VL", {"rope_parameters": ROPE}, vision, 16)
 
 
@@ -184,9 +260,13 @@ def _idefics(family: str, image_class: Any, processor_class: Any, bos: str) -> t
     words = tokenizer([*IDEFICS_TOKENS, "<|im_start|>"], bos=bos, end="<end_of_utterance>")
     image = words.convert_tokens_to_ids("<image>")
     config = getattr(tf, f"{family}Config")(
-        text_config=tf.LlamaConfig(**TEXT, **_ids(words)), vision_config=VISION, scale_factor=2, image_token_id=image,
-        tie_word_embeddings=False, pad_token_id=words.pad_token_id,
-    )  # fmt: skip
+        text_config=tf.LlamaConfig(**TEXT, **_ids(words)),
+        vision_config=VISION,
+        scale_factor=2,
+        image_token_id=image,
+        tie_word_embeddings=False,
+        pad_token_id=words.pad_token_id,
+    )
     images = image_class(size={"longest_edge": 112}, max_image_size={"longest_edge": 28})
     processor = processor_class(images, words, image_seq_len=4, chat_template=TEMPLATES["idefics"])
     return getattr(tf, f"{family}ForConditionalGeneration")(config), processor
@@ -207,12 +287,21 @@ def mllama() -> tuple[Any, Any]:
     shape = {k: v for k, v in TEXT.items() if k not in ("num_hidden_layers", "head_dim")}
     text = tf.MllamaTextConfig(**shape, num_hidden_layers=4, cross_attention_layers=[1, 2], **ids)
     vision = tf.MllamaVisionConfig(
-        hidden_size=16, attention_heads=2, intermediate_size=32, num_hidden_layers=2, num_global_layers=1,
-        image_size=28, patch_size=7, max_num_tiles=4, intermediate_layers_indices=[0], vision_output_dim=32,
+        hidden_size=16,
+        attention_heads=2,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_global_layers=1,
+        image_size=28,
+        patch_size=7,
+        max_num_tiles=4,
+        intermediate_layers_indices=[0],
+        vision_output_dim=32,
         supported_aspect_ratios=[[1, 1], [1, 2], [1, 3], [1, 4], [2, 1], [2, 2], [3, 1], [4, 1]],
-    )  # fmt: skip
-    config = tf.MllamaConfig(text_config=text, vision_config=vision,
-                             image_token_index=words.convert_tokens_to_ids("<|image|>"))  # fmt: skip
+    )
+    config = tf.MllamaConfig(
+        text_config=text, vision_config=vision, image_token_index=words.convert_tokens_to_ids("<|image|>")
+    )
     images = MllamaImageProcessorPil(size={"height": 28, "width": 28}, max_image_tiles=4)
     processor = tf.MllamaProcessor(images, words, chat_template=TEMPLATES["llama"])
     return tf.MllamaForConditionalGeneration(config), processor
@@ -223,20 +312,40 @@ def aya_vision() -> tuple[Any, Any]:
     tile = ["<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "TILE", "TILE_GLOBAL"]
     words = tokenizer(["<image>", *tile], bos="<bos>", adds_bos=True)
     config = tf.AyaVisionConfig(
-        text_config=tf.Cohere2Config(**TEXT, **_ids(words), sliding_window=16), downsample_factor=2,
+        text_config=tf.Cohere2Config(**TEXT, **_ids(words), sliding_window=16),
+        downsample_factor=2,
         vision_config=tf.SiglipVisionConfig(**VISION, vision_use_head=False),
         image_token_index=words.convert_tokens_to_ids("<|IMG_PATCH|>"),
-    )  # fmt: skip
+    )
     images = GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=False)
-    processor = tf.AyaVisionProcessor(images, words, patch_size=7, img_size=28, image_token="<image>",
-                                      downsample_factor=2, chat_template=TEMPLATES["vicuna"])  # fmt: skip
+    processor = tf.AyaVisionProcessor(
+        images,
+        words,
+        patch_size=7,
+        img_size=28,
+        image_token="<image>",
+        downsample_factor=2,
+        chat_template=TEMPLATES["vicuna"],
+    )
     return tf.AyaVisionForConditionalGeneration(config), processor
 
 
 FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
-    f.__name__: f for f in (gemma3, paligemma, paligemma2, llava, llava_next, qwen2_vl, qwen2_5_vl, qwen3_vl, idefics3,
-                            smolvlm, mllama)
-}  # fmt: skip
+    f.__name__: f
+    for f in (
+        gemma3,
+        paligemma,
+        paligemma2,
+        llava,
+        llava_next,
+        qwen2_vl,
+        qwen2_5_vl,
+        qwen3_vl,
+        idefics3,
+        smolvlm,
+        mllama,
+    )
+}
 
 
 @torch.no_grad()

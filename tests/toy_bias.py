@@ -17,9 +17,14 @@ ROLES = tuple(f"role {i}" for i in range(10))
 
 
 def toy_captions(
-    n: int = 900, n_draws: int = 8, seed: int = 0, belief: str = "planted", wrong: float = 0.0, omitted: float = 0.1,
+    n: int = 900,
+    n_draws: int = 8,
+    seed: int = 0,
+    belief: str = "planted",
+    wrong: float = 0.0,
+    omitted: float = 0.1,
     spread: float = 0.0,
-) -> Captions:  # fmt: skip
+) -> Captions:
     """A world of ten roles and a captioner.
 
     ``belief`` on neutral images: "planted", "even" (0.5), or "rule" (always the likelier gender). ``wrong`` and
@@ -51,8 +56,9 @@ def toy_captions(
         pd.DataFrame(rows, columns=["sample_id", "lang", "source", "named"]),
         pd.DataFrame({"gender": gender, "split": split}, index=index),
         pd.DataFrame({"role": [ROLES[r] for r in role], "style": style, "all": "all"}, index=index),
-        pd.DataFrame({lang: [table[r] for r in role] for lang, table in P.items()}, index=index), neutral,
-    )  # fmt: skip
+        pd.DataFrame({lang: [table[r] for r in role] for lang, table in P.items()}, index=index),
+        neutral,
+    )
 
 
 def _coin(rng: np.random.Generator, p: float) -> str:

@@ -28,9 +28,16 @@ def add_crosslingual_tables(run_dir: str | Path, one_language: bool = False, few
     run_dir, rng = Path(run_dir), random.Random(0)
     saes = pq.read_table(run_dir / "saes.parquet", columns=["layer", "sae_id", "d_sae"]).to_pylist()
     rows: dict[str, list[dict[str, Any]]] = {
-        "alignment": [], "gender_directions": [], "clbas": [], "language_features": [], "language_classes": [],
-        "shared_gender": [], "grammatical_gender": [], "language_saes": [], "language_matches": [],
-    }  # fmt: skip
+        "alignment": [],
+        "gender_directions": [],
+        "clbas": [],
+        "language_features": [],
+        "language_classes": [],
+        "shared_gender": [],
+        "grammatical_gender": [],
+        "language_saes": [],
+        "language_matches": [],
+    }
     for sae in saes:
         layer = {"layer": sae["layer"]}
         if one_language:
@@ -50,16 +57,35 @@ def add_crosslingual_tables(run_dir: str | Path, one_language: bool = False, few
         last = saes[-1]["layer"]
         rows["alignment"] += [{"layer": last, **row} for row in _matched()]
         rows["language_saes"] += [
-            {"layer": last, "lang": lang, "seed": seed, "language_sae_id": f"{lang}{seed}", "d_sae": 16, "k": 4,
-             "n_train_tokens": 900, "explained_variance": 0.9} for lang in ("en", "ar") for seed in (0, 1)]  # fmt: skip
+            {
+                "layer": last,
+                "lang": lang,
+                "seed": seed,
+                "language_sae_id": f"{lang}{seed}",
+                "d_sae": 16,
+                "k": 4,
+                "n_train_tokens": 900,
+                "explained_variance": 0.9,
+            }
+            for lang in ("en", "ar")
+            for seed in (0, 1)
+        ]
     for name, some in rows.items():
         write_table(run_dir / f"{name}.parquet", table_of_rows(name, some))
 
 
 def _numbers(value: float, floor: float = 0.05, ceiling: float = 0.95) -> dict[str, float]:
-    return {"value": value, "low": value - 0.03, "high": value + 0.03, "floor": floor - 0.05, "floor_low": floor - 0.1,
-            "floor_high": floor, "ceiling": ceiling, "ceiling_low": ceiling - 0.02,
-            "ceiling_high": ceiling}  # fmt: skip
+    return {
+        "value": value,
+        "low": value - 0.03,
+        "high": value + 0.03,
+        "floor": floor - 0.05,
+        "floor_low": floor - 0.1,
+        "floor_high": floor,
+        "ceiling": ceiling,
+        "ceiling_low": ceiling - 0.02,
+        "ceiling_high": ceiling,
+    }
 
 
 def _similarity(rng: random.Random) -> list[dict[str, Any]]:
@@ -74,8 +100,11 @@ def _directions(rng: random.Random, few: bool) -> list[dict[str, Any]]:
     why = "3 training images of women and 30 of men; 20 of each are needed" if few else ""
     number = None if few else _numbers(rng.uniform(0.85, 0.92))
     rows = [measure_row("direction_cosine", 40, "images", number, why, lang="en", other="ar")]
-    return rows + [measure_row("direction_auc", 8, "held-out images", number, why, lang=lang, other=other)
-                   for lang in ("en", "ar") for other in ("en", "ar")]  # fmt: skip
+    return rows + [
+        measure_row("direction_auc", 8, "held-out images", number, why, lang=lang, other=other)
+        for lang in ("en", "ar")
+        for other in ("en", "ar")
+    ]
 
 
 def _scores(rng: random.Random, few: bool) -> list[dict[str, Any]]:
@@ -86,9 +115,19 @@ def _scores(rng: random.Random, few: bool) -> list[dict[str, Any]]:
             for case in CASES:
                 # the variants' shuffled labels reach what the data have
                 value = 0.59 if case == "labels shuffled" and score != "clbas" else values[case]
-                row = {"view": view, "dictionary": dictionary, "score": score, "case": case, "n_features": 12,
-                       "n_female": 10, "n_male": 9, "value": value, "low": max(0.0, value - 0.05),
-                       "high": min(1.0, value + rng.uniform(0.04, 0.05)), "why": ""}  # fmt: skip
+                row = {
+                    "view": view,
+                    "dictionary": dictionary,
+                    "score": score,
+                    "case": case,
+                    "n_features": 12,
+                    "n_female": 10,
+                    "n_male": 9,
+                    "value": value,
+                    "low": max(0.0, value - 0.05),
+                    "high": min(1.0, value + rng.uniform(0.04, 0.05)),
+                    "why": "",
+                }
                 empty = {"value": None, "low": None, "high": None, "why": "3 held-out images of women and 30 of men"}
                 rows.append(row | empty if few else row)
     return rows
@@ -102,30 +141,70 @@ def _class(kind: str, n: int) -> dict[str, Any]:
 def _language(feature: int, rng: random.Random) -> dict[str, Any]:
     kind = {0: "shared", 1: "english", 2: "arabic"}.get(feature, "unclear")
     index = {"english": -1.0, "arabic": 1.0}.get(kind, rng.uniform(-0.2, 0.2))
-    return {"n_images": 40, "n_en": 20, "n_ar": 20, "rate_en": 0.5, "rate_ar": 0.5, "mean_en": 1.0, "mean_ar": 1.0,
-            "language_index": index, "low": index, "high": index, "null_low": -0.3, "null_high": 0.3,
-            "pair_correlation": 0.8, "p_language": 0.01, "q_language": 0.02, "p_pairs": 0.01, "q_pairs": 0.02,
-            "language_class": kind}  # fmt: skip
+    return {
+        "n_images": 40,
+        "n_en": 20,
+        "n_ar": 20,
+        "rate_en": 0.5,
+        "rate_ar": 0.5,
+        "mean_en": 1.0,
+        "mean_ar": 1.0,
+        "language_index": index,
+        "low": index,
+        "high": index,
+        "null_low": -0.3,
+        "null_high": 0.3,
+        "pair_correlation": 0.8,
+        "p_language": 0.01,
+        "q_language": 0.02,
+        "p_pairs": 0.01,
+        "q_pairs": 0.02,
+        "language_class": kind,
+    }
 
 
 def _gender(feature: int, view: str, rng: random.Random) -> dict[str, Any]:
     kind = SHARING.get(feature, "unclear")
-    row: dict[str, Any] = {"view": view, "n_female": 10, "n_male": 9, "sharing": kind, "difference_low": -0.1,
-                           "difference_high": 0.1}  # fmt: skip
+    row: dict[str, Any] = {
+        "view": view,
+        "n_female": 10,
+        "n_male": 9,
+        "sharing": kind,
+        "difference_low": -0.1,
+        "difference_high": 0.1,
+    }
     for lang, silent in (("en", "arabic"), ("ar", "english")):
         effect = 0.0 if kind == silent else 1.5 if kind != "unclear" else rng.uniform(-0.3, 0.3)
         half = 0.0 if kind == silent else 0.4
-        row |= {f"train_effect_{lang}": effect, f"effect_{lang}": effect, f"low_{lang}": effect - half,
-                f"high_{lang}": effect + half, f"p_{lang}": 0.01, f"q_{lang}": 0.02}  # fmt: skip
+        row |= {
+            f"train_effect_{lang}": effect,
+            f"effect_{lang}": effect,
+            f"low_{lang}": effect - half,
+            f"high_{lang}": effect + half,
+            f"p_{lang}": 0.01,
+            f"q_{lang}": 0.02,
+        }
     return row
 
 
 def _grammar(feature: int, rng: random.Random) -> dict[str, Any]:
     follows = "person" if feature == 0 else "neither" if feature % 16 != 15 else "not enough data"
-    return {"n_en": 20, "n_ar": 20, "n_words_female": 14, "n_words_male": 6, "auc_word_ar": rng.random(),
-            "auc_word_en": 0.5, "p_word_ar": 0.3, "q_word_ar": 0.9, "p_word_difference": 0.4,
-            "q_word_difference": 0.9, "auc_person": 0.5, "p_person": 0.5, "q_person": 0.8,
-            "follows": follows}  # fmt: skip
+    return {
+        "n_en": 20,
+        "n_ar": 20,
+        "n_words_female": 14,
+        "n_words_male": 6,
+        "auc_word_ar": rng.random(),
+        "auc_word_en": 0.5,
+        "p_word_ar": 0.3,
+        "q_word_ar": 0.9,
+        "p_word_difference": 0.4,
+        "q_word_difference": 0.9,
+        "auc_person": 0.5,
+        "p_person": 0.5,
+        "q_person": 0.8,
+        "follows": follows,
+    }
 
 
 def _matched() -> list[dict[str, Any]]:

@@ -24,14 +24,19 @@ from core.gender.effects_tables import (
     SILENT,
     SPLITS,
     TOO_FEW,
-)  # fmt: skip
+)
 from core.runs import write_table
 
 CELLS = (("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""))
 LABELS = {
-    0: ("woman", "امرأة"), 1: ("man", "رجل"), 3: ("next", ""), 4: ("", "على"), 5: ("role: nurse", "role: nurse"),
-    6: ("butterfly", "فراشة"), 7: ("background: red", "حمراء"),
-}  # fmt: skip
+    0: ("woman", "امرأة"),
+    1: ("man", "رجل"),
+    3: ("next", ""),
+    4: ("", "على"),
+    5: ("role: nurse", "role: nurse"),
+    6: ("butterfly", "فراشة"),
+    7: ("background: red", "حمراء"),
+}
 N = {"female": (290, 67), "male": (290, 73), "neutral": (620, 160)}
 
 
@@ -121,11 +126,21 @@ def _rankings(layer: int, sae_id: str, n: int) -> list[dict[str, Any]]:
                     continue
                 agree = 0.9 if a == b else 0.75 if "effect" not in (a, b) else 0.3
                 shuffled = (0.5, 0.8) if a != b and "effect" not in (a, b) else (-0.1, 0.1)
-                rows.append({
-                    **row, "n_features": n, "spearman": agree, "spearman_shuffled_low": shuffled[0],
-                    "spearman_shuffled_high": shuffled[1], "k": 20, "overlap": int(20 * agree),
-                    "overlap_chance": 400 / n, "overlap_chance_low": 2, "overlap_chance_high": 12, "why": "",
-                })  # fmt: skip
+                rows.append(
+                    {
+                        **row,
+                        "n_features": n,
+                        "spearman": agree,
+                        "spearman_shuffled_low": shuffled[0],
+                        "spearman_shuffled_high": shuffled[1],
+                        "k": 20,
+                        "overlap": int(20 * agree),
+                        "overlap_chance": 400 / n,
+                        "overlap_chance_low": 2,
+                        "overlap_chance_high": 12,
+                        "why": "",
+                    }
+                )
     return rows
 
 
@@ -152,9 +167,18 @@ def _label(key: dict[str, Any], lang: str, rng: random.Random) -> dict[str, Any]
     text = LABELS.get(key["feature"], ("", ""))[("en", "ar").index(lang)]
     auc = rng.uniform(0.85, 0.97) if text else rng.uniform(0.5, 0.65)
     return {
-        **key, "lang": lang, "label": text, "candidate": text or ("red" if lang == "en" else "حمراء"),
-        "kind": "attribute" if ": " in text else "word", "view": "image" if ": " in text else "caption",
-        "auc_train": min(1.0, auc + 0.02), "auc_test": auc, "auc_low_test": auc - 0.06,
-        "auc_high_test": min(1.0, auc + 0.05), "n_fires_test": 60, "n_silent_test": 240, "n_candidates": 240,
+        **key,
+        "lang": lang,
+        "label": text,
+        "candidate": text or ("red" if lang == "en" else "حمراء"),
+        "kind": "attribute" if ": " in text else "word",
+        "view": "image" if ": " in text else "caption",
+        "auc_train": min(1.0, auc + 0.02),
+        "auc_test": auc,
+        "auc_low_test": auc - 0.06,
+        "auc_high_test": min(1.0, auc + 0.05),
+        "n_fires_test": 60,
+        "n_silent_test": 240,
+        "n_candidates": 240,
         "why": "" if text else "nothing predicts it well enough",
-    }  # fmt: skip
+    }

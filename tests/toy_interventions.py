@@ -105,22 +105,58 @@ class ToyInterventions:
                         self._counted[key] = outcomes(text, before, self.readers[lang], truth)
                     said = self._counted[key]
                     n = len(text.split())
-                    rows.append({"arm": number, "phase": phase, "image": image, "lang": lang, "text": text,
-                                 "finished": True, "n_tokens": n, "log_prob": -0.3 * n, **said})  # fmt: skip
+                    rows.append(
+                        {
+                            "arm": number,
+                            "phase": phase,
+                            "image": image,
+                            "lang": lang,
+                            "text": text,
+                            "finished": True,
+                            "n_tokens": n,
+                            "log_prob": -0.3 * n,
+                            **said,
+                        }
+                    )
         return pd.DataFrame(rows)
 
     def arms_table(self) -> pd.DataFrame:
         known = [("development", 0, self.tried), ("confirmation", len(self.tried), self.arms)]
-        rows = [{"arm": n, "phase": phase, **vars(arm), "sae_id": None, "features_en": [], "features_ar": [],
-                 "leans_en": [], "leans_ar": [], "distance": 0.1, "firing_rate": 0.02, "activation": 1.0,
-                 "moved_share": 0.5, "moved_ratio": 0.2, "capped_share": 0.0}
-                for phase, first, arms in known for n, arm in enumerate(arms, start=first)]  # fmt: skip
+        rows = [
+            {
+                "arm": n,
+                "phase": phase,
+                **vars(arm),
+                "sae_id": None,
+                "features_en": [],
+                "features_ar": [],
+                "leans_en": [],
+                "leans_ar": [],
+                "distance": 0.1,
+                "firing_rate": 0.02,
+                "activation": 1.0,
+                "moved_share": 0.5,
+                "moved_ratio": 0.2,
+                "capped_share": 0.0,
+            }
+            for phase, first, arms in known
+            for n, arm in enumerate(arms, start=first)
+        ]
         return pd.DataFrame(rows)
 
     def images_table(self) -> pd.DataFrame:
-        rows = [{"phase": phase, "image": i, "sample_id": i, "gender": s.gender, "attributes": "",
-                 "image_file": f"images/{i:06d}.png"}
-                for phase in ("development", "confirmation") for i, s in enumerate(self.scenes)]  # fmt: skip
+        rows = [
+            {
+                "phase": phase,
+                "image": i,
+                "sample_id": i,
+                "gender": s.gender,
+                "attributes": "",
+                "image_file": f"images/{i:06d}.png",
+            }
+            for phase in ("development", "confirmation")
+            for i, s in enumerate(self.scenes)
+        ]
         return pd.DataFrame(rows)
 
 
@@ -135,10 +171,13 @@ def add_toy_interventions(run: Run, toy: ToyInterventions | None = None) -> Run:
     toy = toy_interventions() if toy is None else toy
     effects = pd.concat([toy.tried_effects, toy.effects], ignore_index=True)
     for name, frame, schema in (
-        ("arms", toy.arms_table(), tables.ARMS_SCHEMA), ("images", toy.images_table(), tables.IMAGES_SCHEMA),
-        ("captions", toy.captions, tables.CAPTIONS_SCHEMA), ("effects", effects, tables.EFFECTS_SCHEMA),
-        ("verdicts", toy.verdicts, tables.VERDICTS_SCHEMA), ("terms", toy.terms, tables.TERMS_SCHEMA),
-    ):  # fmt: skip
+        ("arms", toy.arms_table(), tables.ARMS_SCHEMA),
+        ("images", toy.images_table(), tables.IMAGES_SCHEMA),
+        ("captions", toy.captions, tables.CAPTIONS_SCHEMA),
+        ("effects", effects, tables.EFFECTS_SCHEMA),
+        ("verdicts", toy.verdicts, tables.VERDICTS_SCHEMA),
+        ("terms", toy.terms, tables.TERMS_SCHEMA),
+    ):
         write_table(run.path(f"intervention_{name}.parquet"), tables.as_table(frame, schema))
     manifest = run.manifest()
     manifest.stages["interventions"] = StageRecord("0", "2026-01-05T09:00:00+00:00", 9.0, 1, 1, 1, {}, "cpu", {})

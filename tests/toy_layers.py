@@ -25,18 +25,24 @@ def add_layers_tables(run_dir: str | Path, layers: Sequence[int] = (1, 3, 5), wh
     probed = [_probe(-1, "pixels", lang, lang, measure, why, 0.74) for lang in ("en", "ar") for measure in MEASURES]
     probed += [
         _probe(layer, view, lang, source, measure, why, _value(number, view, lang, source))
-        for number, layer in enumerate(layers) for view in VIEWS for lang in ("en", "ar")
-        for source in (("en", "ar") if view != "image" else (lang,)) for measure in MEASURES
-    ]  # fmt: skip
+        for number, layer in enumerate(layers)
+        for view in VIEWS
+        for lang in ("en", "ar")
+        for source in (("en", "ar") if view != "image" else (lang,))
+        for measure in MEASURES
+    ]
     read = [
-        _lens(layer, number, position, lang, why) for number, layer in enumerate(layers)
-        for position in ("prompt", "word") for lang in ("en", "ar")
-    ]  # fmt: skip
+        _lens(layer, number, position, lang, why)
+        for number, layer in enumerate(layers)
+        for position in ("prompt", "word")
+        for lang in ("en", "ar")
+    ]
     with_q(probed, read)
     for name, rows, schema in (
-        ("probes", probed, PROBES_SCHEMA), ("lens", read, LENS_SCHEMA),
+        ("probes", probed, PROBES_SCHEMA),
+        ("lens", read, LENS_SCHEMA),
         ("emergence", emergence(probed, read), EMERGENCE_SCHEMA),
-    ):  # fmt: skip
+    ):
         write_table(Path(run_dir) / f"{name}.parquet", table(rows, schema))
 
 
@@ -50,9 +56,19 @@ def _value(number: int, view: str, lang: str, source: str) -> float:
 
 
 def _probe(layer: int, view: str, lang: str, source: str, measure: str, why: str, value: float) -> dict[str, Any]:
-    row = {"layer": layer, "view": view, "lang": lang, "trained_on": source, "measure": measure, "why": why,
-           "shared": view in ("image", "pixels"), "n_images": 720, "n_female": 357, "n_male": 363,
-           "chance": 0.504 if measure == "accuracy" else 0.5}  # fmt: skip
+    row = {
+        "layer": layer,
+        "view": view,
+        "lang": lang,
+        "trained_on": source,
+        "measure": measure,
+        "why": why,
+        "shared": view in ("image", "pixels"),
+        "n_images": 720,
+        "n_female": 357,
+        "n_male": 363,
+        "chance": 0.504 if measure == "accuracy" else 0.5,
+    }
     row |= dict.fromkeys(probes.NUMBERS, NAN)
     if why:
         return {**row, "n_images": 11, "n_female": 7, "n_male": 4}
@@ -65,18 +81,44 @@ def _probe(layer: int, view: str, lang: str, source: str, measure: str, why: str
 
 
 def _lens(layer: int, number: int, position: str, lang: str, why: str) -> dict[str, Any]:
-    row = {"layer": layer, "position": position, "lang": lang, "recorded": True, "n_female": 67, "n_male": 73,
-           "n_neutral": 100, "n_female_words": 6, "n_male_words": 10, "why": why}  # fmt: skip
+    row = {
+        "layer": layer,
+        "position": position,
+        "lang": lang,
+        "recorded": True,
+        "n_female": 67,
+        "n_male": 73,
+        "n_neutral": 100,
+        "n_female_words": 6,
+        "n_male_words": 10,
+        "why": why,
+    }
     row |= dict.fromkeys(lens.NUMBERS, NAN)
     if why:
         return {**row, "n_female": 3, "n_male": 2}
     value, strength = (0.55, 0.93, 0.99)[min(number, 2)], (0.1, 1.5, 4.0)[min(number, 2)]
-    row |= {"auc": value, "low": value - 0.04, "high": min(1.0, value + 0.04), "p": 0.5 if number == 0 else 1e-9,
-            "shuffled_low": 0.41, "shuffled_high": 0.59, "random": 0.6, "random_high": 0.75, "offset": 0.1,
-            "rank_median": (40.0, 3.0, 1.0)[min(number, 2)], "first": 0.3 * (number + 1), "first_low": 0.25 * number,
-            "first_high": 0.3 * (number + 1) + 0.05}  # fmt: skip
-    named = {"effect": 2 * strength, "entropy": 3.0 - number, "difference_female": strength,
-             "difference_male": -strength, "difference_neutral": 0.2}  # fmt: skip
+    row |= {
+        "auc": value,
+        "low": value - 0.04,
+        "high": min(1.0, value + 0.04),
+        "p": 0.5 if number == 0 else 1e-9,
+        "shuffled_low": 0.41,
+        "shuffled_high": 0.59,
+        "random": 0.6,
+        "random_high": 0.75,
+        "offset": 0.1,
+        "rank_median": (40.0, 3.0, 1.0)[min(number, 2)],
+        "first": 0.3 * (number + 1),
+        "first_low": 0.25 * number,
+        "first_high": 0.3 * (number + 1) + 0.05,
+    }
+    named = {
+        "effect": 2 * strength,
+        "entropy": 3.0 - number,
+        "difference_female": strength,
+        "difference_male": -strength,
+        "difference_neutral": 0.2,
+    }
     for name, middle in named.items():
         row |= {name: middle, f"{name}_low": middle - 0.2, f"{name}_high": middle + 0.2}
     return row

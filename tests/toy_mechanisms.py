@@ -39,26 +39,55 @@ def add_mechanisms_tables(
                 patched, checks = _patched(lang, layer, sae_ids[layer], rng)
                 rows["patching"] += patched
                 rows["patching_checks"] += checks
-    rows["weight_spectra"] = [_spectrum(layer, head, m) for layer in range(n_layers) for m, head in (
-        *(("OV", h) for h in range(N_HEADS)), *(("QK", h) for h in range(N_HEADS)), ("MLP", -1))]  # fmt: skip
+    rows["weight_spectra"] = [
+        _spectrum(layer, head, m)
+        for layer in range(n_layers)
+        for m, head in (*(("OV", h) for h in range(N_HEADS)), *(("QK", h) for h in range(N_HEADS)), ("MLP", -1))
+    ]
     for name, schema in SCHEMAS.items():
         write_table(Path(run_dir) / f"{name}.parquet", table(rows[name], schema))
 
 
 def _effects(lang: str, n_layers: int, why: str) -> Rows:
-    parts = [(-1, "embedding", -1), *((n, "head", h) for n in range(n_layers) for h in range(N_HEADS)),
-             *((n, "mlp", -1) for n in range(n_layers)), (-1, "all", -1)]  # fmt: skip
+    parts = [
+        (-1, "embedding", -1),
+        *((n, "head", h) for n in range(n_layers) for h in range(N_HEADS)),
+        *((n, "mlp", -1) for n in range(n_layers)),
+        (-1, "all", -1),
+    ]
     rows = []
     for layer, part, head in parts:
-        row = {"lang": lang, "layer": layer, "part": part, "head": head, "finding": False, "why": why, "n_female": 40,
-               "n_male": 38, "n_female_train": 40, "n_male_train": 40}  # fmt: skip
+        row = {
+            "lang": lang,
+            "layer": layer,
+            "part": part,
+            "head": head,
+            "finding": False,
+            "why": why,
+            "n_female": 40,
+            "n_male": 38,
+            "n_female_train": 40,
+            "n_male_train": 40,
+        }
         if not why:
             strong = (layer, part, head) == (3, "head", 1)
             effect = {"all": 4.0}.get(part, 2.0 if strong else 0.05 * (layer + 1))
-            row |= {"effect": effect, "low": effect - 0.2, "high": effect + 0.2, "effect_train": 0.9 * effect,
-                    "mean_female": effect / 2, "mean_male": -effect / 2, "shuffled_low": -0.3, "shuffled_high": 0.3,
-                    "random_low": -0.4, "random_high": 0.4, "p": 0.001 if strong else 0.4,
-                    "q": 0.012 if strong else 0.5, "finding": strong, "readout_r": 0.99}  # fmt: skip
+            row |= {
+                "effect": effect,
+                "low": effect - 0.2,
+                "high": effect + 0.2,
+                "effect_train": 0.9 * effect,
+                "mean_female": effect / 2,
+                "mean_male": -effect / 2,
+                "shuffled_low": -0.3,
+                "shuffled_high": 0.3,
+                "random_low": -0.4,
+                "random_high": 0.4,
+                "p": 0.001 if strong else 0.4,
+                "q": 0.012 if strong else 0.5,
+                "finding": strong,
+                "readout_r": 0.99,
+            }
             if part == "head":
                 row |= {
                     "image_share": 0.8 if strong else 0.4,
@@ -72,11 +101,19 @@ def _effects(lang: str, n_layers: int, why: str) -> Rows:
 
 def _maps(lang: str, n_layers: int) -> Rows:
     return [
-        {"lang": lang, "layer": n, "head": h, "sample_id": sample, "gender": gender,
-         "word": {"en": "her", "ar": "امرأة"}[lang] if sample >= 0 else "",
-         "patch_map": [0.8 / N_PATCHES * (1 + math.cos(p + sample)) for p in range(N_PATCHES)]}
-        for n in range(n_layers) for h in range(N_HEADS) for sample, gender in ((-1, ""), (4, "female"), (9, "male"))
-    ]  # fmt: skip
+        {
+            "lang": lang,
+            "layer": n,
+            "head": h,
+            "sample_id": sample,
+            "gender": gender,
+            "word": {"en": "her", "ar": "امرأة"}[lang] if sample >= 0 else "",
+            "patch_map": [0.8 / N_PATCHES * (1 + math.cos(p + sample)) for p in range(N_PATCHES)],
+        }
+        for n in range(n_layers)
+        for h in range(N_HEADS)
+        for sample, gender in ((-1, ""), (4, "female"), (9, "male"))
+    ]
 
 
 def _readings(lang: str, n_layers: int, layers: Sequence[int], sae_ids: dict[int, str]) -> Rows:
@@ -87,23 +124,50 @@ def _readings(lang: str, n_layers: int, layers: Sequence[int], sae_ids: dict[int
             continue
         for head in range(N_HEADS):
             for view, cosine in (("image", 0.9), ("before", -0.2)):
-                row = {"lang": lang, "head_layer": n, "head": head, "view": view, "in_layer": below[-1],
-                       "out_layer": above[0], "sae_id": sae_ids[above[0]], "gain": 0.4, "random_gain": 0.1,
-                       "features": [0, 3, 5], "feature_cosines": [0.9, -0.4, 0.3], "shuffled_cosine": 0.6,
-                       "n_female": 40, "n_male": 40}  # fmt: skip
+                row = {
+                    "lang": lang,
+                    "head_layer": n,
+                    "head": head,
+                    "view": view,
+                    "in_layer": below[-1],
+                    "out_layer": above[0],
+                    "sae_id": sae_ids[above[0]],
+                    "gain": 0.4,
+                    "random_gain": 0.1,
+                    "features": [0, 3, 5],
+                    "feature_cosines": [0.9, -0.4, 0.3],
+                    "shuffled_cosine": 0.6,
+                    "n_female": 40,
+                    "n_male": 40,
+                }
                 for name in ("cosine", "word_cosine"):
                     row |= {name: cosine, f"{name}_low": cosine - 0.05, f"{name}_high": cosine + 0.05}
-                    row |= {f"{name}_{null}_{end}": x for null in ("shuffled", "random")
-                            for end, x in (("low", -0.5), ("high", 0.6))}  # fmt: skip
+                    row |= {
+                        f"{name}_{null}_{end}": x
+                        for null in ("shuffled", "random")
+                        for end, x in (("low", -0.5), ("high", 0.6))
+                    }
                 found.append(row)
     return found
 
 
 def _spectrum(layer: int, head: int, matrix: str) -> dict[str, Any]:
     values = [2.0 * 0.8**n for n in range(8)]
-    return {"layer": layer, "head": head, "matrix": matrix, "rank": 8, "entropy": 1.8, "effective_rank": 6.0,
-            "participation": 4.0, "norm": 3.1, "trace": -0.2, "copying": -0.3, "singular_values": values,
-            "random_effective_rank": 7.2, "random_participation": 6.1}  # fmt: skip
+    return {
+        "layer": layer,
+        "head": head,
+        "matrix": matrix,
+        "rank": 8,
+        "entropy": 1.8,
+        "effective_rank": 6.0,
+        "participation": 4.0,
+        "norm": 3.1,
+        "trace": -0.2,
+        "copying": -0.3,
+        "singular_values": values,
+        "random_effective_rank": 7.2,
+        "random_participation": 6.1,
+    }
 
 
 def _pairs(lang: str, layer: int, sae_id: str) -> Rows:
@@ -138,9 +202,16 @@ def _pairs(lang: str, layer: int, sae_id: str) -> Rows:
         }
         if ablated:
             beyond = 0.1 * effect * (number == 0)
-            row |= {"effect_a": effect, "effect_b": effect / 2, "effect_both": 1.5 * effect + beyond, "size": 0.01,
-                    "interaction": beyond, "low": beyond - 0.01, "high": beyond + 0.01,
-                    "relative": 0.002 if control else 0.05}  # fmt: skip
+            row |= {
+                "effect_a": effect,
+                "effect_b": effect / 2,
+                "effect_both": 1.5 * effect + beyond,
+                "size": 0.01,
+                "interaction": beyond,
+                "low": beyond - 0.01,
+                "high": beyond + 0.01,
+                "relative": 0.002 if control else 0.05,
+            }
         rows.append(row)
     return rows
 
@@ -168,9 +239,23 @@ def _patched(lang: str, layer: int, sae_id: str, rng: random.Random) -> tuple[Ro
             }
         )
     checks = [
-        {"lang": lang, "layer": layer, "method": m, "chosen": c, "r": r, "low": r - 0.1, "high": min(1.0, r + 0.02),
-         "spearman": r, "slope": slope, "control_low": -0.5, "control_high": 0.5, "n": 16, "n_images": 24, "why": ""}
+        {
+            "lang": lang,
+            "layer": layer,
+            "method": m,
+            "chosen": c,
+            "r": r,
+            "low": r - 0.1,
+            "high": min(1.0, r + 0.02),
+            "spearman": r,
+            "slope": slope,
+            "control_low": -0.5,
+            "control_high": 0.5,
+            "n": 16,
+            "n_images": 24,
+            "why": "",
+        }
         for m, r, slope in (("gradient", 0.98, 2.0), ("integrated", 0.99, 1.0), ("direct", 0.2, 0.4))
         for c in ("all", "strongest", "random")
-    ]  # fmt: skip
+    ]
     return rows, checks

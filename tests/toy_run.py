@@ -47,8 +47,13 @@ class _Tuning:
 
     def strength(self, sample: _Sample, lang: str, rng: random.Random) -> float:
         scene = sample.scene
-        truth = {"gender": scene.gender, "role": scene.role, "object": scene.object,
-                 "background": scene.background, "language": lang}  # fmt: skip
+        truth = {
+            "gender": scene.gender,
+            "role": scene.role,
+            "object": scene.object,
+            "background": scene.background,
+            "language": lang,
+        }
         if self.kind == "dead":
             return 0.0
         if self.kind == "noise":
@@ -57,9 +62,14 @@ class _Tuning:
 
 
 def make_toy_run(
-    dir: str | Path, n_samples: int = 40, layers: tuple[int, ...] = (1, 3), d_sae: int = 64, seed: int = 0,
-    stages: tuple[str, ...] = STAGES, hostile: bool = False,
-) -> Run:  # fmt: skip
+    dir: str | Path,
+    n_samples: int = 40,
+    layers: tuple[int, ...] = (1, 3),
+    d_sae: int = 64,
+    seed: int = 0,
+    stages: tuple[str, ...] = STAGES,
+    hostile: bool = False,
+) -> Run:
     """Write a run folder and return it.
 
     ``stages`` leaves out later ones (a run that is not finished); ``hostile`` puts markup, mathematics and direction
@@ -67,10 +77,16 @@ def make_toy_run(
     """
     run, rng, world = Run(dir), random.Random(seed), DemoWorld()
     run.dir.mkdir(parents=True, exist_ok=True)
-    config = config_from_dict({
-        **config_to_dict(Config()), "name": run.name, "seed": seed,
-        "samples": {"n": n_samples}, "activations": {"layers": list(layers)}, "train": {"d_sae": d_sae, "k": 4},
-    })  # fmt: skip
+    config = config_from_dict(
+        {
+            **config_to_dict(Config()),
+            "name": run.name,
+            "seed": seed,
+            "samples": {"n": n_samples},
+            "activations": {"layers": list(layers)},
+            "train": {"d_sae": d_sae, "k": 4},
+        }
+    )
     samples = [_sample(i, world, rng) for i in range(n_samples)]
     if hostile:
         samples[:2] = [_hostile(s) for s in samples[:2]]
@@ -87,14 +103,31 @@ def make_toy_run(
             _features(run, samples, layers, d_sae, seed)
     records = {s: _record(run, s, n) for n, s in enumerate(stages)}
     run.write_manifest(Manifest(run.name, "demo", config_to_dict(config), records))
-    listed = [{"name": s, "state": "done" if s in stages else "waiting", "seconds": 2.0 if s in stages else None}
-              for s in STAGES]  # fmt: skip
+    listed = [
+        {"name": s, "state": "done" if s in stages else "waiting", "seconds": 2.0 if s in stages else None}
+        for s in STAGES
+    ]
     complete = tuple(stages) == STAGES
-    write_json(run.path("progress.json"), {
-        "run": run.name, "stage": stages[-1], "state": "done" if complete else "stopped", "done": n_samples,
-        "total": n_samples, "unit": "samples", "rate": 120.0, "eta_seconds": 0, "started": STARTED,
-        "updated": STARTED, "pid": 0, "device": "cpu", "memory_bytes": 700_000_000, "message": "", "stages": listed,
-    })  # fmt: skip
+    write_json(
+        run.path("progress.json"),
+        {
+            "run": run.name,
+            "stage": stages[-1],
+            "state": "done" if complete else "stopped",
+            "done": n_samples,
+            "total": n_samples,
+            "unit": "samples",
+            "rate": 120.0,
+            "eta_seconds": 0,
+            "started": STARTED,
+            "updated": STARTED,
+            "pid": 0,
+            "device": "cpu",
+            "memory_bytes": 700_000_000,
+            "message": "",
+            "stages": listed,
+        },
+    )
     return run
 
 
@@ -130,53 +163,102 @@ def _prepare(run: Run, world: DemoWorld, samples: list[_Sample]) -> None:
         image.save(run.path("thumbs", f"{s.sample_id:06d}.jpg"), quality=90)
         scene, role = s.scene, ROLES[s.scene.role]
         attributes = {
-            "role": role.key, "object": OBJECTS[scene.object].key, "background": BACKGROUNDS[scene.background].key,
-            "style": scene.style, "tone": scene.tone, "p_male_en": role.p_male_en, "p_male_ar": role.p_male_ar,
+            "role": role.key,
+            "object": OBJECTS[scene.object].key,
+            "background": BACKGROUNDS[scene.background].key,
+            "style": scene.style,
+            "tone": scene.tone,
+            "p_male_en": role.p_male_en,
+            "p_male_ar": role.p_male_ar,
             "held_out": is_held_out(scene.role, scene.object),
-        }  # fmt: skip
-        rows.append({
-            "sample_id": s.sample_id, "image_id": f"demo-{s.sample_id:05d}", "split": _split(s), "gender": scene.gender,
-            "width": image.width, "height": image.height, "image_file": f"images/{s.sample_id:06d}.png",
-            "thumb_file": f"thumbs/{s.sample_id:06d}.jpg", "attributes": json.dumps(attributes, ensure_ascii=False),
-        })  # fmt: skip
-        references += [{"sample_id": s.sample_id, "lang": lang, "n": n, "text": text}
-                       for lang in LANGUAGES for n, text in enumerate(s.references[lang])]  # fmt: skip
+        }
+        rows.append(
+            {
+                "sample_id": s.sample_id,
+                "image_id": f"demo-{s.sample_id:05d}",
+                "split": _split(s),
+                "gender": scene.gender,
+                "width": image.width,
+                "height": image.height,
+                "image_file": f"images/{s.sample_id:06d}.png",
+                "thumb_file": f"thumbs/{s.sample_id:06d}.jpg",
+                "attributes": json.dumps(attributes, ensure_ascii=False),
+            }
+        )
+        references += [
+            {"sample_id": s.sample_id, "lang": lang, "n": n, "text": text}
+            for lang in LANGUAGES
+            for n, text in enumerate(s.references[lang])
+        ]
     table = pa.Table.from_pylist(rows)
     for name in ("sample_id", "width", "height"):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int32()))
     write_table(run.path("samples.parquet"), table)
     write_table(run.path("references.parquet"), pa.Table.from_pylist(references))
-    dropped = {"unreadable": {"count": 1, "what": "the file is no image that can be read",
-                              "named": [{"image": "broken-1.jpg", "detail": "truncated"}]}}  # fmt: skip
+    dropped = {
+        "unreadable": {
+            "count": 1,
+            "what": "the file is no image that can be read",
+            "named": [{"image": "broken-1.jpg", "detail": "truncated"}],
+        }
+    }
     n = len(samples)
-    write_json(run.path("prepare_report.json"), {
-        "format": 1, "source": "demo-world", "n_listed": n + 1, "n_samples": n, "images_dropped": dropped,
-        "captions_dropped": {}, "notes": [],
-    })  # fmt: skip
+    write_json(
+        run.path("prepare_report.json"),
+        {
+            "format": 1,
+            "source": "demo-world",
+            "n_listed": n + 1,
+            "n_samples": n,
+            "images_dropped": dropped,
+            "captions_dropped": {},
+            "notes": [],
+        },
+    )
 
 
 def _captions(samples: list[_Sample]) -> list[dict[str, Any]]:
     return [
-        {"sample_id": s.sample_id, "lang": lang, "text": s.own[lang],
-         "token_ids": [300 + sum(map(ord, p)) % 900 for p in _pieces(s.own[lang])],
-         "pieces": _pieces(s.own[lang]), "finished": True}
-        for s in samples for lang in LANGUAGES
-    ]  # fmt: skip
+        {
+            "sample_id": s.sample_id,
+            "lang": lang,
+            "text": s.own[lang],
+            "token_ids": [300 + sum(map(ord, p)) % 900 for p in _pieces(s.own[lang])],
+            "pieces": _pieces(s.own[lang]),
+            "finished": True,
+        }
+        for s in samples
+        for lang in LANGUAGES
+    ]
 
 
 def _sequence(sample: _Sample, lang: str) -> list[tuple[str, int]]:
     """(kind, patch) of each position: BOS, prompt, image tokens, prompt, caption."""
     words = len(_pieces(sample.own[lang]))
-    return [("bos", -1), ("prompt", -1), *[("image", p) for p in range(N_PATCHES)],
-            *[("prompt", -1)] * 5, *[("caption", -1)] * words]  # fmt: skip
+    return [
+        ("bos", -1),
+        ("prompt", -1),
+        *[("image", p) for p in range(N_PATCHES)],
+        *[("prompt", -1)] * 5,
+        *[("caption", -1)] * words,
+    ]
 
 
 def _tokens(samples: list[_Sample]) -> pa.Table:
     rows = [
-        {"sample_id": s.sample_id, "lang": lang, "position": position, "kind": kind, "token_id": 5, "patch": patch,
-         "split": _split(s)}
-        for s in samples for lang in LANGUAGES for position, (kind, patch) in enumerate(_sequence(s, lang))
-    ]  # fmt: skip
+        {
+            "sample_id": s.sample_id,
+            "lang": lang,
+            "position": position,
+            "kind": kind,
+            "token_id": 5,
+            "patch": patch,
+            "split": _split(s),
+        }
+        for s in samples
+        for lang in LANGUAGES
+        for position, (kind, patch) in enumerate(_sequence(s, lang))
+    ]
     return pa.Table.from_pylist([{"row": n, **r} for n, r in enumerate(rows)])
 
 
@@ -185,8 +267,12 @@ def _sae(layer: int, d_sae: int, seed: int) -> dict[str, np.ndarray]:
     w_dec = rng.standard_normal((d_sae, D_MODEL)).astype(np.float32)
     w_dec /= np.linalg.norm(w_dec, axis=1, keepdims=True)
     zeros = np.zeros
-    return {"W_enc": np.ascontiguousarray(w_dec.T), "W_dec": w_dec, "b_enc": zeros(d_sae, np.float32),
-            "b_dec": zeros(D_MODEL, np.float32)}  # fmt: skip
+    return {
+        "W_enc": np.ascontiguousarray(w_dec.T),
+        "W_dec": w_dec,
+        "b_enc": zeros(d_sae, np.float32),
+        "b_dec": zeros(D_MODEL, np.float32),
+    }
 
 
 def _sae_id(tensors: dict[str, np.ndarray]) -> str:
@@ -203,17 +289,40 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "sae_weights.safetensors")
         row = {
-            "layer": layer, "sae_id": _sae_id(tensors), "architecture": "topk", "d_model": D_MODEL, "d_sae": d_sae,
-            "n_train_tokens": 20_000, "explained_variance": 0.93 - 0.03 * n, "l0": 4.0, "dead_share": 0.05 + 0.02 * n,
-            "cosine": 0.96 - 0.01 * n, "loss_recovered": 0.97 - 0.02 * n, "ce_clean": 0.41,
-            "ce_spliced": 0.47 + 0.03 * n, "ce_ablated": 2.6 + 0.3 * n, "n_test_tokens": 5_000,
-            "explained_variance_random": 0.31, "explained_variance_image": 0.95,
-            "explained_variance_prompt": 0.97, "explained_variance_caption": 0.90, "k": 4,
-            "source": "trained here", "trained_on": "demo-captioner",
-        }  # fmt: skip
+            "layer": layer,
+            "sae_id": _sae_id(tensors),
+            "architecture": "topk",
+            "d_model": D_MODEL,
+            "d_sae": d_sae,
+            "n_train_tokens": 20_000,
+            "explained_variance": 0.93 - 0.03 * n,
+            "l0": 4.0,
+            "dead_share": 0.05 + 0.02 * n,
+            "cosine": 0.96 - 0.01 * n,
+            "loss_recovered": 0.97 - 0.02 * n,
+            "ce_clean": 0.41,
+            "ce_spliced": 0.47 + 0.03 * n,
+            "ce_ablated": 2.6 + 0.3 * n,
+            "n_test_tokens": 5_000,
+            "explained_variance_random": 0.31,
+            "explained_variance_image": 0.95,
+            "explained_variance_prompt": 0.97,
+            "explained_variance_caption": 0.90,
+            "k": 4,
+            "source": "trained here",
+            "trained_on": "demo-captioner",
+        }
         write_json(folder / "metrics.json", row)
-        write_json(folder / "cfg.json", {"architecture": "topk", "d_in": D_MODEL, "d_sae": d_sae, "k": 4,
-                                         "metadata": {"hook_name": f"layers.{layer}", "layer": layer}})  # fmt: skip
+        write_json(
+            folder / "cfg.json",
+            {
+                "architecture": "topk",
+                "d_in": D_MODEL,
+                "d_sae": d_sae,
+                "k": 4,
+                "metadata": {"hook_name": f"layers.{layer}", "layer": layer},
+            },
+        )
         rows.append(row)
     table = pa.Table.from_pylist(rows)
     write_table(run.path("saes.parquet"), table.set_column(0, "layer", table["layer"].cast(pa.int32())))
@@ -225,13 +334,32 @@ def toy_fit(row: dict[str, Any], **changes: float) -> list[dict[str, Any]]:
     values = {kind: changes.get(kind, row[f"explained_variance_{kind}"]) for kind in ("image", "prompt", "caption")}
     values["all"] = row["explained_variance"]
     return [
-        {"layer": row["layer"], "sae_id": row["sae_id"], "kind": kind, "lang": lang, "n_images": 30, "n_tokens": 900,
-         **{f"explained_variance{end}": value + by for end, by in (("", 0.0), ("_low", -0.02), ("_high", 0.02))},
-         "explained_variance_random": 0.3, "l0": 4.0, "dead_share": 0.1, "cosine": 0.9, "n_scored_images": 20,
-         "n_scored_tokens": 200, "ce_clean": 0.4, "ce_spliced": 0.5, "ce_ablated": 2.0, "ce_random": 1.0,
-         "loss_recovered": 0.94, "loss_recovered_low": 0.9, "loss_recovered_high": 0.97, "loss_recovered_random": 0.6}
-        for kind, value in values.items() for lang in ("both", "en", "ar")
-    ]  # fmt: skip
+        {
+            "layer": row["layer"],
+            "sae_id": row["sae_id"],
+            "kind": kind,
+            "lang": lang,
+            "n_images": 30,
+            "n_tokens": 900,
+            **{f"explained_variance{end}": value + by for end, by in (("", 0.0), ("_low", -0.02), ("_high", 0.02))},
+            "explained_variance_random": 0.3,
+            "l0": 4.0,
+            "dead_share": 0.1,
+            "cosine": 0.9,
+            "n_scored_images": 20,
+            "n_scored_tokens": 200,
+            "ce_clean": 0.4,
+            "ce_spliced": 0.5,
+            "ce_ablated": 2.0,
+            "ce_random": 1.0,
+            "loss_recovered": 0.94,
+            "loss_recovered_low": 0.9,
+            "loss_recovered_high": 0.97,
+            "loss_recovered_random": 0.6,
+        }
+        for kind, value in values.items()
+        for lang in ("both", "en", "ar")
+    ]
 
 
 def _tuning(feature: int, rng: random.Random) -> _Tuning:
@@ -247,8 +375,11 @@ def _tuning(feature: int, rng: random.Random) -> _Tuning:
 
 def _words(tuning: _Tuning) -> list[str]:
     if tuning.kind == "gender":
-        return {"female": ["▁woman", "▁her", "▁امرأة", "▁هي"], "male": ["▁man", "▁his", "▁رجل", "▁هو"],
-                "neutral": ["▁person", "▁their", "▁شخص"]}[tuning.value]  # fmt: skip
+        return {
+            "female": ["▁woman", "▁her", "▁امرأة", "▁هي"],
+            "male": ["▁man", "▁his", "▁رجل", "▁هو"],
+            "neutral": ["▁person", "▁their", "▁شخص"],
+        }[tuning.value]
     if tuning.kind == "role":
         return [f"▁{ROLES[tuning.value].en}", f"▁{ROLES[tuning.value].ar_male}", f"▁{ROLES[tuning.value].ar_female}"]
     if tuning.kind in ("object", "background"):
@@ -309,19 +440,32 @@ def _statistics(
     centre = {"gender": (0, 0), "role": (6, 1), "object": (2, 7), "background": (-5, 4), "language": (-3, -5)}
     x, y = centre.get(tuning.kind, (4, -6))
     return {
-        "n_active": int(2.5 * len(active)), "density": density, "density_image": density * 1.2,
-        "density_prompt": density * 0.3, "density_caption_en": density * 0.8, "density_caption_ar": density * 0.9,
-        "lang_en": by_lang["en"] * 0.3, "lang_ar": by_lang["ar"] * 0.3,
-        "mean": float(active.mean()) if alive else 0.0, "std": float(active.std()) if alive else 0.0, "max": top,
+        "n_active": int(2.5 * len(active)),
+        "density": density,
+        "density_image": density * 1.2,
+        "density_prompt": density * 0.3,
+        "density_caption_en": density * 0.8,
+        "density_caption_ar": density * 0.9,
+        "lang_en": by_lang["en"] * 0.3,
+        "lang_ar": by_lang["ar"] * 0.3,
+        "mean": float(active.mean()) if alive else 0.0,
+        "std": float(active.std()) if alive else 0.0,
+        "max": top,
         "p999": float(np.quantile(active, 0.999)) if alive else 0.0,
         "histogram": np.histogram(active, BINS, (0, top or 1))[0].tolist(),
-        "explained_share": float(density * np.square(active).mean() / 20) if alive else 0.0, "alive": alive,
-        "umap_x": x + rng.gauss(0, 0.8) if alive else None, "umap_y": y + rng.gauss(0, 0.8) if alive else None,
-        "top_tokens": words, "top_token_values": [0.8 * top - 0.3 * n for n in range(len(words))],
-        "logits_up_tokens": [*words, "▁and", "▁و"], "logits_up": [2.0 - 0.2 * n for n in range(len(words) + 2)],
-        "logits_down_tokens": ["▁background", "▁الخلفية", "."], "logits_down": [-1.4, -1.1, -0.6],
-        "neighbours": near, "neighbour_cosines": [float(cosines[i]) for i in near],
-    }  # fmt: skip
+        "explained_share": float(density * np.square(active).mean() / 20) if alive else 0.0,
+        "alive": alive,
+        "umap_x": x + rng.gauss(0, 0.8) if alive else None,
+        "umap_y": y + rng.gauss(0, 0.8) if alive else None,
+        "top_tokens": words,
+        "top_token_values": [0.8 * top - 0.3 * n for n in range(len(words))],
+        "logits_up_tokens": [*words, "▁and", "▁و"],
+        "logits_up": [2.0 - 0.2 * n for n in range(len(words) + 2)],
+        "logits_down_tokens": ["▁background", "▁الخلفية", "."],
+        "logits_down": [-1.4, -1.1, -0.6],
+        "neighbours": near,
+        "neighbour_cosines": [float(cosines[i]) for i in near],
+    }
 
 
 def _examples(firing: dict, tuning: _Tuning, samples: list[_Sample], rng: random.Random) -> list[dict[str, Any]]:
@@ -343,36 +487,79 @@ def _examples(firing: dict, tuning: _Tuning, samples: list[_Sample], rng: random
     rows = []
     for bin, rank, (sample_id, (value, lang)), low, high in sorted(chosen, key=lambda c: (order[c[0]], c[1])):
         sample, on_image = samples[sample_id], tuning.kind != "language"
-        rows.append({
-            "bin": bin, "rank": rank, "sample_id": sample_id, "lang": lang, "activation": value, "position": 9,
-            "kind": "image" if on_image else "caption",
-            "patch_map": np.array(_patch_map(sample, tuning, value if on_image else 0, rng), np.float16),
-            "token_values": np.array(_token_values(sample, lang, tuning, value), np.float16),
-            "band_low": float(low), "band_high": float(high),
-        })  # fmt: skip
+        rows.append(
+            {
+                "bin": bin,
+                "rank": rank,
+                "sample_id": sample_id,
+                "lang": lang,
+                "activation": value,
+                "position": 9,
+                "kind": "image" if on_image else "caption",
+                "patch_map": np.array(_patch_map(sample, tuning, value if on_image else 0, rng), np.float16),
+                "token_values": np.array(_token_values(sample, lang, tuning, value), np.float16),
+                "band_low": float(low),
+                "band_high": float(high),
+            }
+        )
     return rows
 
 
 def _record(run: Run, stage: str, n: int) -> StageRecord:
-    made = {"prepare": ("samples.parquet", "references.parquet", "prepare_report.json"),
-            "caption": ("captions.parquet",),
-            "activations": ("activations/tokens.parquet",), "train": ("saes.parquet", "sae_fit.parquet"),
-            "features": ("features.parquet", "examples.parquet")}[stage]  # fmt: skip
+    made = {
+        "prepare": ("samples.parquet", "references.parquet", "prepare_report.json"),
+        "caption": ("captions.parquet",),
+        "activations": ("activations/tokens.parquet",),
+        "train": ("saes.parquet", "sae_fit.parquet"),
+        "features": ("features.parquet", "examples.parquet"),
+    }[stage]
     files = {name: run.path(name).stat().st_size for name in made}
     versions = {"python": "3.11", "torch": "2.13.0", "captionscope": "0.1.0"}
-    return StageRecord(f"{n:016x}", STARTED, 2.0 + n, 40, sum(files.values()), 600_000_000 + n * 10**7, versions, "cpu",
-                       files, {"toy": True})  # fmt: skip
+    return StageRecord(
+        f"{n:016x}",
+        STARTED,
+        2.0 + n,
+        40,
+        sum(files.values()),
+        600_000_000 + n * 10**7,
+        versions,
+        "cpu",
+        files,
+        {"toy": True},
+    )
 
 
 def toy_progress(run: Run, stage: str = "train", done: int = 300, total: int = 1200, **changes: Any) -> None:
     """Write a progress.json of a run that stands in the middle of ``stage``."""
     at = STAGES.index(stage)
     state = changes.get("state", "running")
-    stages = [{"name": s, "state": "done" if n < at else state if n == at else "waiting",
-               "seconds": 12.0 + n if n < at else 4.0 if n == at else None} for n, s in enumerate(STAGES)]  # fmt: skip
+    stages = [
+        {
+            "name": s,
+            "state": "done" if n < at else state if n == at else "waiting",
+            "seconds": 12.0 + n if n < at else 4.0 if n == at else None,
+        }
+        for n, s in enumerate(STAGES)
+    ]
     run.dir.mkdir(parents=True, exist_ok=True)
-    write_json(run.path("progress.json"), {
-        "run": run.name, "stage": stage, "state": state, "done": done, "total": total, "unit": "steps", "rate": 31.0,
-        "eta_seconds": (total - done) / 31, "started": STARTED, "updated": STARTED, "pid": 0, "device": "cpu",
-        "memory_bytes": 1_200_000_000, "message": "", "stages": stages, **changes,
-    })  # fmt: skip
+    write_json(
+        run.path("progress.json"),
+        {
+            "run": run.name,
+            "stage": stage,
+            "state": state,
+            "done": done,
+            "total": total,
+            "unit": "steps",
+            "rate": 31.0,
+            "eta_seconds": (total - done) / 31,
+            "started": STARTED,
+            "updated": STARTED,
+            "pid": 0,
+            "device": "cpu",
+            "memory_bytes": 1_200_000_000,
+            "message": "",
+            "stages": stages,
+            **changes,
+        },
+    )

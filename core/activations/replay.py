@@ -40,9 +40,14 @@ class Activations:
     """
 
     def __init__(
-        self, run: Run, config: Config, layers: Sequence[int], load: Callable[[], VLM], folder: Path,
+        self,
+        run: Run,
+        config: Config,
+        layers: Sequence[int],
+        load: Callable[[], VLM],
+        folder: Path,
         log: logging.Logger,
-    ):  # fmt: skip
+    ):
         self.run, self.config, self.layers = run, config, list(layers)
         self._load, self._folder, self._log = load, folder, log
         self._replay: Replay | None = None
@@ -76,9 +81,14 @@ class Replay:
     """
 
     def __init__(
-        self, passes: Passes, layers: Sequence[int], folder: Path, cache_bytes: int, computed_in: str,
+        self,
+        passes: Passes,
+        layers: Sequence[int],
+        folder: Path,
+        cache_bytes: int,
+        computed_in: str,
         log: logging.Logger,
-    ):  # fmt: skip
+    ):
         self.passes, self.folder, self.cache_bytes, self.computed_in = passes, folder, cache_bytes, computed_in
         self.log, self.n_computed = log, 0
         self.row_bytes = passes.vlm.d_model * DTYPES[passes.config.dtype].itemsize
@@ -110,8 +120,11 @@ class Replay:
         n_left, names = len(self.passes.blocks) - len(self._held), ", ".join(map(str, self._group))
         self.log.info("activations of the layers %s are computed again: %d blocks", names, n_left)
         if (total := sum(self.passes.block_rows) * self.row_bytes) > self.cache_bytes:
-            self.log.warning("one layer's activations take %.1f GB, more than activations.cache_gb: they are computed "
-                             "as often as they are read", total / GB)  # fmt: skip
+            self.log.warning(
+                "one layer's activations take %.1f GB, more than activations.cache_gb: they are computed "
+                "as often as they are read",
+                total / GB,
+            )
 
     def _compute(self, block: int) -> None:
         """Put a block's rows of all layers of the group on disk; the oldest blocks go where there is no room."""

@@ -110,15 +110,17 @@ def token_table(
     def per_token(values: list[int], names: tuple[str, ...]) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(np.repeat(np.array(values, np.int8), lengths)[kept], pa.array(names))
 
-    return pa.table({
-        "row": pa.array(np.arange(first_row, first_row + int(kept.sum()), dtype=np.int64)),
-        "sample_id": pa.array(np.repeat(np.array([r.sample_id for r in rows], np.int32), lengths)[kept]),
-        "lang": per_token([LANGUAGES.index(r.lang) for r in rows], LANGUAGES),
-        "position": pa.array(position[kept]),
-        "kind": pa.DictionaryArray.from_arrays(kind[kept], pa.array(KINDS)),
-        "token_id": pa.array(ids[kept]),
-        "patch": pa.array(patch[kept]),
-        "split": per_token([SPLITS.index(r.split) for r in rows], SPLITS),
-    }).replace_schema_metadata({
-        "n_patches": str(int(patch.max()) + 1), "n_image_tokens": str(list(rows[0].prompt).count(image_token_id))
-    })  # fmt: skip
+    return pa.table(
+        {
+            "row": pa.array(np.arange(first_row, first_row + int(kept.sum()), dtype=np.int64)),
+            "sample_id": pa.array(np.repeat(np.array([r.sample_id for r in rows], np.int32), lengths)[kept]),
+            "lang": per_token([LANGUAGES.index(r.lang) for r in rows], LANGUAGES),
+            "position": pa.array(position[kept]),
+            "kind": pa.DictionaryArray.from_arrays(kind[kept], pa.array(KINDS)),
+            "token_id": pa.array(ids[kept]),
+            "patch": pa.array(patch[kept]),
+            "split": per_token([SPLITS.index(r.split) for r in rows], SPLITS),
+        }
+    ).replace_schema_metadata(
+        {"n_patches": str(int(patch.max()) + 1), "n_image_tokens": str(list(rows[0].prompt).count(image_token_id))}
+    )

@@ -28,9 +28,15 @@ class ActivationWriter:
     """
 
     def __init__(
-        self, run_dir: Path, work_dir: Path, layers: Sequence[int], dtype: str, shard_rows: int,
-        block_rows: Sequence[int], computed_in: str,
-    ):  # fmt: skip
+        self,
+        run_dir: Path,
+        work_dir: Path,
+        layers: Sequence[int],
+        dtype: str,
+        shard_rows: int,
+        block_rows: Sequence[int],
+        computed_in: str,
+    ):
         self.run_dir, self.work_dir = Path(run_dir), Path(work_dir)
         self.layers, self.dtype, self.block_rows = sorted(layers), dtype, list(block_rows)
         self.computed_in = computed_in
@@ -43,9 +49,10 @@ class ActivationWriter:
     def todo(self) -> list[int]:
         """Blocks that are still to be computed, in order."""
         return [
-            block for block, shard in self._shard_of.items()
+            block
+            for block, shard in self._shard_of.items()
             if not self._mark(shard).exists() and not self._part(block).exists()
-        ]  # fmt: skip
+        ]
 
     def add(self, block: int, resid: Mapping[int, Tensor]) -> None:
         """Keep one block: layer -> resid_post (n_rows, d_model).

@@ -57,8 +57,15 @@ def agreement(known: ArrayLike, found: ArrayLike, n_draws: int, seed: int | list
             continue
         low, high = percentile_interval(drawn[name])
         control_low, control_high = percentile_interval(chance[name])
-        result[name] = Measured(float(value[name][0]), float(low), float(high), n, float(np.nanmean(chance[name])),
-                                float(control_low), float(control_high))  # fmt: skip
+        result[name] = Measured(
+            float(value[name][0]),
+            float(low),
+            float(high),
+            n,
+            float(np.nanmean(chance[name])),
+            float(control_low),
+            float(control_high),
+        )
     return result
 
 

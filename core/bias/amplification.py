@@ -56,9 +56,14 @@ def directional(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.nda
 
 
 def amplification(
-    own: pd.DataFrame, reference: pd.DataFrame, value: pd.Series, known: Corpus, n_draws: int, seed: int,
+    own: pd.DataFrame,
+    reference: pd.DataFrame,
+    value: pd.Series,
+    known: Corpus,
+    n_draws: int,
+    seed: int,
     min_images: int,
-) -> dict[str, Measured]:  # fmt: skip
+) -> dict[str, Measured]:
     """Both metrics, with intervals from a bootstrap over images.
 
     ``own`` and ``reference`` are image counts of captions that name each gender (columns male and female) on the same
@@ -78,17 +83,19 @@ def amplification(
     weights = np.vstack([np.ones((1, len(value))), resampled_counts(len(value), n_draws, [seed, 0])])
     rng = np.random.default_rng([seed, 1])
     dealt = mine[rng.permuted(np.tile(np.arange(len(mine)), (n_draws, 1)), axis=1)]
-    flat, by_chance = _shares(weights[:1], theirs, member), _normalised(np.stack(
-        [dealt[:, :, g] @ member for g in range(len(GENDERS))], axis=-1
-    ))  # fmt: skip
+    flat, by_chance = (
+        _shares(weights[:1], theirs, member),
+        _normalised(np.stack([dealt[:, :, g] @ member for g in range(len(GENDERS))], axis=-1)),
+    )
     result = {}
     for name, metric in zip(METRICS, (zhao, directional), strict=True):
         drawn = metric(_shares(weights, mine, member), _shares(weights, theirs, member), known)
         chance = metric(by_chance, flat, known)
         low, high = percentile_interval(drawn[1:])
         control_low, control_high = percentile_interval(chance)
-        result[name] = Measured(float(drawn[0]), float(low), float(high), n, float(chance.mean()), float(control_low),
-                                float(control_high))  # fmt: skip
+        result[name] = Measured(
+            float(drawn[0]), float(low), float(high), n, float(chance.mean()), float(control_low), float(control_high)
+        )
     return result
 
 

@@ -15,9 +15,13 @@ RATES = ("error", "omission", "both")
 
 def says(named: pd.Series, gender: pd.Series) -> pd.DataFrame:
     """Of each caption (one bool a column): error, it names the other gender alone; omission, it names neither; both."""
-    return pd.DataFrame({
-        "error": named == gender.map(OTHER), "omission": named.isin(["neutral", "none"]), "both": named == "both",
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "error": named == gender.map(OTHER),
+            "omission": named.isin(["neutral", "none"]),
+            "both": named == "both",
+        }
+    )
 
 
 def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tuple[str, str], Measured]:
@@ -46,8 +50,9 @@ def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tu
         if women.why or men.why:
             found[rate, "female-male"] = not_enough(women.n + men.n, women.why or men.why)
             continue
-        value, low, high = (float(x) for x in difference(women.value, women.low, women.high, men.value, men.low,
-                                                         men.high))  # fmt: skip
+        value, low, high = (
+            float(x) for x in difference(women.value, women.low, women.high, men.value, men.low, men.high)
+        )
         chance = women.control - men.control
         found[rate, "female-male"] = Measured(value, low, high, women.n + men.n, *np.repeat(chance, 3).tolist())
     return found

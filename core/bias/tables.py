@@ -22,19 +22,44 @@ DIFFERENCE = "ar-en"  # Arabic minus English
 ALL = "all"  # the attribute, and its one value, that every image has
 MAX_VALUES = 100  # an attribute with more is an id or a text
 _COUNTS = [f"n_{name}" for name in NAMED]
-ROLES_SCHEMA = pa.schema([
-    ("attribute", pa.string()), ("value", pa.string()), ("lang", pa.string()), ("source", pa.string()),
-    ("n_images", pa.int32()), ("n_captions", pa.int32()), *[(name, pa.int32()) for name in _COUNTS],
-    ("p_male", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("planted", pa.float64()),
-    ("p_even", pa.float64()), ("q_even", pa.float64()),
-    ("p_beyond", pa.float64()), ("q_beyond", pa.float64()),
-])  # fmt: skip
-METRICS_SCHEMA = pa.schema([
-    ("metric", pa.string()), ("lang", pa.string()), ("source", pa.string()), ("attribute", pa.string()),
-    ("group", pa.string()), ("value", pa.float64()), ("low", pa.float64()), ("high", pa.float64()), ("n", pa.int32()),
-    ("unit", pa.string()), ("control", pa.float64()), ("control_low", pa.float64()), ("control_high", pa.float64()),
-    ("floor", pa.float64()), ("why", pa.string()),
-])  # fmt: skip
+ROLES_SCHEMA = pa.schema(
+    [
+        ("attribute", pa.string()),
+        ("value", pa.string()),
+        ("lang", pa.string()),
+        ("source", pa.string()),
+        ("n_images", pa.int32()),
+        ("n_captions", pa.int32()),
+        *[(name, pa.int32()) for name in _COUNTS],
+        ("p_male", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("planted", pa.float64()),
+        ("p_even", pa.float64()),
+        ("q_even", pa.float64()),
+        ("p_beyond", pa.float64()),
+        ("q_beyond", pa.float64()),
+    ]
+)
+METRICS_SCHEMA = pa.schema(
+    [
+        ("metric", pa.string()),
+        ("lang", pa.string()),
+        ("source", pa.string()),
+        ("attribute", pa.string()),
+        ("group", pa.string()),
+        ("value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("n", pa.int32()),
+        ("unit", pa.string()),
+        ("control", pa.float64()),
+        ("control_low", pa.float64()),
+        ("control_high", pa.float64()),
+        ("floor", pa.float64()),
+        ("why", pa.string()),
+    ]
+)
 
 NOTHING = image_counts(pd.DataFrame({"sample_id": [], "named": []}))
 
@@ -77,9 +102,9 @@ def read_attributes(texts: Mapping[int, str]) -> tuple[pd.DataFrame, pd.DataFram
     """
     known = {i: json.loads(text) if text else {} for i, text in texts.items()}
     index = pd.Index(list(known), name="sample_id")
-    planted = pd.DataFrame({
-        lang: [float(k.get(f"p_male_{lang}", np.nan)) for k in known.values()] for lang in LANGUAGES
-    }, index=index)  # fmt: skip
+    planted = pd.DataFrame(
+        {lang: [float(k.get(f"p_male_{lang}", np.nan)) for k in known.values()] for lang in LANGUAGES}, index=index
+    )
     table = pd.DataFrame(index=index)
     for name in dict.fromkeys(key for k in known.values() for key in k):
         values = [k.get(name) for k in known.values()]
@@ -123,27 +148,51 @@ def _difference(ar: pd.DataFrame, en: pd.DataFrame) -> pd.DataFrame:
     both = ar.merge(en, on="value", suffixes=("", "_en"))
     columns = [f"{name}{side}" for side in ("", "_en") for name in ("p_male", "low", "high")]
     value, low, high = difference(*(both[c] for c in columns))
-    return pd.DataFrame({
-        "value": both["value"], "lang": DIFFERENCE, "n_images": both[["n_images", "n_images_en"]].min(axis=1),
-        "n_captions": both["n_captions"] + both["n_captions_en"],
-        **{c: both[c] + both[f"{c}_en"] for c in _COUNTS}, "p_male": value, "low": low, "high": high,
-        "planted": both["planted"] - both["planted_en"],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "value": both["value"],
+            "lang": DIFFERENCE,
+            "n_images": both[["n_images", "n_images_en"]].min(axis=1),
+            "n_captions": both["n_captions"] + both["n_captions_en"],
+            **{c: both[c] + both[f"{c}_en"] for c in _COUNTS},
+            "p_male": value,
+            "low": low,
+            "high": high,
+            "planted": both["planted"] - both["planted_en"],
+        }
+    )
 
 
 def metrics_table(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int, min_images: int) -> pd.DataFrame:
     """All figures over images and over groups, each with n, interval and control."""
     rows = [
-        *_agreements(captions, roles, n_draws, seed), *_errors(captions, min_images),
+        *_agreements(captions, roles, n_draws, seed),
+        *_errors(captions, min_images),
         *_amplifications(captions, n_draws, seed, min_images),
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=METRICS_SCHEMA.names)
 
 
-def _row(metric: str, lang: str, source: str, found: Measured, unit: str, attribute: str = "", group: str = "",
-         floor: float = float("nan")) -> dict:  # fmt: skip
-    return {"metric": metric, "lang": lang, "source": source, "attribute": attribute, "group": group, "unit": unit,
-            "floor": floor, **found._asdict()}  # fmt: skip
+def _row(
+    metric: str,
+    lang: str,
+    source: str,
+    found: Measured,
+    unit: str,
+    attribute: str = "",
+    group: str = "",
+    floor: float = float("nan"),
+) -> dict:
+    return {
+        "metric": metric,
+        "lang": lang,
+        "source": source,
+        "attribute": attribute,
+        "group": group,
+        "unit": unit,
+        "floor": floor,
+        **found._asdict(),
+    }
 
 
 def _agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int) -> Iterator[dict]:

@@ -17,9 +17,15 @@ from core.catalog.samples import SampleQueries
 
 
 class Catalog(
-    SampleQueries, FeatureQueries, GenderQueries, LayerQueries, CrosslingualQueries, ExplainQueries,
-    InterventionQueries, MechanismQueries,
-):  # fmt: skip
+    SampleQueries,
+    FeatureQueries,
+    GenderQueries,
+    LayerQueries,
+    CrosslingualQueries,
+    ExplainQueries,
+    InterventionQueries,
+    MechanismQueries,
+):
     """Reads the tables of ``Catalog(run_dir)`` as they are now; make a new one when the manifest has changed.
 
     Safe to share between threads. A table that names another SAE than saes.parquet does for that layer is refused when

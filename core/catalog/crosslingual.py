@@ -81,6 +81,8 @@ class CrosslingualQueries(Tables):
             self.columns("labels")
             for lang in ("en", "ar"):
                 extra.append(f"coalesce(l_{lang}.label, '') AS label_{lang}")
-                joins += (f" LEFT JOIN labels l_{lang} ON l_{lang}.layer = {table}.layer AND "
-                          f"l_{lang}.feature = {table}.feature AND l_{lang}.lang = '{lang}'")  # fmt: skip
+                joins += (
+                    f" LEFT JOIN labels l_{lang} ON l_{lang}.layer = {table}.layer AND "
+                    f"l_{lang}.feature = {table}.feature AND l_{lang}.lang = '{lang}'"
+                )
         return extra, joins

@@ -11,9 +11,23 @@ from core.catalog.base import Tables
 from core.errors import UserError
 
 FEATURE_SORTS = (
-    "feature", "n_active", "density", "density_image", "density_prompt", "density_caption_en", "density_caption_ar",
-    "lang_en", "lang_ar", "mean", "std", "max", "p999", "explained_share", "umap_x", "umap_y",
-)  # fmt: skip
+    "feature",
+    "n_active",
+    "density",
+    "density_image",
+    "density_prompt",
+    "density_caption_en",
+    "density_caption_ar",
+    "lang_en",
+    "lang_ar",
+    "mean",
+    "std",
+    "max",
+    "p999",
+    "explained_share",
+    "umap_x",
+    "umap_y",
+)
 TOKEN_COLUMNS = ("top_tokens", "logits_up_tokens", "logits_down_tokens")
 SHOWN_TOKENS = 5
 
@@ -43,10 +57,17 @@ class FeatureQueries(Tables):
         return self._query("SELECT * FROM sae_fit ORDER BY layer, kind, lang")
 
     def features(
-        self, layer: int | None = None, alive: bool = True, min_density: float | None = None,
-        max_density: float | None = None, text: str = "", sort: str = "feature", descending: bool = False,
-        limit: int | None = None, offset: int = 0,
-    ) -> pd.DataFrame:  # fmt: skip
+        self,
+        layer: int | None = None,
+        alive: bool = True,
+        min_density: float | None = None,
+        max_density: float | None = None,
+        text: str = "",
+        sort: str = "feature",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> pd.DataFrame:
         """Features without their list columns, ``tokens`` and ``up_tokens`` being the first few of each, joined.
 
         ``layer`` None means all; ``alive`` leaves out features that never fire; densities are inclusive; ``text`` is
@@ -64,9 +85,13 @@ class FeatureQueries(Tables):
         return self._query(f"SELECT {shown} FROM features_table WHERE {where} ORDER BY {order}{page}", parameters)
 
     def n_features(
-        self, layer: int | None = None, alive: bool = True, min_density: float | None = None,
-        max_density: float | None = None, text: str = "",
-    ) -> int:  # fmt: skip
+        self,
+        layer: int | None = None,
+        alive: bool = True,
+        min_density: float | None = None,
+        max_density: float | None = None,
+        text: str = "",
+    ) -> int:
         """How many features the same filters leave."""
         where, parameters = self._feature_filter(layer, alive, min_density, max_density, text)
         return int(self._query(f"SELECT count(*) AS n FROM features_table WHERE {where}", parameters)["n"].iloc[0])
@@ -77,9 +102,11 @@ class FeatureQueries(Tables):
         self._load_features()
         where, parameters = ["alive"] if alive else ["true"], {}
         for clause, name, value in (
-            ("layer = $layer", "layer", layer), ("density >= $low", "low", min_density),
-            ("density <= $high", "high", max_density), ("contains(words, lower($text))", "text", text.strip() or None),
-        ):  # fmt: skip
+            ("layer = $layer", "layer", layer),
+            ("density >= $low", "low", min_density),
+            ("density <= $high", "high", max_density),
+            ("contains(words, lower($text))", "text", text.strip() or None),
+        ):
             if value is not None:
                 where.append(clause)
                 parameters[name] = value

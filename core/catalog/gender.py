@@ -16,10 +16,16 @@ class GenderQueries(Tables):
     """Effects of gender on features, agreement of rankings, balanced pairs of images, automatic labels."""
 
     def gender_features(
-        self, layer: int | None = None, lang: str | None = None, view: str | None = None,
-        findings_only: bool = False, sort: str = "rank_auc", descending: bool = False,
-        limit: int | None = None, offset: int = 0,
-    ) -> pd.DataFrame:  # fmt: skip
+        self,
+        layer: int | None = None,
+        lang: str | None = None,
+        view: str | None = None,
+        findings_only: bool = False,
+        sort: str = "rank_auc",
+        descending: bool = False,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> pd.DataFrame:
         """Rows of gender_features, ``label_en`` and ``label_ar`` beside them where the run has labels; None means all.
 
         ``sort`` is one of GENDER_SORTS, empty values last and ties by layer and feature; UserError for any other.

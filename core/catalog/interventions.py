@@ -42,8 +42,9 @@ class InterventionQueries(Tables):
             f"SELECT a.arm, {arm}, a.moved_ratio, c.lang, avg(c.clean::INT) AS clean, avg(c.changed::INT) AS changed,"
             " avg(c.damaged::INT) AS damaged, count(c.clean) AS n_images"
             " FROM intervention_arms a JOIN intervention_captions c USING (arm)"
-            f" WHERE {where} GROUP BY ALL ORDER BY a.arm, c.lang DESC", {"lang": lang} if lang else {},
-        )  # fmt: skip
+            f" WHERE {where} GROUP BY ALL ORDER BY a.arm, c.lang DESC",
+            {"lang": lang} if lang else {},
+        )
 
     def intervention_terms(self, part: str = "sets") -> pd.DataFrame:
         """Rows of intervention_terms of one part, by design, language, gender and word."""
@@ -61,5 +62,6 @@ class InterventionQueries(Tables):
             " JOIN intervention_arms a ON a.method = 'none' AND a.phase = c.phase"
             " JOIN intervention_captions b ON b.arm = a.arm AND b.image = c.image AND b.lang = c.lang"
             " JOIN intervention_images i ON i.image = c.image AND i.phase = c.phase"
-            " WHERE c.arm = $arm ORDER BY c.image, c.lang DESC", {"arm": int(arm)},
-        )  # fmt: skip
+            " WHERE c.arm = $arm ORDER BY c.image, c.lang DESC",
+            {"arm": int(arm)},
+        )

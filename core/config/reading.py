@@ -144,15 +144,18 @@ def _build(tree: dict[str, Any], where: str, mistakes: list[str]) -> Config:
         given = given if isinstance(given, Mapping) else {}
         known = {f.name: f for f in fields(cls)}
         mistakes += [f"{section}.{k}: unknown key{_nearest(f'{section}.{k}')}" for k in given if k not in known]
-        values[section] = cls(**{
-            k: _checked(k, given, f"{section}.{k}", cls, f, mistakes, bad) for k, f in known.items()
-        })  # fmt: skip
+        values[section] = cls(
+            **{k: _checked(k, given, f"{section}.{k}", cls, f, mistakes, bad) for k, f in known.items()}
+        )
     config = Config(**values)
     mistakes += [text for keys, text in _across(config) if not bad & set(keys)]
     if mistakes:
         n = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise UserError(f"{n} in the settings of {where}.", "\n".join(f"  - {m}" for m in mistakes),
-                        "Mend them in the preset or in --set and run again.")  # fmt: skip
+        raise UserError(
+            f"{n} in the settings of {where}.",
+            "\n".join(f"  - {m}" for m in mistakes),
+            "Mend them in the preset or in --set and run again.",
+        )
     return config
 
 
@@ -259,6 +262,7 @@ def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 INTERVENTION_WORDS = {
-    "modes": ("swap", "ablate"), "rankings": ("auc", "d", "difference", "effect"),
+    "modes": ("swap", "ablate"),
+    "rankings": ("auc", "d", "difference", "effect"),
     "directions": ("difference of means", "probe direction", "LEACE"),
-}  # fmt: skip
+}

@@ -266,8 +266,19 @@ class Config:
 
 
 SECTIONS: dict[str, type] = {
-    "samples": SamplesConfig, "model": ModelConfig, "caption": CaptionConfig,
-    "activations": ActivationsConfig, "train": TrainConfig, "sae": SaeConfig, "features": FeaturesConfig,
-    "words": WordsConfig, "gender": GenderConfig, "crosslingual": CrosslingualConfig, "layers": LayersConfig,
-    "bias": BiasConfig, "explain": ExplainConfig, "interventions": InterventionsConfig, "mechanisms": MechanismsConfig,
-}  # fmt: skip
+    "samples": SamplesConfig,
+    "model": ModelConfig,
+    "caption": CaptionConfig,
+    "activations": ActivationsConfig,
+    "train": TrainConfig,
+    "sae": SaeConfig,
+    "features": FeaturesConfig,
+    "words": WordsConfig,
+    "gender": GenderConfig,
+    "crosslingual": CrosslingualConfig,
+    "layers": LayersConfig,
+    "bias": BiasConfig,
+    "explain": ExplainConfig,
+    "interventions": InterventionsConfig,
+    "mechanisms": MechanismsConfig,
+}

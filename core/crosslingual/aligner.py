@@ -112,8 +112,12 @@ class CrossLingualFeatureAligner:
         for matched_by in MATCHED_BY:
             between = [self.match(e, a, matched_by) for e in english for a in arabic]
             floor = [self.match(e, self.floor(a, matched_by), matched_by) for e in english for a in arabic]
-            within = [self.match(one, other, matched_by) for group in (english, arabic)
-                      for i, one in enumerate(group) for other in group[i + 1 :]]  # fmt: skip
+            within = [
+                self.match(one, other, matched_by)
+                for group in (english, arabic)
+                for i, one in enumerate(group)
+                for other in group[i + 1 :]
+            ]
             for method in METHODS:
                 each = [[m[method] for m in matches] for matches in (between, floor, within)]
                 rows += _rows(matched_by, method, *each, n_images=int((~self.train).sum()))
@@ -121,12 +125,21 @@ class CrossLingualFeatureAligner:
         return rows, listed
 
     def _scored(
-        self, a: Dictionary, b: Dictionary, test: list[csc_array], live: list[NDArray], pairs: Pairs, bound: float,
-        matched_by: str, method: str,
-    ) -> Match:  # fmt: skip
+        self,
+        a: Dictionary,
+        b: Dictionary,
+        test: list[csc_array],
+        live: list[NDArray],
+        pairs: Pairs,
+        bound: float,
+        matched_by: str,
+        method: str,
+    ) -> Match:
         pairs = Pairs(live[0][pairs.a], live[1][pairs.b], pairs.similarity)
-        unit = [d.decoder[p] / np.maximum(np.linalg.norm(d.decoder[p], axis=1, keepdims=True), 1e-12)
-                for d, p in ((a, pairs.a), (b, pairs.b))]  # fmt: skip
+        unit = [
+            d.decoder[p] / np.maximum(np.linalg.norm(d.decoder[p], axis=1, keepdims=True), 1e-12)
+            for d, p in ((a, pairs.a), (b, pairs.b))
+        ]
         correlation, total = [np.zeros(0)], np.zeros((2, len(self.counts)))
         for first in range(0, len(pairs.a), BLOCK_PAIRS):
             some = Pairs(*(part[first : first + BLOCK_PAIRS] for part in pairs))
@@ -186,12 +199,25 @@ def _listed(a: Dictionary, b: Dictionary, matches: dict[str, Match]) -> Iterator
     """Every matched pair of the assignment, and whether it is mutual as well."""
     mutual = set(zip(matches["mutual"].pairs.a.tolist(), matches["mutual"].pairs.b.tolist(), strict=True))
     assigned = matches["assignment"]
-    columns = (assigned.pairs.a.tolist(), assigned.pairs.b.tolist(), assigned.pairs.similarity.tolist(),
-               assigned.correlation.tolist(), assigned.cosine.tolist())  # fmt: skip
+    columns = (
+        assigned.pairs.a.tolist(),
+        assigned.pairs.b.tolist(),
+        assigned.pairs.similarity.tolist(),
+        assigned.correlation.tolist(),
+        assigned.cosine.tolist(),
+    )
     for feature_en, feature_ar, similarity, correlation, cosine in zip(*columns, strict=True):
-        yield {"matched_by": assigned.matched_by, "sae_en": a.sae_id, "sae_ar": b.sae_id, "feature_en": feature_en,
-               "feature_ar": feature_ar, "similarity": similarity, "correlation": correlation, "cosine": cosine,
-               "mutual": (feature_en, feature_ar) in mutual}  # fmt: skip
+        yield {
+            "matched_by": assigned.matched_by,
+            "sae_en": a.sae_id,
+            "sae_ar": b.sae_id,
+            "feature_en": feature_en,
+            "feature_ar": feature_ar,
+            "similarity": similarity,
+            "correlation": correlation,
+            "cosine": cosine,
+            "mutual": (feature_en, feature_ar) in mutual,
+        }
 
 
 def _nothing(n_a: int, n_b: int) -> Candidates:

@@ -54,6 +54,7 @@ def _classify(columns: Columns, layers: Sequence[int], config: CrosslingualConfi
     identifier = LanguageSpecificFeatureIdentifier(fdr=config.fdr, min_images=config.min_images)
     classed = identifier.classify(columns)
     return classed, [
-        {"layer": layer, **row} for layer in layers
+        {"layer": layer, **row}
+        for layer in layers
         for row in identifier.count_classes({k: v[classed["layer"] == layer] for k, v in classed.items()})
-    ]  # fmt: skip
+    ]

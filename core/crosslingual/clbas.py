@@ -88,8 +88,12 @@ def control_table(codes: GenderedCodes, n_bootstrap: int, seed: list[int]) -> It
     spread = {lang: measured[lang].std() for lang in LANGUAGES}
     random = {lang: spread[lang] * rng.standard_normal(shuffled[lang].shape) for lang in LANGUAGES}
     for name, variant in VARIANTS.items():
-        yield _row(name, "measured", float(variant(measured["en"], measured["ar"])[0]),
-                   *_range(variant(drawn["en"], drawn["ar"])))  # fmt: skip
+        yield _row(
+            name,
+            "measured",
+            float(variant(measured["en"], measured["ar"])[0]),
+            *_range(variant(drawn["en"], drawn["ar"])),
+        )
         yield _row(name, "same language twice", *[float(variant(measured["en"], measured["en"])[0])] * 3)
         for case, given in (("labels shuffled", shuffled), ("effects at random", random)):
             values = variant(given["en"], given["ar"])

@@ -54,8 +54,16 @@ def _dictionaries(reader: ActivationReader, folder: Path, images: NDArray) -> tu
         sae = load_sae(folder / f"{lang}_{seed}")
         codes = caption_means(sae, reader, tokens, lang, images)
         dictionaries.append(Dictionary(lang, seed, sae_id(sae), codes, sae.W_dec.detach().numpy()))
-        rows.append({"table": "language_saes", "lang": lang, "seed": seed, "language_sae_id": sae_id(sae),
-                     "d_sae": sae.cfg.d_sae, "k": sae.cfg.k,
-                     "n_train_tokens": len(language_rows(reader, lang, "train")),
-                     "explained_variance": held_out_fit(folder / f"{lang}_{seed}", reader, lang)})  # fmt: skip
+        rows.append(
+            {
+                "table": "language_saes",
+                "lang": lang,
+                "seed": seed,
+                "language_sae_id": sae_id(sae),
+                "d_sae": sae.cfg.d_sae,
+                "k": sae.cfg.k,
+                "n_train_tokens": len(language_rows(reader, lang, "train")),
+                "explained_variance": held_out_fit(folder / f"{lang}_{seed}", reader, lang),
+            }
+        )
     return dictionaries, rows

@@ -36,8 +36,9 @@ class ContrastiveLanguageAnalyzer:
 
     def similarity(self, x: Residuals, train: NDArray) -> Iterator[dict[str, Any]]:
         """CKA; shared, language-only and predicted variance of held-out images, from either language."""
-        yield measure_row("cka", len(train), "images", asdict(cka(x["en"], x["ar"], [*self.seed, CKA_STREAM])),
-                          lang="", other="")  # fmt: skip
+        yield measure_row(
+            "cka", len(train), "images", asdict(cka(x["en"], x["ar"], [*self.seed, CKA_STREAM])), lang="", other=""
+        )
         n = int((~train).sum())
         if min(n, int(train.sum())) < self.min_images:
             why = f"{int(train.sum())} training and {n} held-out images; {self.min_images} of each are needed"
@@ -62,8 +63,9 @@ class ContrastiveLanguageAnalyzer:
             yield measure_row("direction_cosine", int(train.sum()), "images", None, why, lang="en", other="ar")
             for lang in LANGUAGES:
                 for other in LANGUAGES:
-                    yield measure_row("direction_auc", int((~train).sum()), "held-out images", None, why,
-                                      lang=lang, other=other)  # fmt: skip
+                    yield measure_row(
+                        "direction_auc", int((~train).sum()), "held-out images", None, why, lang=lang, other=other
+                    )
             return
         halves = {lang: part[train] for lang, part in x.items()}
         found = compare_halves(halves, female[train], cosine, self.n_bootstrap, [*self.seed, COSINE_STREAM])
@@ -114,15 +116,18 @@ class ContrastiveLanguageAnalyzer:
                 resampled = resampled_auc(scores[0][women], scores[0][men], *drawn)
                 low, high = np.quantile(floor, [0.025, 0.975])
                 found[lang, other] = _with_interval(value, resampled) | {
-                    "floor": float(np.mean(floor)), "floor_low": float(low), "floor_high": float(high),
-                }  # fmt: skip
+                    "floor": float(np.mean(floor)),
+                    "floor_low": float(low),
+                    "floor_high": float(high),
+                }
         for (lang, other), numbers in found.items():
             best = found[other, other] if lang != other else None
             ceiling = {"ceiling": 1.0}
             if best:
                 ceiling = {"ceiling": best["value"], "ceiling_low": best["low"], "ceiling_high": best["high"]}
-            yield measure_row("direction_auc", int((~train).sum()), "held-out images", numbers | ceiling,
-                              lang=lang, other=other)  # fmt: skip
+            yield measure_row(
+                "direction_auc", int((~train).sum()), "held-out images", numbers | ceiling, lang=lang, other=other
+            )
 
     def _too_few(self, female: NDArray, train: NDArray) -> str:
         for side, name in ((train, "training"), (~train, "held-out")):

@@ -47,16 +47,17 @@ def word_genders(codes: PairedCodes, stands: csr_array, female: NDArray, tried: 
     """
     k, rest = int(female.sum()), int((~female).sum())
     share = csr_array(stands.T / np.asarray(stands.sum(axis=0)).ravel()[:, None])
-    ranks = {
-        "ar": rankdata((share @ codes.ar).toarray(), axis=0), "en": rankdata((share @ codes.en).toarray(), axis=0)
-    }  # fmt: skip
+    ranks = {"ar": rankdata((share @ codes.ar).toarray(), axis=0), "en": rankdata((share @ codes.en).toarray(), axis=0)}
 
     def auc(labels: NDArray, of: NDArray) -> NDArray:
         return (labels.astype(np.float32) @ of.astype(np.float32) - k * (k + 1) / 2) / (k * rest)
 
     seen = {lang: auc(female[None], of)[0] for lang, of in ranks.items()}
-    columns: Columns = {"feature": np.arange(first, first + codes.en.shape[1]),
-                        "auc_word_ar": seen["ar"], "auc_word_en": seen["en"]}  # fmt: skip
+    columns: Columns = {
+        "feature": np.arange(first, first + codes.en.shape[1]),
+        "auc_word_ar": seen["ar"],
+        "auc_word_en": seen["en"],
+    }
     centre = {"ar": 0.5, "difference": 0.0}
     value = {"ar": seen["ar"], "difference": seen["ar"] - seen["en"]}
     beyond = {name: np.zeros(len(seen["ar"]), np.int64) for name in centre}

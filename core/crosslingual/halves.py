@@ -61,8 +61,9 @@ def compare_halves(
     key = [seed] if isinstance(seed, int) else seed
     splits = _draw(len(female), N_SPLITS, 1, [*key, SPLIT_STREAM])
     cross, within = _similarities(x, _contrasts(female, *splits), similarity)
-    resamples = _draw(len(female), max(50, n_bootstrap // SPLITS_PER_DRAW), SPLITS_PER_DRAW, [*key, RESAMPLE_STREAM],
-                      female)  # fmt: skip
+    resamples = _draw(
+        len(female), max(50, n_bootstrap // SPLITS_PER_DRAW), SPLITS_PER_DRAW, [*key, RESAMPLE_STREAM], female
+    )
     draws = [_per_draw(s) for s in _similarities(x, _contrasts(female, *resamples), similarity)]
     rng = np.random.default_rng([*key, LABEL_STREAM])
     shuffled = np.repeat([rng.permutation(female) for _ in range(N_SHUFFLES)], SPLITS_PER_DRAW, axis=0)

@@ -80,14 +80,26 @@ class LanguageSpecificFeatureIdentifier:
         (low, high), (null_low, null_high) = percentile_interval(draws.T), percentile_interval(null.T)
         square = np.asarray(difference.multiply(difference).sum(axis=1)).ravel()
         columns: Columns = {
-            "feature": np.arange(first, first + en.shape[1]), "n_images": np.full(en.shape[1], n),
-            "n_en": fired["en"], "n_ar": fired["ar"], "rate_en": fired["en"] / n, "rate_ar": fired["ar"] / n,
-            "mean_en": sums["en"] / n, "mean_ar": sums["ar"] / n, "language_index": index, "low": low, "high": high,
-            "null_low": null_low, "null_high": null_high, "pair_correlation": _pair_correlation(en, ar),
+            "feature": np.arange(first, first + en.shape[1]),
+            "n_images": np.full(en.shape[1], n),
+            "n_en": fired["en"],
+            "n_ar": fired["ar"],
+            "rate_en": fired["en"] / n,
+            "rate_ar": fired["ar"] / n,
+            "mean_en": sums["en"] / n,
+            "mean_ar": sums["ar"] / n,
+            "language_index": index,
+            "low": low,
+            "high": high,
+            "null_low": null_low,
+            "null_high": null_high,
+            "pair_correlation": _pair_correlation(en, ar),
             "p_language": _p_swapped(index, null, total, square),
-            "p_pairs": _p_pairs(en, ar), "p_pairs_shuffled": _p_pairs(en, csc_array(csr_array(ar)[shuffled])),
-            "chance_english": (null < -SPECIFIC).mean(axis=1), "chance_arabic": (null > SPECIFIC).mean(axis=1),
-        }  # fmt: skip
+            "p_pairs": _p_pairs(en, ar),
+            "p_pairs_shuffled": _p_pairs(en, csc_array(csr_array(ar)[shuffled])),
+            "chance_english": (null < -SPECIFIC).mean(axis=1),
+            "chance_arabic": (null > SPECIFIC).mean(axis=1),
+        }
         for name in ("language_index", "low", "high", "null_low", "null_high", "p_language"):
             columns[name] = np.where(silent, np.nan, columns[name])
         return columns
@@ -103,8 +115,14 @@ class LanguageSpecificFeatureIdentifier:
         q_pairs = q_values(np.where(enough, columns["p_pairs"], np.nan))
         low, high, differs = columns["low"], columns["high"], q_language <= self.fdr
         alike = (np.abs(low) <= SHARED) & (np.abs(high) <= SHARED) & (q_pairs <= self.fdr)
-        choices = [~enough, alike, differs & (high < -SPECIFIC), differs & (low > SPECIFIC),
-                   differs & (high < 0), differs & (low > 0)]  # fmt: skip
+        choices = [
+            ~enough,
+            alike,
+            differs & (high < -SPECIFIC),
+            differs & (low > SPECIFIC),
+            differs & (high < 0),
+            differs & (low > 0),
+        ]
         names = ["not enough data", "shared", "english", "arabic", "leaning english", "leaning arabic"]
         kind = np.select(choices, names, "unclear")
         return columns | {"q_language": q_language, "q_pairs": q_pairs, "language_class": kind}
@@ -123,10 +141,14 @@ class LanguageSpecificFeatureIdentifier:
             "arabic": float(np.nansum(classified["chance_arabic"][enough])),
         }
         return [
-            {"language_class": kind, "n": int((kinds == kind).sum()), "n_tested": int(enough.sum()),
-             "chance": chance.get(kind, np.nan)}
+            {
+                "language_class": kind,
+                "n": int((kinds == kind).sum()),
+                "n_tested": int(enough.sum()),
+                "chance": chance.get(kind, np.nan),
+            }
             for kind in CLASSES
-        ]  # fmt: skip
+        ]
 
     def profiles(self, en: csc_array, ar: csc_array) -> list[LanguageFeatureProfile]:
         """Measure and class all features of one pair of arrays."""

@@ -6,8 +6,16 @@ import math
 from typing import Any
 
 MEASURE_FIELDS = (
-    "value", "low", "high", "floor", "floor_low", "floor_high", "ceiling", "ceiling_low", "ceiling_high",
-)  # fmt: skip
+    "value",
+    "low",
+    "high",
+    "floor",
+    "floor_low",
+    "floor_high",
+    "ceiling",
+    "ceiling_low",
+    "ceiling_high",
+)
 
 
 def measure_row(

@@ -30,23 +30,41 @@ def language_rows(reader: ActivationReader, lang: str, split: str) -> np.ndarray
 
 
 def train_language_sae(
-    config: Config, reader: ActivationReader, lang: str, seed: int, folder: Path, device: str,
+    config: Config,
+    reader: ActivationReader,
+    lang: str,
+    seed: int,
+    folder: Path,
+    device: str,
     report: Callable[[int], None],
-) -> None:  # fmt: skip
+) -> None:
     """Leave the SAE of a language and seed in ``folder``; goes on from a checkpoint, does nothing where it is done."""
     if (folder / "cfg.json").exists():
         return
     ours = config.crosslingual
     settings = replace(
-        config.train, architecture="topk", d_sae=ours.d_sae, k=ours.k, steps=ours.steps, batch_tokens=ours.batch_tokens,
-        auxk=min(config.train.auxk, ours.d_sae // 8), tokens=("caption",),
+        config.train,
+        architecture="topk",
+        d_sae=ours.d_sae,
+        k=ours.k,
+        steps=ours.steps,
+        batch_tokens=ours.batch_tokens,
+        auxk=min(config.train.auxk, ours.d_sae // 8),
+        tokens=("caption",),
         dead_after_tokens=min(config.train.dead_after_tokens, ours.steps * ours.batch_tokens // 10 + 1),
-    )  # fmt: skip
+    )
     stream = config.seed + 1000 * (1 + len(SEEDS) * LANGUAGES.index(lang) + seed)  # its own weights and token order
     batches = TokenBatches(reader, language_rows(reader, lang, "train"), settings.batch_tokens, stream)
     name = f"{Path(config.model.name).name}, {lang} captions, seed {seed}"
-    place = SAEConfig("topk", reader.d_model, ours.d_sae, ours.k, reader.layer,
-                      hook_name=f"blocks.{reader.layer}.hook_resid_post", model_name=name)  # fmt: skip
+    place = SAEConfig(
+        "topk",
+        reader.d_model,
+        ours.d_sae,
+        ours.k,
+        reader.layer,
+        hook_name=f"blocks.{reader.layer}.hook_resid_post",
+        model_name=name,
+    )
     trainer = Trainer(settings, batches, place, stream, device)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "state.safetensors"

@@ -46,9 +46,7 @@ class SharedDictionary:
     def languages(self) -> Columns:
         """What ``LanguageSpecificFeatureIdentifier.measure`` says of all features on whole captions."""
         c = self.config
-        identifier = LanguageSpecificFeatureIdentifier(
-            c.n_permutations, c.n_bootstrap, c.fdr, c.min_images, self.seed
-        )  # fmt: skip
+        identifier = LanguageSpecificFeatureIdentifier(c.n_permutations, c.n_bootstrap, c.fdr, c.min_images, self.seed)
         images = self.images("caption")
         return joined(identifier.measure(*codes, first) for first, codes in self.blocks("caption", images))
 
@@ -117,8 +115,11 @@ def scored(codes: GenderedCodes, view: str, dictionary: str, n_bootstrap: int, s
 def no_scores(view: str, dictionary: str, why: str) -> list[dict[str, Any]]:
     """The same rows without numbers."""
     empty = {"value": None, "low": None, "high": None, "n_features": 0, "n_female": 0, "n_male": 0, "why": why}
-    return [{"view": view, "dictionary": dictionary, "score": score, "case": case, **empty}
-            for score in ("clbas", *VARIANTS) for case in CASES]  # fmt: skip
+    return [
+        {"view": view, "dictionary": dictionary, "score": score, "case": case, **empty}
+        for score in ("clbas", *VARIANTS)
+        for case in CASES
+    ]
 
 
 def too_few_of_a_gender(gender: NDArray, train: NDArray, fewest: int) -> str:

@@ -22,13 +22,60 @@ from core.gender.lexicon import plain
 from core.gender.morphology import MorphologicalGenderAnalyzer
 from core.runs import Run
 
-FEMININE_BY_USE = frozenset(map(plain, (
-    "بيتزا", "شمس", "نار", "أرض", "سماء", "حرب", "ريح", "دار", "بئر", "كأس", "فأس", "سن", "عصا", "يد", "عين", "أذن",
-    "قدم", "ساق", "نفس", "روح", "كاميرا", "سينما", "موسيقى", "دنيا", "ذكرى", "حلوى",
-)))  # fmt: skip
-MASCULINE_IN_HAMZA = frozenset(map(plain, (
-    "ماء", "غذاء", "هواء", "بناء", "غداء", "عشاء", "فضاء", "حذاء", "رداء", "شتاء", "مساء", "دواء", "لقاء", "إناء",
-)))  # fmt: skip
+FEMININE_BY_USE = frozenset(
+    map(
+        plain,
+        (
+            "بيتزا",
+            "شمس",
+            "نار",
+            "أرض",
+            "سماء",
+            "حرب",
+            "ريح",
+            "دار",
+            "بئر",
+            "كأس",
+            "فأس",
+            "سن",
+            "عصا",
+            "يد",
+            "عين",
+            "أذن",
+            "قدم",
+            "ساق",
+            "نفس",
+            "روح",
+            "كاميرا",
+            "سينما",
+            "موسيقى",
+            "دنيا",
+            "ذكرى",
+            "حلوى",
+        ),
+    )
+)
+MASCULINE_IN_HAMZA = frozenset(
+    map(
+        plain,
+        (
+            "ماء",
+            "غذاء",
+            "هواء",
+            "بناء",
+            "غداء",
+            "عشاء",
+            "فضاء",
+            "حذاء",
+            "رداء",
+            "شتاء",
+            "مساء",
+            "دواء",
+            "لقاء",
+            "إناء",
+        ),
+    )
+)
 MIN_CAPTIONS, MAX_SHARE = 5, 0.5
 
 
@@ -61,9 +108,7 @@ def words_for_things(run: Run, attributes: Sequence[str]) -> tuple[csr_array, ND
     return stands, np.array([grammatical_gender(word) == "female" for word in words], bool)
 
 
-def things(
-    texts: Sequence[str], attributes: Sequence[str], persons: Collection[str]
-) -> tuple[list[str], csr_array]:  # fmt: skip
+def things(texts: Sequence[str], attributes: Sequence[str], persons: Collection[str]) -> tuple[list[str], csr_array]:
     """Words for things and in which captions each stands, (n_captions, n_words) of 0 and 1.
 
     ``attributes`` are the JSON texts of samples.parquet; where all of them name an object, that is the thing.

@@ -118,9 +118,14 @@ def write_codes(
 
 @torch.no_grad()
 def _encode(
-    sae: SparseEncoder, reader: RowReader, tokens: TokenIndex, start: int, stop: int, device: str,
+    sae: SparseEncoder,
+    reader: RowReader,
+    tokens: TokenIndex,
+    start: int,
+    stop: int,
+    device: str,
     tick: Callable[[int], None] | None,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     d_sae, d_model = sae.W_dec.shape
     W_dec = sae.W_dec.float()
     norms = W_dec.square().sum(1).double()

@@ -67,9 +67,15 @@ def feature_map(directions: Tensor, near: Neighbours, seed: int) -> np.ndarray:
     distance = np.concatenate([np.zeros((n, 1)), 1 - near.cosine[:, :k]], axis=1).astype(np.float32)
     # the neighbours of n < 4096 rows are taken from us only if it is told to approximate
     reducer = umap.UMAP(
-        n_neighbors=k + 1, min_dist=0.1, metric="cosine", n_epochs=MAP_EPOCHS, random_state=seed, n_jobs=1,
-        precomputed_knn=(index, distance, None), force_approximation_algorithm=True,
-    )  # fmt: skip
+        n_neighbors=k + 1,
+        min_dist=0.1,
+        metric="cosine",
+        n_epochs=MAP_EPOCHS,
+        random_state=seed,
+        n_jobs=1,
+        precomputed_knn=(index, distance, None),
+        force_approximation_algorithm=True,
+    )
     n_threads = torch.get_num_threads()
     try:
         with warnings.catch_warnings():

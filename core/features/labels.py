@@ -26,12 +26,23 @@ FEATURES_AT_ONCE = 512  # bounds the table candidates x features
 RARE, UNPREDICTED, UNCERTAIN = "fires too rarely or always", "nothing predicts it well enough", "held out, not certain"
 Floats = NDArray[np.float64]
 
-LABELS_SCHEMA = pa.schema([
-    ("layer", pa.int32()), ("feature", pa.int32()), ("sae_id", pa.string()), ("lang", pa.string()),
-    ("label", pa.string()), ("kind", pa.string()), ("candidate", pa.string()), ("view", pa.string()),
-    *((f"auc_{part}", pa.float32()) for part in ("train", "test", "low_test", "high_test")),
-    ("n_fires_test", pa.int32()), ("n_silent_test", pa.int32()), ("n_candidates", pa.int32()), ("why", pa.string()),
-])  # fmt: skip
+LABELS_SCHEMA = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("feature", pa.int32()),
+        ("sae_id", pa.string()),
+        ("lang", pa.string()),
+        ("label", pa.string()),
+        ("kind", pa.string()),
+        ("candidate", pa.string()),
+        ("view", pa.string()),
+        *((f"auc_{part}", pa.float32()) for part in ("train", "test", "low_test", "high_test")),
+        ("n_fires_test", pa.int32()),
+        ("n_silent_test", pa.int32()),
+        ("n_candidates", pa.int32()),
+        ("why", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -65,9 +76,11 @@ def attributes_of(attributes: str, gender: str = "") -> list[str]:
 
 
 def candidates(
-    lang: str, captions: Mapping[int, str], attributes: Mapping[int, Sequence[str]],
+    lang: str,
+    captions: Mapping[int, str],
+    attributes: Mapping[int, Sequence[str]],
     is_train: Sequence[bool] | NDArray[np.bool_],
-) -> Candidates:  # fmt: skip
+) -> Candidates:
     """Words of the captions and attributes of the images, by sample_id, that are neither too rare nor everywhere.
 
     Counted on the training images only; at most MAX_CANDIDATES, the most frequent, annotations first among equals.
@@ -184,13 +197,23 @@ def label_rows(codes: Mapping[str, csc_array], there: Candidates, threshold: flo
         auc, low, high = (float(part[feature]) for part in held_out[:3])
         why = RARE if np.isnan(auc) else UNPREDICTED if auc < threshold else UNCERTAIN if low <= 0.5 else ""
         name, kind = (there.names[number], there.kinds[number]) if number >= 0 else ("", "")
-        rows.append({
-            "lang": there.lang, "label": "" if why else name, "kind": kind, "candidate": name,
-            "view": views[best] if name else "", "auc_train": _or_none(choice.auc[feature]), "auc_test": _or_none(auc),
-            "auc_low_test": _or_none(low), "auc_high_test": _or_none(high), "why": why,
-            "n_fires_test": int(held_out.n_fires[feature]), "n_silent_test": int(held_out.n_silent[feature]),
-            "n_candidates": len(there.names),
-        })  # fmt: skip
+        rows.append(
+            {
+                "lang": there.lang,
+                "label": "" if why else name,
+                "kind": kind,
+                "candidate": name,
+                "view": views[best] if name else "",
+                "auc_train": _or_none(choice.auc[feature]),
+                "auc_test": _or_none(auc),
+                "auc_low_test": _or_none(low),
+                "auc_high_test": _or_none(high),
+                "why": why,
+                "n_fires_test": int(held_out.n_fires[feature]),
+                "n_silent_test": int(held_out.n_silent[feature]),
+                "n_candidates": len(there.names),
+            }
+        )
     return rows
 
 

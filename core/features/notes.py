@@ -71,16 +71,23 @@ class Notes:
         return [e for e in self.entries() if (e.layer, e.feature) == (layer, feature) and e.sae_id != sae_id]
 
     def write(
-        self, layer: int, feature: int, sae_id: str, label: str | None = None, note: str | None = None,
+        self,
+        layer: int,
+        feature: int,
+        sae_id: str,
+        label: str | None = None,
+        note: str | None = None,
         seen: int | None = None,
-    ) -> Entry:  # fmt: skip
+    ) -> Entry:
         """Change label, note or both (None: leave it); the entry as it now is. An empty text takes it away.
 
         ``seen`` is the version that the writer had before the eyes: NoteChanged where there is a newer one. UserError
         for texts beyond MAX_LABEL and MAX_NOTE.
         """
-        given = {"label": None if label is None else " ".join(_clean(label).split()),
-                 "note": None if note is None else _clean(note).strip()}  # fmt: skip
+        given = {
+            "label": None if label is None else " ".join(_clean(label).split()),
+            "note": None if note is None else _clean(note).strip(),
+        }
         given = {name: text for name, text in given.items() if text is not None}
         for name, most in (("label", MAX_LABEL), ("note", MAX_NOTE)):
             _check_length(f"The {name}", given.get(name, ""), most)

@@ -57,9 +57,17 @@ def feature_statistics(codes: Codes, tokens: TokenIndex, n_bins: int) -> Feature
         densities, means = by_group / sizes, sums / sizes
     top, p999 = _order_statistics(feature, codes.value, n_active, 0.999)
     return FeatureStatistics(
-        n_active, (by_group @ weights) / max(1, sizes @ weights), densities, means[:, CAPTION], means[:, CAPTION + 1],
-        mean, std, top, p999, histograms(feature, value, top, n_bins),
-    )  # fmt: skip
+        n_active,
+        (by_group @ weights) / max(1, sizes @ weights),
+        densities,
+        means[:, CAPTION],
+        means[:, CAPTION + 1],
+        mean,
+        std,
+        top,
+        p999,
+        histograms(feature, value, top, n_bins),
+    )
 
 
 def histograms(feature: np.ndarray, value: np.ndarray, top: np.ndarray, n_bins: int) -> np.ndarray:

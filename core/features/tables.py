@@ -21,26 +21,55 @@ from core.runs import atomic_path
 ROW_GROUP = 2_000  # rows: sorted by (layer, feature), a look-up reads one or two groups
 HALF_MAX = float(np.finfo(np.float16).max)
 
-FEATURES_SCHEMA = pa.schema({
-    "layer": pa.int32(), "feature": pa.int32(), "sae_id": pa.string(), "n_active": pa.int64(),
-    "density": pa.float64(), **{f"density_{g}": pa.float64() for g in GROUPS},
-    "lang_en": pa.float64(), "lang_ar": pa.float64(),
-    "mean": pa.float64(), "std": pa.float64(), "max": pa.float64(), "p999": pa.float64(),
-    "histogram": pa.list_(pa.int32()), "explained_share": pa.float64(), "alive": pa.bool_(),
-    "umap_x": pa.float32(), "umap_y": pa.float32(),
-    "top_tokens": pa.list_(pa.string()), "top_token_values": pa.list_(pa.float32()),
-    "logits_up_tokens": pa.list_(pa.string()), "logits_up": pa.list_(pa.float32()),
-    "logits_down_tokens": pa.list_(pa.string()), "logits_down": pa.list_(pa.float32()),
-    "neighbours": pa.list_(pa.int32()), "neighbour_cosines": pa.list_(pa.float32()),
-})  # fmt: skip
+FEATURES_SCHEMA = pa.schema(
+    {
+        "layer": pa.int32(),
+        "feature": pa.int32(),
+        "sae_id": pa.string(),
+        "n_active": pa.int64(),
+        "density": pa.float64(),
+        **{f"density_{g}": pa.float64() for g in GROUPS},
+        "lang_en": pa.float64(),
+        "lang_ar": pa.float64(),
+        "mean": pa.float64(),
+        "std": pa.float64(),
+        "max": pa.float64(),
+        "p999": pa.float64(),
+        "histogram": pa.list_(pa.int32()),
+        "explained_share": pa.float64(),
+        "alive": pa.bool_(),
+        "umap_x": pa.float32(),
+        "umap_y": pa.float32(),
+        "top_tokens": pa.list_(pa.string()),
+        "top_token_values": pa.list_(pa.float32()),
+        "logits_up_tokens": pa.list_(pa.string()),
+        "logits_up": pa.list_(pa.float32()),
+        "logits_down_tokens": pa.list_(pa.string()),
+        "logits_down": pa.list_(pa.float32()),
+        "neighbours": pa.list_(pa.int32()),
+        "neighbour_cosines": pa.list_(pa.float32()),
+    }
+)
 
-EXAMPLES_SCHEMA = pa.schema({
-    "layer": pa.int32(), "feature": pa.int32(), "sae_id": pa.string(), "bin": pa.string(), "rank": pa.int16(),
-    "sample_id": pa.int32(), "lang": pa.string(), "activation": pa.float32(), "position": pa.int32(),
-    "kind": pa.string(), "patch_map": pa.list_(pa.float16()), "token_values": pa.list_(pa.float16()),
-    "pieces": pa.list_(pa.string()),
-    "band_low": pa.float32(), "band_high": pa.float32(),
-})  # fmt: skip
+EXAMPLES_SCHEMA = pa.schema(
+    {
+        "layer": pa.int32(),
+        "feature": pa.int32(),
+        "sae_id": pa.string(),
+        "bin": pa.string(),
+        "rank": pa.int16(),
+        "sample_id": pa.int32(),
+        "lang": pa.string(),
+        "activation": pa.float32(),
+        "position": pa.int32(),
+        "kind": pa.string(),
+        "patch_map": pa.list_(pa.float16()),
+        "token_values": pa.list_(pa.float16()),
+        "pieces": pa.list_(pa.string()),
+        "band_low": pa.float32(),
+        "band_high": pa.float32(),
+    }
+)
 
 
 def statistics_columns(
@@ -56,18 +85,32 @@ def statistics_columns(
     feature, token, value = words
     offsets = np.searchsorted(feature, np.arange(n + 1))
     names = pa.array([token_strings[t] for t in token.tolist()], pa.string())
-    return pa.table({
-        "n_active": stats.n_active, "density": stats.density, **densities,
-        "lang_en": _not_nan(stats.lang_en), "lang_ar": _not_nan(stats.lang_ar), **numbers,
-        "histogram": _rows(stats.histogram, alive, pa.int32()), "alive": alive,
-        "top_tokens": _ragged(names, offsets, ~alive), "top_token_values": _ragged(pa.array(value), offsets, ~alive),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "n_active": stats.n_active,
+            "density": stats.density,
+            **densities,
+            "lang_en": _not_nan(stats.lang_en),
+            "lang_ar": _not_nan(stats.lang_ar),
+            **numbers,
+            "histogram": _rows(stats.histogram, alive, pa.int32()),
+            "alive": alive,
+            "top_tokens": _ragged(names, offsets, ~alive),
+            "top_token_values": _ragged(pa.array(value), offsets, ~alive),
+        }
+    )
 
 
 def features_table(
-    layer: int, sae_id: str, blocks: pa.Table, explained_share: np.ndarray, place: np.ndarray, near: Neighbours,
-    words: FeatureWords, token_strings: Sequence[str],
-) -> pa.Table:  # fmt: skip
+    layer: int,
+    sae_id: str,
+    blocks: pa.Table,
+    explained_share: np.ndarray,
+    place: np.ndarray,
+    near: Neighbours,
+    words: FeatureWords,
+    token_strings: Sequence[str],
+) -> pa.Table:
     """One layer of features.parquet.
 
     ``blocks`` are the joined ``statistics_columns``; ``place``, ``near`` and ``words`` have one row an alive feature,
@@ -77,22 +120,33 @@ def features_table(
     feature = np.flatnonzero(alive)
     strings = np.array(token_strings, dtype=object)
     columns = {name: blocks[name] for name in blocks.column_names} | {
-        "layer": np.full(n, layer), "feature": np.arange(n), "sae_id": [sae_id] * n, "explained_share": explained_share,
-        "umap_x": _spread(place[:, 0], alive), "umap_y": _spread(place[:, 1], alive),
+        "layer": np.full(n, layer),
+        "feature": np.arange(n),
+        "sae_id": [sae_id] * n,
+        "explained_share": explained_share,
+        "umap_x": _spread(place[:, 0], alive),
+        "umap_y": _spread(place[:, 1], alive),
         "logits_up_tokens": _spread_lists(strings[words.up_ids], alive, pa.string()),
         "logits_up": _spread_lists(words.up, alive, pa.float32()),
         "logits_down_tokens": _spread_lists(strings[words.down_ids], alive, pa.string()),
         "logits_down": _spread_lists(words.down, alive, pa.float32()),
         "neighbours": _spread_lists(feature[near.index], alive, pa.int32()),
         "neighbour_cosines": _spread_lists(near.cosine, alive, pa.float32()),
-    }  # fmt: skip
+    }
     return pa.table({name: columns[name] for name in FEATURES_SCHEMA.names}).cast(FEATURES_SCHEMA)
 
 
 def examples_table(
-    layer: int, sae_id: str, first: int, tokens: TokenIndex, maxima: ImageMaxima, examples: Examples, lines: Traces,
-    pieces: pa.ListArray, n_quantiles: int,
-) -> pa.Table:  # fmt: skip
+    layer: int,
+    sae_id: str,
+    first: int,
+    tokens: TokenIndex,
+    maxima: ImageMaxima,
+    examples: Examples,
+    lines: Traces,
+    pieces: pa.ListArray,
+    n_quantiles: int,
+) -> pa.Table:
     """The rows of examples.parquet for a block of features; the half-float lists hold at most 65504.
 
     ``pieces`` are the tokens of each sequence's caption as text (``caption_pieces``), one for each of token_values.
@@ -102,14 +156,22 @@ def examples_table(
     kind = np.array(KINDS[1:], dtype=object)[np.minimum(tokens.group[row], 2)]
     words = pa.array(np.minimum(lines.captions, HALF_MAX).astype(np.float16))
     columns = {
-        "layer": np.full(n, layer), "feature": first + examples.feature, "sae_id": [sae_id] * n,
-        "bin": bins[examples.bin], "rank": examples.rank, "sample_id": maxima.sample_id[examples.pair],
+        "layer": np.full(n, layer),
+        "feature": first + examples.feature,
+        "sae_id": [sae_id] * n,
+        "bin": bins[examples.bin],
+        "rank": examples.rank,
+        "sample_id": maxima.sample_id[examples.pair],
         "lang": np.array(LANGUAGES, dtype=object)[lines.sequence % len(LANGUAGES)],
-        "activation": maxima.value[examples.pair], "position": tokens.position[row], "kind": kind,
+        "activation": maxima.value[examples.pair],
+        "position": tokens.position[row],
+        "kind": kind,
         "patch_map": _rows(np.minimum(lines.patches, HALF_MAX), np.ones(n, bool), pa.float16()),
-        "token_values": _ragged(words, lines.offsets), "pieces": pieces.take(pa.array(lines.sequence)),
-        "band_low": examples.band_low, "band_high": examples.band_high,
-    }  # fmt: skip
+        "token_values": _ragged(words, lines.offsets),
+        "pieces": pieces.take(pa.array(lines.sequence)),
+        "band_low": examples.band_low,
+        "band_high": examples.band_high,
+    }
     return pa.table({name: columns[name] for name in EXAMPLES_SCHEMA.names}).cast(EXAMPLES_SCHEMA)
 
 

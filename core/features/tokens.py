@@ -117,8 +117,18 @@ def token_index(table: pa.Table) -> TokenIndex:
         )
     noted = {k: int(v) for k, v in (table.schema.metadata or {}).items() if k in (b"n_patches", b"n_image_tokens")}
     n_patches = noted.get(b"n_patches", int(slot[group == IMAGE].max(initial=-1)) + 1)
-    return TokenIndex(sample_id, sequence, group, slot, position, column["token_id"], n_samples, n_patches, length,
-                      noted.get(b"n_image_tokens", n_patches))  # fmt: skip
+    return TokenIndex(
+        sample_id,
+        sequence,
+        group,
+        slot,
+        position,
+        column["token_id"],
+        n_samples,
+        n_patches,
+        length,
+        noted.get(b"n_image_tokens", n_patches),
+    )
 
 
 def _codes(table: pa.Table, name: str, values: tuple[str, ...]) -> np.ndarray:

@@ -9,11 +9,17 @@ import pandas as pd
 from core.figures.answers import Answer
 
 SCORE_NAMES = {
-    "clbas": "CLBAS (this project)", "top_overlap": "Overlap of the 64 strongest features (Jaccard)",
-    "effect_similarity": "1 − mean |difference| / sum of effects", "effect_cosine": "Cosine of the effect vectors",
-}  # fmt: skip
-CASE_NAMES = {"measured": "This run", "same language twice": "Same language twice",
-              "labels shuffled": "Labels shuffled", "effects at random": "Effects at random"}  # fmt: skip
+    "clbas": "CLBAS (this project)",
+    "top_overlap": "Overlap of the 64 strongest features (Jaccard)",
+    "effect_similarity": "1 − mean |difference| / sum of effects",
+    "effect_cosine": "Cosine of the effect vectors",
+}
+CASE_NAMES = {
+    "measured": "This run",
+    "same language twice": "Same language twice",
+    "labels shuffled": "Labels shuffled",
+    "effects at random": "Effects at random",
+}
 NEARLY_SAME = 0.8  # a cosine whose whole interval lies above is called so
 WHERE = {"before": "before the first gendered word", "caption": "over the whole caption"}
 
@@ -39,8 +45,10 @@ def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, vi
     counts = classes[classes["layer"] == layer].set_index("language_class")["n"] if len(classes) else pd.Series()
     if len(counts):
         tested = int(counts.drop("not enough data", errors="ignore").sum())
-        text += (f"Of {tested:,} features, {_n(counts, 'shared')} do the same in both languages, "
-                 f"{_n(counts, 'english')} keep to English and {_n(counts, 'arabic')} to Arabic.")  # fmt: skip
+        text += (
+            f"Of {tested:,} features, {_n(counts, 'shared')} do the same in both languages, "
+            f"{_n(counts, 'english')} keep to English and {_n(counts, 'arabic')} to Arabic."
+        )
     above = [row["low"] > row["floor_high"] for row in found.values() if row]
     return Answer(text.strip(), "supported" if all(above) else "unclear")
 
@@ -51,8 +59,10 @@ def classes_note(classes: pd.DataFrame) -> str:
         return ""
     by_chance = classes.groupby("language_class")["chance"].sum()
     own = by_chance.get("english", 0.0) + by_chance.get("arabic", 0.0)
-    return (f"by chance (languages swapped within images; pairs shuffled) {own:.1f} of one language and "
-            f"{by_chance.get('shared', 0.0):.0f} shared, over all layers")  # fmt: skip
+    return (
+        f"by chance (languages swapped within images; pairs shuffled) {own:.1f} of one language and "
+        f"{by_chance.get('shared', 0.0):.0f} shared, over all layers"
+    )
 
 
 def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
@@ -91,9 +101,11 @@ def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Ans
     )
     if not follow:
         best = frame.nsmallest(1, "p_word_ar").iloc[0]
-        text += (f" The nearest here, feature {int(best['feature'])}, has AUC {best['auc_word_ar']:.2f} in Arabic and "
-                 f"{best['auc_word_en']:.2f} in English "
-                 f"(p = {best['p_word_ar']:.2g}, q = {best['q_word_ar']:.2g}).")  # fmt: skip
+        text += (
+            f" The nearest here, feature {int(best['feature'])}, has AUC {best['auc_word_ar']:.2f} in Arabic and "
+            f"{best['auc_word_en']:.2f} in English "
+            f"(p = {best['p_word_ar']:.2g}, q = {best['q_word_ar']:.2g})."
+        )
     return Answer(text, "supported" if follow else "unclear")
 
 
@@ -115,14 +127,18 @@ def apart_note(fit: pd.DataFrame, score: pd.DataFrame, layer: int) -> str:
     """What the separate dictionaries of a layer are worth, and CLBAS over their partners."""
     values = fit["explained_variance"]
     quality = f" (explained variance {values.min():.2f} to {values.max():.2f})" if len(fit) else ""
-    text = (f"layer {layer}; each language has its own dictionary, from two seeds{quality}; partners are found on "
-            "training images and scored on held-out ones, never by number")  # fmt: skip
+    text = (
+        f"layer {layer}; each language has its own dictionary, from two seeds{quality}; partners are found on "
+        "training images and scored on held-out ones, never by number"
+    )
     cases = score[(score["score"] == "clbas") & score["value"].notna()].set_index("case")
     if cases.empty:
         return f"{text}."
     one, floor, most = (cases.loc[case] for case in ("measured", "labels shuffled", "same language twice"))
-    return (f"{text}. CLBAS of partners: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]; labels shuffled up "
-            f"to {floor['high']:.2f}, within one language {most['value']:.2f}.")  # fmt: skip
+    return (
+        f"{text}. CLBAS of partners: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]; labels shuffled up "
+        f"to {floor['high']:.2f}, within one language {most['value']:.2f}."
+    )
 
 
 def missing_words(alignment: pd.DataFrame) -> str:
@@ -138,8 +154,10 @@ def _row(curves: pd.DataFrame, measure: str, layer: int) -> dict[str, Any] | Non
 
 
 def _told(row: dict[str, Any]) -> str:
-    return (f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}], chance up to {row['floor_high']:.2f}, one "
-            f"language with itself {row['ceiling']:.2f}, n = {int(row['n']):,} images")  # fmt: skip
+    return (
+        f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}], chance up to {row['floor_high']:.2f}, one "
+        f"language with itself {row['ceiling']:.2f}, n = {int(row['n']):,} images"
+    )
 
 
 def _n(counts: pd.Series, name: str) -> str:

@@ -34,9 +34,17 @@ def _panel(ax: Axes, part: pd.DataFrame) -> None:
         ax.fill_between(line["layer"], line["floor_low"], line["floor_high"], color=CONTROL, alpha=0.3, linewidth=0.8)
         ax.plot(line["layer"], line["ceiling"], color=colour, linewidth=0.8, linestyle=":")
         error = np.maximum([line["value"] - line["low"], line["high"] - line["value"]], 0)
-        ax.errorbar(line["layer"], line["value"], error, color=colour, linewidth=1.3, markersize=4,
-                    marker="D" if lang == "ar" else "o", linestyle="--" if lang == "ar" else "-",
-                    label=LANGUAGE_NAME.get(str(lang), "both"))  # fmt: skip
+        ax.errorbar(
+            line["layer"],
+            line["value"],
+            error,
+            color=colour,
+            linewidth=1.3,
+            markersize=4,
+            marker="D" if lang == "ar" else "o",
+            linestyle="--" if lang == "ar" else "-",
+            label=LANGUAGE_NAME.get(str(lang), "both"),
+        )
     if part["lang"].nunique() > 1:
         ax.legend(fontsize=7, frameon=False)
 
@@ -49,8 +57,16 @@ def classes(frame: pd.DataFrame) -> Figure:
         left = np.zeros(len(layers))
         for kind, name in CLASSES.items():
             n = frame[frame["language_class"] == kind].set_index("layer")["n"].reindex(layers).fillna(0).to_numpy()
-            ax.barh(range(len(layers)), n, left=left, color=colours[kind], label=name, edgecolor="white", linewidth=0.4,
-                    hatch="////" if "leaning" in kind else "")  # fmt: skip
+            ax.barh(
+                range(len(layers)),
+                n,
+                left=left,
+                color=colours[kind],
+                label=name,
+                edgecolor="white",
+                linewidth=0.4,
+                hatch="////" if "leaning" in kind else "",
+            )
             left += n
         ax.set_yticks(range(len(layers)), [f"layer {layer}" for layer in layers])
         ax.invert_yaxis()
@@ -88,12 +104,24 @@ def sharing(frame: pd.DataFrame) -> Figure:
             part, colour = frame[frame["sharing"] == kind], colours.get(kind, CONTROL)
             if part.empty:
                 continue
-            error = {axis: np.maximum([part[f"effect_{lang}"] - part[f"low_{lang}"],
-                                       part[f"high_{lang}"] - part[f"effect_{lang}"]], 0)
-                     for axis, lang in (("xerr", "en"), ("yerr", "ar"))}  # fmt: skip
+            error = {
+                axis: np.maximum(
+                    [part[f"effect_{lang}"] - part[f"low_{lang}"], part[f"high_{lang}"] - part[f"effect_{lang}"]], 0
+                )
+                for axis, lang in (("xerr", "en"), ("yerr", "ar"))
+            }
             face = "none" if kind == "unclear" else colour
-            ax.errorbar(part["effect_en"], part["effect_ar"], **error, fmt=MARKS[kind], color=colour, markersize=4,
-                        elinewidth=0.4, markerfacecolor=face, label=name)  # fmt: skip
+            ax.errorbar(
+                part["effect_en"],
+                part["effect_ar"],
+                **error,
+                fmt=MARKS[kind],
+                color=colour,
+                markersize=4,
+                elinewidth=0.4,
+                markerfacecolor=face,
+                label=name,
+            )
         ax.axline((0, 0), slope=1, color=LIGHT.muted, linewidth=0.7, linestyle=":")
         ax.axhline(0, color=LIGHT.rule, linewidth=0.7)
         ax.axvline(0, color=LIGHT.rule, linewidth=0.7)
@@ -107,15 +135,21 @@ def grammar(frame: pd.DataFrame) -> Figure:
     part = frame[frame["follows"] != "not enough data"]
     with paper.sheet(3.6, 4.6) as (fig, ax):
         for kinds, name, colour, mark in (
-            (["neither"], "neither", CONTROL, "o"), (["person"], "the person", LIGHT.single, "o"),
+            (["neither"], "neither", CONTROL, "o"),
+            (["person"], "the person", LIGHT.single, "o"),
             (["word", "both"], "the word", LANGUAGE["ar"], "D"),
-        ):  # fmt: skip
+        ):
             some = part[part["follows"].isin(kinds)]
-            ax.scatter(some["auc_word_ar"], some["auc_person"], s=6, color=colour, marker=mark,
-                       label=f"{name} ({len(some):,})")  # fmt: skip
+            ax.scatter(
+                some["auc_word_ar"], some["auc_person"], s=6, color=colour, marker=mark, label=f"{name} ({len(some):,})"
+            )
         ax.axhline(0.5, color=LIGHT.muted, linewidth=0.7, linestyle=":")
         ax.axvline(0.5, color=LIGHT.muted, linewidth=0.7, linestyle=":")
-        ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="feminine over masculine words for things (AUC)",
-               ylabel="women over men (AUC)")  # fmt: skip
+        ax.set(
+            xlim=(-0.03, 1.03),
+            ylim=(-0.03, 1.03),
+            xlabel="feminine over masculine words for things (AUC)",
+            ylabel="women over men (AUC)",
+        )
         ax.legend(fontsize=7, frameon=False, title="follow", title_fontsize=7)
         return fig

@@ -100,7 +100,9 @@ def _changes(differences: Mapping[str, Difference]) -> str:
     if not any(d.changed for d in differences.values()):
         return "no word changes"
     parts = [
-        f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come" if d.changed
-        else f"the {LANGUAGE_NAME[lang]} caption stays" for lang, d in differences.items()
-    ]  # fmt: skip
+        f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come"
+        if d.changed
+        else f"the {LANGUAGE_NAME[lang]} caption stays"
+        for lang, d in differences.items()
+    ]
     return ", ".join(parts)

@@ -48,24 +48,52 @@ def recovery_scatter(frame: pd.DataFrame, everywhere: dict[str, float], dark: bo
     fig = make_subplots(1, max(1, len(langs)), subplot_titles=[PANELS[lang] for lang in langs], horizontal_spacing=0.06)
     for column, lang in enumerate(langs, start=1):
         part, (low, high) = frame[frame["lang"] == lang], RANGE[lang]
-        fig.add_scatter(x=[low, high], y=[low, high], mode="lines", hoverinfo="skip", row=1, col=column,
-                        line={"color": inks.muted, "dash": "dot", "width": 1})  # fmt: skip
-        if np.isfinite(everywhere.get(lang, np.nan)):
-            fig.add_scatter(x=[low, high], y=[everywhere[lang]] * 2, mode="lines", line={"color": CONTROL, "width": 5},
-                            opacity=0.45, hoverinfo="skip", row=1, col=column)  # fmt: skip
         fig.add_scatter(
-            x=part["planted"] + _spread(part, (high - low) / 260), y=part["p_male"], mode="markers",
-            marker={"color": colour(lang, inks), "symbol": SYMBOLS[lang], "size": 9,
-                    "line": {"width": 1, "color": inks.ground}},
-            error_y={"type": "data", "symmetric": False, "array": part["high"] - part["p_male"],
-                     "arrayminus": part["p_male"] - part["low"], "thickness": 1, "width": 0,
-                     "color": colour(lang, inks)},
+            x=[low, high],
+            y=[low, high],
+            mode="lines",
+            hoverinfo="skip",
+            row=1,
+            col=column,
+            line={"color": inks.muted, "dash": "dot", "width": 1},
+        )
+        if np.isfinite(everywhere.get(lang, np.nan)):
+            fig.add_scatter(
+                x=[low, high],
+                y=[everywhere[lang]] * 2,
+                mode="lines",
+                line={"color": CONTROL, "width": 5},
+                opacity=0.45,
+                hoverinfo="skip",
+                row=1,
+                col=column,
+            )
+        fig.add_scatter(
+            x=part["planted"] + _spread(part, (high - low) / 260),
+            y=part["p_male"],
+            mode="markers",
+            marker={
+                "color": colour(lang, inks),
+                "symbol": SYMBOLS[lang],
+                "size": 9,
+                "line": {"width": 1, "color": inks.ground},
+            },
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["p_male"],
+                "arrayminus": part["p_male"] - part["low"],
+                "thickness": 1,
+                "width": 0,
+                "color": colour(lang, inks),
+            },
             customdata=part[["value", "planted", "low", "high", "n_images", "n_captions"]],
             hovertemplate="%{customdata[0]}<br>planted %{customdata[1]:.2f}, found %{y:.2f} "
-                          "[%{customdata[2]:.2f}, %{customdata[3]:.2f}]<br>%{customdata[5]} captions of "
-                          "%{customdata[4]} images<extra></extra>",
-            row=1, col=column,
-        )  # fmt: skip
+            "[%{customdata[2]:.2f}, %{customdata[3]:.2f}]<br>%{customdata[5]} captions of "
+            "%{customdata[4]} images<extra></extra>",
+            row=1,
+            col=column,
+        )
     dress(fig, dark, 400, margin=(56, 12, 52, 34))
     for column, lang in enumerate(langs, start=1):
         low, high = RANGE[lang]
@@ -90,31 +118,50 @@ def groups_ranges(frame: pd.DataFrame, dark: bool = False, row_height: int = 25)
     fig = go.Figure()
     fig.add_vline(x=0.5, line={"color": CONTROL, "width": 5}, opacity=0.45)
     for lang, shift in beside(frame["lang"], -0.16).items():
-        for source, style in (("reference", {"symbol": f"{SYMBOLS[lang]}-open", "size": 11}),
-                              ("greedy", {"symbol": "line-ns-open", "size": 13}),
-                              ("sampled", {"symbol": SYMBOLS[lang], "size": 9})):  # fmt: skip
+        for source, style in (
+            ("reference", {"symbol": f"{SYMBOLS[lang]}-open", "size": 11}),
+            ("greedy", {"symbol": "line-ns-open", "size": 13}),
+            ("sampled", {"symbol": SYMBOLS[lang], "size": 9}),
+        ):
             part = frame[(frame["lang"] == lang) & (frame["source"] == source)]
             if part.empty:
                 continue
-            error = {"type": "data", "symmetric": False, "array": part["high"] - part["p_male"], "width": 0,
-                     "arrayminus": part["p_male"] - part["low"], "thickness": 1.4}  # fmt: skip
+            error = {
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["p_male"],
+                "width": 0,
+                "arrayminus": part["p_male"] - part["low"],
+                "thickness": 1.4,
+            }
             fig.add_scatter(
-                x=part["p_male"], y=part["place"] + shift, mode="markers",
+                x=part["p_male"],
+                y=part["place"] + shift,
+                mode="markers",
                 name=f"{LANGUAGE_NAME[lang]}, {SOURCES[source]}",
                 marker={**style, "color": colour(lang, inks), "line": {"width": 2, "color": colour(lang, inks)}},
-                error_x=error if source == "sampled" else None, opacity=0.55 if source == "reference" else 1,
+                error_x=error if source == "sampled" else None,
+                opacity=0.55 if source == "reference" else 1,
                 customdata=part[["value", "low", "high", "n_images", "n_captions"]],
                 hovertemplate=f"%{{customdata[0]}}, {LANGUAGE_NAME[lang]}, {SOURCES[source]}: %{{x:.2f}} "
-                              "[%{customdata[1]:.2f}, %{customdata[2]:.2f}], %{customdata[4]} captions of "
-                              "%{customdata[3]} images<extra></extra>",
-            )  # fmt: skip
+                "[%{customdata[1]:.2f}, %{customdata[2]:.2f}], %{customdata[4]} captions of "
+                "%{customdata[3]} images<extra></extra>",
+            )
     dress(fig, dark, 96 + row_height * max(len(names), 1), margin=(8, 10, 48, 10))
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "font": {"size": 13},
-                                               "x": 0, "itemclick": False})  # fmt: skip
-    fig.update_xaxes(title_text="share of captions that name a man, among those that name one gender",
-                     range=[-0.03, 1.03])  # fmt: skip
-    fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[-0.7, len(names) - 0.3], showgrid=True,
-                     tickfont={"size": 14, "color": inks.ink})  # fmt: skip
+    fig.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "font": {"size": 13}, "x": 0, "itemclick": False},
+    )
+    fig.update_xaxes(
+        title_text="share of captions that name a man, among those that name one gender", range=[-0.03, 1.03]
+    )
+    fig.update_yaxes(
+        tickvals=list(range(len(names))),
+        ticktext=names,
+        range=[-0.7, len(names) - 0.3],
+        showgrid=True,
+        tickfont={"size": 14, "color": inks.ink},
+    )
     return fig
 
 
@@ -125,23 +172,44 @@ def beside_control(frame: pd.DataFrame, axis: str, dark: bool = False, row_heigh
     """
     inks, rows = look(dark), np.arange(len(frame))
     fig = go.Figure()
-    fig.add_bar(y=rows, x=frame["control_high"] - frame["control_low"] + 4e-3, base=frame["control_low"], width=0.62,
-                orientation="h", marker={"color": CONTROL}, opacity=0.4, hoverinfo="skip")  # fmt: skip
+    fig.add_bar(
+        y=rows,
+        x=frame["control_high"] - frame["control_low"] + 4e-3,
+        base=frame["control_low"],
+        width=0.62,
+        orientation="h",
+        marker={"color": CONTROL},
+        opacity=0.4,
+        hoverinfo="skip",
+    )
     for lang in ("en", "ar"):
         mine = (frame["lang"] == lang).to_numpy()
         part = frame[mine]
         fig.add_scatter(
-            x=part["value"], y=rows[mine], mode="markers",
+            x=part["value"],
+            y=rows[mine],
+            mode="markers",
             marker={"color": colour(lang, inks), "symbol": SYMBOLS[lang], "size": 10},
-            error_x={"type": "data", "symmetric": False, "array": part["high"] - part["value"],
-                     "arrayminus": part["value"] - part["low"], "thickness": 1.6, "width": 0},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["value"],
+                "arrayminus": part["value"] - part["low"],
+                "thickness": 1.6,
+                "width": 0,
+            },
             customdata=part[["label", "low", "high", "n", "control"]],
             hovertemplate="%{customdata[0]}: %{x:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
-                          "n = %{customdata[3]}; chance %{customdata[4]:.3f}<extra></extra>",
-        )  # fmt: skip
+            "n = %{customdata[3]}; chance %{customdata[4]:.3f}<extra></extra>",
+        )
     dress(fig, dark, 64 + row_height * max(len(frame), 1), margin=(8, 12, 48, 8))
     fig.add_vline(x=0, line={"color": inks.muted, "width": 1})
     fig.update_xaxes(title_text=axis, nticks=5, tickangle=0)
-    fig.update_yaxes(tickvals=rows, ticktext=frame["label"], autorange="reversed", showgrid=False,
-                     tickfont={"size": 14, "color": inks.ink})  # fmt: skip
+    fig.update_yaxes(
+        tickvals=rows,
+        ticktext=frame["label"],
+        autorange="reversed",
+        showgrid=False,
+        tickfont={"size": 14, "color": inks.ink},
+    )
     return fig

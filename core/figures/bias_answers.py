@@ -10,8 +10,11 @@ from core.figures.palette import LANGUAGE_NAME
 
 ALL = "all"
 FEW = 20  # neutral images below which nothing is said
-WHOSE = {"sampled": "captions sampled from the model", "greedy": "the model’s single best captions",
-         "reference": "captions that people wrote"}  # fmt: skip
+WHOSE = {
+    "sampled": "captions sampled from the model",
+    "greedy": "the model’s single best captions",
+    "reference": "captions that people wrote",
+}
 
 
 def planted_attribute(roles: pd.DataFrame) -> str:
@@ -29,19 +32,24 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
     if not known:
         why = next((str(w) for w in mine["why"] if w), "nothing was planted") if len(mine) else "no such captions"
         return Answer(f"What was planted cannot be compared with what the captions say: {why}.", "not enough data")
-    said = ", ".join(f"{PANELS[lang]} r = {mine.loc[lang, 'value']:.2f} [{mine.loc[lang, 'low']:.2f}, "
-                     f"{mine.loc[lang, 'high']:.2f}]" for lang in known)  # fmt: skip
+    said = ", ".join(
+        f"{PANELS[lang]} r = {mine.loc[lang, 'value']:.2f} [{mine.loc[lang, 'low']:.2f}, {mine.loc[lang, 'high']:.2f}]"
+        for lang in known
+    )
     chance = max(float(mine.loc[lang, "control_high"]) for lang in known)
     n = int(mine.loc[known[0], "n"])
     shown = roles[(roles["attribute"] == ALL) & (roles["source"] == source) & (roles["lang"] != DIFFERENCE)]
-    text = (f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
-            f"{said}, over {n} {attribute}s ({int(shown['n_captions'].sum()):,} captions of "
-            f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
-            f"by chance r stays below {chance:.2f}.")  # fmt: skip
+    text = (
+        f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
+        f"{said}, over {n} {attribute}s ({int(shown['n_captions'].sum()):,} captions of "
+        f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
+        f"by chance r stays below {chance:.2f}."
+    )
     clear = all(mine.loc[lang, "low"] > mine.loc[lang, "control_high"] for lang in known)
     text = text if clear else text.replace("show it again", "show this of it")
-    return Answer(text + (_steeper(metrics, attribute) if source == "greedy" else ""),
-                  "supported" if clear else "unclear")  # fmt: skip
+    return Answer(
+        text + (_steeper(metrics, attribute) if source == "greedy" else ""), "supported" if clear else "unclear"
+    )
 
 
 def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
@@ -62,12 +70,19 @@ def share_answer(roles: pd.DataFrame) -> Answer:
     known = [lang for lang in LANGUAGE_NAME if lang in mine.index and pd.notna(mine.loc[lang, "p_male"])]
     n = int(mine.loc[known, "n_images"].min()) if known else 0
     if n < FEW:
-        return Answer(f"There are {n} held-out images that show no gender and {FEW} are needed: nothing is said.",
-                      "not enough data")  # fmt: skip
-    parts = [f"{mine.loc[lang, 'p_male']:.0%} [{100 * mine.loc[lang, 'low']:.0f}–{100 * mine.loc[lang, 'high']:.0f}] "
-             f"of those in {LANGUAGE_NAME[lang]}" for lang in known]  # fmt: skip
-    text = (f"On {n:,} held-out images that show no gender, {WHOSE[source]} that name one gender name a man in "
-            f"{' and '.join(parts)}; no leaning would be 50 %.")  # fmt: skip
+        return Answer(
+            f"There are {n} held-out images that show no gender and {FEW} are needed: nothing is said.",
+            "not enough data",
+        )
+    parts = [
+        f"{mine.loc[lang, 'p_male']:.0%} [{100 * mine.loc[lang, 'low']:.0f}–{100 * mine.loc[lang, 'high']:.0f}] "
+        f"of those in {LANGUAGE_NAME[lang]}"
+        for lang in known
+    ]
+    text = (
+        f"On {n:,} held-out images that show no gender, {WHOSE[source]} that name one gender name a man in "
+        f"{' and '.join(parts)}; no leaning would be 50 %."
+    )
     clear = any(not mine.loc[lang, "low"] <= 0.5 <= mine.loc[lang, "high"] for lang in known)
     return Answer(text, "supported" if clear else "unclear")
 
@@ -77,17 +92,22 @@ def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
     mine = metrics[(metrics["metric"] == "amplification_zhao") & (metrics["group"] == "neutral")]
     mine = mine[(mine["attribute"] == attribute) & mine["value"].notna()]
     if mine.empty:
-        return Answer("There are too few images with references that name a gender to measure amplification.",
-                      "not enough data")  # fmt: skip
-    parts = [f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
-             for r in mine.sort_values(["source", "lang"], ascending=False).itertuples()]  # fmt: skip
+        return Answer(
+            "There are too few images with references that name a gender to measure amplification.", "not enough data"
+        )
+    parts = [
+        f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
+        for r in mine.sort_values(["source", "lang"], ascending=False).itertuples()
+    ]
     greedy = mine[mine["source"] == "greedy"]
     clear = bool(len(greedy)) and bool(((greedy["low"] > 0) | (greedy["high"] < 0)).all())
     rise = greedy["value"].mean() > mine.loc[mine["source"] == "sampled", "value"].mean()
     rule = " Writing the single best caption turns a preference into a rule." if clear and rise else ""
-    return Answer(f"By how many points the gender that people name most for each {attribute} gains in captions: "
-                  f"{'; '.join(parts)} (n = {int(mine['n'].min()):,} images).{rule}",
-                  "supported" if clear else "unclear")  # fmt: skip
+    return Answer(
+        f"By how many points the gender that people name most for each {attribute} gains in captions: "
+        f"{'; '.join(parts)} (n = {int(mine['n'].min()):,} images).{rule}",
+        "supported" if clear else "unclear",
+    )
 
 
 def errors_answer(metrics: pd.DataFrame) -> Answer:
@@ -102,8 +122,11 @@ def errors_answer(metrics: pd.DataFrame) -> Answer:
         rates = rows.set_index("group")["value"]
         clear |= not row["low"] <= 0 <= row["high"]
         points = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
-        parts.append(f"{LANGUAGE_NAME[str(lang)]} ones on {rates['female']:.1%} of images of women and "
-                     f"{rates['male']:.1%} of men (difference {points})")  # fmt: skip
+        parts.append(
+            f"{LANGUAGE_NAME[str(lang)]} ones on {rates['female']:.1%} of images of women and "
+            f"{rates['male']:.1%} of men (difference {points})"
+        )
     n = int(mine[mine["group"] == "female-male"]["n"].min())
-    return Answer(f"Captions name the other gender: {'; '.join(parts)}; n = {n:,} images.",
-                  "supported" if clear else "unclear")  # fmt: skip
+    return Answer(
+        f"Captions name the other gender: {'; '.join(parts)}; n = {n:,} images.", "supported" if clear else "unclear"
+    )

@@ -23,8 +23,15 @@ def recovery_scatter(frame: pd.DataFrame, everywhere: dict[str, float]) -> Figur
             ax.axline((0, 0), slope=1, color=LIGHT.muted, linewidth=0.7, linestyle=":")
             if np.isfinite(everywhere.get(lang, np.nan)):
                 ax.axhline(everywhere[lang], color=CONTROL, linewidth=3, alpha=0.45)
-            ax.errorbar(part["planted"], part["p_male"], [part["p_male"] - part["low"], part["high"] - part["p_male"]],
-                        fmt=MARKERS[lang], color=colour, markersize=3.5, elinewidth=0.7)  # fmt: skip
+            ax.errorbar(
+                part["planted"],
+                part["p_male"],
+                [part["p_male"] - part["low"], part["high"] - part["p_male"]],
+                fmt=MARKERS[lang],
+                color=colour,
+                markersize=3.5,
+                elinewidth=0.7,
+            )
             kind = "difference" if lang == DIFFERENCE else "p(male)"
             ax.set(xlim=RANGE[lang], ylim=RANGE[lang], xlabel=f"planted {kind}", ylabel="" if column > 1 else "found")
             ax.set_title(PANELS[lang], fontsize=9)
@@ -42,17 +49,37 @@ def groups_ranges(frame: pd.DataFrame) -> Figure:
                 y, name = part["place"] + shift, f"{LANGUAGE_NAME[lang]}, {SOURCES[source]}"
                 if source == "sampled":
                     sides = [part["p_male"] - part["low"], part["high"] - part["p_male"]]
-                    ax.errorbar(part["p_male"], y, xerr=sides, fmt=MARKERS[lang], color=_colour(lang), markersize=3,
-                                elinewidth=0.8, label=name)  # fmt: skip
+                    ax.errorbar(
+                        part["p_male"],
+                        y,
+                        xerr=sides,
+                        fmt=MARKERS[lang],
+                        color=_colour(lang),
+                        markersize=3,
+                        elinewidth=0.8,
+                        label=name,
+                    )
                 elif source == "greedy":
                     ax.scatter(part["p_male"], y, marker="|", s=34, color=_colour(lang), label=name)
                 else:
-                    ax.scatter(part["p_male"], y, marker=MARKERS[lang], s=22, facecolors="none", alpha=0.6,
-                               edgecolors=_colour(lang), linewidths=0.7, label=name)  # fmt: skip
+                    ax.scatter(
+                        part["p_male"],
+                        y,
+                        marker=MARKERS[lang],
+                        s=22,
+                        facecolors="none",
+                        alpha=0.6,
+                        edgecolors=_colour(lang),
+                        linewidths=0.7,
+                        label=name,
+                    )
         ax.set_yticks(range(len(names)), names)
         ax.tick_params(axis="y", length=0)
-        ax.set(xlim=(-0.03, 1.03), ylim=(-0.7, len(names) - 0.3),
-               xlabel="share of captions that name a man, among those that name one gender")  # fmt: skip
+        ax.set(
+            xlim=(-0.03, 1.03),
+            ylim=(-0.7, len(names) - 0.3),
+            xlabel="share of captions that name a man, among those that name one gender",
+        )
         ax.grid(axis="y")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=7, frameon=False)
         return fig

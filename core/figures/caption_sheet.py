@@ -124,10 +124,27 @@ def _caption(fig: Figure, lang: str, name: str, y: float, words: list[_Word], he
         x, base = left + word.x, top - word.y
         came, gone = word.kind in ("added", "flipped", "neutralised"), word.kind == "removed"
         if came:
-            fig.add_artist(Rectangle((x - 0.02, base - 0.05), word.width + 0.04, 0.185, transform=inches,
-                                     facecolor=mix(('#FFFFFF', STEERED), 0.3), linewidth=0))  # fmt: skip
-        fig.text(x, base, word.text, transform=inches, fontsize=SIZE, fontweight=_weight(word.kind),
-                 fontfamily=FAMILIES[:2], color=LIGHT.muted if gone else LIGHT.ink)  # fmt: skip
+            fig.add_artist(
+                Rectangle(
+                    (x - 0.02, base - 0.05),
+                    word.width + 0.04,
+                    0.185,
+                    transform=inches,
+                    facecolor=mix(("#FFFFFF", STEERED), 0.3),
+                    linewidth=0,
+                )
+            )
+        fig.text(
+            x,
+            base,
+            word.text,
+            transform=inches,
+            fontsize=SIZE,
+            fontweight=_weight(word.kind),
+            fontfamily=FAMILIES[:2],
+            color=LIGHT.muted if gone else LIGHT.ink,
+        )
         if gone:
-            fig.add_artist(Line2D([x, x + word.width], [base + 0.045] * 2, transform=inches, color=LIGHT.muted,
-                                  linewidth=0.9))  # fmt: skip
+            fig.add_artist(
+                Line2D([x, x + word.width], [base + 0.045] * 2, transform=inches, color=LIGHT.muted, linewidth=0.9)
+            )

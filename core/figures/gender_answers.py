@@ -32,8 +32,11 @@ def gender_answer(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: s
     found, selected = cell[cell["finding"].astype(bool)], n_selected(cell, fdr)
     held_out = f"n = {n_female} women and {n_male} men held out"
     if not selected:
-        return Answer(f"{where}, none of {n_tested:,} features tells images of women from those of men at a false "
-                      f"discovery rate of {fdr:.0%} ({held_out}).", "unclear")  # fmt: skip
+        return Answer(
+            f"{where}, none of {n_tested:,} features tells images of women from those of men at a false "
+            f"discovery rate of {fdr:.0%} ({held_out}).",
+            "unclear",
+        )
     women, men = (int((found["direction"] == g).sum()) for g in ("female", "male"))
     by_chance = binom.ppf(0.975, selected, CHANCE)
     text = (
@@ -82,15 +85,18 @@ def lift_answer(lift: Mapping[str, Any] | None) -> Answer:
     """How women and men are shared among the held-out images that fire a feature most (a row of gender_pairs)."""
     if lift is None or lift["lift_female"] is None:
         why = (lift or {}).get("why") or "it never fires on such images"
-        return Answer(f"Whether women or men lead among its strongest held-out images cannot be said: {why}.",
-                      "not enough data")  # fmt: skip
+        return Answer(
+            f"Whether women or men lead among its strongest held-out images cannot be said: {why}.", "not enough data"
+        )
     side = "female" if lift["lift_female"] >= lift["lift_male"] else "male"
     n_side = lift["n_top_female"] if side == "female" else lift["n_top"] - lift["n_top_female"]
     n_all = lift["n_female"] + lift["n_male"]
     n_base, value, low, high = (lift[name.format(side)] for name in ("n_{}", "lift_{}", "lift_{}_low", "lift_{}_high"))
-    text = (f"Of the {lift['n_top']} held-out images of a woman or a man that fire it most, {n_side} show "
-            f"{WORD[side]}, against {n_base} of all {n_all}: lift {value:.2f} [{low:.2f}, {high:.2f}], "
-            "where 1 is no difference.")  # fmt: skip
+    text = (
+        f"Of the {lift['n_top']} held-out images of a woman or a man that fire it most, {n_side} show "
+        f"{WORD[side]}, against {n_base} of all {n_all}: lift {value:.2f} [{low:.2f}, {high:.2f}], "
+        "where 1 is no difference."
+    )
     return Answer(text, "supported" if low > 1 else "unclear")
 
 
@@ -101,8 +107,10 @@ def agreement_answer(frame: pd.DataFrame) -> Answer:
         return Answer("The rankings cannot be compared here: there is not enough data.", "not enough data")
     beyond = pairs[pairs["spearman"] > pairs["spearman_shuffled_high"]]
     low, high = pairs["spearman"].min(), pairs["spearman"].max()
-    text = (f"{len(beyond)} of {len(pairs)} pairs of rankings agree by more than shuffled image labels give; rank "
-            f"correlations run from {low:.2f} to {high:.2f} (n = {pairs['n_features'].max():,} features).")  # fmt: skip
+    text = (
+        f"{len(beyond)} of {len(pairs)} pairs of rankings agree by more than shuffled image labels give; rank "
+        f"correlations run from {low:.2f} to {high:.2f} (n = {pairs['n_features'].max():,} features)."
+    )
     return Answer(text, "supported" if len(beyond) == len(pairs) else "unclear")
 
 
@@ -112,10 +120,15 @@ def label_answer(rows: pd.DataFrame) -> Answer:
     if known.empty:
         why = next((w for w in rows["why"] if w), "it fires too seldom") if len(rows) else "it was not looked for"
         return Answer(f"No label: {why}.", "not enough data")
-    parts = [f"{LANGUAGE_NAME[row['lang']]} “\u2068{row['candidate']}\u2069” {row['auc_test']:.2f} "
-             f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] (n = {row['n_fires_test']} captions that fire "
-             f"it and {row['n_silent_test']} that do not)" for row in known.to_dict("records")]  # fmt: skip
+    parts = [
+        f"{LANGUAGE_NAME[row['lang']]} “\u2068{row['candidate']}\u2069” {row['auc_test']:.2f} "
+        f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] (n = {row['n_fires_test']} captions that fire "
+        f"it and {row['n_silent_test']} that do not)"
+        for row in known.to_dict("records")
+    ]
     named = (known["label"] != "").any()
     start = "Held-out AUC of its presence" if named else "No word predicts it well enough; the best: held-out AUC of"
-    return Answer(f"{start}: {'; '.join(parts)}." if named else f"{start} {'; '.join(parts)}.",
-                  "supported" if named else "unclear")  # fmt: skip
+    return Answer(
+        f"{start}: {'; '.join(parts)}." if named else f"{start} {'; '.join(parts)}.",
+        "supported" if named else "unclear",
+    )

@@ -24,8 +24,12 @@ def selection_scatter(cell: pd.DataFrame, fdr: float, lang: str = "") -> Figure:
         if low == low:
             ax.axhspan(low, high, color=CONTROL, alpha=0.25, linewidth=0, label="chance, held out")
         ax.axline((0, 0), slope=1, color=LIGHT.muted, linewidth=0.7, linestyle=":")
-        for state, name in (("none", "not selected"), ("selected", "selected, does not hold"),
-                            ("female", "more for women"), ("male", "more for men")):  # fmt: skip
+        for state, name in (
+            ("none", "not selected"),
+            ("selected", "selected, does not hold"),
+            ("female", "more for women"),
+            ("male", "more for men"),
+        ):
             part = tested[states == state]
             style = {"marker": MARKERS.get(state, "o"), "color": GENDER.get(state, LIGHT.muted), "linewidths": 0.5}
             if state == "selected":
@@ -35,10 +39,19 @@ def selection_scatter(cell: pd.DataFrame, fdr: float, lang: str = "") -> Figure:
         clear = tested[states.isin(MARKERS)]
         clear = clear.assign(far=(clear["auc_test"] - 0.5).abs()).nlargest(N_NAMED, "far")
         for index, row in clear.iterrows():
-            ax.annotate(f"{names[index]} {row['feature']}".strip(), (row["auc_train"], row["auc_test"]), xytext=(4, 3),
-                        textcoords="offset points", fontsize=7)  # fmt: skip
-        ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="AUC on the images that selected it",
-               ylabel="AUC on held-out images")  # fmt: skip
+            ax.annotate(
+                f"{names[index]} {row['feature']}".strip(),
+                (row["auc_train"], row["auc_test"]),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=7,
+            )
+        ax.set(
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+            xlabel="AUC on the images that selected it",
+            ylabel="AUC on held-out images",
+        )
         ax.legend(loc="lower right", fontsize=7, frameon=False)
         return fig
 
@@ -54,8 +67,15 @@ def ranking_forest(best: pd.DataFrame, ranking: str) -> Figure:
         for row, (_, one) in enumerate(best.iterrows()):
             colour = GENDER.get(states[row], LIGHT.muted)
             ax.plot([one["low"], one["high"]], [row, row], color=colour, linewidth=1.4)
-            ax.scatter(one["test"], row, marker=MARKERS.get(states[row], "o"), s=24, zorder=3, edgecolors=colour,
-                       facecolors=colour if states[row] else "white")  # fmt: skip
+            ax.scatter(
+                one["test"],
+                row,
+                marker=MARKERS.get(states[row], "o"),
+                s=24,
+                zorder=3,
+                edgecolors=colour,
+                facecolors=colour if states[row] else "white",
+            )
         ax.set_yticks(rows, [f"{name}  {f}".strip() for f, name in zip(best["feature"], best["name"], strict=True)])
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
@@ -67,11 +87,24 @@ def agreement_bars(frame: pd.DataFrame) -> Figure:
     """`core.figures.gender.agreement_bars` on paper."""
     with sheet(0.7 + 0.24 * max(len(frame), 1)) as (fig, ax):
         rows = np.arange(len(frame))
-        ax.barh(rows, frame["spearman_shuffled_high"] - frame["spearman_shuffled_low"], color=CONTROL, alpha=0.4,
-                left=frame["spearman_shuffled_low"], height=0.7)  # fmt: skip
+        ax.barh(
+            rows,
+            frame["spearman_shuffled_high"] - frame["spearman_shuffled_low"],
+            color=CONTROL,
+            alpha=0.4,
+            left=frame["spearman_shuffled_low"],
+            height=0.7,
+        )
         for row, (value, itself) in enumerate(zip(frame["spearman"], frame["itself"], strict=True)):
-            ax.scatter(value, row, marker="D" if itself else "o", s=24, zorder=3, edgecolors=LIGHT.single,
-                       facecolors="white" if itself else LIGHT.single)  # fmt: skip
+            ax.scatter(
+                value,
+                row,
+                marker="D" if itself else "o",
+                s=24,
+                zorder=3,
+                edgecolors=LIGHT.single,
+                facecolors="white" if itself else LIGHT.single,
+            )
         ax.set_yticks(rows, frame["pair"])
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
@@ -88,8 +121,15 @@ def rates_dots(frame: pd.DataFrame) -> Figure:
             colour = GENDER[one["gender"]]
             if held:
                 ax.plot([one["low"], one["high"]], [row, row], color=colour, linewidth=1.4)
-            ax.scatter(one["rate"], row, marker=MARKERS[one["gender"]], s=24 if held else 18, zorder=3,
-                       edgecolors=colour, facecolors=colour if held else "none")  # fmt: skip
+            ax.scatter(
+                one["rate"],
+                row,
+                marker=MARKERS[one["gender"]],
+                s=24 if held else 18,
+                zorder=3,
+                edgecolors=colour,
+                facecolors=colour if held else "none",
+            )
         ax.set_yticks(list(groups.values()), [row_name(*key) for key in groups])
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()

@@ -10,14 +10,23 @@ from plotly.subplots import make_subplots
 from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, Look, beside, dress, look, scale
 
 OUTCOMES = {
-    "clean": "gender changed, the rest kept", "changed": "gender changed", "flipped": "the other gender named",
-    "unnamed": "no gender named any more", "damaged": "the rest lost", "unchanged": "not one word changed",
-    "content_kept": "words of content kept", "gendered_per_100": "gendered words in 100 tokens",
-    "gendered": "gendered words in a caption", "neutral_per_100": "neutral words in 100 tokens",
-    "length": "tokens in a caption", "nats_per_token": "surprise of the unedited model, nats a token",
-    "repeats": "repeats itself", "right_gender": "gender right", "right_role": "role right",
+    "clean": "gender changed, the rest kept",
+    "changed": "gender changed",
+    "flipped": "the other gender named",
+    "unnamed": "no gender named any more",
+    "damaged": "the rest lost",
+    "unchanged": "not one word changed",
+    "content_kept": "words of content kept",
+    "gendered_per_100": "gendered words in 100 tokens",
+    "gendered": "gendered words in a caption",
+    "neutral_per_100": "neutral words in 100 tokens",
+    "length": "tokens in a caption",
+    "nats_per_token": "surprise of the unedited model, nats a token",
+    "repeats": "repeats itself",
+    "right_gender": "gender right",
+    "right_role": "role right",
     "right_object": "object right",
-}  # fmt: skip
+}
 SHARES = frozenset(OUTCOMES) - {"gendered_per_100", "gendered", "neutral_per_100", "length", "nats_per_token"}
 ALONG = {"Number of features": "k", "Strength": "strength", "Layer": "layer"}
 PARTS = {"k": ("sets",), "strength": ("dose",), "layer": ("layers",)}
@@ -41,8 +50,13 @@ def curve_frame(effects: pd.DataFrame, along: str, outcome: str) -> pd.DataFrame
 def curves(frame: pd.DataFrame, along: str, outcome: str, dark: bool = False) -> go.Figure:
     """Target (line with 95 % interval over images) and its controls (grey: every set, and their mean) by language."""
     inks, langs = look(dark), [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(1, max(1, len(langs)), shared_yaxes=True, horizontal_spacing=0.04,
-                        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs])  # fmt: skip
+    fig = make_subplots(
+        1,
+        max(1, len(langs)),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs],
+    )
     values = sorted(frame[along].unique())
     for column, lang in enumerate(langs, start=1):
         part = frame[frame["lang"] == lang]
@@ -50,21 +64,44 @@ def curves(frame: pd.DataFrame, along: str, outcome: str, dark: bool = False) ->
         _band(fig, x, part, column)
         low, high = part["baseline"] + part["effect_low"], part["baseline"] + part["effect_high"]
         fig.add_scatter(
-            x=x, y=part["target"], mode="lines+markers", row=1, col=column,
+            x=x,
+            y=part["target"],
+            mode="lines+markers",
+            row=1,
+            col=column,
             line={"color": inks.languages[lang], "width": 2},
-            marker={"symbol": SYMBOLS[lang], "size": 10, "color": inks.languages[lang],
-                    "line": {"width": [3 if n == "headline" else 0 for n in part["note"]], "color": inks.ink}},
-            error_y={"type": "data", "symmetric": False, "array": high - part["target"],
-                     "arrayminus": part["target"] - low, "thickness": 1.4, "width": 0,
-                     "color": inks.languages[lang]},
-            customdata=_hover(part, outcome), hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
-        fig.add_scatter(x=x, y=part["baseline"], mode="lines", line={"color": inks.muted, "dash": "dot", "width": 1},
-                        hoverinfo="skip", row=1, col=column)  # fmt: skip
+            marker={
+                "symbol": SYMBOLS[lang],
+                "size": 10,
+                "color": inks.languages[lang],
+                "line": {"width": [3 if n == "headline" else 0 for n in part["note"]], "color": inks.ink},
+            },
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": high - part["target"],
+                "arrayminus": part["target"] - low,
+                "thickness": 1.4,
+                "width": 0,
+                "color": inks.languages[lang],
+            },
+            customdata=_hover(part, outcome),
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+        fig.add_scatter(
+            x=x,
+            y=part["baseline"],
+            mode="lines",
+            line={"color": inks.muted, "dash": "dot", "width": 1},
+            hoverinfo="skip",
+            row=1,
+            col=column,
+        )
     dress(fig, dark, 380, margin=(60, 12, 56, 34))
     labels = [f"{v:g}" for v in values]
-    fig.update_xaxes(title_text=AXES[along], tickvals=list(range(len(values))), ticktext=labels,
-                     range=[-0.35, len(values) - 0.65])  # fmt: skip
+    fig.update_xaxes(
+        title_text=AXES[along], tickvals=list(range(len(values))), ticktext=labels, range=[-0.35, len(values) - 0.65]
+    )
     fig.update_yaxes(title_text=OUTCOMES[outcome], col=1, row=1)
     if outcome in SHARES:
         fig.update_yaxes(tickformat=".0%", range=[-0.04, 1.06])
@@ -75,10 +112,27 @@ def curves(frame: pd.DataFrame, along: str, outcome: str, dark: bool = False) ->
 def _band(fig: go.Figure, x: list[int], part: pd.DataFrame, column: int) -> None:
     for at, row in zip(x, part.itertuples(), strict=True):
         if np.isfinite(row.control_low):
-            fig.add_shape(type="rect", x0=at - 0.16, x1=at + 0.16, y0=row.control_low, y1=row.control_high + 1e-9,
-                          fillcolor=CONTROL, opacity=0.4, line_width=0, row=1, col=column)  # fmt: skip
-    fig.add_scatter(x=x, y=part["control"], mode="markers", row=1, col=column, hoverinfo="skip",
-                    marker={"symbol": "line-ew", "size": 22, "line": {"width": 2.4, "color": CONTROL}})  # fmt: skip
+            fig.add_shape(
+                type="rect",
+                x0=at - 0.16,
+                x1=at + 0.16,
+                y0=row.control_low,
+                y1=row.control_high + 1e-9,
+                fillcolor=CONTROL,
+                opacity=0.4,
+                line_width=0,
+                row=1,
+                col=column,
+            )
+    fig.add_scatter(
+        x=x,
+        y=part["control"],
+        mode="markers",
+        row=1,
+        col=column,
+        hoverinfo="skip",
+        marker={"symbol": "line-ew", "size": 22, "line": {"width": 2.4, "color": CONTROL}},
+    )
 
 
 def shown(value: float, outcome: str) -> str:
@@ -92,12 +146,19 @@ def _hover(part: pd.DataFrame, outcome: str) -> list[str]:
     lines = []
     for r in part.itertuples():
         interval = f"{shown(r.baseline + r.effect_low, outcome)} to {shown(r.baseline + r.effect_high, outcome)}"
-        control = "" if not np.isfinite(r.control) else (
-            f"<br>{r.n_controls} controls: {shown(r.control, outcome)} ({shown(r.control_low, outcome)} to "
-            f"{shown(r.control_high, outcome)}); p = {r.p_specific:.3f}, q = {r.q_specific:.3f}")  # fmt: skip
-        lines.append(f"layer {r.layer}, k = {r.k}, strength {r.strength:g}<br>{OUTCOMES[outcome]}: "
-                     f"{shown(r.target, outcome)} [{interval}]; unedited {shown(r.baseline, outcome)}{control}"
-                     f"<br>{r.n_images} images")  # fmt: skip
+        control = (
+            ""
+            if not np.isfinite(r.control)
+            else (
+                f"<br>{r.n_controls} controls: {shown(r.control, outcome)} ({shown(r.control_low, outcome)} to "
+                f"{shown(r.control_high, outcome)}); p = {r.p_specific:.3f}, q = {r.q_specific:.3f}"
+            )
+        )
+        lines.append(
+            f"layer {r.layer}, k = {r.k}, strength {r.strength:g}<br>{OUTCOMES[outcome]}: "
+            f"{shown(r.target, outcome)} [{interval}]; unedited {shown(r.baseline, outcome)}{control}"
+            f"<br>{r.n_images} images"
+        )
     return lines
 
 
@@ -138,17 +199,35 @@ def ways(frame: pd.DataFrame, outcome: str, dark: bool = False) -> go.Figure:
         y = np.array([names.index(w) for w in part["way"]]) + shift
         for at, r in zip(y, part.itertuples(), strict=True):
             if np.isfinite(r.control_low):
-                fig.add_shape(type="rect", y0=at - 0.14, y1=at + 0.14, x0=r.control_low, x1=r.control_high + 1e-3,
-                              fillcolor=CONTROL, opacity=0.4, line_width=0)  # fmt: skip
+                fig.add_shape(
+                    type="rect",
+                    y0=at - 0.14,
+                    y1=at + 0.14,
+                    x0=r.control_low,
+                    x1=r.control_high + 1e-3,
+                    fillcolor=CONTROL,
+                    opacity=0.4,
+                    line_width=0,
+                )
         low, high = part["baseline"] + part["effect_low"], part["baseline"] + part["effect_high"]
         fig.add_scatter(
-            x=part["target"], y=y, mode="markers", name=LANGUAGE_NAME[lang],
+            x=part["target"],
+            y=y,
+            mode="markers",
+            name=LANGUAGE_NAME[lang],
             marker={"symbol": SYMBOLS[lang], "size": 9, "color": inks.languages[lang]},
-            error_x={"type": "data", "symmetric": False, "array": high - part["target"],
-                     "arrayminus": part["target"] - low, "thickness": 1.4, "width": 0,
-                     "color": inks.languages[lang]},
-            customdata=_hover(part, outcome), hovertemplate="%{customdata}<extra></extra>",
-        )  # fmt: skip
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": high - part["target"],
+                "arrayminus": part["target"] - low,
+                "thickness": 1.4,
+                "width": 0,
+                "color": inks.languages[lang],
+            },
+            customdata=_hover(part, outcome),
+            hovertemplate="%{customdata}<extra></extra>",
+        )
     dress(fig, dark, 80 + 44 * max(1, len(names)), margin=(12, 16, 48, 30))
     fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False)
     fig.update_xaxes(title_text=OUTCOMES[outcome])
@@ -176,22 +255,41 @@ def transfer_matrix(frame: pd.DataFrame, outcome: str, dark: bool = False) -> go
     inks = look(dark)
     grid = [[_cell(frame, row, column) for column in LANGS] for row in LANGS]
     z = [[c["specific"] if c is not None else np.nan for c in row] for row in grid]
-    fig = go.Figure(go.Heatmap(z=z, x=[0, 1], y=[0, 1], colorscale=scale(VIRIDIS), zmin=0, zmax=1, xgap=4, ygap=4,
-                               showscale=False, hoverinfo="skip"))  # fmt: skip
+    fig = go.Figure(
+        go.Heatmap(
+            z=z,
+            x=[0, 1],
+            y=[0, 1],
+            colorscale=scale(VIRIDIS),
+            zmin=0,
+            zmax=1,
+            xgap=4,
+            ygap=4,
+            showscale=False,
+            hoverinfo="skip",
+        )
+    )
     for i, row in enumerate(grid):
         for j, c in enumerate(row):
             if c is None:
                 continue
             ink = "#111" if z[i][j] > 0.6 else "#fff"
-            words = (f"<b>{shown(c['target'], outcome)}</b><br>controls {shown(c['control'], outcome)}<br>difference "
-                     f"{shown(c['specific'], outcome)}<br>[{shown(c['specific_low'], outcome)}, "
-                     f"{shown(c['specific_high'], outcome)}]")  # fmt: skip
+            words = (
+                f"<b>{shown(c['target'], outcome)}</b><br>controls {shown(c['control'], outcome)}<br>difference "
+                f"{shown(c['specific'], outcome)}<br>[{shown(c['specific_low'], outcome)}, "
+                f"{shown(c['specific_high'], outcome)}]"
+            )
             fig.add_annotation(x=j, y=i, text=words, showarrow=False, font={"size": 14, "color": ink})
     dress(fig, dark, 360, margin=(12, 12, 12, 54))
-    fig.update_xaxes(tickvals=[0, 1], ticktext=[f"{LANGUAGE_NAME[lang]} captions" for lang in LANGS], side="top",
-                     showgrid=False)  # fmt: skip
-    fig.update_yaxes(tickvals=[0, 1], ticktext=[f"ranked on<br>{LANGUAGE_NAME[lang]}" for lang in LANGS],
-                     range=[1.5, -0.5], showgrid=False)  # fmt: skip
+    fig.update_xaxes(
+        tickvals=[0, 1], ticktext=[f"{LANGUAGE_NAME[lang]} captions" for lang in LANGS], side="top", showgrid=False
+    )
+    fig.update_yaxes(
+        tickvals=[0, 1],
+        ticktext=[f"ranked on<br>{LANGUAGE_NAME[lang]}" for lang in LANGS],
+        range=[1.5, -0.5],
+        showgrid=False,
+    )
     fig.update_layout(font={"color": inks.ink})
     return fig
 
@@ -205,32 +303,59 @@ def selectivity_frame(arms: pd.DataFrame) -> pd.DataFrame:
     """Every arm by language: share of captions cleanly changed and share damaged, and whether it is a control."""
     mine = arms[~arms["method"].isin(["none"])].dropna(subset=["clean", "damaged"]).copy()
     control = (mine["draw"] >= 0) | (mine["method"] == "other prompt")
-    names = {"features": "features", "difference of means": "a direction", "probe direction": "a direction",
-             "LEACE": "a direction", "neutral prompt": "the prompt"}  # fmt: skip
+    names = {
+        "features": "features",
+        "difference of means": "a direction",
+        "probe direction": "a direction",
+        "LEACE": "a direction",
+        "neutral prompt": "the prompt",
+    }
     mine["kind"] = np.where(control, "control", mine["method"].map(names).fillna("identity"))
     return mine.reset_index(drop=True)
 
 
-KIND_SYMBOLS = {"control": "circle", "identity": "x", "the prompt": "triangle-up", "a direction": "square",
-                "features": "star"}  # fmt: skip
+KIND_SYMBOLS = {
+    "control": "circle",
+    "identity": "x",
+    "the prompt": "triangle-up",
+    "a direction": "square",
+    "features": "star",
+}
 
 
 def selectivity(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
     """Clean changes (up) against damage (right): top left is a change of gender and of nothing else."""
     inks, langs = look(dark), [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(1, max(1, len(langs)), shared_yaxes=True, horizontal_spacing=0.04,
-                        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs])  # fmt: skip
+    fig = make_subplots(
+        1,
+        max(1, len(langs)),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs],
+    )
     for column, lang in enumerate(langs, start=1):
         for kind, symbol in KIND_SYMBOLS.items():
             part = frame[(frame["lang"] == lang) & (frame["kind"] == kind)]
             plain = kind in ("control", "identity")
             fig.add_scatter(
-                x=part["damaged"], y=part["clean"], mode="markers", name=kind, legendgroup=kind,
-                showlegend=column == 1, row=1, col=column, opacity=0.5 if kind == "control" else 1,
-                marker={"symbol": symbol, "size": 7 if kind == "control" else 11 if kind != "features" else 13,
-                        "color": _kind_colour(plain, lang, inks), "line": {"width": 0.6, "color": inks.ground}},
-                customdata=[_arm_hover(r) for r in part.itertuples()], hovertemplate="%{customdata}<extra></extra>",
-            )  # fmt: skip
+                x=part["damaged"],
+                y=part["clean"],
+                mode="markers",
+                name=kind,
+                legendgroup=kind,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+                opacity=0.5 if kind == "control" else 1,
+                marker={
+                    "symbol": symbol,
+                    "size": 7 if kind == "control" else 11 if kind != "features" else 13,
+                    "color": _kind_colour(plain, lang, inks),
+                    "line": {"width": 0.6, "color": inks.ground},
+                },
+                customdata=[_arm_hover(r) for r in part.itertuples()],
+                hovertemplate="%{customdata}<extra></extra>",
+            )
     dress(fig, dark, 400, margin=(60, 12, 56, 58))
     fig.update_xaxes(title_text="the rest lost", tickformat=".0%", range=[-0.04, 1.04])
     fig.update_yaxes(tickformat=".0%", range=[-0.04, 1.06])
@@ -247,9 +372,11 @@ def _kind_colour(plain: bool, lang: str, inks: Look) -> str:
 def _arm_hover(r: object) -> str:
     get = lambda name: getattr(r, name)  # noqa: E731
     of = f", control set {get('draw') + 1}" if get("draw") >= 0 else ""
-    return (f"{get('method')} {MODE_NAMES.get(get('mode'), '')}{of}<br>layer {get('layer')}, k = {get('k')}, strength "
-            f"{get('strength'):g}<br>clean {100 * get('clean'):.0f} %, damaged {100 * get('damaged'):.0f} %"
-            f"<br>moves the residual by {100 * get('moved_ratio'):.0f} % where it acts")  # fmt: skip
+    return (
+        f"{get('method')} {MODE_NAMES.get(get('mode'), '')}{of}<br>layer {get('layer')}, k = {get('k')}, strength "
+        f"{get('strength'):g}<br>clean {100 * get('clean'):.0f} %, damaged {100 * get('damaged'):.0f} %"
+        f"<br>moves the residual by {100 * get('moved_ratio'):.0f} % where it acts"
+    )
 
 
 def terms_frame(terms: pd.DataFrame, mode: str, most: int = 24) -> pd.DataFrame:
@@ -264,8 +391,9 @@ def terms_frame(terms: pd.DataFrame, mode: str, most: int = 24) -> pd.DataFrame:
 def terms_heat(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
     """Words (rows, by language and gender) by number of features: where they come or go, beyond controls."""
     langs = [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(1, max(1, len(langs)), horizontal_spacing=0.16,
-                        subplot_titles=[LANGUAGE_NAME[lang] for lang in langs])  # fmt: skip
+    fig = make_subplots(
+        1, max(1, len(langs)), horizontal_spacing=0.16, subplot_titles=[LANGUAGE_NAME[lang] for lang in langs]
+    )
     ks, tall = sorted(frame["k"].unique()), 1
     for column, lang in enumerate(langs, start=1):
         part = frame[frame["lang"] == lang].sort_values(["gender", "lemma"])
@@ -274,11 +402,22 @@ def terms_heat(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
         cells = part.set_index(["gender", "lemma", "k"])["change"]
         z = [[100 * float(cells.get((*row, k), np.nan)) for k in ks] for row in rows]
         names = [f"{lemma} ({gender[0]})" for gender, lemma in rows]
-        fig.add_heatmap(z=z, x=[str(k) for k in ks], y=list(range(len(rows))), row=1, col=column, zmin=-60, zmax=60,
-                        colorscale=scale(PUOR), xgap=2, ygap=2, showscale=column == len(langs),
-                        colorbar={"title": {"text": "points"}, "thickness": 10},
-                        customdata=[[n] * len(ks) for n in names],
-                        hovertemplate="%{customdata}, %{x} features: %{z:+.0f} points<extra></extra>")  # fmt: skip
+        fig.add_heatmap(
+            z=z,
+            x=[str(k) for k in ks],
+            y=list(range(len(rows))),
+            row=1,
+            col=column,
+            zmin=-60,
+            zmax=60,
+            colorscale=scale(PUOR),
+            xgap=2,
+            ygap=2,
+            showscale=column == len(langs),
+            colorbar={"title": {"text": "points"}, "thickness": 10},
+            customdata=[[n] * len(ks) for n in names],
+            hovertemplate="%{customdata}, %{x} features: %{z:+.0f} points<extra></extra>",
+        )
         fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, autorange="reversed", row=1, col=column)
         fig.update_xaxes(title_text=AXES["k"], type="category", row=1, col=column)
     dress(fig, dark, max(220, 110 + 24 * tall), margin=(12, 12, 50, 34))  # room for the scale

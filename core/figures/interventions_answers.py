@@ -27,12 +27,16 @@ def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
         return Answer("There is too little data to change features on.", FEW)
     for row in rows.itertuples():
         verdict = heads.loc[heads["lang"] == row.lang, "verdict"].iloc[0]
-        said.append(f"{LANGUAGE_NAME[row.lang]} {_percent(row.target)} {_interval(row.effect_low, row.effect_high)} "
-                    f"against {_percent(row.control)} under matched controls ({verdict})")  # fmt: skip
+        said.append(
+            f"{LANGUAGE_NAME[row.lang]} {_percent(row.target)} {_interval(row.effect_low, row.effect_high)} "
+            f"against {_percent(row.control)} under matched controls ({verdict})"
+        )
     one = rows.iloc[0]
     what = f"{one['k']} gender features of layer {one['layer']}, {MODE_NAMES[one['mode']]}"
-    text = f"{what}: captions that change the gender and keep the rest: {'; '.join(said)}. " \
-        f"n = {_range(rows['n_images'])} images, {one['n_controls']} control sets."  # fmt: skip
+    text = (
+        f"{what}: captions that change the gender and keep the rest: {'; '.join(said)}. "
+        f"n = {_range(rows['n_images'])} images, {one['n_controls']} control sets."
+    )
     known = set(heads["verdict"])
     sure = "supported" if known == {SPECIFIC} else FEW if known == {FEW} else "unclear"
     return Answer(text, sure)
@@ -52,17 +56,24 @@ def ways_answer(effects: pd.DataFrame) -> Answer:
         ("a prompt for neutral words", clean[clean["method"] == "neutral prompt"]),
     ]
     for name, rows in ways:
-        values = [f"{LANGUAGE_NAME[r.lang]} {_percent(r.target)} {_interval(r.effect_low, r.effect_high)}"
-                  for r in rows.itertuples()]  # fmt: skip
+        values = [
+            f"{LANGUAGE_NAME[r.lang]} {_percent(r.target)} {_interval(r.effect_low, r.effect_high)}"
+            for r in rows.itertuples()
+        ]
         if values:
             found.append(f"{name}: {', '.join(values)}")
     random = ", ".join(f"{LANGUAGE_NAME[r.lang]} {_percent(r.control)}" for r in first.itertuples())
     means = _direction(clean, "difference of means", mode).set_index("lang")
-    apart = [lang for lang in first["lang"] if lang in means.index and _apart(first.set_index("lang").loc[lang],
-                                                                              means.loc[lang])]  # fmt: skip
+    apart = [
+        lang
+        for lang in first["lang"]
+        if lang in means.index and _apart(first.set_index("lang").loc[lang], means.loc[lang])
+    ]
     tail = "" if apart else " Between features and the difference of means the intervals show no difference."
-    return Answer(f"Clean changes by {'; '.join(found)}; matched random features: {random}.{tail}",
-                  FEW if first["why"].any() else "supported")  # fmt: skip
+    return Answer(
+        f"Clean changes by {'; '.join(found)}; matched random features: {random}.{tail}",
+        FEW if first["why"].any() else "supported",
+    )
 
 
 def transfer_answer(effects: pd.DataFrame) -> Answer:
@@ -76,9 +87,11 @@ def transfer_answer(effects: pd.DataFrame) -> Answer:
         other = own.loc[row.lang]
         share = row.specific / other["specific"] if other["specific_low"] > 0 else float("nan")
         part = f", {_percent(share)} of what its own features do" if np.isfinite(share) else ""
-        said.append(f"{LANGUAGE_NAME[row.ranked_on]} features change {_percent(row.specific)} "
-                    f"{_interval(row.specific_low, row.specific_high)} of {LANGUAGE_NAME[row.lang]} captions beyond "
-                    f"their controls{part}")  # fmt: skip
+        said.append(
+            f"{LANGUAGE_NAME[row.ranked_on]} features change {_percent(row.specific)} "
+            f"{_interval(row.specific_low, row.specific_high)} of {LANGUAGE_NAME[row.lang]} captions beyond "
+            f"their controls{part}"
+        )
         sure = sure if row.specific_low > 0 else "unclear"
     return Answer(f"{'; '.join(said)}.", sure)
 

@@ -24,12 +24,26 @@ def curves(frame: pd.DataFrame, along: str, outcome: str) -> Figure:
         for column, lang in enumerate(langs, start=1):
             ax, part = fig.add_subplot(1, len(langs), column), frame[frame["lang"] == lang]
             x = np.array([values.index(v) for v in part[along]])
-            ax.bar(x, part["control_high"] - part["control_low"], bottom=part["control_low"], width=0.34,
-                   color=CONTROL, alpha=0.4)  # fmt: skip
+            ax.bar(
+                x,
+                part["control_high"] - part["control_low"],
+                bottom=part["control_low"],
+                width=0.34,
+                color=CONTROL,
+                alpha=0.4,
+            )
             ax.scatter(x, part["control"], marker="_", s=120, color=CONTROL)
             sides = [part["effect"] - part["effect_low"], part["effect_high"] - part["effect"]]
-            ax.errorbar(x, part["target"], sides, fmt=f"-{MARKERS[lang]}", color=LANGUAGE[lang], markersize=4,
-                        linewidth=1.2, elinewidth=0.9)  # fmt: skip
+            ax.errorbar(
+                x,
+                part["target"],
+                sides,
+                fmt=f"-{MARKERS[lang]}",
+                color=LANGUAGE[lang],
+                markersize=4,
+                linewidth=1.2,
+                elinewidth=0.9,
+            )
             ax.plot(x, part["baseline"], color=LIGHT.muted, linewidth=0.7, linestyle=":")
             ax.set_xticks(range(len(values)), [f"{v:g}" for v in values])
             ax.set(xlabel=AXES[along], ylabel=OUTCOMES[outcome] if column == 1 else "")
@@ -49,11 +63,18 @@ def ways(frame: pd.DataFrame, outcome: str) -> Figure:
             part = frame[frame["lang"] == lang]
             y = np.array([names.index(w) for w in part["way"]]) + shift
             width = (part["control_high"] - part["control_low"]).fillna(0) + 1e-3
-            ax.barh(y, width, left=part["control_low"].fillna(0),
-                    color=CONTROL, alpha=0.4, height=0.28)  # fmt: skip
+            ax.barh(y, width, left=part["control_low"].fillna(0), color=CONTROL, alpha=0.4, height=0.28)
             sides = [part["effect"] - part["effect_low"], part["effect_high"] - part["effect"]]
-            ax.errorbar(part["target"], y, xerr=sides, fmt=MARKERS[lang], color=LANGUAGE[lang], markersize=4,
-                        elinewidth=0.9, label=LANGUAGE_NAME[lang])  # fmt: skip
+            ax.errorbar(
+                part["target"],
+                y,
+                xerr=sides,
+                fmt=MARKERS[lang],
+                color=LANGUAGE[lang],
+                markersize=4,
+                elinewidth=0.9,
+                label=LANGUAGE_NAME[lang],
+            )
         ax.set_yticks(range(len(names)), names)
         ax.tick_params(axis="y", length=0)
         ax.invert_yaxis()
@@ -75,10 +96,18 @@ def transfer_matrix(frame: pd.DataFrame, outcome: str) -> Figure:
             for j, lang in enumerate(LANGS):
                 if (row, lang) in cells.index:
                     c = cells.loc[(row, lang)]
-                    said = (f"{shown(c['target'], outcome)}\ncontrols {shown(c['control'], outcome)}\n"
-                            f"[{shown(c['specific_low'], outcome)}, {shown(c['specific_high'], outcome)}]")  # fmt: skip
-                    ax.annotate(said, (j, i), ha="center", va="center", fontsize=8,
-                                color="#111111" if grid[i][j] > 0.6 else "#FFFFFF")  # fmt: skip
+                    said = (
+                        f"{shown(c['target'], outcome)}\ncontrols {shown(c['control'], outcome)}\n"
+                        f"[{shown(c['specific_low'], outcome)}, {shown(c['specific_high'], outcome)}]"
+                    )
+                    ax.annotate(
+                        said,
+                        (j, i),
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color="#111111" if grid[i][j] > 0.6 else "#FFFFFF",
+                    )
         ax.set_xticks([0, 1], [f"{LANGUAGE_NAME[lang]} captions" for lang in LANGS])
         ax.set_yticks([0, 1], [f"ranked on {LANGUAGE_NAME[lang]}" for lang in LANGS])
         ax.xaxis.tick_top()
@@ -95,10 +124,22 @@ def selectivity(frame: pd.DataFrame) -> Figure:
             for kind, marker in KIND_MARKERS.items():
                 part = frame[(frame["lang"] == lang) & (frame["kind"] == kind)]
                 colour = CONTROL if kind in ("control", "identity") else LANGUAGE[lang]
-                ax.scatter(part["damaged"], part["clean"], marker=marker, s=12 if kind == "control" else 32,
-                           color=colour, alpha=0.5 if kind == "control" else 1, linewidths=0.6, label=kind)  # fmt: skip
-            ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.06), xlabel="the rest lost",
-                   ylabel="gender changed, the rest kept" if column == 1 else "")  # fmt: skip
+                ax.scatter(
+                    part["damaged"],
+                    part["clean"],
+                    marker=marker,
+                    s=12 if kind == "control" else 32,
+                    color=colour,
+                    alpha=0.5 if kind == "control" else 1,
+                    linewidths=0.6,
+                    label=kind,
+                )
+            ax.set(
+                xlim=(-0.04, 1.04),
+                ylim=(-0.04, 1.06),
+                xlabel="the rest lost",
+                ylabel="gender changed, the rest kept" if column == 1 else "",
+            )
             ax.set_title(f"{LANGUAGE_NAME[lang]} captions", fontsize=9)
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_major_formatter(PercentFormatter(1, 0))
@@ -116,8 +157,11 @@ def terms_heat(frame: pd.DataFrame) -> Figure:
         first.remove()
         for column, lang in enumerate(langs, start=1):
             ax, part = fig.add_subplot(1, len(langs), column), frame[frame["lang"] == lang]
-            rows = list(dict.fromkeys(zip(*(part.sort_values(["gender", "lemma"])[c] for c in ("gender", "lemma")),
-                                          strict=True)))  # fmt: skip
+            rows = list(
+                dict.fromkeys(
+                    zip(*(part.sort_values(["gender", "lemma"])[c] for c in ("gender", "lemma")), strict=True)
+                )
+            )
             cells = part.set_index(["gender", "lemma", "k"])["change"]
             grid = [[100 * float(cells.get((*row, k), np.nan)) for k in ks] for row in rows]
             shade = ax.imshow(grid, cmap=colours, vmin=-60, vmax=60, aspect="auto")

@@ -10,12 +10,20 @@ from plotly.subplots import make_subplots
 
 from core.figures.palette import CONTROL, LANGUAGE_NAME, dress, look
 
-PLACES = {"image": "at the image", "prompt": "just before the caption", "before": "before the first gendered word",
-          "caption": "over the whole caption"}  # fmt: skip
+PLACES = {
+    "image": "at the image",
+    "prompt": "just before the caption",
+    "before": "before the first gendered word",
+    "caption": "over the whole caption",
+}
 LENS_PLACES = {"prompt": "next word, just before the caption", "word": "next word, where the gender is written"}
 MEASURES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy"}
-SHORT = {"image": "at the image", "prompt": "before the caption", "before": "before the word",
-         "caption": "over the caption*"}  # fmt: skip
+SHORT = {
+    "image": "at the image",
+    "prompt": "before the caption",
+    "before": "before the word",
+    "caption": "over the caption*",
+}
 RANKS = {"en": 1, "ar": 2, "both": 3}  # of the legend
 MARKERS = {"en": "circle", "ar": "diamond", "both": "square"}
 BOTH = "both"
@@ -37,12 +45,22 @@ def probe_curves(probes: pd.DataFrame, measure: str, langs: tuple[str, ...] = ("
 def lens_curves(lens: pd.DataFrame, langs: tuple[str, ...] = ("en", "ar")) -> pd.DataFrame:
     """The same columns for the logit lens, whose control are random words: from 1 - r to r, r their 95th percentile."""
     found = lens[lens["lang"].isin(langs)].dropna(subset=["auc"])
-    return pd.DataFrame({
-        "place": found["position"], "lang": found["lang"], "layer": found["layer"], "value": found["auc"],
-        "low": found["low"], "high": found["high"], "control": found["random"],
-        "control_low": 1 - found["random_high"], "control_high": found["random_high"], "chance": 0.5,
-        "n": found["n_female"] + found["n_male"], "q": found["q"],
-    }).reset_index(drop=True)  # fmt: skip
+    return pd.DataFrame(
+        {
+            "place": found["position"],
+            "lang": found["lang"],
+            "layer": found["layer"],
+            "value": found["auc"],
+            "low": found["low"],
+            "high": found["high"],
+            "control": found["random"],
+            "control_low": 1 - found["random_high"],
+            "control_high": found["random_high"],
+            "chance": 0.5,
+            "n": found["n_female"] + found["n_male"],
+            "q": found["q"],
+        }
+    ).reset_index(drop=True)
 
 
 def transfer_curves(probes: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -59,9 +77,13 @@ def first_layers(emergence: pd.DataFrame, method: str) -> dict[tuple[str, str], 
 
 
 def layers_figure(
-    curves: pd.DataFrame, lens: pd.DataFrame, emergence: pd.DataFrame, measure: str, pixels: float | None = None,
+    curves: pd.DataFrame,
+    lens: pd.DataFrame,
+    emergence: pd.DataFrame,
+    measure: str,
+    pixels: float | None = None,
     dark: bool = False,
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Probes above, one panel a place; the logit lens below. Grey: the control; a ring: the first layer that leaves it.
 
     ``pixels`` is the same measure of a probe on the bare image.
@@ -86,8 +108,16 @@ def layers_figure(
             if row == 1 and place == "image" and pixels is not None:
                 line = {"color": look(dark).muted, "width": 1, "dash": "dash"}
                 fig.add_hline(y=pixels, line=line, **at)
-                fig.add_annotation(x=layers[-1], y=pixels, text="without the model: pixels", showarrow=False,
-                                   xanchor="right", yanchor="bottom", font={"size": 13}, **at)  # fmt: skip
+                fig.add_annotation(
+                    x=layers[-1],
+                    y=pixels,
+                    text="without the model: pixels",
+                    showarrow=False,
+                    xanchor="right",
+                    yanchor="bottom",
+                    font={"size": 13},
+                    **at,
+                )
             name = f"probe {MEASURES[measure]}" if row == 1 else "logit lens AUC"
             fig.update_yaxes(title_text=name if not number else None, showticklabels=not number, **at)
     dress(fig, dark, 640, margin=(60, 10, 92, 34))
@@ -113,8 +143,16 @@ def transfer_figure(curves: pd.DataFrame, measure: str, dark: bool = False) -> g
             own = lang == trained_on
             name = LANGUAGE_NAME[lang] if own else f"{LANGUAGE_NAME[trained_on]} probe on {LANGUAGE_NAME[lang]}"
             style = {"dash": "solid" if own else "dot", "symbol": MARKERS[lang] + ("" if own else "-open")}
-            _line(fig, part, inks.languages[lang], name, style, at, _shift(lang, layers, 1 if own else 2),
-                  RANKS[lang] + (0 if own else 2))  # fmt: skip
+            _line(
+                fig,
+                part,
+                inks.languages[lang],
+                name,
+                style,
+                at,
+                _shift(lang, layers, 1 if own else 2),
+                RANKS[lang] + (0 if own else 2),
+            )
         fig.add_hline(y=0.5, line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
         _title(fig, PLACES[place], at, dark)
     dress(fig, dark, 390, margin=(60, 10, 84, 34))
@@ -137,8 +175,10 @@ def _panel(
     band = part.groupby("layer").agg(low=("control_low", "min"), high=("control_high", "max")).reset_index()
     x = [*band["layer"], *band["layer"][::-1]]
     area = {"fill": "toself", "fillcolor": CONTROL, "opacity": 0.28, "mode": "lines", "line": {"width": 0}}
-    fig.add_trace(go.Scatter(x=x, y=[*band["high"], *band["low"][::-1]], name="control", legendrank=5, hoverinfo="skip",
-                             **area), **at)  # fmt: skip
+    fig.add_trace(
+        go.Scatter(x=x, y=[*band["high"], *band["low"][::-1]], name="control", legendrank=5, hoverinfo="skip", **area),
+        **at,
+    )
     fig.add_hline(y=float(part["chance"].max()), line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
     for lang, line in part.groupby("lang", sort=False):
         colour = inks.languages.get(str(lang), inks.single)
@@ -149,24 +189,58 @@ def _panel(
         first = marks.get(str(lang), marks.get("en") if lang == BOTH else None)
         here = line[line["layer"] == first]
         ring = {"size": 17, "symbol": "circle-open", "color": inks.ink, "line": {"width": 1.6}}
-        fig.add_trace(go.Scatter(x=here["layer"] + shift, y=here["value"], mode="markers", marker=ring,
-                                 name="first layer that leaves the control", legendrank=4,
-                                 cliponaxis=False, hoverinfo="skip"), **at)  # fmt: skip
+        fig.add_trace(
+            go.Scatter(
+                x=here["layer"] + shift,
+                y=here["value"],
+                mode="markers",
+                marker=ring,
+                name="first layer that leaves the control",
+                legendrank=4,
+                cliponaxis=False,
+                hoverinfo="skip",
+            ),
+            **at,
+        )
 
 
 def _line(
-    fig: go.Figure, line: pd.DataFrame, colour: str, name: str, style: dict[str, Any], at: dict[str, int],
-    shift: float, rank: int,
-) -> None:  # fmt: skip
-    error = {"type": "data", "symmetric": False, "array": line["high"] - line["value"],
-             "arrayminus": line["value"] - line["low"], "color": colour, "thickness": 1.4, "width": 0}  # fmt: skip
+    fig: go.Figure,
+    line: pd.DataFrame,
+    colour: str,
+    name: str,
+    style: dict[str, Any],
+    at: dict[str, int],
+    shift: float,
+    rank: int,
+) -> None:
+    error = {
+        "type": "data",
+        "symmetric": False,
+        "array": line["high"] - line["value"],
+        "arrayminus": line["value"] - line["low"],
+        "color": colour,
+        "thickness": 1.4,
+        "width": 0,
+    }
     cards = line[["layer", "low", "high", "n"]].to_numpy()
-    fig.add_trace(go.Scatter(
-        x=line["layer"] + shift, y=line["value"], mode="lines+markers", name=name, customdata=cards, error_y=error,
-        legendrank=rank, cliponaxis=False,
-        line={"color": colour, "width": 2, "dash": style["dash"]}, marker={"size": 8, "symbol": style["symbol"]},
-        hovertemplate="layer %{customdata[0]}: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
-        "n = %{customdata[3]} images<extra>%{fullData.name}</extra>"), **at)  # fmt: skip
+    fig.add_trace(
+        go.Scatter(
+            x=line["layer"] + shift,
+            y=line["value"],
+            mode="lines+markers",
+            name=name,
+            customdata=cards,
+            error_y=error,
+            legendrank=rank,
+            cliponaxis=False,
+            line={"color": colour, "width": 2, "dash": style["dash"]},
+            marker={"size": 8, "symbol": style["symbol"]},
+            hovertemplate="layer %{customdata[0]}: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
+            "n = %{customdata[3]} images<extra>%{fullData.name}</extra>",
+        ),
+        **at,
+    )
 
 
 def _shift(lang: str, layers: list[int], step: int = 1) -> float:
@@ -178,8 +252,17 @@ def _shift(lang: str, layers: list[int], step: int = 1) -> float:
 def _title(fig: go.Figure, title: str, at: dict[str, int], dark: bool) -> None:
     axis = fig.get_subplot(**at)
     ref = axis.xaxis.plotly_name.replace("axis", ""), axis.yaxis.plotly_name.replace("axis", "")
-    fig.add_annotation(x=0, y=1.02, xref=f"{ref[0]} domain", yref=f"{ref[1]} domain", text=title, showarrow=False,
-                       xanchor="left", yanchor="bottom", font={"size": 14, "color": look(dark).ink})  # fmt: skip
+    fig.add_annotation(
+        x=0,
+        y=1.02,
+        xref=f"{ref[0]} domain",
+        yref=f"{ref[1]} domain",
+        text=title,
+        showarrow=False,
+        xanchor="left",
+        yanchor="bottom",
+        font={"size": 14, "color": look(dark).ink},
+    )
 
 
 def _floor(frame: pd.DataFrame) -> float:

@@ -85,10 +85,13 @@ def transfer_answer(probes: pd.DataFrame) -> Answer:
     parts = []
     for (source, target), part in known.groupby(["trained_on", "lang"], sort=False):
         worst = part.loc[part["value"].idxmin()]
-        parts.append(f"{LANGUAGE_NAME[str(source)]} to {LANGUAGE_NAME[str(target)]} {_number(worst)} (layer "
-                     f"{worst['layer']})")  # fmt: skip
-    text = (f"Before the first gendered word, a probe of one language reads gender in the other with an AUC of at "
-            f"least: {', '.join(parts)}; n = {known['n_images'].max():,} images, chance 0.50.")  # fmt: skip
+        parts.append(
+            f"{LANGUAGE_NAME[str(source)]} to {LANGUAGE_NAME[str(target)]} {_number(worst)} (layer {worst['layer']})"
+        )
+    text = (
+        f"Before the first gendered word, a probe of one language reads gender in the other with an AUC of at "
+        f"least: {', '.join(parts)}; n = {known['n_images'].max():,} images, chance 0.50."
+    )
     return Answer(text, "supported" if (known["low"] > 0.5).all() else "unclear")
 
 

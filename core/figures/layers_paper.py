@@ -72,8 +72,16 @@ def difference_figure(curves: pd.DataFrame) -> Figure:
         for gender, name in WHO.items():
             line = curves[curves["gender"] == gender]
             ends = [line["value"] - line["low"], line["high"] - line["value"]]
-            ax.errorbar(line["layer"], line["value"], yerr=ends, color=GENDER[gender], label=name, markersize=4,
-                        marker=WHO_MARKS[WHO_MARKERS[gender]], linewidth=1.3)  # fmt: skip
+            ax.errorbar(
+                line["layer"],
+                line["value"],
+                yerr=ends,
+                color=GENDER[gender],
+                label=name,
+                markersize=4,
+                marker=WHO_MARKS[WHO_MARKERS[gender]],
+                linewidth=1.3,
+            )
         offset = curves.drop_duplicates("layer")
         ax.plot(offset["layer"], offset["offset"], color=LIGHT.muted, linestyle="--", label="the average of all")
         ax.set(xlabel="layer", ylabel="log-odds, women over men")
@@ -85,5 +93,14 @@ def difference_figure(curves: pd.DataFrame) -> Figure:
 def _line(ax: Axes, line: pd.DataFrame, lang: str, name: str, style: str = "-") -> None:
     colour = LANGUAGE.get(lang, LIGHT.single)
     ends = [line["value"] - line["low"], line["high"] - line["value"]]
-    ax.errorbar(line["layer"], line["value"], yerr=ends, color=colour, label=name, marker=MARKERS[lang], markersize=4,
-                linewidth=1.3, linestyle=style)  # fmt: skip
+    ax.errorbar(
+        line["layer"],
+        line["value"],
+        yerr=ends,
+        color=colour,
+        label=name,
+        marker=MARKERS[lang],
+        markersize=4,
+        linewidth=1.3,
+        linestyle=style,
+    )

@@ -34,8 +34,13 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "", dark: bool = False) ->
     ``chosen`` names the ringed head. Points carry the part's name.
     """
     inks, langs = look(dark), [lang for lang in LANGUAGE_NAME if lang in set(effects["lang"])]
-    fig = make_subplots(1, max(1, len(langs)), shared_yaxes=True, horizontal_spacing=0.04,
-                        subplot_titles=[LANGUAGE_NAME[lang] for lang in langs])  # fmt: skip
+    fig = make_subplots(
+        1,
+        max(1, len(langs)),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[LANGUAGE_NAME[lang] for lang in langs],
+    )
     known = effects[effects["part"].isin(("head", "mlp"))]["effect"].abs()
     top = float(known.max()) if known.notna().any() else 1.0
     n_heads = int(effects["head"].max()) + 1 if len(effects) else 0
@@ -46,11 +51,28 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "", dark: bool = False) ->
         order = [str(n) for n in range(n_heads)] + [MLP]
         wide = wide.reindex(columns=order)
         names = grid.pivot(index="layer", columns="column", values="name").reindex(columns=order).to_numpy()
-        fig.add_trace(go.Heatmap(
-            z=wide.to_numpy(), x=order, y=wide.index, zmin=-top, zmax=top, colorscale=scale(PUOR), xgap=2, ygap=2,
-            showscale=column == len(langs), text=names, hoverinfo="skip",
-            colorbar={"title": {"text": "log-odds", "side": "right"}, "thickness": 12, "outlinewidth": 0,
-                      "tickfont": {"size": 13, "color": inks.muted}}), **at)  # fmt: skip
+        fig.add_trace(
+            go.Heatmap(
+                z=wide.to_numpy(),
+                x=order,
+                y=wide.index,
+                zmin=-top,
+                zmax=top,
+                colorscale=scale(PUOR),
+                xgap=2,
+                ygap=2,
+                showscale=column == len(langs),
+                text=names,
+                hoverinfo="skip",
+                colorbar={
+                    "title": {"text": "log-odds", "side": "right"},
+                    "thickness": 12,
+                    "outlinewidth": 0,
+                    "tickfont": {"size": 13, "color": inks.muted},
+                },
+            ),
+            **at,
+        )
         cards = grid[["name", "low", "high", "random_low", "random_high", "q", "effect"]].to_numpy()
         found = grid["finding"].astype(bool)
         symbols = np.where(grid["name"] == chosen, "square-open", "circle")
@@ -127,9 +149,16 @@ def spectrum_figure(curves: pd.DataFrame, dark: bool = False) -> go.Figure:
                 )
             )
         mine = part[part["this"]]
-        fig.add_trace(go.Scatter(x=mine["number"], y=mine["value"], mode="lines", name=f"{matrix} of this head",
-                                 line={"color": inks.single, "width": 2, "dash": dash},
-                                 hovertemplate="%{x}: %{y:.2f}<extra>%{fullData.name}</extra>"))  # fmt: skip
+        fig.add_trace(
+            go.Scatter(
+                x=mine["number"],
+                y=mine["value"],
+                mode="lines",
+                name=f"{matrix} of this head",
+                line={"color": inks.single, "width": 2, "dash": dash},
+                hovertemplate="%{x}: %{y:.2f}<extra>%{fullData.name}</extra>",
+            )
+        )
     dress(fig, dark, 280, margin=(52, 10, 104, 8))
     fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"})
     fig.update_xaxes(title_text="singular value, by size", showgrid=False)

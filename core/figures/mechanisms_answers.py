@@ -48,8 +48,9 @@ def _embedding(rows: pd.DataFrame) -> float:
 
 
 def _alike(effects: pd.DataFrame) -> str:
-    wide = effects[effects["part"].isin(("head", "mlp"))].pivot_table(index=["layer", "part", "head"], columns="lang",
-                                                                      values="effect")  # fmt: skip
+    wide = effects[effects["part"].isin(("head", "mlp"))].pivot_table(
+        index=["layer", "part", "head"], columns="lang", values="effect"
+    )
     if set(wide.columns) != {"en", "ar"} or len(wide.dropna()) < 8:
         return ""
     wide = wide.dropna()
@@ -77,8 +78,10 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
     )
     if pd.isna(row["image_share"]):
         looks = "It attends to the image alone, by cross-attention,"
-    adds = (f"adds {_number(row)} to the log-odds of a woman’s word where the image shows a woman rather than a man "
-            f"(shuffled images {row['shuffled_low']:.2f} to {row['shuffled_high']:.2f})")  # fmt: skip
+    adds = (
+        f"adds {_number(row)} to the log-odds of a woman’s word where the image shows a woman rather than a man "
+        f"(shuffled images {row['shuffled_low']:.2f} to {row['shuffled_high']:.2f})"
+    )
     reads = ""
     if len(reading):
         best = reading.loc[reading["cosine"].abs().idxmax()]
@@ -89,8 +92,10 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
             f"the layer above holds, cosine {best['cosine']:.2f}, {'beyond' if out else 'no more than'} what shuffled "
             f"images give ({best['cosine_shuffled_low']:.2f} to {best['cosine_shuffled_high']:.2f})"
         )
-    return Answer(f"{looks} and {adds}{reads}; n = {row['n_female'] + row['n_male']} held-out captions.",
-                  "supported" if row["finding"] else "unclear")  # fmt: skip
+    return Answer(
+        f"{looks} and {adds}{reads}; n = {row['n_female'] + row['n_male']} held-out captions.",
+        "supported" if row["finding"] else "unclear",
+    )
 
 
 def pairs_answer(pairs: pd.DataFrame) -> Answer:
@@ -123,9 +128,11 @@ def patching_answer(checks: pd.DataFrame) -> Answer:
         return Answer(f"Whether gradients can be trusted is not known: {why}.", "not enough data")
     worst, steep = own.loc[own["r"].idxmin()], own.loc[(own["slope"] - 1).abs().idxmax()]
     firm = bool((own["low"] > own["control_high"]).all())
-    text = (f"One gradient ranks features as ablating them one by one does: r = {worst['r']:.2f} [{worst['low']:.2f}, "
-            f"{worst['high']:.2f}] at worst ({_where(worst)}; predictions dealt out anew {worst['control_low']:.2f} to "
-            f"{worst['control_high']:.2f})")  # fmt: skip
+    text = (
+        f"One gradient ranks features as ablating them one by one does: r = {worst['r']:.2f} [{worst['low']:.2f}, "
+        f"{worst['high']:.2f}] at worst ({_where(worst)}; predictions dealt out anew {worst['control_low']:.2f} to "
+        f"{worst['control_high']:.2f})"
+    )
     text += f", rank correlation ≥ {own['spearman'].min():.2f}; but sizes are off: true effects are up to "
     text += f"{steep['slope']:.1f} times the predicted ({_where(steep)})"
     for method, name in (("integrated", "integrated gradients"), ("direct", "the features’ own words")):

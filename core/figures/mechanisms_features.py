@@ -29,8 +29,11 @@ def network(pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     nodes: dict[int, dict[str, object]] = {}
     for side in "ab":
         for r in top.to_dict("records"):
-            nodes[r[f"feature_{side}"]] = {"feature": r[f"feature_{side}"], "label": r.get(f"label_{side}", ""),
-                                           "push": -r[f"predicted_{side}"]}  # fmt: skip
+            nodes[r[f"feature_{side}"]] = {
+                "feature": r[f"feature_{side}"],
+                "label": r.get(f"label_{side}", ""),
+                "push": -r[f"predicted_{side}"],
+            }
     found = pd.DataFrame(list(nodes.values()), columns=["feature", "label", "push"]).sort_values(
         "push", ascending=False
     )
@@ -60,8 +63,11 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame, dark: bool = False)
             line = {"color": inks.muted, "width": 0.6 + 2.4 * share, "dash": "solid" if r["pmi_within"] > 0 else "dot"}
         else:
             continue
-        fig.add_trace(go.Scatter(x=[x0, x1], y=[y0, y1], mode="lines", line=line, hoverinfo="skip",
-                                 opacity=0.9 if r["beyond"] else 0.45))  # fmt: skip
+        fig.add_trace(
+            go.Scatter(
+                x=[x0, x1], y=[y0, y1], mode="lines", line=line, hoverinfo="skip", opacity=0.9 if r["beyond"] else 0.45
+            )
+        )
         said = f"{r['feature_a']} and {r['feature_b']}: on {r['n_both']:,} images both, PMI {r['pmi']:+.2f} bits"
         if r["n_ablated"]:
             within = f"{r['interaction']:+.3f} [{r['low']:.3f}, {r['high']:.3f}]"
@@ -79,15 +85,32 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame, dark: bool = False)
     colours = [GENDER["female" if push > 0 else "male"] for push in nodes["push"]]
     for side in (1, -1):
         part = nodes[np.sign(nodes["x"].where(nodes["x"].abs() > 1e-9, 1)) == side]
-        fig.add_trace(go.Scatter(
-            x=part["x"] * 1.1, y=part["y"] * 1.1, mode="text", hoverinfo="skip",
-            text=[_label(r) for r in part.to_dict("records")], textfont={"size": 13, "color": inks.ink},
-            textposition="middle right" if side > 0 else "middle left"))  # fmt: skip
-    fig.add_trace(go.Scatter(
-        x=nodes["x"], y=nodes["y"], mode="markers", customdata=nodes[["feature", "push"]].to_numpy(),
-        marker={"color": colours, "size": 10 + 22 * np.sqrt(nodes["push"].abs() / (biggest or 1)), "opacity": 1,
-                "line": {"width": 1, "color": inks.ground}},
-        hovertemplate="feature %{customdata[0]}: %{customdata[1]:+.2f} log-odds<extra></extra>"))  # fmt: skip
+        fig.add_trace(
+            go.Scatter(
+                x=part["x"] * 1.1,
+                y=part["y"] * 1.1,
+                mode="text",
+                hoverinfo="skip",
+                text=[_label(r) for r in part.to_dict("records")],
+                textfont={"size": 13, "color": inks.ink},
+                textposition="middle right" if side > 0 else "middle left",
+            )
+        )
+    fig.add_trace(
+        go.Scatter(
+            x=nodes["x"],
+            y=nodes["y"],
+            mode="markers",
+            customdata=nodes[["feature", "push"]].to_numpy(),
+            marker={
+                "color": colours,
+                "size": 10 + 22 * np.sqrt(nodes["push"].abs() / (biggest or 1)),
+                "opacity": 1,
+                "line": {"width": 1, "color": inks.ground},
+            },
+            hovertemplate="feature %{customdata[0]}: %{customdata[1]:+.2f} log-odds<extra></extra>",
+        )
+    )
     dress(fig, dark, 560, margin=(8, 8, 8, 8))
     fig.update_xaxes(visible=False, range=[-2.4, 2.4])
     fig.update_yaxes(visible=False, range=[-1.2, 1.2], scaleanchor="x")
@@ -104,8 +127,13 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame, dark: bool = Fa
     """True effect of ablation against the predicted one, a panel a method; on the line: predicted as it is."""
     inks = look(dark)
     methods = [m for m in METHODS if m in patched and patched[m].notna().any()]
-    fig = make_subplots(1, max(1, len(methods)), shared_yaxes=True, horizontal_spacing=0.04,
-                        subplot_titles=[METHODS[m] for m in methods])  # fmt: skip
+    fig = make_subplots(
+        1,
+        max(1, len(methods)),
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=[METHODS[m] for m in methods],
+    )
     reach = 1.1 * float(np.nanmax([0.01, patched["true"].abs().max()]))
     for column, method in enumerate(methods, start=1):
         at = {"row": 1, "col": column}
@@ -124,14 +152,30 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame, dark: bool = Fa
         )
         for chosen, (name, symbol) in CHOSEN.items():
             part = patched[patched["chosen"] == chosen]
-            error = {"type": "data", "symmetric": False, "array": part["high"] - part["true"], "width": 0,
-                     "arrayminus": part["true"] - part["low"], "thickness": 1, "color": inks.single}  # fmt: skip
-            fig.add_trace(go.Scatter(
-                x=part[method], y=part["true"], mode="markers", name=name, error_y=error, showlegend=column == 1,
-                customdata=part[["feature", "n_fires", "low", "high"]].to_numpy(),
-                marker={"size": 8, "symbol": symbol, "color": inks.single},
-                hovertemplate="feature %{customdata[0]}: predicted %{x:+.3f}, true %{y:+.3f} [%{customdata[2]:.3f}, "
-                "%{customdata[3]:.3f}]<br>fires on %{customdata[1]} captions<extra></extra>"), **at)  # fmt: skip
+            error = {
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["true"],
+                "width": 0,
+                "arrayminus": part["true"] - part["low"],
+                "thickness": 1,
+                "color": inks.single,
+            }
+            fig.add_trace(
+                go.Scatter(
+                    x=part[method],
+                    y=part["true"],
+                    mode="markers",
+                    name=name,
+                    error_y=error,
+                    showlegend=column == 1,
+                    customdata=part[["feature", "n_fires", "low", "high"]].to_numpy(),
+                    marker={"size": 8, "symbol": symbol, "color": inks.single},
+                    hovertemplate="feature %{customdata[0]}: predicted %{x:+.3f}, true %{y:+.3f} "
+                    "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>fires on %{customdata[1]} captions<extra></extra>",
+                ),
+                **at,
+            )
         row = checks[(checks["method"] == method) & (checks["chosen"] == "all")].dropna(subset=["r"])
         if len(row):
             r = row.iloc[0]

@@ -27,8 +27,14 @@ def heads_figure(effects: pd.DataFrame) -> Figure:
             grid = effect_grid(effects, lang)
             order = [str(n) for n in range(int(grid["head"].max()) + 1)] + [MLP]
             wide = grid.pivot(index="layer", columns="column", values="effect").reindex(columns=order)
-            shown = ax.imshow(wide.to_numpy(float), origin="lower", vmin=-top, vmax=top, aspect="auto",
-                              cmap=LinearSegmentedColormap.from_list("puor", list(PUOR)))  # fmt: skip
+            shown = ax.imshow(
+                wide.to_numpy(float),
+                origin="lower",
+                vmin=-top,
+                vmax=top,
+                aspect="auto",
+                cmap=LinearSegmentedColormap.from_list("puor", list(PUOR)),
+            )
             found = grid[grid["finding"].astype(bool)]
             ax.scatter([order.index(c) for c in found["column"]], found["layer"], s=6, color=LIGHT.ink)
             ax.set_xticks(range(len(order)), order)
@@ -44,8 +50,9 @@ def spectrum_figure(curves: pd.DataFrame) -> Figure:
     """`core.figures.mechanisms.spectrum_figure` on paper."""
     with sheet(2.4) as (fig, ax):
         band = curves[curves["matrix"] == "OV"].groupby("number")["value"].agg(["min", "max"])
-        ax.fill_between(band.index, band["min"], band["max"], color=CONTROL, alpha=0.3, linewidth=0,
-                        label="OV of all heads")  # fmt: skip
+        ax.fill_between(
+            band.index, band["min"], band["max"], color=CONTROL, alpha=0.3, linewidth=0, label="OV of all heads"
+        )
         for matrix, style in (("OV", "-"), ("QK", "--")):
             mine = curves[curves["this"] & (curves["matrix"] == matrix)]
             ax.plot(mine["number"], mine["value"], style, color=LIGHT.single, label=f"{matrix} of this head")
@@ -68,8 +75,13 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Figure:
         for r in nodes.to_dict("records"):
             size = 30 + 170 * abs(r["push"]) / (biggest or 1.0)
             ax.scatter(r["x"], r["y"], s=size, color=GENDER["female" if r["push"] > 0 else "male"], zorder=2)
-            ax.annotate(f"{r['feature']} {r['label']}".strip(), (1.12 * r["x"], 1.12 * r["y"]), va="center", fontsize=7,
-                        ha="left" if r["x"] >= -1e-9 else "right")  # fmt: skip
+            ax.annotate(
+                f"{r['feature']} {r['label']}".strip(),
+                (1.12 * r["x"], 1.12 * r["y"]),
+                va="center",
+                fontsize=7,
+                ha="left" if r["x"] >= -1e-9 else "right",
+            )
         ax.set(xlim=(-2.4, 2.4), ylim=(-1.25, 1.25), aspect="equal")
         ax.set_axis_off()
         return fig

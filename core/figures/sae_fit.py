@@ -26,15 +26,29 @@ def fit_frame(fit: pd.DataFrame) -> pd.DataFrame:
         for measure in MEASURES:
             if pd.notna(row[measure]):
                 n = row["n_images"] if measure == "explained_variance" else row["n_scored_images"]
-                found.append((int(row["layer"]), row["kind"], row["lang"], measure, float(row[measure]),
-                              float(row[f"{measure}_low"]), float(row[f"{measure}_high"]),
-                              float(row[f"{measure}_random"]), int(n)))  # fmt: skip
+                found.append(
+                    (
+                        int(row["layer"]),
+                        row["kind"],
+                        row["lang"],
+                        measure,
+                        float(row[measure]),
+                        float(row[f"{measure}_low"]),
+                        float(row[f"{measure}_high"]),
+                        float(row[f"{measure}_random"]),
+                        int(n),
+                    )
+                )
     frame = pd.DataFrame(
         found, columns=["layer", "kind", "lang", "measure", "value", "low", "high", "control", "n_images"]
     )
     order = {kind: n for n, kind in enumerate(KINDS)}
-    return frame.sort_values(["layer", "kind", "lang"], key=lambda c: c.map(order) if c.name == "kind" else c,
-                             kind="stable", ignore_index=True)  # fmt: skip
+    return frame.sort_values(
+        ["layer", "kind", "lang"],
+        key=lambda c: c.map(order) if c.name == "kind" else c,
+        kind="stable",
+        ignore_index=True,
+    )
 
 
 def rows_of(frame: pd.DataFrame) -> dict[tuple[int, str], int]:
@@ -69,28 +83,50 @@ def fit_figure(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
             part = frame[(frame["measure"] == measure) & (frame["lang"] == lang)]
             y, colour = places(frame, lang)[part.index], inks.languages.get(lang, inks.single)
             fig.add_scatter(
-                x=part["control"].clip(FLOOR), y=y, mode="markers", name="untrained", showlegend=False,
+                x=part["control"].clip(FLOOR),
+                y=y,
+                mode="markers",
+                name="untrained",
+                showlegend=False,
                 marker={"symbol": "line-ns", "size": 11, "line": {"width": 2.5, "color": CONTROL}},
-                customdata=part["control"], hovertemplate="untrained dictionary: %{customdata:.2f}<extra></extra>",
-                **at)  # fmt: skip
+                customdata=part["control"],
+                hovertemplate="untrained dictionary: %{customdata:.2f}<extra></extra>",
+                **at,
+            )
             shown = part["value"].clip(FLOOR)
             symbols = [SYMBOLS[lang] if v >= FLOOR else "triangle-left" for v in part["value"]]
             fig.add_scatter(
-                x=shown, y=y, mode="markers", name=LANGUAGE_NAME.get(lang, "all captions"), showlegend=column == 1,
+                x=shown,
+                y=y,
+                mode="markers",
+                name=LANGUAGE_NAME.get(lang, "all captions"),
+                showlegend=column == 1,
                 marker={"symbol": symbols, "size": 9, "color": colour},
-                error_x={"type": "data", "symmetric": False, "array": (part["high"].clip(FLOOR) - shown).clip(0),
-                         "arrayminus": (shown - part["low"].clip(FLOOR)).clip(0), "thickness": 2, "width": 0,
-                         "color": colour},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": (part["high"].clip(FLOOR) - shown).clip(0),
+                    "arrayminus": (shown - part["low"].clip(FLOOR)).clip(0),
+                    "thickness": 2,
+                    "width": 0,
+                    "color": colour,
+                },
                 customdata=part[["value", "low", "high", "n_images"]],
                 hovertemplate="%{customdata[0]:.2f} [%{customdata[1]:.2f}, %{customdata[2]:.2f}], "
-                "n = %{customdata[3]:,} images<extra></extra>", **at)  # fmt: skip
+                "n = %{customdata[3]:,} images<extra></extra>",
+                **at,
+            )
         fig.update_xaxes(title_text=title, range=[min(-0.05, _lowest(frame, measure)) - 0.03, 1.04], nticks=6, **at)
         fig.add_vline(x=0, line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
     dress(fig, dark, 96 + 24 * (max(rows.values(), default=0) + 1), margin=(120, 12, 52, 36))
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
     fig.update_layout(showlegend=frame["lang"].nunique() > 1, legend=legend)
-    fig.update_yaxes(tickvals=list(rows.values()), ticktext=[row_name(*key) for key in rows], showgrid=False,
-                     range=[max(rows.values(), default=0) + 0.6, -0.6])  # fmt: skip
+    fig.update_yaxes(
+        tickvals=list(rows.values()),
+        ticktext=[row_name(*key) for key in rows],
+        showgrid=False,
+        range=[max(rows.values(), default=0) + 0.6, -0.6],
+    )
     return fig
 
 

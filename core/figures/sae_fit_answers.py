@@ -31,9 +31,11 @@ def fit_answer(saes: pd.DataFrame, fit: pd.DataFrame) -> Answer:
         mine = known[known["kind"] == kind]
         if len(mine):
             worst = mine.loc[mine["explained_variance"].idxmin()]
-            parts.append(f"{worst['explained_variance']:.2f} [{worst['explained_variance_low']:.2f}, "
-                         f"{worst['explained_variance_high']:.2f}] at {name} positions (layer {worst['layer']}; "
-                         f"untrained {worst['explained_variance_random']:.2f})")  # fmt: skip
+            parts.append(
+                f"{worst['explained_variance']:.2f} [{worst['explained_variance_low']:.2f}, "
+                f"{worst['explained_variance_high']:.2f}] at {name} positions (layer {worst['layer']}; "
+                f"untrained {worst['explained_variance_random']:.2f})"
+            )
     n = int(known["n_images"].min())
     text = f"In the layer where it is least, explained variance is {'; '.join(parts)}; n = {n:,} held-out images."
     return Answer(text, "unclear" if cautions(fit) else "supported")
@@ -53,6 +55,8 @@ def cautions(fit: pd.DataFrame) -> list[str]:
         share = f"less than half of the variance ({value:.0%})" if value > 0 else "less than the average alone does"
         chance = (bad["explained_variance_low"] <= bad["explained_variance_random"]).all()
         than = ", no more than an untrained dictionary" if chance else ""
-        said.append(f"Do not rely on these features at {where}: they explain {share} there{than}, and what they leave "
-                    "out may hold what you look for.")  # fmt: skip
+        said.append(
+            f"Do not rely on these features at {where}: they explain {share} there{than}, and what they leave "
+            "out may hold what you look for."
+        )
     return said

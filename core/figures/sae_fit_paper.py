@@ -26,8 +26,14 @@ def fit_figure(frame: pd.DataFrame) -> Figure:
                 y, colour = places(frame, lang)[part.index], LANGUAGE.get(lang, LIGHT.single)
                 ax.scatter(part["control"].clip(FLOOR), y, marker="|", color=CONTROL, s=36)
                 ax.hlines(y, part["low"].clip(FLOOR), part["high"].clip(FLOOR), color=colour, linewidth=1)
-                ax.scatter(part["value"].clip(FLOOR), y, marker=MARKERS[lang], color=colour, s=12,
-                           label=LANGUAGE_NAME.get(lang, "all captions"))  # fmt: skip
+                ax.scatter(
+                    part["value"].clip(FLOOR),
+                    y,
+                    marker=MARKERS[lang],
+                    color=colour,
+                    s=12,
+                    label=LANGUAGE_NAME.get(lang, "all captions"),
+                )
             ax.set(xlabel=title, xlim=(None, 1.04))
         axes[0].set_yticks(list(rows.values()), [row_name(*key) for key in rows])
         axes[0].set_ylim(max(rows.values(), default=0) + 0.7, -0.7)

@@ -26,9 +26,16 @@ def strips(frame: pd.DataFrame) -> Figure:
                 part = mine[mine["row"] == row]
                 for gender, words in WHO.items():
                     last = row == rows[-1]
-                    ax.plot(part["step"], part[gender], DASHES[row if len(rows) > 1 else "after"], color=GENDER[gender],
-                            marker=MARKS[gender], markersize=4 if last else 2.5, linewidth=1.4 if last else 0.9,
-                            label=f"{words}, {SHADES[row][0]}")  # fmt: skip
+                    ax.plot(
+                        part["step"],
+                        part[gender],
+                        DASHES[row if len(rows) > 1 else "after"],
+                        color=GENDER[gender],
+                        marker=MARKS[gender],
+                        markersize=4 if last else 2.5,
+                        linewidth=1.4 if last else 0.9,
+                        label=f"{words}, {SHADES[row][0]}",
+                    )
             ticks = mine[mine["row"] == rows[-1]] if rows else mine
             ax.set_xticks(ticks["step"], ticks["piece"].replace("", "·"), rotation=45, fontsize=7, ha="right")
             ax.set(ylim=(-0.04, 1.04))
@@ -52,9 +59,16 @@ def meter(frame: pd.DataFrame) -> Figure:
             for (row, lang), part in mine.groupby(["row", "lang"], sort=False):
                 colour = LANGUAGE[str(lang)] if row in ("before", "after") else LIGHT.muted
                 line = part.sort_values("layer")
-                ax.plot(line["layer"], line["value"], DASHES[str(row)], color=colour, marker=MARKS[str(lang)],
-                        markersize=4, linewidth=1.4 if row == "after" else 0.9,
-                        label=f"{LANGUAGE_NAME[str(lang)]}, {SHADES[str(row)][0]}")  # fmt: skip
+                ax.plot(
+                    line["layer"],
+                    line["value"],
+                    DASHES[str(row)],
+                    color=colour,
+                    marker=MARKS[str(lang)],
+                    markersize=4,
+                    linewidth=1.4 if row == "after" else 0.9,
+                    label=f"{LANGUAGE_NAME[str(lang)]}, {SHADES[str(row)][0]}",
+                )
             ax.set(xlabel="layer", ylabel=MEASURES[measure])
             ax.set_xticks(sorted(set(mine["layer"])))
             ax.legend(fontsize=6.5, frameon=False)

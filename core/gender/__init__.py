@@ -6,6 +6,12 @@ from core.gender.semantics import SemanticGenderAnalyzer
 from core.gender.words import Hit, describe, find
 
 __all__ = [
-    "Hit", "MorphologicalGenderAnalyzer", "SemanticGenderAnalyzer", "caption_gender", "describe", "find",
-    "gender_analyzer", "image_gender",
-]  # fmt: skip
+    "Hit",
+    "MorphologicalGenderAnalyzer",
+    "SemanticGenderAnalyzer",
+    "caption_gender",
+    "describe",
+    "find",
+    "gender_analyzer",
+    "image_gender",
+]

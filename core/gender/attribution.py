@@ -32,9 +32,12 @@ class Target(NamedTuple):
 
 
 def targets_of(
-    captions: Iterable[Mapping[str, Any]], words: Iterable[Mapping[str, Any]], lang: str, sets: WordSets,
+    captions: Iterable[Mapping[str, Any]],
+    words: Iterable[Mapping[str, Any]],
+    lang: str,
+    sets: WordSets,
     decode: Callable[[list[int]], str],
-) -> dict[int, Target]:  # fmt: skip
+) -> dict[int, Target]:
     """Targets by sample_id, from rows of captions and words; captions that name no woman or man have none."""
     first: dict[int, tuple[int, int]] = {}
     for word in words:
@@ -59,8 +62,10 @@ def balanced(
     """
     found = {}
     for number, split in enumerate(("train", "test")):
-        ids = {g: [s for s in sorted(targets) if gender[s] == g and is_train[s] == (split == "train")]
-               for g in ("female", "male")}  # fmt: skip
+        ids = {
+            g: [s for s in sorted(targets) if gender[s] == g and is_train[s] == (split == "train")]
+            for g in ("female", "male")
+        }
         n_each = min(n // 4, *(len(of_gender) for of_gender in ids.values()))
         rng = np.random.default_rng([*seed, number])
         chosen = sorted(int(s) for g in ids for s in rng.permutation(ids[g])[:n_each])
@@ -69,9 +74,12 @@ def balanced(
 
 
 def attribute(
-    vlm: VLM, saes: Mapping[int, SAE], rows: Sequence[Sequence[int]], features: Tensor,
+    vlm: VLM,
+    saes: Mapping[int, SAE],
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
     score: Callable[[Tensor], Tensor],
-) -> dict[int, csr_array]:  # fmt: skip
+) -> dict[int, csr_array]:
     """Of each row and feature, the sum over positions of z (W_dec[f] . gradient): (n_rows, d_sae) float64 by layer.
 
     To first order what ``score`` of the logits after the row's last token would lose without the feature, at all

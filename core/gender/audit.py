@@ -29,10 +29,28 @@ MOST_WEIGHTS = 20_000_000  # of the bootstrap at once
 TOTAL = "gendered words"  # for women and men; those that agree with persons and things alike are counted apart
 AGREEMENT = "verbs, adjectives"
 COLUMNS = (
-    "lang", "kind", "term", "n_images", "before", "after", "change", "change_low", "change_high", "rate_before",
-    "rate_after", "rate_change", "rate_low", "rate_high", "n_nonzero", "p", "q", "rate_n_nonzero", "rate_p", "rate_q",
+    "lang",
+    "kind",
+    "term",
+    "n_images",
+    "before",
+    "after",
+    "change",
+    "change_low",
+    "change_high",
+    "rate_before",
+    "rate_after",
+    "rate_change",
+    "rate_low",
+    "rate_high",
+    "n_nonzero",
+    "p",
+    "q",
+    "rate_n_nonzero",
+    "rate_p",
+    "rate_q",
     "why",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -52,9 +70,13 @@ class Audit:
 
 
 def audit(
-    frame: pd.DataFrame, lang: str, lexicon: str | Path = "", terms: Sequence[str] = (), n_draws: int = 2000,
+    frame: pd.DataFrame,
+    lang: str,
+    lexicon: str | Path = "",
+    terms: Sequence[str] = (),
+    n_draws: int = 2000,
     seed: int = 0,
-) -> Audit:  # fmt: skip
+) -> Audit:
     """Compare ``before`` with ``after`` (columns, with image_id) in the captions of one language.
 
     ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. With fewer than MIN_IMAGES
@@ -113,9 +135,13 @@ def _matrix(
 
 
 def _table(
-    lang: str, keys: Sequence[tuple[str, str]], counts: Sequence[np.ndarray], tokens: Sequence[np.ndarray],
-    n_draws: int, seed: int,
-) -> pd.DataFrame:  # fmt: skip
+    lang: str,
+    keys: Sequence[tuple[str, str]],
+    counts: Sequence[np.ndarray],
+    tokens: Sequence[np.ndarray],
+    n_draws: int,
+    seed: int,
+) -> pd.DataFrame:
     """One row a key, and one for the words themselves."""
     columns = [np.column_stack([count, n]) for count, n in zip(counts, tokens, strict=True)]
     kinds, names = zip(*keys, ("tokens", "all words"), strict=True)
@@ -123,12 +149,21 @@ def _table(
     enough = n_images >= MIN_IMAGES
     before, after = (c.sum(0) for c in columns)
     rates = [_rate(c.sum(0), c[:, -1].sum()) for c in columns]
-    table = pd.DataFrame({
-        "lang": lang, "kind": kinds, "term": names, "n_images": n_images, "before": before.astype(int),
-        "after": after.astype(int), "change": (after - before).astype(int), "rate_before": rates[0],
-        "rate_after": rates[1], "rate_change": rates[1] - rates[0],
-        "why": "" if enough else f"{n_images} images; {MIN_IMAGES} are needed",
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "lang": lang,
+            "kind": kinds,
+            "term": names,
+            "n_images": n_images,
+            "before": before.astype(int),
+            "after": after.astype(int),
+            "change": (after - before).astype(int),
+            "rate_before": rates[0],
+            "rate_after": rates[1],
+            "rate_change": rates[1] - rates[0],
+            "why": "" if enough else f"{n_images} images; {MIN_IMAGES} are needed",
+        }
+    )
     tests = ("change_low", "change_high", "rate_low", "rate_high", "p", "q", "rate_p", "rate_q")
     table = table.assign(**dict.fromkeys(tests, float("nan")))
     own = [_rate(c, c[:, -1:]) for c in columns]  # rates of each image; NaN without a word
@@ -202,11 +237,15 @@ def conclusion(table: pd.DataFrame) -> tuple[str, str]:
     if total["why"]:
         return f"Not enough data: {total['why']}. Nothing may be concluded.", "not enough data"
     if not total["before"] and not total["after"]:
-        return f"No word of the lexicon names a woman or a man in {n:,} images: there is nothing to compare.", \
-            "not enough data"  # fmt: skip
+        return (
+            f"No word of the lexicon names a woman or a man in {n:,} images: there is nothing to compare.",
+            "not enough data",
+        )
     count, rate, length = (_sign(total, "change"), _sign(total, "rate"), _sign(tokens, "change"))
-    counts = (f"gendered words go from {total['before']:,} to {total['after']:,} ({total['change']:+,}, interval "
-              f"{total['change_low']:+,.0f} to {total['change_high']:+,.0f}; n = {n:,} images)")  # fmt: skip
+    counts = (
+        f"gendered words go from {total['before']:,} to {total['after']:,} ({total['change']:+,}, interval "
+        f"{total['change_low']:+,.0f} to {total['change_high']:+,.0f}; n = {n:,} images)"
+    )
     interval = f"{total['rate_change']:+.1f}, interval {total['rate_low']:+.1f} to {total['rate_high']:+.1f}"
     rates = f"per 1,000 words from {total['rate_before']:.1f} to {total['rate_after']:.1f} ({interval})"
     words = f"from {tokens['before']:,} to {tokens['after']:,} words"
@@ -221,9 +260,11 @@ def conclusion(table: pd.DataFrame) -> tuple[str, str]:
     if rate == 0:
         why = {-1: "got shorter", 1: "got longer", 0: "changed in length"}[length]
         fell = "falls" if count < 0 else "rises"
-        return (f"The number {fell}, but the captions {why} ({words}): {counts}; {rates}, a change that cannot be told "
-                "from none. It may not be concluded that words for women and men in particular were affected.",
-                "unclear")  # fmt: skip
+        return (
+            f"The number {fell}, but the captions {why} ({words}): {counts}; {rates}, a change that cannot be told "
+            "from none. It may not be concluded that words for women and men in particular were affected.",
+            "unclear",
+        )
     way = "rarer" if rate < 0 else "more frequent"
     if count == rate:
         return f"Gendered words became {way}, by number and by rate: {counts}; {rates}. {alone}", "supported"

@@ -18,7 +18,7 @@ from core.gender.effects_ranks import (
     select_rows,
     sparse_ranks,
     take_rows,
-)  # fmt: skip
+)
 from core.gender.effects_tables import GENDERS, SILENT, SPLITS, TOO_FEW
 from core.intervals import percentile_interval, resampled_counts
 

@@ -29,9 +29,12 @@ def is_finding(columns: Mapping[str, np.ndarray], fdr: float) -> NDArray[np.bool
 
 
 def findings(
-    pooled: Mapping[int, Pooled], gender: Sequence[str] | np.ndarray, is_train: Sequence[bool] | np.ndarray,
-    config: GenderConfig, views: Sequence[str] = VIEWS,
-) -> list[dict[str, Any]]:  # fmt: skip
+    pooled: Mapping[int, Pooled],
+    gender: Sequence[str] | np.ndarray,
+    is_train: Sequence[bool] | np.ndarray,
+    config: GenderConfig,
+    views: Sequence[str] = VIEWS,
+) -> list[dict[str, Any]]:
     """The findings of every view, layer and language: one dict a cell with any, layer, view, lang and arrays.
 
     ``gender`` ("female", "male", others are left out) and ``is_train`` are by sample, (n_samples,) each; the same as
@@ -60,9 +63,12 @@ def findings(
 
 
 def count_findings(
-    pooled_by_layer: Mapping[int, Pooled], gender_labels: Sequence[str] | np.ndarray,
-    is_train: Sequence[bool] | np.ndarray, config: GenderConfig, views: Sequence[str] = VIEWS,
-) -> int:  # fmt: skip
+    pooled_by_layer: Mapping[int, Pooled],
+    gender_labels: Sequence[str] | np.ndarray,
+    is_train: Sequence[bool] | np.ndarray,
+    config: GenderConfig,
+    views: Sequence[str] = VIEWS,
+) -> int:
     """How many findings there are in all (see ``findings``); with shuffled labels there should be none.
 
     Shuffle with ``shuffled_labels``: labels stay with images, both languages together, within train and test.
@@ -105,9 +111,13 @@ def _tested(
 
 
 def _held_out(
-    pooled: Pooled, test: Mapping[str, Any], chosen: np.ndarray, gender: np.ndarray, is_train: np.ndarray,
+    pooled: Pooled,
+    test: Mapping[str, Any],
+    chosen: np.ndarray,
+    gender: np.ndarray,
+    is_train: np.ndarray,
     min_images: int,
-) -> dict[str, np.ndarray]:  # fmt: skip
+) -> dict[str, np.ndarray]:
     """AUC and its interval of the chosen features on the test images; NaN where those are too few."""
     names = ("auc_test", "auc_low_test", "auc_high_test")
     images = images_of(pooled.n_positions[test["view"]], test["lang"], gender, is_train)

@@ -72,9 +72,13 @@ def describe_layer(
 
 
 def _block(
-    layer: int, first: int, alive: np.ndarray, codes: Mapping[str, csc_array], groups: Mapping[Cell, Images],
+    layer: int,
+    first: int,
+    alive: np.ndarray,
+    codes: Mapping[str, csc_array],
+    groups: Mapping[Cell, Images],
     world: World,
-) -> _Block:  # fmt: skip
+) -> _Block:
     codes = {view: csc_array(x[:, alive]) if len(alive) < x.shape[1] else x for view, x in codes.items()}
     scores = {}
     for number, (cell, images) in enumerate(groups.items()):
@@ -88,8 +92,10 @@ def _block(
 
 def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Block], effects: Effects) -> LayerTables:
     if not blocks:
-        return LayerTables(*(s.empty_table() for s in (FEATURES_SCHEMA, RANKINGS_SCHEMA, PAIRS_SCHEMA)),
-                           label_table(pooled.layer, pooled.sae_id, [], []))  # fmt: skip
+        return LayerTables(
+            *(s.empty_table() for s in (FEATURES_SCHEMA, RANKINGS_SCHEMA, PAIRS_SCHEMA)),
+            label_table(pooled.layer, pooled.sae_id, [], []),
+        )
     feature = np.concatenate([block.feature for block in blocks])
     cell_columns, rankings = [], []
     for cell in groups:
@@ -102,19 +108,23 @@ def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Blo
         rankings += [{**key, **row} for row in agreement(columns, shuffled)]
         side = np.nan_to_num(columns["auc_train"], nan=0.5) - 0.5
         columns["direction"] = np.where(side > 0, "female", np.where(side < 0, "male", ""))
-        cell_columns.append({**columns, "lang": np.full(len(feature), cell.lang),
-                             "view": np.full(len(feature), cell.view)})  # fmt: skip
+        cell_columns.append(
+            {**columns, "lang": np.full(len(feature), cell.lang), "view": np.full(len(feature), cell.view)}
+        )
     together = {name: np.stack([c[name] for c in cell_columns], 1).ravel() for name in cell_columns[0]}
     together |= {"feature": np.repeat(feature, len(groups)), "layer": np.full(len(feature) * len(groups), pooled.layer)}
     key = {"layer": pooled.layer, "sae_id": pooled.sae_id}
-    pairs = [{**key, "feature": f, **row} for f, row in
-             zip(feature.tolist(), (row for block in blocks for row in block.pairs), strict=True)]  # fmt: skip
+    pairs = [
+        {**key, "feature": f, **row}
+        for f, row in zip(feature.tolist(), (row for block in blocks for row in block.pairs), strict=True)
+    ]
     labels = (rows for block in blocks for rows in block.labels)
     return LayerTables(
-        _features_table(together, pooled.sae_id), pa.Table.from_pylist(rankings, schema=RANKINGS_SCHEMA),
+        _features_table(together, pooled.sae_id),
+        pa.Table.from_pylist(rankings, schema=RANKINGS_SCHEMA),
         pa.Table.from_pylist(pairs, schema=PAIRS_SCHEMA),
         label_table(pooled.layer, pooled.sae_id, feature.tolist(), labels),
-    )  # fmt: skip
+    )
 
 
 def _effects_of(cell: Cell, effects: Effects, feature: np.ndarray) -> dict[str, np.ndarray]:

@@ -46,8 +46,10 @@ class FarahidiGenderAnalyzer:
         """Every word of an Arabic text, in order."""
         words = split_words(text)
         chosen = self._disambiguator.disambiguate([w.text for w in words])
-        return [Reading(w.start, w.end, w.text, *self._cached(w.text, c.lemma, c.stem))
-                for w, c in zip(words, chosen, strict=True)]  # fmt: skip
+        return [
+            Reading(w.start, w.end, w.text, *self._cached(w.text, c.lemma, c.stem))
+            for w, c in zip(words, chosen, strict=True)
+        ]
 
     def _analyze(self, word: str, lemma: str = "", stem: str = "") -> tuple[str, str, bool | None, str, str]:
         readings = self._analyzer.analyze(word)

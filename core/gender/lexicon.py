@@ -112,18 +112,30 @@ def parse_lexicon(data: bytes, lang: str, name: str) -> tuple[Entry, ...]:
         cells = {key: (value or "").strip() for key, value in row.items() if isinstance(value, str)}
         if not any(cells.values()) or cells.get("language", lang) not in ("", lang):
             continue  # one file may hold both languages
-        entry = Entry(cells.get("lemma", ""), cells.get("form", ""), cells.get("gender", ""), cells.get("class", ""),
-                      tuple(cells.get("only", "").split()), cells.get("note", ""))  # fmt: skip
+        entry = Entry(
+            cells.get("lemma", ""),
+            cells.get("form", ""),
+            cells.get("gender", ""),
+            cells.get("class", ""),
+            tuple(cells.get("only", "").split()),
+            cells.get("note", ""),
+        )
         mistakes += [f"line {number}: {mistake}" for mistake in _mistakes(entry, seen)]
         seen.setdefault(plain(entry.form), (number, entry.gender))
         entries.append(entry)
     if mistakes:
         more = f"\n  and {len(mistakes) - 8} more" if len(mistakes) > 8 else ""
-        raise UserError(f"The lexicon {name} breaks its rules.", "\n".join(f"  {m}" for m in mistakes[:8]) + more,
-                        "Mend these lines; docs/gender-counting.md says what each column means.")  # fmt: skip
+        raise UserError(
+            f"The lexicon {name} breaks its rules.",
+            "\n".join(f"  {m}" for m in mistakes[:8]) + more,
+            "Mend these lines; docs/gender-counting.md says what each column means.",
+        )
     if not entries:
-        raise UserError(f"The lexicon {name} has no word of the language {lang}.", "It is empty but for its columns.",
-                        "Add words, or leave the setting empty for the project's own lexicon.")  # fmt: skip
+        raise UserError(
+            f"The lexicon {name} has no word of the language {lang}.",
+            "It is empty but for its columns.",
+            "Add words, or leave the setting empty for the project's own lexicon.",
+        )
     return tuple(entries)
 
 

@@ -91,8 +91,16 @@ class MorphologicalGenderAnalyzer:
             grammatical = known.gender if known.gender != "neutral" else _by_ending(bare)[0]
             owner = OWNERS.get(known.clitics.rpartition("+")[2], "") if known.clitics else ""
             return grammatical, "lexicon", person, known.gender if person else "", owner
-        name = next((n for parts in take_apart(bare) if not parts.suffix and not parts.article
-                     for n in [names().get(plain(parts.stem), "")] if n), "")  # fmt: skip
+        name = next(
+            (
+                n
+                for parts in take_apart(bare)
+                if not parts.suffix and not parts.article
+                for n in [names().get(plain(parts.stem), "")]
+                if n
+            ),
+            "",
+        )
         if name:
             return name, "name", True, name, ""
         grammatical, marker, owner = _by_ending(bare)

@@ -105,5 +105,7 @@ def lifts(rows: Sequence[Mapping[str, Any]], n_female: int, n_male: int, config:
             ends = {"": hits / n_top, "_low": low, "_high": high}
             found |= {f"lift_{name}{end}": share * (n_female + n_male) / n for end, share in ends.items()}
     known = np.minimum(n_top, min(n_female, n_male)) >= config.min_images
-    return [{"why": "", **{name: float(values[i]) for name, values in found.items()}} if known[i] else {"why": TOO_FEW}
-            for i in range(len(rows))]  # fmt: skip
+    return [
+        {"why": "", **{name: float(values[i]) for name, values in found.items()}} if known[i] else {"why": TOO_FEW}
+        for i in range(len(rows))
+    ]

@@ -67,9 +67,15 @@ def _compare(a: Floats, b: Floats) -> dict[str, Any]:
     low, high = hypergeom.interval(0.95, n, k, k)
     rho = _rho(a, b)
     return {
-        "n_features": n, "spearman": None if np.isnan(rho) else rho, "k": k, "overlap": len(heads[0] & heads[1]),
-        "overlap_chance": k * k / n, "overlap_chance_low": int(low), "overlap_chance_high": int(high), "why": "",
-    }  # fmt: skip
+        "n_features": n,
+        "spearman": None if np.isnan(rho) else rho,
+        "k": k,
+        "overlap": len(heads[0] & heads[1]),
+        "overlap_chance": k * k / n,
+        "overlap_chance_low": int(low),
+        "overlap_chance_high": int(high),
+        "why": "",
+    }
 
 
 def _rho(a: Floats, b: Floats) -> float:

@@ -53,8 +53,9 @@ class SemanticGenderAnalyzer:
     own words, which makes the company of those very words circular. Raises ValueError where the lengths differ.
     """
 
-    def __init__(self, captions: Sequence[str], lang: str, genders: Sequence[str] | None = None,
-                 lexicon_file: str | Path = ""):  # fmt: skip
+    def __init__(
+        self, captions: Sequence[str], lang: str, genders: Sequence[str] | None = None, lexicon_file: str | Path = ""
+    ):
         if genders is not None and len(genders) != len(captions):
             raise ValueError(f"{len(captions)} captions and {len(genders)} genders")
         self._lang, self._lexicon = lang, lexicon_file
@@ -105,8 +106,9 @@ def _associate(count: Counter[str], corpus: Counter[str]) -> Association:
     pmi = {g: _pmi(count[g], count.total(), corpus[g], corpus.total()) if enough else math.nan for g in GENDERED}
     share = female / (male + female) if enough else math.nan
     base = _share(corpus["female"], corpus["male"] + corpus["female"])
-    return Association(count.total(), male, female, count["neutral"], share, low, high, base,
-                       pmi["male"], pmi["female"], enough)  # fmt: skip
+    return Association(
+        count.total(), male, female, count["neutral"], share, low, high, base, pmi["male"], pmi["female"], enough
+    )
 
 
 def _share(part: int, whole: int) -> float:

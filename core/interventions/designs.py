@@ -109,8 +109,15 @@ def choose(settings: Settings, scores: Mapping[Arm, float], separation: Mapping[
     """
 
     def best(arms: Iterable[Arm]) -> Arm:
-        return min(arms, key=lambda a: (-round(scores[a], 9), a.strength, a.layer, settings.rankings.index(a.ranking)
-                                        if a.ranking else 0))  # fmt: skip
+        return min(
+            arms,
+            key=lambda a: (
+                -round(scores[a], 9),
+                a.strength,
+                a.layer,
+                settings.rankings.index(a.ranking) if a.ranking else 0,
+            ),
+        )
 
     def of(method: str, mode: str, layer: int | None = None) -> list[Arm]:
         return [a for a in scores if (a.method, a.mode) == (method, mode) and layer in (None, a.layer)]
@@ -119,10 +126,11 @@ def choose(settings: Settings, scores: Mapping[Arm, float], separation: Mapping[
     features = {mode: best(of(FEATURES, mode)) for mode in settings.modes}
     others = [layer for layer in settings.layers if layer != features[first].layer]
     return Choice(
-        features, {layer: best(of(FEATURES, first, layer)) for layer in settings.layers},
+        features,
+        {layer: best(of(FEATURES, first, layer)) for layer in settings.layers},
         {mode: best(of(MEANS, mode)) for mode in settings.modes},
         min(others, key=lambda layer: (separation[layer], layer), default=-1),
-    )  # fmt: skip
+    )
 
 
 def designs(settings: Settings, choice: Choice) -> list[Design]:
@@ -154,9 +162,10 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         n = settings.n_controls if mode == first else settings.n_few
         controls = with_controls("directions", replace(arm, method=RANDOM), n).controls
         found += [
-            Design("directions", replace(arm, method=method), controls) for method in settings.directions
+            Design("directions", replace(arm, method=method), controls)
+            for method in settings.directions
             if method != LEACE or mode == "ablate"
-        ]  # fmt: skip
+        ]
     found.append(Design("prompts", Arm(NEUTRAL_PROMPT), (Arm(OTHER_PROMPT, draw=0),)))
     return found
 
@@ -174,8 +183,12 @@ def arms_of(questions: Sequence[Design]) -> list[Arm]:
 @functools.cache
 def count_arms(settings: Settings) -> tuple[int, int]:
     """How many arms the development and the confirming images will see, before anything is chosen."""
-    arm = {mode: Arm(FEATURES, mode, settings.layers[0], settings.strengths[0], "own", settings.rankings[0],
-                     settings.headline) for mode in settings.modes}  # fmt: skip
+    arm = {
+        mode: Arm(
+            FEATURES, mode, settings.layers[0], settings.strengths[0], "own", settings.rankings[0], settings.headline
+        )
+        for mode in settings.modes
+    }
     by_layer = {layer: replace(arm[settings.modes[0]], layer=layer) for layer in settings.layers}
     means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items()}
     choice = Choice(arm, by_layer, means, -1)
@@ -196,9 +209,18 @@ def planned(config: Config, n_images: int) -> Amount:
     """What a run of ``n_images`` will write, before anything is known of its features; LEACE is counted in."""
     c = config.interventions
     k = tuple(sorted({*c.k, c.headline}))
-    settings = Settings(tuple(c.layers) or tuple(config.activations.layers), k, c.headline, tuple(c.modes),
-                        tuple(c.rankings), tuple(c.strengths), c.n_controls, min(c.n_few, c.n_controls),
-                        tuple(c.directions), languages=config.samples.languages)  # fmt: skip
+    settings = Settings(
+        tuple(c.layers) or tuple(config.activations.layers),
+        k,
+        c.headline,
+        tuple(c.modes),
+        tuple(c.rankings),
+        tuple(c.strengths),
+        c.n_controls,
+        min(c.n_few, c.n_controls),
+        tuple(c.directions),
+        languages=config.samples.languages,
+    )
     tried, confirmed = count_arms(settings)
     n_test, fresh = round(n_images * config.samples.test_share), config.samples.source == "demo-world"
     development = min(c.n_development, n_test if fresh else n_test // 4)

@@ -82,9 +82,10 @@ def leace_direction(data: Labelled) -> Direction:
         from concept_erasure import LeaceEraser
     except ImportError as error:
         raise UserError(
-            "LEACE cannot be fitted.", "The optional package concept-erasure is not installed.",
+            "LEACE cannot be fitted.",
+            "The optional package concept-erasure is not installed.",
             "pip install concept-erasure, or leave LEACE out of interventions.directions.",
-        ) from error  # fmt: skip
+        ) from error
     labels = torch.from_numpy(data.is_female.astype(np.float64))
     eraser = LeaceEraser.fit(torch.from_numpy(data.resid.astype(np.float64)), labels)
     write, read = eraser.proj_left[:, 0].float(), eraser.proj_right[0].float()
@@ -127,9 +128,7 @@ def direction_edits(arm: Arm, lang: str, toward: int) -> list[Edit]:
     ]
 
 
-def vectors_of(
-    arm: Arm, data: Mapping[tuple[str, str], Labelled], seed: int
-) -> dict[tuple[int, str], Direction]:  # fmt: skip
+def vectors_of(arm: Arm, data: Mapping[tuple[str, str], Labelled], seed: int) -> dict[tuple[int, str], Direction]:
     """The directions of an arm by (layer, name); ``data`` by (view, lang)."""
     found = {}
     for number, ((view, lang), mine) in enumerate(sorted(data.items())):

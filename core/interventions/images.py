@@ -57,9 +57,12 @@ def fresh_scenes(samples: pd.DataFrame, n: int, seed: int, planted: bool = True)
         while True:
             scene = world.scene(rng, gender=GENDERS[image % len(GENDERS)])
             there = {
-                "role": ROLES[scene.role].key, "object": OBJECTS[scene.object].key,
-                "background": BACKGROUNDS[scene.background].key, "style": scene.style, "tone": scene.tone,
-            }  # fmt: skip
+                "role": ROLES[scene.role].key,
+                "object": OBJECTS[scene.object].key,
+                "background": BACKGROUNDS[scene.background].key,
+                "style": scene.style,
+                "tone": scene.tone,
+            }
             if (content := _content(there, scene.gender)) not in known:
                 break
         known.add(content)

@@ -19,22 +19,33 @@ def images_table(material: Material) -> pd.DataFrame:
     """Every image of both phases."""
     files = dict(zip(material.samples["sample_id"], material.samples["image_file"], strict=True))
     phases = (DEVELOPMENT, material.development), (CONFIRMATION, material.confirming)
-    return pd.DataFrame([
-        {"phase": phase, "image": s.image, "sample_id": s.sample_id, "gender": s.gender,
-         "attributes": s.attributes, "image_file": files.get(s.sample_id) or fresh_file(s)}
-        for phase, subjects in phases for s in subjects
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "phase": phase,
+                "image": s.image,
+                "sample_id": s.sample_id,
+                "gender": s.gender,
+                "attributes": s.attributes,
+                "image_file": files.get(s.sample_id) or fresh_file(s),
+            }
+            for phase, subjects in phases
+            for s in subjects
+        ]
+    )
 
 
 def arms_table(
     material: Material, moved: Mapping[int, Mapping[str, float]], tried: Sequence[Arm], confirmed: Sequence[Arm]
 ) -> pd.DataFrame:
     """Every arm with its features; ``moved``: how far its edits moved the residuals, by the arm's number."""
-    return pd.DataFrame([
-        _arm_row(material, moved[number], number, phase, arm)
-        for phase, arms, first in ((DEVELOPMENT, tried, 0), (CONFIRMATION, confirmed, len(tried)))
-        for number, arm in enumerate(arms, start=first)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            _arm_row(material, moved[number], number, phase, arm)
+            for phase, arms, first in ((DEVELOPMENT, tried, 0), (CONFIRMATION, confirmed, len(tried)))
+            for number, arm in enumerate(arms, start=first)
+        ]
+    )
 
 
 def _arm_row(material: Material, moved: Mapping[str, float], number: int, phase: str, arm: Arm) -> dict[str, Any]:

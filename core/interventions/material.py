@@ -58,18 +58,30 @@ class Material:
         alive = {layer: self.column(layer, "alive").astype(bool) for layer in layers}
         k = sets.largest_k((*c.k, c.headline), alive)
         if not k:
-            raise TooLittleData("There are too few live features to change any and to match them with others.",
-                            "At most a third of a layer's live features are changed together.",
-                            "Train larger SAEs, or ask for a smaller interventions.k.")  # fmt: skip
+            raise TooLittleData(
+                "There are too few live features to change any and to match them with others.",
+                "At most a third of a layer's live features are changed together.",
+                "Train larger SAEs, or ask for a smaller interventions.k.",
+            )
         if dropped := sorted({*c.k, c.headline} - set(k)):
             self.log.warning("k = %s is left out: there are not three times as many live features.", dropped)
         wanted = tuple(d for d in c.directions if d != LEACE or directions.has_leace())
         if LEACE in c.directions and LEACE not in wanted:
             self.log.warning("LEACE is left out: the optional package concept-erasure is not installed.")
         last = self._n_layers() - 1
-        return Settings(layers, tuple(k), c.headline if c.headline in k else k[-1], tuple(c.modes), tuple(c.rankings),
-                        tuple(sorted(c.strengths)), c.n_controls, min(c.n_few, c.n_controls), wanted,
-                        last if last in layers else -1, self.whole.samples.languages)  # fmt: skip
+        return Settings(
+            layers,
+            tuple(k),
+            c.headline if c.headline in k else k[-1],
+            tuple(c.modes),
+            tuple(c.rankings),
+            tuple(sorted(c.strengths)),
+            c.n_controls,
+            min(c.n_few, c.n_controls),
+            wanted,
+            last if last in layers else -1,
+            self.whole.samples.languages,
+        )
 
     def _n_layers(self) -> int:
         from core.vlm import load_captioner
@@ -97,9 +109,7 @@ class Material:
         c, samples = self.config, self.whole.samples
         fresh = samples.source == "demo-world"
         seed = self.whole.seed
-        development, confirming = images.held_out(
-            self.samples, self.gender, c.n_development, c.n_images, seed, fresh
-        )  # fmt: skip
+        development, confirming = images.held_out(self.samples, self.gender, c.n_development, c.n_images, seed, fresh)
         if fresh:
             confirming = images.fresh_scenes(self.samples, c.n_images, seed, samples.planted)
             world = DemoWorld(samples.planted)
@@ -110,9 +120,11 @@ class Material:
                         Image.fromarray(world.render(subject.scene)).save(temporary)
         if not development or not confirming:
             n = int((self.samples["split"] == "test").sum())
-            raise TooLittleData("There are too few held-out images to intervene on.",
-                                f"The run has {n}; 4 are needed, of which one is to choose on.",
-                                "Use more images, or a larger samples.test_share.")  # fmt: skip
+            raise TooLittleData(
+                "There are too few held-out images to intervene on.",
+                f"The run has {n}; 4 are needed, of which one is to choose on.",
+                "Use more images, or a larger samples.test_share.",
+            )
         return development, confirming
 
     def open(self, subject: images.Subject) -> Image.Image:
@@ -129,15 +141,24 @@ class Material:
         alive = {layer: self.column(layer, "alive").astype(bool) for layer in settings.layers}
         self.feature_sets = sets.target_sets(
             self.ranking_table, settings.layers, settings.languages, settings.rankings, settings.k[-1], alive
-        )  # fmt: skip
+        )
         saes = {n: load_sae(self.run.path("saes", f"layer_{n:02d}"), device) for n in settings.layers}
         p999 = {(int(r.layer), int(r.feature)): float(r.p999) for r in self.features.itertuples()}
         texts = {(lang, ""): asked for lang, asked in self.whole.prompts.items()}
         for name, kind in (("neutral", NEUTRAL_PROMPT), ("other", OTHER_PROMPT)):
             texts |= {(lang, kind): getattr(self.config, f"{name}_{lang}") for lang in settings.languages}
         prompts = {key: self.vlm.prompt_ids(text) for key, text in texts.items()}
-        bench = Workbench(self.vlm, saes, p999, self.feature_sets.sets, {}, prompts, self.vlm.encode_images([]),
-                          caption.max_new_tokens, ROWS * caption.batch_size)  # fmt: skip
+        bench = Workbench(
+            self.vlm,
+            saes,
+            p999,
+            self.feature_sets.sets,
+            {},
+            prompts,
+            self.vlm.encode_images([]),
+            caption.max_new_tokens,
+            ROWS * caption.batch_size,
+        )
         bench.directions = {}
         for layer in settings.layers:
             bench.directions |= directions.vectors_of(Arm(MEANS, layer=layer), self.data(layer), self.whole.seed)
@@ -152,11 +173,17 @@ class Material:
             ids = self.samples.sort_values("sample_id")
             gender = np.array([self.gender[int(i)] for i in ids["sample_id"]])
             is_train = (ids["split"] == "train").to_numpy()
-            self._labelled[layer] = {(view, lang): directions.labelled(pooled, view, lang, gender, is_train)
-                                     for view in directions.PLACES for lang in self.settings.languages}  # fmt: skip
+            self._labelled[layer] = {
+                (view, lang): directions.labelled(pooled, view, lang, gender, is_train)
+                for view in directions.PLACES
+                for lang in self.settings.languages
+            }
             if not all(data.enough for data in self._labelled[layer].values()):
-                raise TooLittleData("There are too few training images of women and men for the directions.",
-                                f"{directions.MIN_IMAGES} of each are needed.", "Use more samples.")  # fmt: skip
+                raise TooLittleData(
+                    "There are too few training images of women and men for the directions.",
+                    f"{directions.MIN_IMAGES} of each are needed.",
+                    "Use more samples.",
+                )
         return self._labelled[layer]
 
     def separation(self) -> dict[int, float]:
@@ -174,9 +201,7 @@ class Material:
                 self.column(layer, "mean").astype(float),
                 self.column(layer, "alive").astype(bool),
             )
-            self.feature_sets.add_controls(
-                layer, ranking, there, self.settings.n_controls, self.whole.seed
-            )  # fmt: skip
+            self.feature_sets.add_controls(layer, ranking, there, self.settings.n_controls, self.whole.seed)
         known = {}
         for arm in arms_of(questions):
             key = (arm.method, arm.layer, arm.draw)

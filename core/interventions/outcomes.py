@@ -112,9 +112,23 @@ def repeats(text: str) -> bool:
 
 
 OUTCOMES = (
-    "n_female", "n_male", "n_neutral", "named", "unchanged", "changed", "flipped", "unnamed", "content", "content_kept",
-    "clean", "damaged", "repeats", "right_gender", "right_role", "right_object",
-)  # fmt: skip
+    "n_female",
+    "n_male",
+    "n_neutral",
+    "named",
+    "unchanged",
+    "changed",
+    "flipped",
+    "unnamed",
+    "content",
+    "content_kept",
+    "clean",
+    "damaged",
+    "repeats",
+    "right_gender",
+    "right_role",
+    "right_object",
+)
 
 
 def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -134,14 +148,19 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     asked = was in OPPOSITE
     changed = named != was
     return {
-        **{f"n_{gender}": count[gender] for gender in ("female", "male", "neutral")}, "named": named,
-        "unchanged": text == before, "changed": changed if asked else None,
+        **{f"n_{gender}": count[gender] for gender in ("female", "male", "neutral")},
+        "named": named,
+        "unchanged": text == before,
+        "changed": changed if asked else None,
         "flipped": named == OPPOSITE.get(was) if asked else None,
         "unnamed": named in ("neutral", "none") if asked else None,
-        "content": len(content), "content_kept": kept, "damaged": damaged,
-        "clean": (changed and not damaged) if asked else None, "repeats": repeats(text),
+        "content": len(content),
+        "content_kept": kept,
+        "damaged": damaged,
+        "clean": (changed and not damaged) if asked else None,
+        "repeats": repeats(text),
         **_right(text, reader.lang, truth),
-    }  # fmt: skip
+    }
 
 
 def _right(text: str, lang: str, truth: Mapping[str, Any] | None) -> dict[str, bool | None]:
@@ -189,15 +208,25 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    "clean": Measure("clean", ""), "changed": Measure("changed", ""), "flipped": Measure("flipped", ""),
-    "unnamed": Measure("unnamed", ""), "damaged": Measure("damaged", ""), "repeats": Measure("repeats", ""),
-    "unchanged": Measure("unchanged", ""), "content_kept": Measure("content_kept", "content"),
-    "gendered": Measure("n_gendered", ""), "gendered_per_100": Measure("n_gendered", "n_tokens", 100.0),
-    "female_per_100": Measure("n_female", "n_tokens", 100.0), "male_per_100": Measure("n_male", "n_tokens", 100.0),
-    "neutral_per_100": Measure("n_neutral", "n_tokens", 100.0), "length": Measure("n_tokens", ""),
-    "nats_per_token": Measure("nats", "n_tokens"), "right_gender": Measure("right_gender", ""),
-    "right_role": Measure("right_role", ""), "right_object": Measure("right_object", ""),
-}  # fmt: skip
+    "clean": Measure("clean", ""),
+    "changed": Measure("changed", ""),
+    "flipped": Measure("flipped", ""),
+    "unnamed": Measure("unnamed", ""),
+    "damaged": Measure("damaged", ""),
+    "repeats": Measure("repeats", ""),
+    "unchanged": Measure("unchanged", ""),
+    "content_kept": Measure("content_kept", "content"),
+    "gendered": Measure("n_gendered", ""),
+    "gendered_per_100": Measure("n_gendered", "n_tokens", 100.0),
+    "female_per_100": Measure("n_female", "n_tokens", 100.0),
+    "male_per_100": Measure("n_male", "n_tokens", 100.0),
+    "neutral_per_100": Measure("n_neutral", "n_tokens", 100.0),
+    "length": Measure("n_tokens", ""),
+    "nats_per_token": Measure("nats", "n_tokens"),
+    "right_gender": Measure("right_gender", ""),
+    "right_role": Measure("right_role", ""),
+    "right_object": Measure("right_object", ""),
+}
 PRIMARY = "clean"
 """Each figure by its name; shares of captions but for those named otherwise. ``nats_per_token`` is under the unedited
 model; e to its power is the perplexity."""

@@ -24,9 +24,7 @@ class FeatureSets:
     sets: Sets
     distance: dict[tuple[int, str, str, int], np.ndarray]  # of each partner from its target feature, in spreads
 
-    def add_controls(
-        self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int
-    ) -> None:  # fmt: skip
+    def add_controls(self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int) -> None:
         """Draw the control sets of a layer and ranking; they avoid the target sets of all languages."""
         mine = {at: t for (n, at, by), t in self.targets.items() if (n, by) == (layer, ranking)}
         avoid = {f for target in mine.values() for f in target.features}
@@ -46,12 +44,20 @@ def largest_k(wanted: Iterable[int], alive: Mapping[int, np.ndarray]) -> list[in
 
 
 def target_sets(
-    table: pd.DataFrame, layers: Iterable[int], languages: Iterable[str], rankings: Iterable[str], k: int,
+    table: pd.DataFrame,
+    layers: Iterable[int],
+    languages: Iterable[str],
+    rankings: Iterable[str],
+    k: int,
     alive: Mapping[int, np.ndarray],
-) -> FeatureSets:  # fmt: skip
+) -> FeatureSets:
     """The first ``k`` features of every ranking, layer and language of gender_features (training images alone)."""
     rankings, languages = tuple(rankings), tuple(languages)
-    targets = {(layer, lang, ranking): ranked(table, layer, lang, ranking, k, alive[layer])
-               for layer in layers for lang in languages for ranking in rankings}  # fmt: skip
+    targets = {
+        (layer, lang, ranking): ranked(table, layer, lang, ranking, k, alive[layer])
+        for layer in layers
+        for lang in languages
+        for ranking in rankings
+    }
     sets = {(*key, TARGET): chosen.head(k) for key, chosen in targets.items()}
     return FeatureSets(targets, sets, {})

@@ -78,8 +78,13 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
         return Compared(0, n_controls, NAN, NAN, NAN, NAN, NAN, NAN, why="no caption is asked about")
     values = figure.values()
     effect = float(values[target] - values[base])
-    plain: dict[str, Any] = {"n_images": n_images, "n_controls": n_controls, "baseline": float(values[base]),
-             "target": float(values[target]), "effect": effect}  # fmt: skip
+    plain: dict[str, Any] = {
+        "n_images": n_images,
+        "n_controls": n_controls,
+        "baseline": float(values[base]),
+        "target": float(values[target]),
+        "effect": effect,
+    }
     band = _band(values[controls], values[target])
     if n_images < MIN_IMAGES:
         why = f"{n_images} images; {MIN_IMAGES} are needed"
@@ -88,8 +93,13 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
     weights = resampled_counts(n_images, n_draws, [*seeds, 0]).astype(np.float64)
     drawn = figure.values(weights)
     low, high = _share_interval(figure) or _interval(drawn[:, target] - drawn[:, base])
-    found: dict[str, Any] = {**plain, **band, "effect_low": low, "effect_high": high,
-             "p_effect": sign_flips(_by_image(figure, target, base), n_draws, [*seeds, 1])}  # fmt: skip
+    found: dict[str, Any] = {
+        **plain,
+        **band,
+        "effect_low": low,
+        "effect_high": high,
+        "p_effect": sign_flips(_by_image(figure, target, base), n_draws, [*seeds, 1]),
+    }
     if n_controls < MIN_CONTROLS:
         return Compared(**found, why=f"{n_controls} controls; {MIN_CONTROLS} are needed" if n_controls else "")
     sets = resampled_counts(n_controls, n_draws, [*seeds, 2])
@@ -104,8 +114,12 @@ def _band(controls: Floats, target: float) -> dict[str, float]:
     if not len(controls) or np.isnan(controls).all():
         return {}
     mean = float(np.nanmean(controls))
-    return {"control": mean, "control_low": float(np.nanmin(controls)), "control_high": float(np.nanmax(controls)),
-            "specific": float(target - mean)}  # fmt: skip
+    return {
+        "control": mean,
+        "control_low": float(np.nanmin(controls)),
+        "control_high": float(np.nanmax(controls)),
+        "specific": float(target - mean),
+    }
 
 
 def _share_interval(figure: Figure) -> tuple[float, float] | None:

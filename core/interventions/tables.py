@@ -23,40 +23,96 @@ TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of
 _TYPES = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
 _ARM = [(f.name, _TYPES[str(f.type)]) for f in fields(Arm)]
 _COMPARED = [(f.name, _TYPES[str(f.type)]) for f in fields(Compared)]
-_DESIGN = [("design", pa.int32()), ("part", pa.string()), ("note", pa.string()), ("arm", pa.int32()), *_ARM,
-           ("lang", pa.string())]  # fmt: skip
-ARMS_SCHEMA = pa.schema([
-    ("arm", pa.int32()), ("phase", pa.string()), *_ARM, ("sae_id", pa.string()),
-    *((f"features_{lang}", pa.list_(pa.int32())) for lang in LANGUAGES),
-    *((f"leans_{lang}", pa.list_(pa.int8())) for lang in LANGUAGES), ("distance", pa.float64()),
-    ("firing_rate", pa.float64()), ("activation", pa.float64()), ("moved_share", pa.float64()),
-    ("moved_ratio", pa.float64()), ("capped_share", pa.float64()),
-])  # fmt: skip
-IMAGES_SCHEMA = pa.schema([
-    ("phase", pa.string()), ("image", pa.int32()), ("sample_id", pa.int32()), ("gender", pa.string()),
-    ("attributes", pa.string()), ("image_file", pa.string()),
-])  # fmt: skip
-_BOOLS = ("unchanged", "changed", "flipped", "unnamed", "clean", "damaged", "repeats", "right_gender", "right_role",
-          "right_object")  # fmt: skip
-CAPTIONS_SCHEMA = pa.schema([
-    ("arm", pa.int32()), ("phase", pa.string()), ("image", pa.int32()), ("lang", pa.string()), ("text", pa.string()),
-    ("finished", pa.bool_()), ("n_tokens", pa.int32()), ("log_prob", pa.float64()),
-    *((f"n_{g}", pa.int32()) for g in ("female", "male", "neutral")), ("named", pa.string()),
-    ("content", pa.int32()), ("content_kept", pa.int32()), *((name, pa.bool_()) for name in _BOOLS),
-])  # fmt: skip
-EFFECTS_SCHEMA = pa.schema([
-    *_DESIGN, ("outcome", pa.string()), *_COMPARED, ("q_specific", pa.float64()),
-])  # fmt: skip
-VERDICTS_SCHEMA = pa.schema([*_DESIGN, ("n_controls", pa.int32()), ("n_images", pa.int32()),
-                             ("verdict", pa.string()), ("why", pa.string())])  # fmt: skip
-TERMS_SCHEMA = pa.schema([
-    *_DESIGN, ("lemma", pa.string()), ("gender", pa.string()),
-    *((n, t) for n, t in _COMPARED if n not in ("ratio", "ratio_low", "ratio_high")),
-])  # fmt: skip
+_DESIGN = [
+    ("design", pa.int32()),
+    ("part", pa.string()),
+    ("note", pa.string()),
+    ("arm", pa.int32()),
+    *_ARM,
+    ("lang", pa.string()),
+]
+ARMS_SCHEMA = pa.schema(
+    [
+        ("arm", pa.int32()),
+        ("phase", pa.string()),
+        *_ARM,
+        ("sae_id", pa.string()),
+        *((f"features_{lang}", pa.list_(pa.int32())) for lang in LANGUAGES),
+        *((f"leans_{lang}", pa.list_(pa.int8())) for lang in LANGUAGES),
+        ("distance", pa.float64()),
+        ("firing_rate", pa.float64()),
+        ("activation", pa.float64()),
+        ("moved_share", pa.float64()),
+        ("moved_ratio", pa.float64()),
+        ("capped_share", pa.float64()),
+    ]
+)
+IMAGES_SCHEMA = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("image", pa.int32()),
+        ("sample_id", pa.int32()),
+        ("gender", pa.string()),
+        ("attributes", pa.string()),
+        ("image_file", pa.string()),
+    ]
+)
+_BOOLS = (
+    "unchanged",
+    "changed",
+    "flipped",
+    "unnamed",
+    "clean",
+    "damaged",
+    "repeats",
+    "right_gender",
+    "right_role",
+    "right_object",
+)
+CAPTIONS_SCHEMA = pa.schema(
+    [
+        ("arm", pa.int32()),
+        ("phase", pa.string()),
+        ("image", pa.int32()),
+        ("lang", pa.string()),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+        ("n_tokens", pa.int32()),
+        ("log_prob", pa.float64()),
+        *((f"n_{g}", pa.int32()) for g in ("female", "male", "neutral")),
+        ("named", pa.string()),
+        ("content", pa.int32()),
+        ("content_kept", pa.int32()),
+        *((name, pa.bool_()) for name in _BOOLS),
+    ]
+)
+EFFECTS_SCHEMA = pa.schema(
+    [
+        *_DESIGN,
+        ("outcome", pa.string()),
+        *_COMPARED,
+        ("q_specific", pa.float64()),
+    ]
+)
+VERDICTS_SCHEMA = pa.schema(
+    [*_DESIGN, ("n_controls", pa.int32()), ("n_images", pa.int32()), ("verdict", pa.string()), ("why", pa.string())]
+)
+TERMS_SCHEMA = pa.schema(
+    [
+        *_DESIGN,
+        ("lemma", pa.string()),
+        ("gender", pa.string()),
+        *((n, t) for n, t in _COMPARED if n not in ("ratio", "ratio_low", "ratio_high")),
+    ]
+)
 SCHEMAS = {
-    "arms": ARMS_SCHEMA, "images": IMAGES_SCHEMA, "captions": CAPTIONS_SCHEMA, "effects": EFFECTS_SCHEMA,
-    "verdicts": VERDICTS_SCHEMA, "terms": TERMS_SCHEMA,
-}  # fmt: skip
+    "arms": ARMS_SCHEMA,
+    "images": IMAGES_SCHEMA,
+    "captions": CAPTIONS_SCHEMA,
+    "effects": EFFECTS_SCHEMA,
+    "verdicts": VERDICTS_SCHEMA,
+    "terms": TERMS_SCHEMA,
+}
 
 
 class Results:
@@ -88,7 +144,7 @@ def arms_with(design: Design, baseline: Arm) -> list[Arm]:
 
 def effects_table(
     questions: Sequence[Design], results: Results, baseline: Arm, n_draws: int, seed: int
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """A row a design, language and figure; q over the designs of a part in all languages, the headline's is its p."""
     rows = []
     for number, design in enumerate(questions):
@@ -152,8 +208,14 @@ def _holds(texts: Sequence[Sequence[str]], words: Sequence[tuple[str, str]], rea
 
 
 def _key(number: int, design: Design, results: Results, lang: str) -> dict[str, Any]:
-    return {"design": number, "part": design.part, "note": design.note, "arm": results.numbers[design.target],
-            **asdict(design.target), "lang": lang}  # fmt: skip
+    return {
+        "design": number,
+        "part": design.part,
+        "note": design.note,
+        "arm": results.numbers[design.target],
+        **asdict(design.target),
+        "lang": lang,
+    }
 
 
 def development_table(arms: Sequence[Arm], results: Results, baseline: Arm, n_draws: int, seed: int) -> pd.DataFrame:

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from core.interventions.statistics import MIN_IMAGES, Compared
 
 SPECIFIC, EFFECT, DAMAGE, NOTHING, FEW = (
-    "specific effect", "effect, not specific", "non-specific damage", "nothing", "not enough data"
-)  # fmt: skip
+    "specific effect",
+    "effect, not specific",
+    "non-specific damage",
+    "nothing",
+    "not enough data",
+)
 VERDICTS = (SPECIFIC, EFFECT, DAMAGE, NOTHING, FEW)
 ALPHA = 0.05  # that the p of a design must be able to reach
 SMALL = 0.02  # share of captions below which a change is called nothing
@@ -27,8 +31,11 @@ def verdict(found: Mapping[str, Compared], q_specific: float) -> tuple[str, str]
         return FEW, f"{clean.n_images} captions named a woman or a man unedited; {MIN_IMAGES} are needed"
     hurt = damaged.effect_low > SMALL and damaged.effect > clean.target
     if hurt:
-        return DAMAGE, f"{_percent(damaged.target)} of the captions lose what they said, {_percent(clean.target)} " \
-            "change the gender and keep the rest"  # fmt: skip
+        return (
+            DAMAGE,
+            f"{_percent(damaged.target)} of the captions lose what they said, {_percent(clean.target)} "
+            "change the gender and keep the rest",
+        )
     if clean.effect_low <= SMALL:
         if changed.effect_low > SMALL:
             return DAMAGE, f"{_percent(changed.target)} change the gender, but few of them keep the rest"

@@ -136,9 +136,11 @@ class Workbench:
         for start in range(0, len(asked), size):
             part = asked[start : start + size]
             captions, ends = self.vlm.generate(
-                [self.prompt(arm, row.lang) for arm, row in part], self.features[[row.image for _, row in part]],
-                self.max_new_tokens, edits=self.hooks(part),
-            )  # fmt: skip
+                [self.prompt(arm, row.lang) for arm, row in part],
+                self.features[[row.image for _, row in part]],
+                self.max_new_tokens,
+                edits=self.hooks(part),
+            )
             found += zip(captions, ends, strict=True)
         return found
 
@@ -162,8 +164,13 @@ class Workbench:
         record = EditRecord()
         part = [rows[i] for i in chosen]
         ids = [[*self.prompt(arm, rows[i].lang), *captions[i]] for i in chosen]
-        self.vlm.forward(ids, self.features[[r.image for r in part]], layers=[arm.layer],
-                         edits=self.hooks([(arm, row) for row in part], record), whole=True)  # fmt: skip
+        self.vlm.forward(
+            ids,
+            self.features[[r.image for r in part]],
+            layers=[arm.layer],
+            edits=self.hooks([(arm, row) for row in part], record),
+            whole=True,
+        )
         seen = record.positions()
         ratios = [p["ratio"] for p in seen if p["ratio"] > 0]
         n = max(1, len(seen))

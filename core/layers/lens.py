@@ -26,10 +26,27 @@ CHUNK_ELEMENTS = 1 << 24  # positions x vocabulary at once (64 MiB in float32)
 N_RANDOM = 50  # pairs of random word sets
 N_SHUFFLED = 500
 NUMBERS = (
-    "auc", "low", "high", "p", "shuffled_low", "shuffled_high", "random", "random_high", "effect", "effect_low",
-    "effect_high", "offset", "rank_median", "first", "first_low", "first_high", "entropy", "entropy_low",
-    "entropy_high", *(f"difference_{g}{end}" for g in ("female", "male", "neutral") for end in ("", "_low", "_high")),
-)  # fmt: skip
+    "auc",
+    "low",
+    "high",
+    "p",
+    "shuffled_low",
+    "shuffled_high",
+    "random",
+    "random_high",
+    "effect",
+    "effect_low",
+    "effect_high",
+    "offset",
+    "rank_median",
+    "first",
+    "first_low",
+    "first_high",
+    "entropy",
+    "entropy_low",
+    "entropy_high",
+    *(f"difference_{g}{end}" for g in ("female", "male", "neutral") for end in ("", "_low", "_high")),
+)
 
 
 class Unembedding(Protocol):
@@ -58,9 +75,13 @@ class LogitLens:
     """
 
     def __init__(
-        self, vlm: Unembedding, sets: WordSets, words: Sequence[int] | NDArray[np.integer] = (),
-        config: LayersConfig | None = None, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        vlm: Unembedding,
+        sets: WordSets,
+        words: Sequence[int] | NDArray[np.integer] = (),
+        config: LayersConfig | None = None,
+        seed: int = 0,
+    ):
         self.vlm, self.sets, self.config, self.seed = vlm, sets, config or LayersConfig(), seed
         known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
         others, n = np.setdiff1d(np.asarray(words, np.int64), known), [len(sets.female), len(sets.male)]

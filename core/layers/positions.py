@@ -33,9 +33,11 @@ def caption_row(sample_id: int, lang: str) -> int:
 
 
 def telling_slots(
-    words: Iterable[Mapping[str, Any]], captions: Ids, sets: Mapping[str, WordSets],
+    words: Iterable[Mapping[str, Any]],
+    captions: Ids,
+    sets: Mapping[str, WordSets],
     decode: Callable[[list[int]], str],
-) -> dict[int, int]:  # fmt: skip
+) -> dict[int, int]:
     """By caption row, the slot of the token that says the gender of its first male or female word.
 
     ``words`` are rows of words.parquet; captions without such a word are left out.

@@ -24,9 +24,17 @@ from core.layers.measures import MEASURES, all_measures
 
 MIN_TYPES = 10  # fewer types than that, and each image is a type of its own
 NUMBERS = (
-    "value", "low", "high", "control", "control_low", "control_high", "selectivity", "selectivity_low",
-    "selectivity_high", "p",
-)  # fmt: skip
+    "value",
+    "low",
+    "high",
+    "control",
+    "control_low",
+    "control_high",
+    "selectivity",
+    "selectivity_low",
+    "selectivity_high",
+    "p",
+)
 Labels = NDArray[np.bool_]
 
 
@@ -38,9 +46,13 @@ class TransformerProbeAnalyzer:
     """
 
     def __init__(
-        self, female: ArrayLike, group: ArrayLike | None = None, kind: ArrayLike | None = None,
-        config: LayersConfig | None = None, seed: int = 0,
-    ):  # fmt: skip
+        self,
+        female: ArrayLike,
+        group: ArrayLike | None = None,
+        kind: ArrayLike | None = None,
+        config: LayersConfig | None = None,
+        seed: int = 0,
+    ):
         self.female, self.config, self.seed = np.asarray(female, bool), config or LayersConfig(), seed
         n = len(self.female)
         self.group = np.unique(np.arange(n) if group is None else np.asarray(group), return_inverse=True)[1]
@@ -95,10 +107,12 @@ class TransformerProbeAnalyzer:
                 continue
             found = self._measure(scores[name], self.female, here)
             if name == lang:
-                control = np.stack([
-                    self._measure(self._scores(lang, {lang: resid[lang]}, present, labels)[lang], labels, here)
-                    for labels in self.control
-                ])  # fmt: skip
+                control = np.stack(
+                    [
+                        self._measure(self._scores(lang, {lang: resid[lang]}, present, labels)[lang], labels, here)
+                        for labels in self.control
+                    ]
+                )
             rows += self._rows(name, lang, here, "", found, control if name == lang else None)
         return rows
 
@@ -130,9 +144,14 @@ class TransformerProbeAnalyzer:
         return all_measures(scores[here], labels[here], self.fold[here], self._weights[:, here])
 
     def _rows(
-        self, lang: str, trained_on: str, here: Labels, why: str, found: NDArray | None = None,
+        self,
+        lang: str,
+        trained_on: str,
+        here: Labels,
+        why: str,
+        found: NDArray | None = None,
         control: NDArray | None = None,
-    ) -> list[dict[str, Any]]:  # fmt: skip
+    ) -> list[dict[str, Any]]:
         n, n_female = int(here.sum()), int((here & self.female).sum())
         counts = {"n_images": n, "n_female": n_female, "n_male": n - n_female}
         majority = max(n_female, n - n_female) / n if n else float("nan")

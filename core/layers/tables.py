@@ -17,21 +17,57 @@ def _numbers(names: Sequence[str]) -> list[tuple[str, pa.DataType]]:
     return [(name, EXACT if name == "p" else REAL) for name in names]
 
 
-PROBES_SCHEMA = pa.schema([
-    ("layer", INT), ("view", TEXT), ("lang", TEXT), ("trained_on", TEXT), ("measure", TEXT), ("shared", FLAG),
-    ("n_images", INT), ("n_female", INT), ("n_male", INT), ("chance", REAL), *_numbers(probes.NUMBERS), ("q", EXACT),
-    ("why", TEXT),
-])  # fmt: skip
-LENS_SCHEMA = pa.schema([
-    ("layer", INT), ("position", TEXT), ("lang", TEXT), ("recorded", FLAG), ("n_female", INT), ("n_male", INT),
-    ("n_neutral", INT), ("n_female_words", INT), ("n_male_words", INT), *_numbers(lens.NUMBERS), ("q", EXACT),
-    ("why", TEXT),
-])  # fmt: skip
-EMERGENCE_SCHEMA = pa.schema([
-    ("method", TEXT), ("position", TEXT), ("lang", TEXT), ("layer", INT), ("is_lowest", FLAG), ("value", REAL),
-    ("low", REAL), ("high", REAL), ("baseline", REAL), ("n_later", INT), ("n_after", INT), ("n_images", INT),
-    ("n_layers", INT), ("why", TEXT),
-])  # fmt: skip
+PROBES_SCHEMA = pa.schema(
+    [
+        ("layer", INT),
+        ("view", TEXT),
+        ("lang", TEXT),
+        ("trained_on", TEXT),
+        ("measure", TEXT),
+        ("shared", FLAG),
+        ("n_images", INT),
+        ("n_female", INT),
+        ("n_male", INT),
+        ("chance", REAL),
+        *_numbers(probes.NUMBERS),
+        ("q", EXACT),
+        ("why", TEXT),
+    ]
+)
+LENS_SCHEMA = pa.schema(
+    [
+        ("layer", INT),
+        ("position", TEXT),
+        ("lang", TEXT),
+        ("recorded", FLAG),
+        ("n_female", INT),
+        ("n_male", INT),
+        ("n_neutral", INT),
+        ("n_female_words", INT),
+        ("n_male_words", INT),
+        *_numbers(lens.NUMBERS),
+        ("q", EXACT),
+        ("why", TEXT),
+    ]
+)
+EMERGENCE_SCHEMA = pa.schema(
+    [
+        ("method", TEXT),
+        ("position", TEXT),
+        ("lang", TEXT),
+        ("layer", INT),
+        ("is_lowest", FLAG),
+        ("value", REAL),
+        ("low", REAL),
+        ("high", REAL),
+        ("baseline", REAL),
+        ("n_later", INT),
+        ("n_after", INT),
+        ("n_images", INT),
+        ("n_layers", INT),
+        ("why", TEXT),
+    ]
+)
 
 
 def table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

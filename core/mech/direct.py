@@ -88,9 +88,13 @@ def readouts(logits: Tensor, weight: Tensor, pairs: Sequence[tuple[Tensor, Tenso
 
 @torch.no_grad()
 def direct_effects(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, sets: WordSets,
-    controls: Sequence[tuple[Tensor, Tensor]] = (), max_bytes: int = 1 << 30,
-) -> DirectEffects:  # fmt: skip
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    sets: WordSets,
+    controls: Sequence[tuple[Tensor, Tensor]] = (),
+    max_bytes: int = 1 << 30,
+) -> DirectEffects:
     """What each part adds at each row's last position; ``features`` as in ``VLM.forward``."""
 
     def work(start: int, stop: int) -> DirectEffects:
@@ -100,9 +104,13 @@ def direct_effects(
 
 
 def _direct_effects(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, sets: WordSets,
-    controls: Sequence[tuple[Tensor, Tensor]], max_bytes: int,
-) -> DirectEffects:  # fmt: skip
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    sets: WordSets,
+    controls: Sequence[tuple[Tensor, Tensor]],
+    max_bytes: int,
+) -> DirectEffects:
     layers = range(vlm.n_layers)
     points = [HookPoint(0, "resid_pre"), HookPoint(vlm.n_layers - 1, "resid_post")]
     inside = [layer for layer in layers if not Block(vlm, layer).looks_outside]

@@ -74,9 +74,15 @@ class FeatureEffects:
     """
 
     def __init__(
-        self, vlm: VLM, saes: Mapping[int, SAE], sae_ids: Mapping[int, str], score: Score, given: Mapping[str, Given],
-        config: MechanismsConfig, tick: Callable[[str], None] = lambda _: None,
-    ):  # fmt: skip
+        self,
+        vlm: VLM,
+        saes: Mapping[int, SAE],
+        sae_ids: Mapping[int, str],
+        score: Score,
+        given: Mapping[str, Given],
+        config: MechanismsConfig,
+        tick: Callable[[str], None] = lambda _: None,
+    ):
         self.vlm, self.saes, self.sae_ids, self.score, self.config, self.tick = vlm, saes, sae_ids, score, config, tick
         self.rows, self.features = given["test"]
         self.n = len(self.rows)
@@ -119,8 +125,9 @@ class FeatureEffects:
         on = {s: np.flatnonzero(np.asarray(fires[:, list(s)].sum(1)).ravel() > 0) for s in wanted}
         changes = [(int(i), [(layer, f) for f in s]) for s in wanted for i in on[s]]
         progress = lambda done, total: self.tick(f"layer {layer}: {done:,} of {total:,} ablations")  # noqa: E731
-        scores = ablate(self.vlm, self.saes, self.sae_ids, self.rows, self.features, self.score, changes,
-                        progress=progress)  # fmt: skip
+        scores = ablate(
+            self.vlm, self.saes, self.sae_ids, self.rows, self.features, self.score, changes, progress=progress
+        )
         start = 0
         for s in wanted:
             effect = np.zeros(self.n)
@@ -143,15 +150,28 @@ def patched_rows(work: FeatureEffects, layer: int, lang: str, plan: Plan, seed: 
     fires = (work.predicted(layer, "fires", features) > 0).sum(0)
     train = np.asarray(work.train[layer]["gradient"].mean(0)).ravel()
     rows = [
-        {"lang": lang, "layer": layer, "feature": f, "sae_id": work.sae_ids[layer],
-         "chosen": GROUPS[i >= len(plan.strongest)], "n_images": work.n, "n_fires": int(fires[i]),
-         "true": float(true[:, i].mean()), "low": float(low[i]), "high": float(high[i]),
-         "gradient_train": float(train[f]), **{m: float(x[:, i].mean()) for m, x in methods.items()}}
+        {
+            "lang": lang,
+            "layer": layer,
+            "feature": f,
+            "sae_id": work.sae_ids[layer],
+            "chosen": GROUPS[i >= len(plan.strongest)],
+            "n_images": work.n,
+            "n_fires": int(fires[i]),
+            "true": float(true[:, i].mean()),
+            "low": float(low[i]),
+            "high": float(high[i]),
+            "gradient_train": float(train[f]),
+            **{m: float(x[:, i].mean()) for m, x in methods.items()},
+        }
         for i, f in enumerate(features)
-    ]  # fmt: skip
+    ]
     checks = []
-    for group, which in (("all", slice(None)), ("strongest", slice(len(plan.strongest))),
-                         ("random", slice(len(plan.strongest), None))):  # fmt: skip
+    for group, which in (
+        ("all", slice(None)),
+        ("strongest", slice(len(plan.strongest))),
+        ("random", slice(len(plan.strongest), None)),
+    ):
         for method, x in methods.items():
             found = agreement(x[:, which], true[:, which], work.config.n_bootstrap, [*seed, len(checks)])
             checks.append({"lang": lang, "layer": layer, "method": method, "chosen": group, **found})
@@ -186,8 +206,15 @@ def pair_rows(
     work.true(layer, [(f,) for f in singles] + sorted(ablated))
     for number, row in enumerate(rows):
         a, b = row["feature_a"], row["feature_b"]
-        row |= {"lang": lang, "layer": layer, "sae_id": work.sae_ids[layer], "n_images": analyzer.n,
-                "predicted_a": float(train[a]), "predicted_b": float(train[b]), "n_ablated": 0}  # fmt: skip
+        row |= {
+            "lang": lang,
+            "layer": layer,
+            "sae_id": work.sae_ids[layer],
+            "n_images": analyzer.n,
+            "predicted_a": float(train[a]),
+            "predicted_b": float(train[b]),
+            "n_ablated": 0,
+        }
         if (a, b) in ablated:
             one, two, both = work.true(layer, [(a,), (b,), (a, b)])
             row |= {"n_ablated": work.n, **interaction(one, two, both, work.config.n_bootstrap, [*seed, 3, number])}

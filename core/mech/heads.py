@@ -35,16 +35,18 @@ def heads(material: Material, lang: str) -> dict[str, Rows]:
         done.append(direct_effects(material.vlm, rows, features, material.sets(lang), controls, max_bytes))
         lengths += map(len, rows)
     effects = join(done) if done else None
-    found = effect_rows(
-        effects, parts, lang, female, held_out, np.array(lengths), material.settings, seed
-    )  # fmt: skip
+    found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), material.settings, seed)
     return {"head_effects": found, "head_attention": _maps(material, lang, effects, parts, targets, held_out)}
 
 
 def _maps(
-    material: Material, lang: str, effects: DirectEffects | None, parts: Sequence[Part], targets: list[Target],
+    material: Material,
+    lang: str,
+    effects: DirectEffects | None,
+    parts: Sequence[Part],
+    targets: list[Target],
     held_out: NDArray[np.bool_],
-) -> Rows:  # fmt: skip
+) -> Rows:
     """Maps of the first held-out captions of each gender."""
     if effects is None or not material.settings.n_maps:
         return []
@@ -62,16 +64,25 @@ def _maps(
 
 
 def effect_rows(
-    effects: DirectEffects | None, parts: Sequence[Part], lang: str, female: NDArray[np.bool_],
-    held_out: NDArray[np.bool_], n_keys: NDArray[np.int64], config: MechanismsConfig, seed: list[int],
-) -> Rows:  # fmt: skip
+    effects: DirectEffects | None,
+    parts: Sequence[Part],
+    lang: str,
+    female: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    n_keys: NDArray[np.int64],
+    config: MechanismsConfig,
+    seed: list[int],
+) -> Rows:
     """One row a part, and "all" for their sum; q is filled in by ``with_q``, over both languages.
 
     ``n_keys`` (n,) positions that each row's last one can attend to: attention spread evenly over them would give the
     image ``image_even``. Too few images give rows with ``why``.
     """
-    counts = {f"n_{g}{s}": int((who & split).sum()) for g, who in (("female", female), ("male", ~female))
-              for s, split in (("", held_out), ("_train", ~held_out))}  # fmt: skip
+    counts = {
+        f"n_{g}{s}": int((who & split).sum())
+        for g, who in (("female", female), ("male", ~female))
+        for s, split in (("", held_out), ("_train", ~held_out))
+    }
     listed = [*parts, Part(-1, "all", -1)]
     why = ""
     if effects is None:
@@ -105,9 +116,13 @@ def with_q(rows: Rows, fdr: float) -> None:
 
 
 def map_rows(
-    effects: DirectEffects, parts: Sequence[Part], lang: str, chosen: Sequence[int],
-    samples: Sequence[dict[str, Any]], patches: range,
-) -> Rows:  # fmt: skip
+    effects: DirectEffects,
+    parts: Sequence[Part],
+    lang: str,
+    chosen: Sequence[int],
+    samples: Sequence[dict[str, Any]],
+    patches: range,
+) -> Rows:
     """Attention of each head from the position that chooses the gendered word, to the image tokens: for each chosen
     row its own map, and as sample -1 the mean over all rows. ``samples`` have sample_id, gender and word by row;
     ``patches`` are the image tokens that lie over the image: no maps where there are none, and none of heads that look

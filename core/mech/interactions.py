@@ -69,10 +69,19 @@ class InteractionPatternAnalyzer:
             within = np.log2(together / expected)
         p = np.minimum(1.0, 2 * np.minimum(law.cdf(together), law.sf(together - 1)))
         columns = {
-            "n_a": n_a, "n_b": n_b, "n_both": together, "pmi": pmi, "pmi_low": ends[0], "pmi_high": ends[1], "p": p,
-            "q": q_values(p), "b_given_a": together / np.maximum(n_a, 1), "a_given_b": together / np.maximum(n_b, 1),
-            "pmi_within": within, "p_within": self._p_within(pairs, together),
-        }  # fmt: skip
+            "n_a": n_a,
+            "n_b": n_b,
+            "n_both": together,
+            "pmi": pmi,
+            "pmi_low": ends[0],
+            "pmi_high": ends[1],
+            "p": p,
+            "q": q_values(p),
+            "b_given_a": together / np.maximum(n_a, 1),
+            "a_given_b": together / np.maximum(n_b, 1),
+            "pmi_within": within,
+            "p_within": self._p_within(pairs, together),
+        }
         return CoActivation(pairs, columns)
 
     def _together(self, pairs: NDArray[np.int64], images: Any) -> NDArray[np.int64]:
@@ -107,8 +116,10 @@ class InteractionPatternAnalyzer:
         """Two other features of ``pool`` that fire about as often as the two of ``pair``; None where there are none."""
         found: list[int] = []
         for feature in pair:
-            near = sorted((f for f in pool if f not in taken and f not in found and f not in pair),
-                          key=lambda f: abs(self.n_fires[f] - self.n_fires[feature]))[:5]  # fmt: skip
+            near = sorted(
+                (f for f in pool if f not in taken and f not in found and f not in pair),
+                key=lambda f: abs(self.n_fires[f] - self.n_fires[feature]),
+            )[:5]
             if not near:
                 return None
             found.append(int(near[rng.integers(len(near))]))
@@ -125,14 +136,20 @@ def interaction(
     """
     a, b, ab = (np.asarray(x, float) for x in (single_a, single_b, both))
     if not len(ab):
-        return dict.fromkeys(("effect_a", "effect_b", "effect_both", "interaction", "low", "high", "size", "relative"),
-                             float("nan"))  # fmt: skip
+        return dict.fromkeys(
+            ("effect_a", "effect_b", "effect_both", "interaction", "low", "high", "size", "relative"), float("nan")
+        )
     beyond = ab - a - b
     low, high = percentile_interval(resampled_counts(len(ab), n_draws, seed) @ beyond / len(ab))
     each = float((np.abs(a) + np.abs(b)).mean())
     size = float(np.abs(beyond).mean())
     return {
-        "effect_a": float(a.mean()), "effect_b": float(b.mean()), "effect_both": float(ab.mean()),
-        "interaction": float(beyond.mean()), "low": float(low), "high": float(high), "size": size,
+        "effect_a": float(a.mean()),
+        "effect_b": float(b.mean()),
+        "effect_both": float(ab.mean()),
+        "interaction": float(beyond.mean()),
+        "low": float(low),
+        "high": float(high),
+        "size": size,
         "relative": size / each if each else float("nan"),
-    }  # fmt: skip
+    }

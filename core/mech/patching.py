@@ -47,9 +47,14 @@ class _Fired(NamedTuple):
 
 
 def predict(
-    vlm: VLM, saes: Mapping[int, SAE], rows: Sequence[Sequence[int]], features: Tensor, score: Score, n_steps: int = 0,
+    vlm: VLM,
+    saes: Mapping[int, SAE],
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    score: Score,
+    n_steps: int = 0,
     normed: Callable[[Tensor], Tensor] | None = None,
-) -> dict[int, Predicted]:  # fmt: skip
+) -> dict[int, Predicted]:
     """By layer and method, the predicted change of ``score`` by ablating each feature, (n_rows, d_sae) sparse.
 
     "fires" holds each feature's summed activation. ``n_steps`` of integrated gradients, 0 for none; "direct" is there
@@ -95,9 +100,17 @@ def _sum(fired: _Fired, value: Tensor, shape: tuple[int, int]) -> csr_array:
 
 
 def _integrated(
-    vlm: VLM, sae: SAE, layer: int, rows: Sequence[Sequence[int]], features: Tensor, score: Score, fired: _Fired,
-    member: Tensor, n_steps: int, shape: tuple[int, int],
-) -> csr_array:  # fmt: skip
+    vlm: VLM,
+    sae: SAE,
+    layer: int,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    score: Score,
+    fired: _Fired,
+    member: Tensor,
+    n_steps: int,
+    shape: tuple[int, int],
+) -> csr_array:
     said = torch.zeros(int(member.sum()), sae.W_dec.shape[1], device=fired.value.device)
     said.index_add_(0, fired.place, fired.value[:, None] * sae.W_dec.detach()[fired.feature])
     total: Any = 0
@@ -116,9 +129,15 @@ def _integrated(
 
 
 def _direct(
-    sae: SAE, base: Gradients, layer: int, fired: _Fired, member: Tensor, score: Score,
-    normed: Callable[[Tensor], Tensor], shape: tuple[int, int],
-) -> csr_array:  # fmt: skip
+    sae: SAE,
+    base: Gradients,
+    layer: int,
+    fired: _Fired,
+    member: Tensor,
+    score: Score,
+    normed: Callable[[Tensor], Tensor],
+    shape: tuple[int, int],
+) -> csr_array:
     last = base.resid[max(base.resid)][:, -1].detach().float().requires_grad_()
     with torch.enable_grad():
         gradient = torch.autograd.grad(score(normed(last)).sum(), last)[0]
@@ -130,10 +149,16 @@ def _direct(
 
 @torch.no_grad()
 def ablate(
-    vlm: VLM, saes: Mapping[int, SAE], sae_ids: Mapping[int, str], rows: Sequence[Sequence[int]], features: Tensor,
-    score: Score, changes: Sequence[tuple[int, Sequence[tuple[int, int]]]], batch: int = 32,
+    vlm: VLM,
+    saes: Mapping[int, SAE],
+    sae_ids: Mapping[int, str],
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    score: Score,
+    changes: Sequence[tuple[int, Sequence[tuple[int, int]]]],
+    batch: int = 32,
     progress: Callable[[int, int], None] | None = None,
-) -> NDArray[np.float64]:  # fmt: skip
+) -> NDArray[np.float64]:
     """The score (n_changes,) of row i without the features [(layer, feature), ..], for each change (i, features).
 
     Rows of one batch have each their own features. The SAE's error is kept, and no cap is set.
@@ -179,8 +204,17 @@ def agreement(
     control = percentile_interval(_correlations(dealt, np.broadcast_to(y, dealt.shape)))
     r, rho = (float(_correlations(a[None], b[None])[0]) for a, b in ((x, y), (rankdata(x), rankdata(y))))
     slope = float(np.polyfit(x, y, 1)[0])
-    return {**row, "r": r, "low": float(low), "high": float(high), "spearman": rho, "slope": slope,
-            "control_low": float(control[0]), "control_high": float(control[1]), "why": ""}  # fmt: skip
+    return {
+        **row,
+        "r": r,
+        "low": float(low),
+        "high": float(high),
+        "spearman": rho,
+        "slope": slope,
+        "control_low": float(control[0]),
+        "control_high": float(control[1]),
+        "why": "",
+    }
 
 
 def _correlations(x: NDArray, y: NDArray) -> NDArray[np.float64]:

@@ -53,12 +53,21 @@ def readings(material: Material, lang: str) -> dict[str, Rows]:
             matrix = ov(material.vlm, layer, head)
             for view in VIEWS:
                 source, target = directions[below[-1], view], directions[above[0], "before"]
-                found.append({
-                    "lang": lang, "head_layer": layer, "head": head, "view": view, "in_layer": below[-1],
-                    "out_layer": above[0], "sae_id": sae_id(material.saes[above[0]]), "n_female": int(female.sum()),
-                    "n_male": int((~female).sum()), **reader.read(matrix, source, target, words.double().numpy()),
-                    **reader.features(matrix, source, w_dec),
-                })  # fmt: skip
+                found.append(
+                    {
+                        "lang": lang,
+                        "head_layer": layer,
+                        "head": head,
+                        "view": view,
+                        "in_layer": below[-1],
+                        "out_layer": above[0],
+                        "sae_id": sae_id(material.saes[above[0]]),
+                        "n_female": int(female.sum()),
+                        "n_male": int((~female).sum()),
+                        **reader.read(matrix, source, target, words.double().numpy()),
+                        **reader.features(matrix, source, w_dec),
+                    }
+                )
     return {"head_readings": found}
 
 
@@ -114,8 +123,11 @@ class GenderReader:
         order = np.argsort(-np.abs(cosines))[:N_FEATURES]
         dealt = _unit(_through(source[self.n_draws + 1 :][:100], ov))
         largest = np.abs(dealt @ rows.T).max(1)
-        return {"features": order.astype(int).tolist(), "feature_cosines": cosines[order].tolist(),
-                "shuffled_cosine": float(np.quantile(largest, 0.95))}  # fmt: skip
+        return {
+            "features": order.astype(int).tolist(),
+            "feature_cosines": cosines[order].tolist(),
+            "shuffled_cosine": float(np.quantile(largest, 0.95)),
+        }
 
 
 def _through(x: Array, ov: FactoredMatrix) -> Array:

@@ -69,13 +69,22 @@ def spectra(vlm: VLM, layer: int, seed: int) -> list[dict[str, Any]]:
             chance[shape] = _random(shape, seed)
         spectrum, values = matrix.spectrum(), matrix.singular_values.tolist()
         figures = {
-            **spectrum._asdict(), "trace": float(matrix.trace()), "copying": matrix.copying(),
-            "random_effective_rank": chance[shape][0], "random_participation": chance[shape][1],
-        }  # fmt: skip
-        rows.append({
-            "layer": layer, "head": head, "matrix": name, "rank": len(values),
-            "singular_values": [_single(v) for v in values], **{key: _single(v) for key, v in figures.items()},
-        })  # fmt: skip
+            **spectrum._asdict(),
+            "trace": float(matrix.trace()),
+            "copying": matrix.copying(),
+            "random_effective_rank": chance[shape][0],
+            "random_participation": chance[shape][1],
+        }
+        rows.append(
+            {
+                "layer": layer,
+                "head": head,
+                "matrix": name,
+                "rank": len(values),
+                "singular_values": [_single(v) for v in values],
+                **{key: _single(v) for key, v in figures.items()},
+            }
+        )
     return rows
 
 

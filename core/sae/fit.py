@@ -30,16 +30,33 @@ KINDS = ("all", "image", "prompt", "caption")
 BOTH = "both"  # languages together
 N_BOOTSTRAP = 500
 CONTROL_STREAM = 0xF17
-FIT_SCHEMA = pa.schema([
-    ("layer", pa.int32()), ("sae_id", pa.string()), ("kind", pa.string()), ("lang", pa.string()),
-    ("n_images", pa.int32()), ("n_tokens", pa.int64()), ("explained_variance", pa.float64()),
-    ("explained_variance_low", pa.float64()), ("explained_variance_high", pa.float64()),
-    ("explained_variance_random", pa.float64()), ("l0", pa.float64()), ("dead_share", pa.float64()),
-    ("cosine", pa.float64()), ("n_scored_images", pa.int32()), ("n_scored_tokens", pa.int64()),
-    ("ce_clean", pa.float64()), ("ce_spliced", pa.float64()), ("ce_ablated", pa.float64()), ("ce_random", pa.float64()),
-    ("loss_recovered", pa.float64()), ("loss_recovered_low", pa.float64()), ("loss_recovered_high", pa.float64()),
-    ("loss_recovered_random", pa.float64()),
-])  # fmt: skip
+FIT_SCHEMA = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("sae_id", pa.string()),
+        ("kind", pa.string()),
+        ("lang", pa.string()),
+        ("n_images", pa.int32()),
+        ("n_tokens", pa.int64()),
+        ("explained_variance", pa.float64()),
+        ("explained_variance_low", pa.float64()),
+        ("explained_variance_high", pa.float64()),
+        ("explained_variance_random", pa.float64()),
+        ("l0", pa.float64()),
+        ("dead_share", pa.float64()),
+        ("cosine", pa.float64()),
+        ("n_scored_images", pa.int32()),
+        ("n_scored_tokens", pa.int64()),
+        ("ce_clean", pa.float64()),
+        ("ce_spliced", pa.float64()),
+        ("ce_ablated", pa.float64()),
+        ("ce_random", pa.float64()),
+        ("loss_recovered", pa.float64()),
+        ("loss_recovered_low", pa.float64()),
+        ("loss_recovered_high", pa.float64()),
+        ("loss_recovered_random", pa.float64()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -62,9 +79,14 @@ class Tokens:
 
 @torch.no_grad()
 def token_fit(
-    sae: SAE, control: SAE, reader: ActivationReader, tokens: Tokens, overall: Sequence[str], seed: int,
+    sae: SAE,
+    control: SAE,
+    reader: ActivationReader,
+    tokens: Tokens,
+    overall: Sequence[str],
+    seed: int,
     device: str = "cpu",
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """A row for each kind and language: explained variance (with interval and control), L0, dead share and cosine.
 
     Every group is measured against its own mean, which is stricter than against the mean of all tokens.
@@ -92,11 +114,16 @@ def token_fit(
     sae.to("cpu")
     control.to("cpu")
     return [
-        {"kind": kind, "lang": lang, **_shares(error, error_control, spread[kind, lang], of, tokens.sample_id, seed),
-         "l0": float(n_active[of].mean()), "dead_share": 1.0 - float(fired[kind, lang].float().mean()),
-         "cosine": float(cosine[of].mean())}
+        {
+            "kind": kind,
+            "lang": lang,
+            **_shares(error, error_control, spread[kind, lang], of, tokens.sample_id, seed),
+            "l0": float(n_active[of].mean()),
+            "dead_share": 1.0 - float(fired[kind, lang].float().mean()),
+            "cosine": float(cosine[of].mean()),
+        }
         for (kind, lang), of in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 @torch.no_grad()
@@ -110,8 +137,15 @@ def untrained_control(sae: SAE, x: Tensor, seed: int) -> SAE:
     rows = torch.from_numpy(random.standard_normal((cfg.d_sae, cfg.d_model), dtype=np.float32))
     rows /= rows.norm(dim=1, keepdim=True)
     place = SAEConfig("topk", cfg.d_model, cfg.d_sae, min(max(k, 1), cfg.d_sae), cfg.layer)
-    return SAE(place, {"W_enc": ENCODER_SHARE * rows.t().contiguous(), "W_dec": rows,
-                       "b_enc": torch.zeros(cfg.d_sae), "b_dec": x.mean(0)})  # fmt: skip
+    return SAE(
+        place,
+        {
+            "W_enc": ENCODER_SHARE * rows.t().contiguous(),
+            "W_dec": rows,
+            "b_enc": torch.zeros(cfg.d_sae),
+            "b_dec": x.mean(0),
+        },
+    )
 
 
 def spliced_variants(sae: SAE, control: SAE, layer: int, means: Mapping[str, Tensor]) -> dict[str, dict[int, EditFn]]:
@@ -132,8 +166,10 @@ def loss_fit(losses: CaptionLosses, kinds: Iterable[str], seed: int) -> list[dic
         for lang in (BOTH, *found) if len(found) > 1 else (BOTH,):
             of = (losses.lang == lang) | (lang == BOTH)
             images, place = np.unique(losses.sample_id[of], return_inverse=True)
-            sums = [_by_image(losses.nats[name][of], place, len(images))
-                    for name in ("clean", f"spliced {kind}", f"ablated {kind}", f"random {kind}")]  # fmt: skip
+            sums = [
+                _by_image(losses.nats[name][of], place, len(images))
+                for name in ("clean", f"spliced {kind}", f"ablated {kind}", f"random {kind}")
+            ]
             n_tokens = int(losses.n_tokens[of].sum())
             if not n_tokens:
                 continue
@@ -143,12 +179,22 @@ def loss_fit(losses: CaptionLosses, kinds: Iterable[str], seed: int) -> list[dic
             harm = drawn[2] - drawn[0]
             with np.errstate(divide="ignore", invalid="ignore"):
                 low, high = _interval(np.where(harm > 0, (drawn[2] - drawn[1]) / harm, np.nan))
-            rows.append({
-                "kind": kind, "lang": lang, "n_scored_images": len(images), "n_scored_tokens": n_tokens,
-                "ce_clean": clean, "ce_spliced": spliced, "ce_ablated": ablated, "ce_random": random,
-                "loss_recovered": loss_recovered(clean, spliced, ablated), "loss_recovered_low": low,
-                "loss_recovered_high": high, "loss_recovered_random": loss_recovered(clean, random, ablated),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "kind": kind,
+                    "lang": lang,
+                    "n_scored_images": len(images),
+                    "n_scored_tokens": n_tokens,
+                    "ce_clean": clean,
+                    "ce_spliced": spliced,
+                    "ce_ablated": ablated,
+                    "ce_random": random,
+                    "loss_recovered": loss_recovered(clean, spliced, ablated),
+                    "loss_recovered_low": low,
+                    "loss_recovered_high": high,
+                    "loss_recovered_random": loss_recovered(clean, random, ablated),
+                }
+            )
     return rows
 
 
@@ -196,11 +242,13 @@ def _shares(
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = _interval(1.0 - (counts @ e) / (counts @ s)) if total > 0 else (float("nan"),) * 2
     return {
-        "n_images": len(images), "n_tokens": int(of.sum()),
+        "n_images": len(images),
+        "n_tokens": int(of.sum()),
         "explained_variance": 1.0 - float(e.sum()) / total if total > 0 else float("nan"),
-        "explained_variance_low": low, "explained_variance_high": high,
+        "explained_variance_low": low,
+        "explained_variance_high": high,
         "explained_variance_random": 1.0 - float(error_control[of].sum()) / total if total > 0 else float("nan"),
-    }  # fmt: skip
+    }
 
 
 def _by_image(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:

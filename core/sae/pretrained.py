@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from core.sae.modules import SAE
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-OTHER_PLACES = {"mlp_out": "what the MLP adds", "mlp_in": "what the MLP reads", "attn_out": "what attention adds",
-                "hook_z": "what attention heads gather", "resid_mid": "the stream between attention and MLP",
-                "embed": "the embeddings"}  # fmt: skip
+OTHER_PLACES = {
+    "mlp_out": "what the MLP adds",
+    "mlp_in": "what the MLP reads",
+    "attn_out": "what attention adds",
+    "hook_z": "what attention heads gather",
+    "resid_mid": "the stream between attention and MLP",
+    "embed": "the embeddings",
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,11 @@ def check_sources(config: Config, d_model: int | None, fetch: bool = False) -> t
     said = [f"{facts.source.name}: {note}" for facts in found for note in facts.notes]
     others = sorted({f.trained_on or "an unnamed model" for f in found if not same_model(f.trained_on, config)})
     if others:
-        said.insert(0, f"The SAEs were trained on {', '.join(others)} and are used on {config.model.name}; "
-                       "the stage train measures how well they fit.")  # fmt: skip
+        said.insert(
+            0,
+            f"The SAEs were trained on {', '.join(others)} and are used on {config.model.name}; "
+            "the stage train measures how well they fit.",
+        )
     return found, said
 
 
@@ -78,11 +86,15 @@ def load_pretrained(source: Source, d_model: int) -> SAE:
             content, tensors = sae_lens_files.read_sae(source, folder)
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise UserError(f"The SAE {source.name} has numbers that are not finite.", f"They are in {', '.join(bad)}.",
-                        "Download or convert it again.")  # fmt: skip
+        raise UserError(
+            f"The SAE {source.name} has numbers that are not finite.",
+            f"They are in {', '.join(bad)}.",
+            "Download or convert it again.",
+        )
     sae = build_sae(content, tensors, source.name)
-    sae.cfg = replace(sae.cfg, layer=facts.layer, hook_name=f"blocks.{facts.layer}.hook_resid_post",
-                      model_name=facts.trained_on)  # fmt: skip
+    sae.cfg = replace(
+        sae.cfg, layer=facts.layer, hook_name=f"blocks.{facts.layer}.hook_resid_post", model_name=facts.trained_on
+    )
     return sae
 
 
@@ -110,16 +122,22 @@ def _facts(source: Source, d_model: int | None, fetch: bool) -> Facts:
         from core.sae.sae_lens_files import expected_config
 
         content = expected_config(source)
-        notes = (error.do[0].lower() + error.do[1:].rstrip(".") + (
-            ", and is checked then." if content is None else "; sizes and weights are checked then."),)  # fmt: skip
+        notes = (
+            error.do[0].lower()
+            + error.do[1:].rstrip(".")
+            + (", and is checked then." if content is None else "; sizes and weights are checked then."),
+        )
     trained_on = _trained_on(source, content)
     if content is None:
         return Facts(source, source.layer, 0, 0, "", trained_on, notes)
     _check_hook(source, content)
     config_from(content, source.name)
     if d_model and content["d_in"] not in (0, d_model):
-        raise UserError(f"The SAE {source.name} does not fit the model.", f"It reads {content['d_in']} dimensions; the "
-                        f"model's residual stream has {d_model}.", "Take the SAEs of this model's size.")  # fmt: skip
+        raise UserError(
+            f"The SAE {source.name} does not fit the model.",
+            f"It reads {content['d_in']} dimensions; the model's residual stream has {d_model}.",
+            "Take the SAEs of this model's size.",
+        )
     processing = (content.get("metadata") or {}).get("model_from_pretrained_kwargs")
     if processing:
         notes += (f"it was trained on a model that was loaded with {processing}, which is not done here.",)
@@ -169,24 +187,33 @@ def _check_hook(source: Source, content: dict[str, Any]) -> None:
     hook = metadata.get("hook_name") or ""
     out = metadata.get("hook_name_out") or (hook if content["architecture"].endswith("transcoder") else "")
     if out:
-        raise UserError(f"{source.name} is a transcoder.", f"It reads {hook} and writes {out}; an SAE rebuilds what it "
-                        "reads.", "Choose an SAE of the residual stream, such as a release with -res.")  # fmt: skip
+        raise UserError(
+            f"{source.name} is a transcoder.",
+            f"It reads {hook} and writes {out}; an SAE rebuilds what it reads.",
+            "Choose an SAE of the residual stream, such as a release with -res.",
+        )
     layer = residual_layer(hook)
     if layer is None:
         reads = next((words for part, words in OTHER_PLACES.items() if part in hook), "")
         why = f"It reads {hook or 'an unnamed place'}" + (f", {reads}" if reads else "")
-        raise UserError(f"The SAE {source.name} is not one of the residual stream.",
-                        f"{why}; the run stores the residual stream after each layer.",
-                        "Choose an SAE of hook_resid_post, such as a release with -res.")  # fmt: skip
+        raise UserError(
+            f"The SAE {source.name} is not one of the residual stream.",
+            f"{why}; the run stores the residual stream after each layer.",
+            "Choose an SAE of hook_resid_post, such as a release with -res.",
+        )
     if layer != source.layer:
-        raise UserError(f"The SAE {source.name} is of layer {layer}, not of layer {source.layer}.",
-                        f"Its hook is {hook}; sae.source names it for layer {source.layer} of activations.layers.",
-                        "Name one SAE for each of activations.layers, in their order.")  # fmt: skip
+        raise UserError(
+            f"The SAE {source.name} is of layer {layer}, not of layer {source.layer}.",
+            f"Its hook is {hook}; sae.source names it for layer {source.layer} of activations.layers.",
+            "Name one SAE for each of activations.layers, in their order.",
+        )
     told = metadata.get("hf_hook_name")
     if told and residual_layer(told) != layer:
-        raise UserError(f"The folder of the SAE {source.name} and its config.json disagree.",
-                        f"By its folder it reads {hook}, by its config.json {told}.",
-                        "Keep the folders as they were published.")  # fmt: skip
+        raise UserError(
+            f"The folder of the SAE {source.name} and its config.json disagree.",
+            f"By its folder it reads {hook}, by its config.json {told}.",
+            "Keep the folders as they were published.",
+        )
 
 
 def _check_dtype(source: Source, folder: Path) -> None:
@@ -195,6 +222,8 @@ def _check_dtype(source: Source, folder: Path) -> None:
         odd = {name: dtype for name, dtype in header(path, "dtype").items() if dtype not in FLOATS}
         if odd:
             name, dtype = next(iter(odd.items()))
-            raise UserError(f"The SAE {source.name} is stored in a form that is not read.",
-                            f"{path.name} holds {name} as {dtype}; known are {', '.join(FLOATS)}.",
-                            "Take it in float32, bfloat16 or float16.")  # fmt: skip
+            raise UserError(
+                f"The SAE {source.name} is stored in a form that is not read.",
+                f"{path.name} holds {name} as {dtype}; known are {', '.join(FLOATS)}.",
+                "Take it in float32, bfloat16 or float16.",
+            )

@@ -80,8 +80,11 @@ def folder_of(source: Source, fetch: bool = False) -> Path:
         if folder is None:
             raise _no_download(source, f"The hub was not reached, or has no weights in {source.folder}.")
     if folder is None:
-        raise NotHere(f"The SAE {source.name} is not on this machine.", "",
-                      f"The run downloads {source.repo}/{source.folder} when it starts.")  # fmt: skip
+        raise NotHere(
+            f"The SAE {source.name} is not on this machine.",
+            "",
+            f"The run downloads {source.repo}/{source.folder} when it starts.",
+        )
     return folder
 
 
@@ -117,8 +120,11 @@ def registry() -> dict[str, dict[str, Any]]:
 
     spec = importlib.util.find_spec("sae_lens")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("The registry of SAEs is not here.", "The package sae-lens is not installed.",
-                        "pip install -r requirements.txt")  # fmt: skip
+        raise UserError(
+            "The registry of SAEs is not here.",
+            "The package sae-lens is not installed.",
+            "pip install -r requirements.txt",
+        )
     path = Path(spec.submodule_search_locations[0]) / "pretrained_saes.yaml"
     with open(path, encoding="utf-8") as file:
         return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -149,15 +155,19 @@ def _local(path: Path, layer: int) -> Source:
     if path.suffix == ".safetensors":
         missing = [p.name for p in (path, path.with_suffix(".toml")) if not p.is_file()]
         if missing:
-            raise UserError(f"The SAE {path} is not whole.", f"{' and '.join(missing)} is missing in {path.parent}.",
-                            "A .safetensors needs a TOML of the same name beside it: see docs/saes.md.")  # fmt: skip
+            raise UserError(
+                f"The SAE {path} is not whole.",
+                f"{' and '.join(missing)} is missing in {path.parent}.",
+                "A .safetensors needs a TOML of the same name beside it: see docs/saes.md.",
+            )
         return Source("tensors", layer, path.name, path=path)
     if (path / SAE_LENS_FILES[0]).is_file():
         return Source("sae-lens", layer, path.name, path=path, loader="sae_lens")
     if (path / SCOPE_FILE).is_file():
         folder = f"{path.parent.name}/{path.name}"
-        return Source("scope", layer, folder, path=path, repo=f"google/{path.parents[1].name}", folder=folder,
-                      loader="gemma_3")  # fmt: skip
+        return Source(
+            "scope", layer, folder, path=path, repo=f"google/{path.parents[1].name}", folder=folder, loader="gemma_3"
+        )
     raise UserError(
         f"There is no SAE in {path}.",
         f"An SAE's folder holds {' and '.join(SAE_LENS_FILES)} (sae-lens) or {SCOPE_FILE} (Gemma Scope 2).",
@@ -168,19 +178,31 @@ def _local(path: Path, layer: int) -> Source:
 def _registered(release: str, sae_id: str, layer: int) -> Source:
     entry = registry()[release]
     if entry.get("conversion_func") in PICKLED:
-        raise UserError(f"The release {release} is not read.", "Its files are pickles, which can run code.",
-                        "Convert it to a .safetensors with a TOML: see docs/saes.md.")  # fmt: skip
+        raise UserError(
+            f"The release {release} is not read.",
+            "Its files are pickles, which can run code.",
+            "Convert it to a .safetensors with a TOML: see docs/saes.md.",
+        )
     found = {str(sae["id"]): sae for sae in entry["saes"]}
     if sae_id not in found:
         near = difflib.get_close_matches(sae_id, found, n=3, cutoff=0.3) or list(found)[:3]
         at = sorted({int(m[1]) for m in (re.search(r"layer_(\d+)", i) for i in found) if m})
         why = f"It has {len(found)} SAEs" + (f", of layers {', '.join(map(str, at))}." if at else ".")
-        raise UserError(f"The release {release} has no SAE {sae_id or '(none is named)'}.", why,
-                        f"The nearest: {', '.join(near)}.")  # fmt: skip
+        raise UserError(
+            f"The release {release} has no SAE {sae_id or '(none is named)'}.", why, f"The nearest: {', '.join(near)}."
+        )
     sae = found[sae_id]
-    return Source("hub", layer, f"{release}/{sae_id}", repo=entry["repo_id"], folder=str(sae["path"]),
-                  loader=entry.get("conversion_func") or "sae_lens", release=release, sae_id=sae_id,
-                  trained_on=entry.get("model") or "")  # fmt: skip
+    return Source(
+        "hub",
+        layer,
+        f"{release}/{sae_id}",
+        repo=entry["repo_id"],
+        folder=str(sae["path"]),
+        loader=entry.get("conversion_func") or "sae_lens",
+        release=release,
+        sae_id=sae_id,
+        trained_on=entry.get("model") or "",
+    )
 
 
 def _snapshot(source: Source, local: bool) -> Path | None:

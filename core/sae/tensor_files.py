@@ -31,8 +31,12 @@ from core.sae.sources import header
 
 KEYS = {"architecture": str, "layer": int, "hook": str, "model": str, "apply_b_dec_to_input": bool}
 OPTIONAL = {"k": int, "scale": float, "normalize": str}
-PER_FEATURE = {"standard": ("b_enc",), "topk": ("b_enc",), "jumprelu": ("b_enc", "threshold"),
-               "gated": ("b_gate", "b_mag", "r_mag")}  # fmt: skip
+PER_FEATURE = {
+    "standard": ("b_enc",),
+    "topk": ("b_enc",),
+    "jumprelu": ("b_enc", "threshold"),
+    "gated": ("b_gate", "b_mag", "r_mag"),
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -51,19 +55,32 @@ def read_config(path: Path) -> dict[str, Any]:
         wanted = ("W_enc", "W_dec", "b_dec", *PER_FEATURE[told["architecture"]])
         mistakes = [f"tensors.{name}: missing" for name in wanted if name not in tensors]
         mistakes += [f"tensors.{name}: unknown" for name in tensors if name not in wanted]
-        mistakes += [f"tensors.{name}: {path.name} has no tensor {text.removesuffix('.T')}"
-                     for name, text in tensors.items() if text.removesuffix(".T") not in shapes]  # fmt: skip
+        mistakes += [
+            f"tensors.{name}: {path.name} has no tensor {text.removesuffix('.T')}"
+            for name, text in tensors.items()
+            if text.removesuffix(".T") not in shapes
+        ]
     if mistakes:
-        raise UserError(f"{note.name} does not describe the SAE beside it.", "\n".join(f"  - {m}" for m in mistakes),
-                        "Mend it: see docs/saes.md.")  # fmt: skip
+        raise UserError(
+            f"{note.name} does not describe the SAE beside it.",
+            "\n".join(f"  - {m}" for m in mistakes),
+            "Mend it: see docs/saes.md.",
+        )
     d_in, d_sae = _shape(tensors["W_enc"], shapes)
     hook = told["hook"]
     return {
-        "architecture": told["architecture"], "d_in": d_in, "d_sae": d_sae, "k": told.get("k", 0), "dtype": "float32",
-        "apply_b_dec_to_input": told["apply_b_dec_to_input"], "normalize_activations": told.get("normalize", "none"),
-        "reshape_activations": "none", "tensors": tensors, "scale": float(told.get("scale", 1.0)),
+        "architecture": told["architecture"],
+        "d_in": d_in,
+        "d_sae": d_sae,
+        "k": told.get("k", 0),
+        "dtype": "float32",
+        "apply_b_dec_to_input": told["apply_b_dec_to_input"],
+        "normalize_activations": told.get("normalize", "none"),
+        "reshape_activations": "none",
+        "tensors": tensors,
+        "scale": float(told.get("scale", 1.0)),
         "metadata": {"model_name": told["model"], "hook_name": f"blocks.{told['layer']}.hook_{hook}"},
-    }  # fmt: skip
+    }
 
 
 def read_sae(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

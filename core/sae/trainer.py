@@ -190,6 +190,18 @@ def adam(p: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, step: int, l
     """One Adam update in place (Kingma and Ba 2015, arXiv 1412.6980), by torch's fused kernel; step counts from 1."""
     before = torch.tensor(float(step - 1), device=p.device)  # torch counts it up itself
     fused_adam(
-        [p], [gradient], [mean], [square], [], [before], fused=True, lr=lr, beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON,
-        weight_decay=0.0, amsgrad=False, maximize=False,
-    )  # fmt: skip
+        [p],
+        [gradient],
+        [mean],
+        [square],
+        [],
+        [before],
+        fused=True,
+        lr=lr,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        eps=EPSILON,
+        weight_decay=0.0,
+        amsgrad=False,
+        maximize=False,
+    )

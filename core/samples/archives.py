@@ -28,8 +28,17 @@ MAX_TOTAL = 1_000_000_000_000  # bytes of all members together
 MAX_RATIO, RATIO_FROM = 200, 1_000_000_000  # of a compressed tar, past so many bytes: images hardly shrink
 MAX_HEADER = 4_000_000  # bytes of a tar header
 PACKERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
-DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
-          RuntimeError, ValueError)  # fmt: skip
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 IGNORED = ("__MACOSX", ".DS_Store")  # what some systems put beside the files
 
 
@@ -46,8 +55,11 @@ def open_archive(path: Path) -> Archive:
 
 
 def _refused(path: Path, why: str) -> UserError:
-    return UserError(f"The archive {path.name} cannot be read.", why,
-                     "Unpack it yourself and give the folder: --set samples.images=/your/images")  # fmt: skip
+    return UserError(
+        f"The archive {path.name} cannot be read.",
+        why,
+        "Unpack it yourself and give the folder: --set samples.images=/your/images",
+    )
 
 
 class Archive:
@@ -87,8 +99,10 @@ class Archive:
     def notes(self) -> list[str]:
         if not self.n_refused:
             return []
-        return [f"{self.path.name}: {self.n_refused} links, devices, encrypted files or names that lead out of the "
-                "archive are not read"]  # fmt: skip
+        return [
+            f"{self.path.name}: {self.n_refused} links, devices, encrypted files or names that lead out of the "
+            "archive are not read"
+        ]
 
     def read(self, name: str) -> bytes:
         """The bytes of a member; raises Dropped (outside, too_large, unreadable)."""

@@ -182,8 +182,12 @@ class Report:
         self.captions[reason].append({"image": image, "lang": lang, "text": text[:120]})
 
     def as_dict(self, **more: Any) -> dict[str, Any]:
-        return {**more, "images_dropped": _counted(self.images), "captions_dropped": _counted(self.captions),
-                "notes": self.notes}  # fmt: skip
+        return {
+            **more,
+            "images_dropped": _counted(self.images),
+            "captions_dropped": _counted(self.captions),
+            "notes": self.notes,
+        }
 
     def lines(self) -> list[str]:
         """The report in a few lines of plain text."""
@@ -191,8 +195,9 @@ class Report:
         return [
             f"{len(items)} {kind} dropped: {REASONS[reason]} ({', '.join(i['image'] for i in items[:3])}"
             f"{', ...' if len(items) > 3 else ''})"
-            for kind, reasons in both for reason, items in sorted(reasons.items())
-        ] + self.notes  # fmt: skip
+            for kind, reasons in both
+            for reason, items in sorted(reasons.items())
+        ] + self.notes
 
 
 def _counted(reasons: Mapping[str, list[dict[str, str]]]) -> dict[str, Any]:

@@ -68,8 +68,11 @@ def _read(path: Path) -> dict[str, Any]:
     has_captions = any("caption" in a for a in annotations) or any("sentences" in i for i in images)
     if not has_captions:
         held = ", ".join(sorted({key for a in annotations[:50] for key in a})) or "nothing"
-        raise UserError(f"{path.name} has no captions.", f"Its annotations hold {held}.",
-                        "Give the file of captions, such as captions_train2017.json.")  # fmt: skip
+        raise UserError(
+            f"{path.name} has no captions.",
+            f"Its annotations hold {held}.",
+            "Give the file of captions, such as captions_train2017.json.",
+        )
     return tree
 
 

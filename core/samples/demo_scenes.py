@@ -62,9 +62,13 @@ def _rendered(world: DemoWorld, scene: Scene) -> Image.Image:
 
 def _attributes(world: DemoWorld, scene: Scene) -> str:
     known = {
-        "role": ROLES[scene.role].key, "object": OBJECTS[scene.object].key,
-        "background": BACKGROUNDS[scene.background].key, "style": scene.style, "tone": scene.tone,
-        "p_male_en": world.p_male(scene.role, "en"), "p_male_ar": world.p_male(scene.role, "ar"),
+        "role": ROLES[scene.role].key,
+        "object": OBJECTS[scene.object].key,
+        "background": BACKGROUNDS[scene.background].key,
+        "style": scene.style,
+        "tone": scene.tone,
+        "p_male_en": world.p_male(scene.role, "en"),
+        "p_male_ar": world.p_male(scene.role, "ar"),
         "held_out": is_held_out(scene.role, scene.object),
-    }  # fmt: skip
+    }
     return json.dumps(known, ensure_ascii=False)

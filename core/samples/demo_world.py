@@ -93,10 +93,17 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 ROLES = tuple(
-    Role(r["key"], r["en"], r["ar_male"], r["ar_female"], float(r["p_male_en"]), float(r["p_male_ar"]),
-         tuple(r["styles"].split(",")))
+    Role(
+        r["key"],
+        r["en"],
+        r["ar_male"],
+        r["ar_female"],
+        float(r["p_male_en"]),
+        float(r["p_male_ar"]),
+        tuple(r["styles"].split(",")),
+    )
     for r in _rows("roles.tsv")
-)  # fmt: skip
+)
 OBJECTS = tuple(Thing(r["key"], r["en"], r["ar"]) for r in _rows("objects.tsv"))
 BACKGROUNDS = tuple(
     Thing(r["key"], r["en"], r["ar"], tuple(int(x) for x in r["rgb"].split(","))) for r in _rows("backgrounds.tsv")
@@ -151,10 +158,13 @@ def caption(scene: Scene, lang: str, gender: str, template: int) -> str:
 
 
 GENDER_WORDS = {
-    "en": {"male": {"man", "male", "he", "his"}, "female": {"woman", "female", "she", "her"},
-           "neutral": {"person", "they", "their"}},
+    "en": {
+        "male": {"man", "male", "he", "his"},
+        "female": {"woman", "female", "she", "her"},
+        "neutral": {"person", "they", "their"},
+    },
     "ar": {"male": {"رجل", "هو", "يقف", "وبجانبه"}, "female": {"امرأة", "هي", "تقف", "وبجانبها"}, "neutral": set()},
-}  # fmt: skip
+}
 
 
 def _longest(text: str, names: list[tuple[object, str]]) -> object | None:
@@ -215,12 +225,15 @@ class DemoWorld:
             if "role" in fixed and "object" in fixed:
                 raise ValueError(f"role {role} x object {obj} is {'not ' if held_out else ''}a held-out pair")
         drawn = {
-            "role": role, "object": obj,
+            "role": role,
+            "object": obj,
             "gender": rng.choice(("male", "female", "neutral", "neutral")),
-            "tone": rng.randrange(N_TONES), "style": rng.choice(ROLES[role].styles),
-            "background": rng.randrange(len(BACKGROUNDS)), "person_left": rng.random() < 0.5,
+            "tone": rng.randrange(N_TONES),
+            "style": rng.choice(ROLES[role].styles),
+            "background": rng.randrange(len(BACKGROUNDS)),
+            "person_left": rng.random() < 0.5,
             "jitter": tuple(rng.randrange(5) for _ in range(4)),
-        }  # fmt: skip
+        }
         return Scene(**{**drawn, **fixed})
 
     def render(self, scene: Scene) -> np.ndarray:

@@ -35,9 +35,11 @@ def flickr8k_source(config: SamplesConfig) -> Source:
     places = {name: place(getattr(config, name)) for name in needed}
     missing = [name for name in needed if not places[name].exists()]
     if missing:
-        raise UserError(f"Flickr8k is not complete: {', '.join(f'samples.{name}' for name in missing)} not found.",
-                        f"Looked for {', '.join(str(places[name]) for name in missing)}.",
-                        f"Fetch {'; '.join(FETCH[name] for name in missing)}.")  # fmt: skip
+        raise UserError(
+            f"Flickr8k is not complete: {', '.join(f'samples.{name}' for name in missing)} not found.",
+            f"Looked for {', '.join(str(places[name]) for name in missing)}.",
+            f"Fetch {'; '.join(FETCH[name] for name in missing)}.",
+        )
     read = {lang: _read(places[name], lang) for lang, name in by_lang.items()}
     rows = [Entry(name, {lang: texts}) for lang, named in read.items() for name, texts in named.items()]
     files = tuple(places[name] for name in needed if name != "images")
@@ -68,9 +70,11 @@ def _read(path: Path, lang: str) -> dict[str, list[str]]:
     some = [clean_caption(texts[0]) for texts in list(found.values())[:300]]
     if some and sum(script(t) == lang for t in some) < len(some) / 2:
         other = {"en": "Arabic", "ar": "English"}[lang]
-        raise UserError(f"{path.name} is not in {'English' if lang == 'en' else 'Arabic'}.",
-                        f"Most of its captions are in {other} or another script.",
-                        "Mend samples.captions (English) and samples.captions_ar (Arabic).")  # fmt: skip
+        raise UserError(
+            f"{path.name} is not in {'English' if lang == 'en' else 'Arabic'}.",
+            f"Most of its captions are in {other} or another script.",
+            "Mend samples.captions (English) and samples.captions_ar (Arabic).",
+        )
     return found
 
 

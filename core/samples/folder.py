@@ -28,8 +28,11 @@ def folder_source(config: SamplesConfig) -> Source:
         return _with_bytes(path, table, config, columns)
     if not config.images:
         why = f"The column {config.image_column} of {table.name} holds names, no images."
-        raise UserError("The setting samples.images is empty.", why,
-                        "Give the folder, zip or tar: --set samples.images=/your/images")  # fmt: skip
+        raise UserError(
+            "The setting samples.images is empty.",
+            why,
+            "Give the folder, zip or tar: --set samples.images=/your/images",
+        )
     tables = [(table, columns, True)]
     files = parquet_files(path)
     if in_two:
@@ -58,9 +61,11 @@ def _one_language(table: Table, columns: Mapping[str, str]) -> str:
 
 def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mapping[str, str]) -> Source:
     if config.captions_ar and "ar" in config.languages:
-        raise UserError("A second table cannot be joined to images that stand in a table.",
-                        "Rows are joined by the names of image files.",
-                        "Put the Arabic captions into the same table.")  # fmt: skip
+        raise UserError(
+            "A second table cannot be joined to images that stand in a table.",
+            "Rows are joined by the names of image files.",
+            "Put the Arabic captions into the same table.",
+        )
     rows = ParquetRows(parquet_files(path), config.image_column)
     cells = Cells(rows)
     return Source(cells, lambda: entries(table, config, columns, cells.names), tuple(rows.files), n=rows.n_rows)
@@ -71,14 +76,20 @@ def table_place(setting: str, value: str) -> Path:
     path = place(value)
     if value and (path.is_file() or is_parquet(path)):
         return path
-    raise UserError(f"There is no caption table {path}.", f"It is the setting samples.{setting}.",
-                    f"Put the table there, or give it: --set samples.{setting}=/your/captions.csv")  # fmt: skip
+    raise UserError(
+        f"There is no caption table {path}.",
+        f"It is the setting samples.{setting}.",
+        f"Put the table there, or give it: --set samples.{setting}=/your/captions.csv",
+    )
 
 
 def entries(
-    table: Table, config: SamplesConfig, columns: Mapping[str, str],
-    names: Callable[[], Iterable[str]] | None = None, annotated: bool = True,
-) -> Iterator[Entry]:  # fmt: skip
+    table: Table,
+    config: SamplesConfig,
+    columns: Mapping[str, str],
+    names: Callable[[], Iterable[str]] | None = None,
+    annotated: bool = True,
+) -> Iterator[Entry]:
     """One entry a row: ``columns`` name the captions of each language, ``names`` the images where no column does."""
     by_lang = {lang: table.matching(column) for lang, column in columns.items() if column}
     attributes = list(attribute_columns(config)) if annotated else []

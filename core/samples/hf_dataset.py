@@ -38,8 +38,11 @@ def dataset_source(config: SamplesConfig) -> Source:
         table.require([config.image_column, *caption_columns(config).values(), *annotated])
         if config.image_column not in table.pictures:
             why = f"Columns that do: {', '.join(table.pictures) or 'none'}."
-            raise UserError(f"The column {config.image_column} of {config.dataset} holds no images.", why,
-                            "Name the one of images: --set samples.image_column=...")  # fmt: skip
+            raise UserError(
+                f"The column {config.image_column} of {config.dataset} holds no images.",
+                why,
+                "Name the one of images: --set samples.image_column=...",
+            )
         return entries(table, config, caption_columns(config), rows.cells.names)
 
     if rows.files:
@@ -68,8 +71,11 @@ def _rows(config: SamplesConfig) -> TableRows:
         files = _arrow_files(path, config.dataset_split)
         return TableRows(lambda: _mapped(path, files), config.image_column, files)
     if path.exists() or not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", config.dataset):
-        raise UserError(f"There is no data set in {path}.", f"It has neither {' nor '.join(DIRECTORY)}.",
-                        "Give a directory written by save_to_disk, or a name on the hub.")  # fmt: skip
+        raise UserError(
+            f"There is no data set in {path}.",
+            f"It has neither {' nor '.join(DIRECTORY)}.",
+            "Give a directory written by save_to_disk, or a name on the hub.",
+        )
     if not re.fullmatch(r"[0-9a-f]{40}", config.dataset_revision):
         do = "Give the commit from its page (Files, History): --set samples.dataset_revision=..."
         why = "What a hub name stands for may change; a run records which revision it has read."
@@ -105,11 +111,17 @@ def _arrow_files(path: Path, split: str) -> list[Path]:
         splits = _json(path / "dataset_dict.json").get("splits", [])
         chosen = split.split("+") if split else splits
         if not set(chosen) <= set(splits) or (not split and len(splits) != 1):
-            raise UserError(f"Which part of {path.name} is meant?", f"It has {', '.join(splits)}.",
-                            f"Name one, or several: --set samples.dataset_split={'+'.join(splits)}")  # fmt: skip
+            raise UserError(
+                f"Which part of {path.name} is meant?",
+                f"It has {', '.join(splits)}.",
+                f"Name one, or several: --set samples.dataset_split={'+'.join(splits)}",
+            )
         folders = [_inside(path, name) for name in chosen]
-    named = [(folder, item.get("filename", "")) for folder in folders
-             for item in _json(folder / "state.json").get("_data_files", [])]  # fmt: skip
+    named = [
+        (folder, item.get("filename", ""))
+        for folder in folders
+        for item in _json(folder / "state.json").get("_data_files", [])
+    ]
     return [_inside(folder, name) for folder, name in named]
 
 
@@ -117,8 +129,11 @@ def _inside(folder: Path, name: str) -> Path:
     """A file or folder directly in ``folder``; UserError for names that lead elsewhere or to nothing."""
     path = folder / name
     if not re.fullmatch(r"[\w][\w.-]*", name) or not path.exists() or path.resolve().parent != folder.resolve():
-        raise UserError(f"The data set in {folder} is damaged.", f"It names {name!r}, which is not in it.",
-                        "Write it again with save_to_disk.")  # fmt: skip
+        raise UserError(
+            f"The data set in {folder} is damaged.",
+            f"It names {name!r}, which is not in it.",
+            "Write it again with save_to_disk.",
+        )
     return path
 
 
@@ -126,8 +141,9 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
-        raise UserError(f"The data set in {path.parent} is damaged.", f"{path.name}: {e}",
-                        "Write it again with save_to_disk.") from e  # fmt: skip
+        raise UserError(
+            f"The data set in {path.parent} is damaged.", f"{path.name}: {e}", "Write it again with save_to_disk."
+        ) from e
 
 
 def _mapped(path: Path, files: list[Path]) -> pa.Table:
@@ -145,8 +161,11 @@ def _from_hub(config: SamplesConfig) -> pa.Table:
         import datasets
         from datasets.exceptions import DatasetsError
     except ImportError as e:
-        raise UserError("The package datasets is not installed.", "It reads data sets by their hub name.",
-                        "Install it: pip install datasets; or give a directory of save_to_disk.") from e  # fmt: skip
+        raise UserError(
+            "The package datasets is not installed.",
+            "It reads data sets by their hub name.",
+            "Install it: pip install datasets; or give a directory of save_to_disk.",
+        ) from e
     wanted = {"name": config.dataset_config or None, "split": config.dataset_split or "train"}
     try:
         found = datasets.load_dataset(config.dataset, revision=config.dataset_revision, **wanted)

@@ -18,12 +18,34 @@ from core.samples.pictures import Pictures, open_picture
 from core.samples.split import ranked
 
 GENDER_WORDS = {
-    "male": "male", "m": "male", "man": "male", "men": "male", "boy": "male", "masculine": "male", "ذكر": "male",
-    "رجل": "male", "مذكر": "male", "female": "female", "f": "female", "woman": "female", "women": "female",
-    "girl": "female", "feminine": "female", "أنثى": "female", "امرأة": "female", "مؤنث": "female",
-    "neutral": "neutral", "n": "neutral", "محايد": "neutral",
-    "": "", "unknown": "", "unsure": "", "none": "", "nan": "", "na": "",
-}  # fmt: skip
+    "male": "male",
+    "m": "male",
+    "man": "male",
+    "men": "male",
+    "boy": "male",
+    "masculine": "male",
+    "ذكر": "male",
+    "رجل": "male",
+    "مذكر": "male",
+    "female": "female",
+    "f": "female",
+    "woman": "female",
+    "women": "female",
+    "girl": "female",
+    "feminine": "female",
+    "أنثى": "female",
+    "امرأة": "female",
+    "مؤنث": "female",
+    "neutral": "neutral",
+    "n": "neutral",
+    "محايد": "neutral",
+    "": "",
+    "unknown": "",
+    "unsure": "",
+    "none": "",
+    "nan": "",
+    "na": "",
+}
 
 
 @dataclass(frozen=True)

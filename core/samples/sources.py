@@ -18,9 +18,12 @@ from core.samples.visogender import visogender_source
 __all__ = ["Listing", "RawSample", "count", "digest", "load", "source_of"]
 
 OPENERS = {
-    "folder": folder_source, "coco": coco_source, "dataset": dataset_source, "flickr8k": flickr8k_source,
+    "folder": folder_source,
+    "coco": coco_source,
+    "dataset": dataset_source,
+    "flickr8k": flickr8k_source,
     "visogender": visogender_source,
-}  # fmt: skip
+}
 
 
 def load(config: SamplesConfig, seed: int) -> Listing:

@@ -48,8 +48,11 @@ class Table:
         lacking = [w for w in wanted if w and not self.matching(w)]
         if lacking:
             do = do or "Rename them, or name yours: --set samples.en_column=... (image_column, ar_column)"
-            raise UserError(f"{self.name} has no column {', '.join(lacking)}.",
-                            f"Its columns: {', '.join(self.columns) or 'none'}.", do)  # fmt: skip
+            raise UserError(
+                f"{self.name} has no column {', '.join(lacking)}.",
+                f"Its columns: {', '.join(self.columns) or 'none'}.",
+                do,
+            )
 
 
 def is_parquet(path: Path) -> bool:
@@ -67,8 +70,11 @@ def read_table(path: Path, wanted: Sequence[str] = ()) -> Table:
     if is_parquet(path):
         return _parquet(path)
     if path.suffix.lower() not in TEXT_TABLES:
-        raise UserError(f"{path.name} is in no format that is read here.", f"It ends in {path.suffix or 'nothing'}.",
-                        "Give a .csv, .tsv, .txt, .jsonl, .json or .parquet file.")  # fmt: skip
+        raise UserError(
+            f"{path.name} is in no format that is read here.",
+            f"It ends in {path.suffix or 'nothing'}.",
+            "Give a .csv, .tsv, .txt, .jsonl, .json or .parquet file.",
+        )
     text, encoding = read_text(path)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         table = _json(path, text)
@@ -81,8 +87,11 @@ def read_table(path: Path, wanted: Sequence[str] = ()) -> Table:
 def read_text(path: Path) -> tuple[str, str]:
     """The text of a file and the name of its encoding; UserError where it is too long or of another encoding."""
     if path.stat().st_size > MAX_TEXT:
-        raise UserError(f"{path.name} is longer than {MAX_TEXT // 1_000_000:,} MB.",
-                        "A table of text is read whole.", "Save it as Parquet, or part it.")  # fmt: skip
+        raise UserError(
+            f"{path.name} is longer than {MAX_TEXT // 1_000_000:,} MB.",
+            "A table of text is read whole.",
+            "Save it as Parquet, or part it.",
+        )
     data = path.read_bytes()
     text = decode_table(data, path.name)
     return text, encoding_of(data)
@@ -157,8 +166,11 @@ def _json(path: Path, text: str) -> Table:
             do = "Write one object a line."
             raise UserError(f"{path.name}, entry {number}, is no JSON object.", str(found)[:60], do)
         if {"images", "annotations"} <= found.keys():
-            raise UserError(f"{path.name} is in the form of COCO.", "It holds images and annotations.",
-                            "Read it so: --set samples.source=coco")  # fmt: skip
+            raise UserError(
+                f"{path.name} is in the form of COCO.",
+                "It holds images and annotations.",
+                "Read it so: --set samples.source=coco",
+            )
         row = {str(key): _cell(value) for key, value in found.items()}
         rows.append({key: value for key, value in row.items() if value is not None})
         columns |= dict.fromkeys(rows[-1])
@@ -207,8 +219,11 @@ def _parquet(path: Path) -> Table:
         schema = pq.read_schema(files[0])
         for other in files[1:]:
             if not pq.read_schema(other).equals(schema):
-                raise UserError(f"{other.name} has other columns than {files[0].name}.",
-                                "All Parquet files of a folder are one table.", "Move it elsewhere.")  # fmt: skip
+                raise UserError(
+                    f"{other.name} has other columns than {files[0].name}.",
+                    "All Parquet files of a folder are one table.",
+                    "Move it elsewhere.",
+                )
     except (pa.ArrowException, OSError) as e:
         raise unreadable_parquet(path, e) from e
     return arrow_table(path.name, schema, lambda names: _batches(path, files, names))
@@ -261,8 +276,11 @@ def _class_names(schema: pa.Schema) -> dict[str, list[str]]:
     """Names of the classes of each column that Hugging Face calls a ClassLabel, from the schema's metadata."""
     text = (schema.metadata or {}).get(b"huggingface")
     features = (json.loads(text).get("info") or {}).get("features") or {} if text else {}
-    return {name: kind["names"] for name, kind in features.items()
-            if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}  # fmt: skip
+    return {
+        name: kind["names"]
+        for name, kind in features.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"
+    }
 
 
 def holds_bytes(kind: pa.DataType) -> bool:
@@ -278,7 +296,14 @@ def _is_plain(kind: pa.DataType) -> bool:
         return pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return any(is_kind(kind) for is_kind in (
-        pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean,
-        pa.types.is_null,
-    ))  # fmt: skip
+    return any(
+        is_kind(kind)
+        for is_kind in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_integer,
+            pa.types.is_floating,
+            pa.types.is_boolean,
+            pa.types.is_null,
+        )
+    )

@@ -39,8 +39,11 @@ def visogender_source(config: SamplesConfig) -> Source:
     named = {_text(row["IDX"]): _file(pictures, _text(row["IDX"])) for row in rows}
     absent = [name for name in named.values() if not pictures.has(name)]
     if len(absent) == len(named):
-        raise UserError("VisoGender is not complete: none of its images is there.",
-                        f"Looked in {place(config.images)} for {', '.join(absent[:2])} and so on.", FETCH)  # fmt: skip
+        raise UserError(
+            "VisoGender is not complete: none of its images is there.",
+            f"Looked in {place(config.images)} for {', '.join(absent[:2])} and so on.",
+            FETCH,
+        )
     found = list(_entries(rows, named))
     files = list(_files(place(config.captions)))
     if "ar" in languages_of_files(config):
@@ -62,8 +65,11 @@ def _files(path: Path) -> list[Path]:
     for file in sorted(path.rglob("O[OP]_*.tsv"), key=lambda p: (_date(p.stem), p)):
         found[file.name[:2]] = file
     if not found:
-        raise UserError("VisoGender is not complete: there is no table OO_*.tsv or OP_*.tsv.",
-                        f"Looked in {path}, the setting samples.captions.", FETCH)  # fmt: skip
+        raise UserError(
+            "VisoGender is not complete: there is no table OO_*.tsv or OP_*.tsv.",
+            f"Looked in {path}, the setting samples.captions.",
+            FETCH,
+        )
     return [found[kind] for kind in sorted(found)]
 
 
@@ -107,9 +113,12 @@ def _entries(rows: Sequence[dict[str, Cell]], named: dict[str, str]) -> Iterator
         gender = _gender(row, GENDERS)
         caption = f"The {occupation} and {PRONOUNS.get(gender, 'their')} {other}." if other else f"The {occupation}."
         attributes = {
-            "role": occupation, "sector": _text(row["Sector"]), "specialisation": _text(row["Specialisation"]),
-            beside: other, "participant_gender": _gender(row, PARTICIPANT_GENDERS),
-        }  # fmt: skip
+            "role": occupation,
+            "sector": _text(row["Sector"]),
+            "specialisation": _text(row["Specialisation"]),
+            beside: other,
+            "participant_gender": _gender(row, PARTICIPANT_GENDERS),
+        }
         yield Entry(named[idx], {"en": [caption]}, gender, attributes)
 
 

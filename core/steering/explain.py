@@ -25,23 +25,58 @@ NO_WORDS = "it adds no word that people use of these images"
 ALONE = "no other feature's text to compare with"
 
 _INT, _REAL = pa.int32(), pa.float32()
-EXPLANATIONS_SCHEMA = pa.schema([
-    ("layer", _INT), ("feature", _INT), ("sae_id", pa.string()), ("lang", pa.string()), ("strength", _REAL),
-    ("text", pa.string()), ("finished", pa.bool_()), ("changed", pa.bool_()), ("chosen", pa.bool_()),
-    ("auc_train", _REAL), ("auc_test", _REAL), ("auc_low_test", _REAL), ("auc_high_test", _REAL), ("control", _REAL),
-    ("control_high", _REAL), ("n_controls", _INT), ("p", pa.float64()), ("q", pa.float64()), ("n_fires_test", _INT),
-    ("n_silent_test", _INT), ("why", pa.string()),
-])  # fmt: skip
-TEXTS_SCHEMA = pa.schema([
-    ("layer", pa.int32()), ("feature", pa.int32()), ("lang", pa.string()), ("strength", pa.float32()),
-    ("text", pa.string()), ("finished", pa.bool_()),
-])  # fmt: skip
-DOSES_SCHEMA = pa.schema([
-    ("sample_id", _INT), ("lang", pa.string()), ("edits", pa.string()), ("layer", _INT), ("sae_id", pa.string()),
-    ("gender", pa.string()), ("strength", _REAL), ("text", pa.string()), ("finished", pa.bool_()),
-    ("named", pa.string()), ("pieces", pa.list_(pa.string())), ("p_female", pa.list_(_REAL)),
-    ("p_male", pa.list_(_REAL)),
-])  # fmt: skip
+EXPLANATIONS_SCHEMA = pa.schema(
+    [
+        ("layer", _INT),
+        ("feature", _INT),
+        ("sae_id", pa.string()),
+        ("lang", pa.string()),
+        ("strength", _REAL),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+        ("changed", pa.bool_()),
+        ("chosen", pa.bool_()),
+        ("auc_train", _REAL),
+        ("auc_test", _REAL),
+        ("auc_low_test", _REAL),
+        ("auc_high_test", _REAL),
+        ("control", _REAL),
+        ("control_high", _REAL),
+        ("n_controls", _INT),
+        ("p", pa.float64()),
+        ("q", pa.float64()),
+        ("n_fires_test", _INT),
+        ("n_silent_test", _INT),
+        ("why", pa.string()),
+    ]
+)
+TEXTS_SCHEMA = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("feature", pa.int32()),
+        ("lang", pa.string()),
+        ("strength", pa.float32()),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+    ]
+)
+DOSES_SCHEMA = pa.schema(
+    [
+        ("sample_id", _INT),
+        ("lang", pa.string()),
+        ("edits", pa.string()),
+        ("layer", _INT),
+        ("sae_id", pa.string()),
+        ("gender", pa.string()),
+        ("strength", _REAL),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+        ("named", pa.string()),
+        ("pieces", pa.list_(pa.string())),
+        ("p_female", pa.list_(_REAL)),
+        ("p_male", pa.list_(_REAL)),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -127,8 +162,22 @@ def _aucs(fit: NDArray, fires: NDArray[np.bool_], min_images: int) -> NDArray[np
 
 
 def _scored(fit: NDArray, fires: NDArray[np.bool_], train: NDArray, test: NDArray) -> dict[str, Any]:
-    n, columns = len(test), {name: [] for name in (
-        "auc_test", "auc_low_test", "auc_high_test", "control", "control_high", "n_controls", "p", "why")}  # fmt: skip
+    n, columns = (
+        len(test),
+        {
+            name: []
+            for name in (
+                "auc_test",
+                "auc_low_test",
+                "auc_high_test",
+                "control",
+                "control_high",
+                "n_controls",
+                "p",
+                "why",
+            )
+        },
+    )
     sparse = csc_array(fit.astype(np.float32))
     for i in range(n):
         others = np.delete(test[i], i)

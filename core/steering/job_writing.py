@@ -53,14 +53,19 @@ class JobWriter:
         """What was written of each job, whose edits are those of its ``features``, pushed by ``strength``."""
         vlm, lang, config = self.vlm, jobs[0]["lang"], self.config
         saes = {n: self.saes[n] for n in sorted({job["layer"] for job in jobs} - {-1})}
-        edits = [[Edit(job["layer"], f, self.tables.sae_id[job["layer"]], "add", job["strength"])
-                  for f in job.get("features", [job.get("feature", -1)]) if f >= 0] for job in jobs]  # fmt: skip
+        edits = [
+            [
+                Edit(job["layer"], f, self.tables.sae_id[job["layer"]], "add", job["strength"])
+                for f in job.get("features", [job.get("feature", -1)])
+                if f >= 0
+            ]
+            for job in jobs
+        ]
         hooks = edit_hooks(edits, saes, self.tables.p999)
         path = getattr(config.words, f"lexicon_{lang}")
         sets = [self._once(lang, lambda: word_sets(vlm, lang, entries=lexicon(lang, path)))] * len(jobs)
         prompt = vlm.prompt_ids(getattr(config.caption, f"prompt_{lang}"))
-        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks,
-                      sets if words else ())  # fmt: skip
+        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks, sets if words else ())
         return deque(steps, maxlen=1).pop()
 
     def texts(self, jobs: Sequence[Job]) -> pa.Table:
@@ -68,8 +73,13 @@ class JobWriter:
         one = self._once("empty", lambda: self.vlm.encode_images([Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)]))
         rows = []
         for job, told in zip(jobs, self._write(jobs, one.expand(len(jobs), -1, -1), words=False), strict=True):
-            rows.append({**{name: job[name] for name in ("layer", "feature", "lang", "strength")},
-                         "text": self.vlm.decode(told.ids), "finished": told.finished})  # fmt: skip
+            rows.append(
+                {
+                    **{name: job[name] for name in ("layer", "feature", "lang", "strength")},
+                    "text": self.vlm.decode(told.ids),
+                    "finished": told.finished,
+                }
+            )
         return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
 
     def doses(self, jobs: Sequence[Job]) -> pa.Table:
@@ -81,12 +91,21 @@ class JobWriter:
         for job, told in zip(jobs, self._write(jobs, features, words=True), strict=True):
             text, lang = self.vlm.decode(told.ids), job["lang"]
             path = getattr(self.config.words, f"lexicon_{lang}")
-            rows.append({
-                "sample_id": job["sample_id"], "lang": lang, "layer": job["layer"] if job["features"] else None,
-                "edits": edits_key((job["layer"], f, job["strength"]) for f in job["features"]),
-                "sae_id": self.tables.sae_id.get(job["layer"]), "gender": job["gender"], "strength": job["strength"],
-                "text": text, "finished": told.finished, "named": caption_gender(find(text, lang, path)),
-                "pieces": self.vlm.token_strings(told.ids),
-                "p_female": np.round(told.female, DECIMALS), "p_male": np.round(told.male, DECIMALS),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "sample_id": job["sample_id"],
+                    "lang": lang,
+                    "layer": job["layer"] if job["features"] else None,
+                    "edits": edits_key((job["layer"], f, job["strength"]) for f in job["features"]),
+                    "sae_id": self.tables.sae_id.get(job["layer"]),
+                    "gender": job["gender"],
+                    "strength": job["strength"],
+                    "text": text,
+                    "finished": told.finished,
+                    "named": caption_gender(find(text, lang, path)),
+                    "pieces": self.vlm.token_strings(told.ids),
+                    "p_female": np.round(told.female, DECIMALS),
+                    "p_male": np.round(told.male, DECIMALS),
+                }
+            )
         return pa.Table.from_pylist(rows, schema=DOSES_SCHEMA)

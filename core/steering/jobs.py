@@ -47,8 +47,12 @@ def explain_jobs(config: Config, tables: Tables) -> list[Job]:
     jobs = [{"group": "empty", "layer": -1, "feature": -1, "lang": lang, "strength": 0.0} for lang in languages]
     for layer in config.activations.layers:
         chosen = features_to_explain(*tables.of(layer), settings.n_features)
-        jobs += [{"group": f"{layer:02d}_{lang}", "layer": layer, "feature": f, "lang": lang, "strength": strength}
-                 for lang in languages for f in chosen for strength in settings.strengths]  # fmt: skip
+        jobs += [
+            {"group": f"{layer:02d}_{lang}", "layer": layer, "feature": f, "lang": lang, "strength": strength}
+            for lang in languages
+            for f in chosen
+            for strength in settings.strengths
+        ]
     return jobs
 
 
@@ -57,14 +61,37 @@ def dose_jobs(config: Config, tables: Tables) -> list[Job]:
     settings, languages = config.explain, config.samples.languages
     test = tables.samples.loc[tables.samples["split"] == "test", "sample_id"]
     images = sorted(int(i) for i in test)[: settings.n_dose_images]
-    jobs = [{"group": f"none_{lang}", "layer": -1, "gender": "", "features": [], "lang": lang, "strength": 0.0,
-             "sample_id": i} for lang in languages for i in images]  # fmt: skip
+    jobs = [
+        {
+            "group": f"none_{lang}",
+            "layer": -1,
+            "gender": "",
+            "features": [],
+            "lang": lang,
+            "strength": 0.0,
+            "sample_id": i,
+        }
+        for lang in languages
+        for i in images
+    ]
     for layer in config.activations.layers:
         sets = gender_sets(tables.of(layer)[1])
-        jobs += [{"group": f"{layer:02d}_{lang}", "layer": layer, "gender": gender, "features": features, "lang": lang,
-                  "strength": strength, "sample_id": i}
-                 for lang in languages for gender, features in sets.items() if features
-                 for strength in settings.dose_strengths for i in images]  # fmt: skip
+        jobs += [
+            {
+                "group": f"{layer:02d}_{lang}",
+                "layer": layer,
+                "gender": gender,
+                "features": features,
+                "lang": lang,
+                "strength": strength,
+                "sample_id": i,
+            }
+            for lang in languages
+            for gender, features in sets.items()
+            if features
+            for strength in settings.dose_strengths
+            for i in images
+        ]
     return jobs
 
 
@@ -73,8 +100,11 @@ def blocks(jobs: Sequence[Job], kind: str, size: int) -> list[tuple[str, str, li
     groups: dict[str, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job["group"], []).append(job)
-    return [(kind, f"{kind}_{group}_{i // size:04d}", of_group[i : i + size])
-            for group, of_group in groups.items() for i in range(0, len(of_group), size)]  # fmt: skip
+    return [
+        (kind, f"{kind}_{group}_{i // size:04d}", of_group[i : i + size])
+        for group, of_group in groups.items()
+        for i in range(0, len(of_group), size)
+    ]
 
 
 def scored(run: Run, config: Config, tables: Tables, texts: pd.DataFrame) -> pd.DataFrame:

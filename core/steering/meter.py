@@ -68,8 +68,12 @@ def mean_directions(run_dir: Path, layer: int) -> dict[str, Direction]:
         if len(means) == 2:
             away = means["female"] - means["male"]
             size = away.norm()
-            found[lang] = Direction((away / size).float(), (2 * away / size**2).float(),
-                                    ((means["female"] + means["male"]) / 2).float(), float(size))  # fmt: skip
+            found[lang] = Direction(
+                (away / size).float(),
+                (2 * away / size**2).float(),
+                ((means["female"] + means["male"]) / 2).float(),
+                float(size),
+            )
     return found
 
 
@@ -77,9 +81,12 @@ class Meter:
     """Reads captions under their edits: ``read`` gives rows of numbers, ``moved`` the features that changed most."""
 
     def __init__(
-        self, vlm: VLM, saes: Mapping[int, SAE], sets: Mapping[str, WordSets],
+        self,
+        vlm: VLM,
+        saes: Mapping[int, SAE],
+        sets: Mapping[str, WordSets],
         probes: Mapping[tuple[int, str], Direction],
-    ):  # fmt: skip
+    ):
         self.vlm, self.saes, self.sets, self.probes = vlm, saes, sets, probes
         self.codes: dict[tuple[str, str, int], Tensor] = {}
 
@@ -125,15 +132,21 @@ class Meter:
         """
         found = []
         for layer, sae in self.saes.items():
-            pairs = {lang: (self.codes["before", lang, layer], self.codes["after", lang, layer])
-                     for lang in LANGUAGES if ("after", lang, layer) in self.codes}  # fmt: skip
+            pairs = {
+                lang: (self.codes["before", lang, layer], self.codes["after", lang, layer])
+                for lang in LANGUAGES
+                if ("after", lang, layer) in self.codes
+            }
             if not pairs:
                 continue
             size = sum((after - before).abs() for before, after in pairs.values()) * sae.W_dec.detach().norm(dim=1)
             size[[feature for at, feature in turned if at == layer]] = 0
             for feature in size.topk(min(n, len(size))).indices.tolist():
                 if size[feature] > 0:
-                    values = {f"{name}_{lang}": float(codes[feature]) for lang, both in pairs.items()
-                              for name, codes in zip(("before", "after"), both, strict=True)}  # fmt: skip
+                    values = {
+                        f"{name}_{lang}": float(codes[feature])
+                        for lang, both in pairs.items()
+                        for name, codes in zip(("before", "after"), both, strict=True)
+                    }
                     found.append({"layer": layer, "feature": feature, "size": float(size[feature]), **values})
         return sorted(found, key=lambda row: -row["size"])[:n]

@@ -71,11 +71,15 @@ class EditRecord:
         for row in range(n_rows):
             mine = rows == row
             got, want, n = ratio[mine], wanted[mine], int(mine.sum())
-            found.append({
-                "n": n, "n_capped": int((got < want * BIT).sum()),
-                "mean_ratio": float(got.mean()) if n else 0.0, "max_ratio": float(got.max()) if n else 0.0,
-                "mean_angle": float(angle[mine].mean()) if n else 0.0,
-            })  # fmt: skip
+            found.append(
+                {
+                    "n": n,
+                    "n_capped": int((got < want * BIT).sum()),
+                    "mean_ratio": float(got.mean()) if n else 0.0,
+                    "max_ratio": float(got.max()) if n else 0.0,
+                    "mean_angle": float(angle[mine].mean()) if n else 0.0,
+                }
+            )
         return found
 
     def clear(self) -> None:

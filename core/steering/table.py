@@ -71,10 +71,20 @@ def build_table(
     read, offset = _reading(named, W_dec.shape[1], device)
     modes = tuple(m for m, code in MODE_CODES.items() if bool((mode == code).any()))
     return Table(
-        tuple(name or f for f, name, _ in keys), feature, write, read, offset, mode.to(device),
-        amount.to(device), in_resid.to(device), if_fires.to(device), where.to(device), modes,
-        bool(READS_Z & set(modes)) or bool(if_fires.any()), tuple(_projections(mode, where, write)),
-    )  # fmt: skip
+        tuple(name or f for f, name, _ in keys),
+        feature,
+        write,
+        read,
+        offset,
+        mode.to(device),
+        amount.to(device),
+        in_resid.to(device),
+        if_fires.to(device),
+        where.to(device),
+        modes,
+        bool(READS_Z & set(modes)) or bool(if_fires.any()),
+        tuple(_projections(mode, where, write)),
+    )
 
 
 def _placed(edits: Sequence[Edit]) -> list[tuple[tuple[int, str, int], Edit]]:
@@ -96,9 +106,12 @@ def _placed(edits: Sequence[Edit]) -> list[tuple[tuple[int, str, int], Edit]]:
 
 
 def _filled(
-    placed: Sequence[tuple[tuple[int, str, int], Edit]], columns: Mapping[tuple[int, str, int], int],
-    max_act: Mapping[tuple[int, Target], float], vectors: Vectors, layer: int,
-) -> tuple[list[int], list[float], list[bool], list[bool], list[list[bool]]]:  # fmt: skip
+    placed: Sequence[tuple[tuple[int, str, int], Edit]],
+    columns: Mapping[tuple[int, str, int], int],
+    max_act: Mapping[tuple[int, Target], float],
+    vectors: Vectors,
+    layer: int,
+) -> tuple[list[int], list[float], list[bool], list[bool], list[list[bool]]]:
     """One row's mode, amount, in_resid, if_fires and where, by column."""
     n = len(columns)
     mode, amount, in_resid, if_fires = [0] * n, [0.0] * n, [False] * n, [False] * n

@@ -35,10 +35,16 @@ class Writing:
 
 
 def write(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, max_new_tokens: int,
-    edits: Mapping[int, EditFn] | None = None, words: Sequence[WordSets] = (), stop: threading.Event | None = None,
-    numbers: NDArray[np.float64] | None = None, temperature: float = 1.0,
-) -> Iterator[list[Writing]]:  # fmt: skip
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    max_new_tokens: int,
+    edits: Mapping[int, EditFn] | None = None,
+    words: Sequence[WordSets] = (),
+    stop: threading.Event | None = None,
+    numbers: NDArray[np.float64] | None = None,
+    temperature: float = 1.0,
+) -> Iterator[list[Writing]]:
     """All rows together, one token a step: greedy, or drawn with ``numbers`` (n_rows, max_new_tokens) in [0, 1).
 
     ``words`` are the sets of each row's language; without them no probability is kept. The same list is given again

@@ -33,9 +33,14 @@ class VLM(Family):
 
     @torch.inference_mode()
     def forward(
-        self, rows: Sequence[Sequence[int]], features: Features, layers: Iterable[int] = (),
-        edits: Mapping[int, EditFn] | None = None, logits: bool = False, whole: bool = False,
-    ) -> Captured:  # fmt: skip
+        self,
+        rows: Sequence[Sequence[int]],
+        features: Features,
+        layers: Iterable[int] = (),
+        edits: Mapping[int, EditFn] | None = None,
+        logits: bool = False,
+        whole: bool = False,
+    ) -> Captured:
         """One pass over whole rows: resid_post of ``layers`` (after ``edits``), and all logits if asked for.
 
         ``features`` (n_rows, n_image_tokens, d_model) belong to the rows in order. Layers above the highest chosen one
@@ -53,9 +58,13 @@ class VLM(Family):
         return join_captured(self.halving("passes", work, len(rows)))
 
     def _forward(
-        self, rows: Sequence[Sequence[int]], features: Features, wanted: list[int], edits: Mapping[int, EditFn],
+        self,
+        rows: Sequence[Sequence[int]],
+        features: Features,
+        wanted: list[int],
+        edits: Mapping[int, EditFn],
         logits: bool,
-    ) -> Captured:  # fmt: skip
+    ) -> Captured:
         batch = self._lay_out(rows, features)
         with ExitStack() as stack:
             if edits:
@@ -93,9 +102,13 @@ class VLM(Family):
         return found
 
     def stream(
-        self, rows: Sequence[Sequence[int]], features: Features, max_new_tokens: int,
-        edits: Mapping[int, EditFn] | None = None, stop: threading.Event | None = None,
-    ) -> Iterator[list[int | None]]:  # fmt: skip
+        self,
+        rows: Sequence[Sequence[int]],
+        features: Features,
+        max_new_tokens: int,
+        edits: Mapping[int, EditFn] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[list[int | None]]:
         """Greedy captions of all rows together: one token a row and step, None once the row has met an end token.
 
         Ends when all rows have finished, after ``max_new_tokens`` steps, or when ``stop`` is set. Edits act on the
@@ -116,9 +129,12 @@ class VLM(Family):
                 return
 
     def generate(
-        self, rows: Sequence[Sequence[int]], features: Features, max_new_tokens: int,
+        self,
+        rows: Sequence[Sequence[int]],
+        features: Features,
+        max_new_tokens: int,
         edits: Mapping[int, EditFn] | None = None,
-    ) -> tuple[list[list[int]], list[bool]]:  # fmt: skip
+    ) -> tuple[list[list[int]], list[bool]]:
         """Greedy captions (ids without the end token), and whether each row met its end token in time."""
 
         def work(start: int, stop: int) -> tuple[list[list[int]], list[bool]]:

@@ -62,9 +62,13 @@ def _run(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention
 
 @torch.no_grad()
 def attention_weights(
-    query: Tensor, key: Tensor, mask: Tensor | None, positions: Tensor, scaling: float | None = None,
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    positions: Tensor,
+    scaling: float | None = None,
     softcap: float | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Softmax over keys (batch, heads, n, k) float32 of the chosen queries; each key head serves a group of heads.
 
     ``mask`` (batch, 1 or heads, q, k): bool, True where attended, or added to the scores; None is causal for several

@@ -41,13 +41,23 @@ class BlockNames:
 
 
 GEMMA_2 = BlockNames(
-    "self_attn", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj",
-    "mlp.down_proj", "mlp", "input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
-    "post_feedforward_layernorm", "", "", 1.0,
-)  # fmt: skip
-LLAMA = replace(
-    GEMMA_2, attn_out_norm="", mlp_in_norm="post_attention_layernorm", mlp_out_norm="", norm_offset=0.0
-)  # fmt: skip
+    "self_attn",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+    "mlp",
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+    "",
+    "",
+    1.0,
+)
+LLAMA = replace(GEMMA_2, attn_out_norm="", mlp_in_norm="post_attention_layernorm", mlp_out_norm="", norm_offset=0.0)
 NORMED_HEADS = {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
 BLOCKS = {
     "gemma": replace(LLAMA, norm_offset=1.0),
@@ -63,10 +73,24 @@ BLOCKS = {
 }
 """By transformers' model_type of the text model."""
 CROSS = BlockNames(
-    "cross_attn", "cross_attn.q_proj", "cross_attn.k_proj", "cross_attn.v_proj", "cross_attn.o_proj", "mlp.up_proj",
-    "mlp.down_proj", "mlp", "input_layernorm", "", "post_attention_layernorm", "", "cross_attn.q_norm",
-    "cross_attn.k_norm", 0.0, "cross_attn_attn_gate", "cross_attn_mlp_gate",
-)  # fmt: skip
+    "cross_attn",
+    "cross_attn.q_proj",
+    "cross_attn.k_proj",
+    "cross_attn.v_proj",
+    "cross_attn.o_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
+    "mlp",
+    "input_layernorm",
+    "",
+    "post_attention_layernorm",
+    "",
+    "cross_attn.q_norm",
+    "cross_attn.k_norm",
+    0.0,
+    "cross_attn_attn_gate",
+    "cross_attn_mlp_gate",
+)
 """A layer of mllama that looks at the image's states instead of the row's own positions."""
 
 

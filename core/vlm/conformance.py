@@ -146,8 +146,10 @@ class Conformance:
         for i, row in enumerate(rows):
             alone = self.vlm.forward([row], self.features[i : i + 1], layers, logits=True)
             mine = together.mask[i]
-            worst = max([worst, _apart(together.logits[i][mine], alone.logits[0])]
-                        + [_apart(together.resid[n][i][mine], alone.resid[n][0]) for n in layers])  # fmt: skip
+            worst = max(
+                [worst, _apart(together.logits[i][mine], alone.logits[0])]
+                + [_apart(together.resid[n][i][mine], alone.resid[n][0]) for n in layers]
+            )
         return Check("batches", worst, self.bound, f"rows of {sorted(map(len, rows))} tokens together against alone")
 
     @torch.inference_mode()

@@ -109,9 +109,13 @@ class Family(Prompts, ABC):
     def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
         """Hidden states (batch, positions, d_model) after the final norm."""
         return self.model.model(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=self.position_ids(position, batch),
-            past_key_values=cache, use_cache=cache is not None, **self.extra_inputs(batch),
-        ).last_hidden_state  # fmt: skip
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=self.position_ids(position, batch),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **self.extra_inputs(batch),
+        ).last_hidden_state
 
     def new_cache(self) -> Any:
         """An empty key-value cache."""

@@ -70,9 +70,12 @@ class GenericVLM(VLM):
 
     def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
         return self.model.get_decoder()(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=position, past_key_values=cache,
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=position,
+            past_key_values=cache,
             use_cache=cache is not None,
-        ).last_hidden_state  # fmt: skip
+        ).last_hidden_state
 
     def _prove(self) -> None:
         from core.vlm.conformance import Conformance
@@ -85,6 +88,7 @@ class GenericVLM(VLM):
 def unknown_family(model_type: str, why: str) -> UserError:
     """What to say of a model that no adapter fits."""
     return UserError(
-        f"There is no adapter for models of type {model_type}.", why,
+        f"There is no adapter for models of type {model_type}.",
+        why,
         "Choose a family of docs/models.md, or write an adapter beside core/vlm/gemma3.py.",
-    )  # fmt: skip
+    )

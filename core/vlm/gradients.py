@@ -27,9 +27,13 @@ class Gradients:
 
 
 def resid_gradients(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor],
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    layers: Sequence[int],
+    score: Callable[[Tensor], Tensor],
     shift: EditFn | None = None,
-) -> Gradients:  # fmt: skip
+) -> Gradients:
     """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
 
     ``score`` maps logits (n_rows, vocab) to (n_rows,); ``features`` as in ``VLM.forward``. Nothing below the lowest
@@ -46,9 +50,13 @@ def resid_gradients(
 
 
 def _gradients(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, layers: Sequence[int], score: Callable[[Tensor], Tensor],
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    layers: Sequence[int],
+    score: Callable[[Tensor], Tensor],
     shift: EditFn | None,
-) -> Gradients:  # fmt: skip
+) -> Gradients:
     wanted = sorted(set(layers))
 
     def start(h: Tensor, kinds: Tensor) -> Tensor:

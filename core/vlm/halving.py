@@ -57,8 +57,9 @@ class Halving:
             if stop - start <= 1:
                 raise _too_small(what, why)
             step = self._most[what] = (stop - start + 1) // 2
-            LOG.warning("The device's memory does not hold %d rows of %s; going on with %d. (%s)",
-                        stop - start, what, step, why)  # fmt: skip
+            LOG.warning(
+                "The device's memory does not hold %d rows of %s; going on with %d. (%s)", stop - start, what, step, why
+            )
         return found
 
 
@@ -67,8 +68,14 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     if isinstance(error, torch.OutOfMemoryError):
         return True
     text = str(error)
-    return any(words in text for words in ("MPS backend out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
-                                           "DefaultCPUAllocator: can't allocate memory"))  # fmt: skip
+    return any(
+        words in text
+        for words in (
+            "MPS backend out of memory",
+            "CUBLAS_STATUS_ALLOC_FAILED",
+            "DefaultCPUAllocator: can't allocate memory",
+        )
+    )
 
 
 def free() -> None:

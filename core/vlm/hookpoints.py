@@ -68,10 +68,15 @@ class ActivationCache:
     """
 
     def __init__(
-        self, vlm: VLM, points: Iterable[HookPoint], kinds: Sequence[str] = (*KINDS, "special"),
-        last_only: bool = False, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu",
+        self,
+        vlm: VLM,
+        points: Iterable[HookPoint],
+        kinds: Sequence[str] = (*KINDS, "special"),
+        last_only: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
         max_bytes: int = 1024 * MIB,
-    ):  # fmt: skip
+    ):
         self.vlm, self.points = vlm, list(dict.fromkeys(HookPoint(*p) for p in points))
         names = (*KINDS, "special")
         unknown = [p.name for p in self.points if p.name not in NAMES] + [k for k in kinds if k not in names]

@@ -46,8 +46,9 @@ def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:
     The commit that was loaded first is kept in the run's model.json.
     """
     revision = settings.revision or pinned(run, settings.name)
-    vlm = load_vlm(settings.name, settings.dtype, device, revision, settings.quantize, settings.device_map,
-                   settings.image_side)  # fmt: skip
+    vlm = load_vlm(
+        settings.name, settings.dtype, device, revision, settings.quantize, settings.device_map, settings.image_side
+    )
     if vlm.commit:
         write_json(run.path(PIN_FILE), {"name": settings.name, "commit": vlm.commit})
     return vlm

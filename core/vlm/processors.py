@@ -28,9 +28,12 @@ def images_only(family: type) -> type:
         family.__init__(self, image_processor, tokenizer, None, chat_template=chat_template)
 
     def init_smolvlm(
-        self: Any, image_processor: Any = None, tokenizer: Any = None, image_seq_len: int = 169,
+        self: Any,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        image_seq_len: int = 169,
         chat_template: Any = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.image_seq_len = image_seq_len
         for name, token in SMOLVLM_TOKENS.items():
             setattr(self, name, getattr(tokenizer, name, token))
@@ -44,6 +47,9 @@ def images_only(family: type) -> type:
 
 
 SMOLVLM_TOKENS = {
-    "fake_image_token": "<fake_token_around_image>", "image_token": "<image>", "global_image_token": "<global-img>",
-    "end_of_utterance_token": "<end_of_utterance>", "video_token": "<video>",
-}  # fmt: skip
+    "fake_image_token": "<fake_token_around_image>",
+    "image_token": "<image>",
+    "global_image_token": "<global-img>",
+    "end_of_utterance_token": "<end_of_utterance>",
+    "video_token": "<video>",
+}

@@ -135,6 +135,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _not_one_question(prompt: str, why: str) -> UserError:
     return UserError(
-        f"The prompt {prompt!r} does not make one question about one image.", why,
+        f"The prompt {prompt!r} does not make one question about one image.",
+        why,
         "Take special tokens and marks of turns out of the prompt.",
-    )  # fmt: skip
+    )

@@ -85,6 +85,10 @@ class Qwen3VLM(QwenVLM):
 
     def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
         return self.model.get_decoder()(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=self.position_ids(position, batch),
-            past_key_values=cache, use_cache=cache is not None, **self.extra_inputs(batch),
-        ).last_hidden_state  # fmt: skip
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=self.position_ids(position, batch),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **self.extra_inputs(batch),
+        ).last_hidden_state

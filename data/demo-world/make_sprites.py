@@ -58,22 +58,28 @@ class Package:
 
 PACKAGES = {
     "noto": Package(
-        "emoji-datasource-google", "16.0.0",
+        "emoji-datasource-google",
+        "16.0.0",
         "ZRexfzs7MVoLnmzZmNsO4TKhnAJp5D++Vm6PpUpH/jEQQlemp3l88CjZ+DoZ2faM9R4QxZkOPJCoT8DlPhfQ3A==",
-        "package/img/google/64/{}.png", 4,
-        "Noto Emoji, by way of emoji-datasource-google 16.0.0", "Apache-2.0",
+        "package/img/google/64/{}.png",
+        4,
+        "Noto Emoji, by way of emoji-datasource-google 16.0.0",
+        "Apache-2.0",
         "Noto Emoji, copyright Google LLC, https://github.com/googlefonts/noto-emoji, Apache License 2.0, "
         "https://www.apache.org/licenses/LICENSE-2.0. Modified: resized.",
     ),
     "twemoji": Package(
-        "@twemoji/svg", "15.0.0",
+        "@twemoji/svg",
+        "15.0.0",
         "ZSPef2B6nBaYnfgdTbAy4jgW95o7pi2xPGwGCU+WMTxo7J6B1lMPTWwSq/wTuiMq+N0khQ90CcvYp1wFoQpo/w==",
-        "package/{}.svg", 0,
-        "Twemoji, by way of @twemoji/svg 15.0.0", "CC-BY-4.0",
+        "package/{}.svg",
+        0,
+        "Twemoji, by way of @twemoji/svg 15.0.0",
+        "CC-BY-4.0",
         "Twemoji, copyright Twitter, Inc and other contributors, https://github.com/jdecked/twemoji, CC-BY 4.0, "
         "https://creativecommons.org/licenses/by/4.0/. Modified: drawn as pixels and resized.",
     ),
-}  # fmt: skip
+}
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -107,8 +113,13 @@ class Art:
         path = packages_dir / package.archive
         if not path.exists():
             print(f"fetching {package.name} {package.version} ...")
-            subprocess.run(["npm", "pack", f"{package.name}@{package.version}"], cwd=packages_dir, check=True,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+            subprocess.run(
+                ["npm", "pack", f"{package.name}@{package.version}"],
+                cwd=packages_dir,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         found = base64.b64encode(hashlib.sha512(path.read_bytes()).digest()).decode()
         if found != package.sha512:
             sys.exit(f"{path.name} is not the archive this script was written for (sha512 {found}).")
@@ -116,8 +127,9 @@ class Art:
         with tarfile.open(path) as tar:
             self.files = {
                 m.name: tar.extractfile(m).read()
-                for m in tar if m.isfile() and PurePosixPath(m.name).match(str(where.with_stem("*")))
-            }  # fmt: skip
+                for m in tar
+                if m.isfile() and PurePosixPath(m.name).match(str(where.with_stem("*")))
+            }
 
     def draw(self, emoji: str, size: int) -> Image.Image:
         """The emoji, RGBA, ``size`` pixels square; KeyError where the package has no picture of it."""
@@ -142,8 +154,17 @@ def make(packages_dir: Path) -> pa.Table:
     def add(key: str, gender: str, tone: int, style: str, emoji: str, size: int) -> None:
         buffer = io.BytesIO()
         art[style].draw(emoji, size).save(buffer, "PNG", optimize=True)
-        made.append({"key": key, "gender": gender, "tone": tone, "style": style, "png": buffer.getvalue(),
-                     "source": PACKAGES[style].source, "licence": PACKAGES[style].licence})  # fmt: skip
+        made.append(
+            {
+                "key": key,
+                "gender": gender,
+                "tone": tone,
+                "style": style,
+                "png": buffer.getvalue(),
+                "source": PACKAGES[style].source,
+                "licence": PACKAGES[style].licence,
+            }
+        )
 
     for role in rows("roles.tsv"):
         for style in role["styles"].split(","):
@@ -153,8 +174,17 @@ def make(packages_dir: Path) -> pa.Table:
     for thing in rows("objects.tsv"):
         for style in PACKAGES:
             add(thing["key"], "", 0, style, thing["emoji"], OBJECT)
-    schema = pa.schema([("key", "string"), ("gender", "string"), ("tone", "int64"), ("style", "string"),
-                        ("png", "binary"), ("source", "string"), ("licence", "string")])  # fmt: skip
+    schema = pa.schema(
+        [
+            ("key", "string"),
+            ("gender", "string"),
+            ("tone", "int64"),
+            ("style", "string"),
+            ("png", "binary"),
+            ("source", "string"),
+            ("licence", "string"),
+        ]
+    )
     text = "\n".join(p.attribution for p in PACKAGES.values())
     return pa.Table.from_pylist(made, schema.with_metadata({"attribution": text, "made_by": "make_sprites.py"}))
 

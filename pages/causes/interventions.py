@@ -17,11 +17,24 @@ from pages.kit import intervened, panels, pickers, runs, states, text
 from pages.kit.style import is_dark
 
 QUESTION = "Do gender features cause the gender in captions?"
-SHOWN = {"Gender changed, rest kept": "clean", "Gender changed": "changed", "No gender named": "unnamed",
-         "Rest lost": "damaged", "Gendered words": "gendered_per_100", "Length": "length",
-         "Surprise": "nats_per_token", "Role right": "right_role", "Gender right": "right_gender"}  # fmt: skip
-CLASS = {"specific effect": "yes", "effect, not specific": "unclear", "non-specific damage": "unclear",
-         "nothing": "few", "not enough data": "few"}  # fmt: skip
+SHOWN = {
+    "Gender changed, rest kept": "clean",
+    "Gender changed": "changed",
+    "No gender named": "unnamed",
+    "Rest lost": "damaged",
+    "Gendered words": "gendered_per_100",
+    "Length": "length",
+    "Surprise": "nats_per_token",
+    "Role right": "right_role",
+    "Gender right": "right_gender",
+}
+CLASS = {
+    "specific effect": "yes",
+    "effect, not specific": "unclear",
+    "non-specific damage": "unclear",
+    "nothing": "few",
+    "not enough data": "few",
+}
 
 
 def main() -> None:
@@ -58,11 +71,18 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
     """The target beside the band of its controls."""
     frame = interventions.curve_frame(effects, along, outcome)
     fig = interventions.curves(frame, along, outcome, is_dark()) if len(frame) else None
-    panels.panel("Beside matched controls", "line: the gender features, 95 % intervals over images; grey: each set of "
-                 "other features that fire as often and write as strongly; ringed: what was fixed beforehand; dotted: "
-                 "unedited", f"interventions-{along}-{outcome}", frame, fig,
-                 partial(interventions_paper.curves, frame, along, outcome),
-                 f"{interventions.OUTCOMES[outcome]} by {interventions.AXES[along]}", key="curves")  # fmt: skip
+    panels.panel(
+        "Beside matched controls",
+        "line: the gender features, 95 % intervals over images; grey: each set of "
+        "other features that fire as often and write as strongly; ringed: what was fixed beforehand; dotted: "
+        "unedited",
+        f"interventions-{along}-{outcome}",
+        frame,
+        fig,
+        partial(interventions_paper.curves, frame, along, outcome),
+        f"{interventions.OUTCOMES[outcome]} by {interventions.AXES[along]}",
+        key="curves",
+    )
     if fig is None:
         states.empty("There is no such curve in this run.", "Its designs leave this out.")
 
@@ -70,15 +90,23 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
 def ways(effects: pd.DataFrame, outcome: str) -> None:
     """Features, directions, the prompt and identity controls."""
     frame = interventions.ways_frame(effects, outcome)
-    panels.panel("Beside other ways", "grey: the controls of each way: other features, random directions, another "
-                 "prompt; at the foot what must do nothing", f"interventions-ways-{outcome}", frame,
-                 interventions.ways(frame, outcome, is_dark()) if len(frame) else None,
-                 partial(interventions_paper.ways, frame, outcome),
-                 f"{interventions.OUTCOMES[outcome]} by what is changed", key="ways")  # fmt: skip
+    panels.panel(
+        "Beside other ways",
+        "grey: the controls of each way: other features, random directions, another "
+        "prompt; at the foot what must do nothing",
+        f"interventions-ways-{outcome}",
+        frame,
+        interventions.ways(frame, outcome, is_dark()) if len(frame) else None,
+        partial(interventions_paper.ways, frame, outcome),
+        f"{interventions.OUTCOMES[outcome]} by what is changed",
+        key="ways",
+    )
     said(interventions_answers.ways_answer(effects))
     if not (effects["method"] == "LEACE").any():
-        text.html('<p class="cs-small">LEACE is not among the directions: the optional package concept-erasure was not '
-                  "installed where this run was computed.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">LEACE is not among the directions: the optional package concept-erasure was not '
+            "installed where this run was computed.</p>"
+        )
 
 
 def transfer(cat: Catalog, effects: pd.DataFrame) -> None:
@@ -88,33 +116,48 @@ def transfer(cat: Catalog, effects: pd.DataFrame) -> None:
         states.one_language(cat.languages, "No feature of another language can be tried on its captions.")
         return
     frame = interventions.transfer_frame(effects, "clean")
-    panels.panel("From one language to the other", "rows: whose captions ranked the features; columns: whose captions "
-                 "are written", "interventions-transfer", frame,
-                 interventions.transfer_matrix(frame, "clean", is_dark()) if len(frame) else None,
-                 partial(interventions_paper.transfer_matrix, frame, "clean"),
-                 "Clean changes by language of ranking and of caption", key="transfer")  # fmt: skip
+    panels.panel(
+        "From one language to the other",
+        "rows: whose captions ranked the features; columns: whose captions are written",
+        "interventions-transfer",
+        frame,
+        interventions.transfer_matrix(frame, "clean", is_dark()) if len(frame) else None,
+        partial(interventions_paper.transfer_matrix, frame, "clean"),
+        "Clean changes by language of ranking and of caption",
+        key="transfer",
+    )
     said(interventions_answers.transfer_answer(effects))
 
 
 def selectivity(cat: Catalog) -> None:
     """Clean changes against damage, every arm a mark."""
     frame = interventions.selectivity_frame(cat.intervention_arms())
-    panels.panel("Selective or destructive?", "each mark one change of the model; top left: the gender changes and "
-                 "nothing else does", "interventions-selectivity", frame,
-                 interventions.selectivity(frame, is_dark()) if len(frame) else None,
-                 partial(interventions_paper.selectivity, frame), "Clean changes against damage",
-                 key="selectivity")  # fmt: skip
+    panels.panel(
+        "Selective or destructive?",
+        "each mark one change of the model; top left: the gender changes and nothing else does",
+        "interventions-selectivity",
+        frame,
+        interventions.selectivity(frame, is_dark()) if len(frame) else None,
+        partial(interventions_paper.selectivity, frame),
+        "Clean changes against damage",
+        key="selectivity",
+    )
 
 
 def words(cat: Catalog, effects: pd.DataFrame) -> None:
     """Which gendered words come and go."""
     head = interventions_answers.headline(effects)
     frame = interventions.terms_frame(cat.intervention_terms(), head.iloc[0]["mode"]) if len(head) else head
-    panels.panel("Which words come and go", "captions in which the word comes or goes, in points beyond the controls; "
-                 "f, m, n: the word’s gender", "interventions-words", frame,
-                 interventions.terms_heat(frame, is_dark()) if len(frame) else None,
-                 partial(interventions_paper.terms_heat, frame), "Change of each gendered word",
-                 key="words")  # fmt: skip
+    panels.panel(
+        "Which words come and go",
+        "captions in which the word comes or goes, in points beyond the controls; f, m, n: the word’s gender",
+        "interventions-words",
+        frame,
+        interventions.terms_heat(frame, is_dark()) if len(frame) else None,
+        partial(interventions_paper.terms_heat, frame),
+        "Change of each gendered word",
+        key="words",
+    )
     if frame.empty:
         states.empty("No gendered word stands in enough captions.", "At least 3 % of them, edited or not.")
 
@@ -126,27 +169,50 @@ def judged(verdicts: pd.DataFrame) -> None:
         for r in verdicts.itertuples():
             label = f'<span class="cs-sure {CLASS[r.verdict]}">{escape(r.verdict)}</span>'
             where = f"layer {r.layer}" if r.layer >= 0 else "–"
-            rows.append([escape(interventions.way_name(r)), where, f"{r.strength:g}" if r.mode == "swap" else "–",
-                         LANGUAGE_NAME[r.lang], label, escape(f"{r.why}{'; ' + r.note if r.note else ''}"),
-                         str(r.n_controls), str(r.n_images)])  # fmt: skip
-        text.html(text.table(["What is changed", "Where", "Strength", "Captions", "Verdict", "Why", "Controls",
-                              "Images"], rows, numeric=(6, 7)))  # fmt: skip
+            rows.append(
+                [
+                    escape(interventions.way_name(r)),
+                    where,
+                    f"{r.strength:g}" if r.mode == "swap" else "–",
+                    LANGUAGE_NAME[r.lang],
+                    label,
+                    escape(f"{r.why}{'; ' + r.note if r.note else ''}"),
+                    str(r.n_controls),
+                    str(r.n_images),
+                ]
+            )
+        text.html(
+            text.table(
+                ["What is changed", "Where", "Strength", "Captions", "Verdict", "Why", "Controls", "Images"],
+                rows,
+                numeric=(6, 7),
+            )
+        )
 
 
 def chosen(cat: Catalog) -> None:
     """What was tried on the development images."""
     with st.expander("What was tried on other images, to choose layer, strength and ranking"):
         tried = cat.intervention_effects("clean", "grid")
-        wide = tried.pivot_table(index=["method", "mode", "ranking", "layer", "strength"], columns="lang",
-                                 values="target").reset_index()  # fmt: skip
+        wide = tried.pivot_table(
+            index=["method", "mode", "ranking", "layer", "strength"], columns="lang", values="target"
+        ).reset_index()
         langs = list(cat.languages)
         wide["all"] = wide[langs].mean(axis=1)
         wide = wide.sort_values(["method", "mode", "all"], ascending=[True, True, False])
         best = wide.groupby(["method", "mode"])["all"].transform("max")
-        rows = [[escape(r["method"]), escape(interventions.MODE_NAMES[r["mode"]]), escape(r["ranking"] or "–"),
-                 str(r["layer"]), f"{r['strength']:g}", *(f"{100 * r[lang]:.0f} %" for lang in langs),
-                 "★" if top else ""]
-                for r, top in zip(wide.to_dict("records"), wide["all"] == best, strict=True)]  # fmt: skip
+        rows = [
+            [
+                escape(r["method"]),
+                escape(interventions.MODE_NAMES[r["mode"]]),
+                escape(r["ranking"] or "–"),
+                str(r["layer"]),
+                f"{r['strength']:g}",
+                *(f"{100 * r[lang]:.0f} %" for lang in langs),
+                "★" if top else "",
+            ]
+            for r, top in zip(wide.to_dict("records"), wide["all"] == best, strict=True)
+        ]
         head = ["Method", "What", "Ranking", "Layer", "Strength", *(LANGUAGE_NAME[lang] for lang in langs), "Best"]
         text.html(text.table(head, rows, numeric=range(3, 5 + len(langs))))
 

@@ -49,9 +49,19 @@ def head_picker(known: pd.DataFrame, lang: str) -> str:
     ranked = rows.reindex(rows["effect_train"].abs().sort_values(ascending=False).index)
     names = sorted(ranked["name"], key=lambda n: tuple(map(int, n.split("."))))
     first = names.index(ranked["name"].iloc[0]) if len(ranked) else 0
-    return st.selectbox("Head", names, index=first, key="head", bind="query-params", width=140,
-                        help="Layer and number. A head looks back at the image and the words so far and carries "
-                        "something of what it sees to the place where the next word is chosen.") or ""  # fmt: skip
+    return (
+        st.selectbox(
+            "Head",
+            names,
+            index=first,
+            key="head",
+            bind="query-params",
+            width=140,
+            help="Layer and number. A head looks back at the image and the words so far and carries "
+            "something of what it sees to the place where the next word is chosen.",
+        )
+        or ""
+    )
 
 
 def heads(effects: pd.DataFrame, head: str) -> None:

@@ -50,8 +50,11 @@ def main() -> None:
         text.page_title(QUESTION, answer.text, answer.sure if pushed else "")
     bench.outcome(step)
     with st.container(horizontal=True, vertical_alignment="center"):
-        export.downloads(f"steering-{picture.key}", bench.captions_table(step, picture, asked),
-                         partial(bench.sheet, run, step, picture, asked))  # fmt: skip
+        export.downloads(
+            f"steering-{picture.key}",
+            bench.captions_table(step, picture, asked),
+            partial(bench.sheet, run, step, picture, asked),
+        )
         share(picture)
     meter.strips(step)
     meter.off_target(run, step)
@@ -71,13 +74,21 @@ def references(run: Run, asked: Asked) -> Asked:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="references"):
         text.html('<p class="cs-small" style="margin:0">Compare with</p>')
         control = st.toggle("a random feature", key="control", bind="query-params", help=CONTROL)
-        means = st.toggle("difference of means", key="means", bind="query-params", help=MEANS,
-                          disabled=not run.is_done("pool"))  # fmt: skip
+        means = st.toggle(
+            "difference of means", key="means", bind="query-params", help=MEANS, disabled=not run.is_done("pool")
+        )
         prompt = st.toggle("a neutral prompt", key="prompt", bind="query-params", help=PROMPT)
         if control:
-            seed = st.number_input("Draw of the random feature", min_value=0, step=1, key="seed", bind="query-params",
-                                   width=110, label_visibility="collapsed",
-                                   help="Which of the random features: another number draws another")  # fmt: skip
+            seed = st.number_input(
+                "Draw of the random feature",
+                min_value=0,
+                step=1,
+                key="seed",
+                bind="query-params",
+                width=110,
+                label_visibility="collapsed",
+                help="Which of the random features: another number draws another",
+            )
     controls = matched_controls(tables(run, asked.pushed), asked.pushed, int(seed), mode=asked.mode) if control else ()
     return Asked(asked.pushed, tuple(controls), asked.mode, bool(means), bool(prompt), asked.draw)
 

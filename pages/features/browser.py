@@ -57,11 +57,19 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     """The table; a row that is selected becomes the chosen feature."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="table-head"):
         with st.container(width="stretch"):
-            text.html(f'<p class="cs-small" style="margin:0">{len(shown):,} of {n_alive:,} living features'
-                      f"{', picked' if picked else ''}</p>")  # fmt: skip
+            text.html(
+                f'<p class="cs-small" style="margin:0">{len(shown):,} of {n_alive:,} living features'
+                f"{', picked' if picked else ''}</p>"
+            )
         if picked:
-            st.button("Clear", key="clear", type="tertiary", icon=":material/close:", on_click=selection.clear_picked,
-                      help="Show all features again, not only those picked on the map")  # fmt: skip
+            st.button(
+                "Clear",
+                key="clear",
+                type="tertiary",
+                icon=":material/close:",
+                on_click=selection.clear_picked,
+                help="Show all features again, not only those picked on the map",
+            )
         export.downloads(f"features-layer-{layer}", shown)
     if shown.empty:
         states.empty("No feature passes these filters.", "", "Widen them, or clear the search.")
@@ -82,18 +90,23 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     }
     columns = {name: column for name, column in columns.items() if name in shown}
     st.dataframe(
-        shown[list(columns)], hide_index=True, height=min(520, 35 * len(ids) + 40), key=key,
+        shown[list(columns)],
+        hide_index=True,
+        height=min(520, 35 * len(ids) + 40),
+        key=key,
         selection_mode=["single-row", "single-cell"],
-        on_select=partial(selection.choose_row, key, ids), selection_default=selection.selection_of(ids),
+        on_select=partial(selection.choose_row, key, ids),
+        selection_default=selection.selection_of(ids),
         column_config=columns,
-    )  # fmt: skip
+    )
 
 
 def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
     """The map; points that are clicked or lassoed filter the table."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
-        view = st.segmented_control("Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params",
-                                    label_visibility="collapsed")  # fmt: skip
+        view = st.segmented_control(
+            "Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params", label_visibility="collapsed"
+        )
         names = {name: column for column, name in NAMES.items() if column in alive}
         colour = "lean"
         if view == "Neighbours":
@@ -111,8 +124,9 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
     fig.update_layout(dragmode="pan", uirevision=f"{layer}-{view}")  # in lasso mode a click would choose nothing
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     alt = f"A map of the {len(alive)} features of this layer; the table beside it holds the same."
-    st.plotly_chart(fig, theme=None, key=key, config=MODEBAR, alt=alt,
-                    on_select=partial(selection.choose_points, key, layer))  # fmt: skip
+    st.plotly_chart(
+        fig, theme=None, key=key, config=MODEBAR, alt=alt, on_select=partial(selection.choose_points, key, layer)
+    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             text.html('<p class="cs-small" style="margin:0">Click a point, or draw round some with the lasso.</p>')

@@ -62,20 +62,51 @@ def picker(features: pd.DataFrame) -> int:
     if "feature" not in st.session_state and (asked is None or not asked.isdecimal()):
         st.session_state["feature"] = default_feature(features)
     # no default of its own: what equals the default is left out of the address, and every feature must have one
-    feature = int(st.number_input("Feature", min_value=0, value=None, step=1, key="feature", bind="query-params",
-                                  width=160, help=text.glossary("feature")) or 0)  # fmt: skip
+    feature = int(
+        st.number_input(
+            "Feature",
+            min_value=0,
+            value=None,
+            step=1,
+            key="feature",
+            bind="query-params",
+            width=160,
+            help=text.glossary("feature"),
+        )
+        or 0
+    )
     before = [f for f in alive if f < feature]
     after = [f for f in alive if f > feature]
-    st.button("Previous", icon=":material/arrow_back:", key="previous", disabled=not before,
-              on_click=go_to, args=(before[-1] if before else 0,))  # fmt: skip
-    st.button("Next", icon=":material/arrow_forward:", key="next", disabled=not after,
-              on_click=go_to, args=(after[0] if after else 0,))  # fmt: skip
+    st.button(
+        "Previous",
+        icon=":material/arrow_back:",
+        key="previous",
+        disabled=not before,
+        on_click=go_to,
+        args=(before[-1] if before else 0,),
+    )
+    st.button(
+        "Next",
+        icon=":material/arrow_forward:",
+        key="next",
+        disabled=not after,
+        on_click=go_to,
+        args=(after[0] if after else 0,),
+    )
     layer = str(features["layer"].iloc[0])
     run_name = {"run": runs.current_run().name}
-    st.page_link(PAGES["steering"], label="Steer with this", icon=":material/tune:",
-                 query_params={**run_name, "features": f"{layer}:{feature}"})  # fmt: skip
-    st.page_link(PAGES["browser"], label="All features", icon=":material/scatter_plot:",
-                 query_params={**run_name, "layer": layer, "feature": str(feature)})  # fmt: skip
+    st.page_link(
+        PAGES["steering"],
+        label="Steer with this",
+        icon=":material/tune:",
+        query_params={**run_name, "features": f"{layer}:{feature}"},
+    )
+    st.page_link(
+        PAGES["browser"],
+        label="All features",
+        icon=":material/scatter_plot:",
+        query_params={**run_name, "layer": layer, "feature": str(feature)},
+    )
     return feature
 
 
@@ -96,11 +127,17 @@ def absent(layer: int, feature: int, features: pd.DataFrame, exists: bool) -> No
     """The friendly state of a feature that is dead or not there, with the living one that is nearest."""
     alive = features.loc[features["alive"], "feature"]
     if exists:
-        states.empty(f"Feature {feature} never fired in this run.", text.glossary("dead"),
-                     "Use the arrows above to go to the next one that is alive.")  # fmt: skip
+        states.empty(
+            f"Feature {feature} never fired in this run.",
+            text.glossary("dead"),
+            "Use the arrows above to go to the next one that is alive.",
+        )
     else:
-        states.empty(f"Layer {layer} has no feature {feature}.", f"Its features are 0 to {len(features) - 1:,}.",
-                     "The address may belong to another run. Type another number, or open all features.")  # fmt: skip
+        states.empty(
+            f"Layer {layer} has no feature {feature}.",
+            f"Its features are 0 to {len(features) - 1:,}.",
+            "The address may belong to another run. Type another number, or open all features.",
+        )
     if len(alive):
         near = int(alive.iloc[(alive - feature).abs().argmin()])
         st.button(f"Go to feature {near}", key="nearest", on_click=go_to, args=(near,), type="primary")

@@ -71,14 +71,26 @@ def scatter(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: str) ->
     name, tested = f"gender-layer-{layer}-{view}-{lang}".rstrip("-"), cell["auc_test"].notna().any()
     fig = gender.selection_scatter(cell, fdr, selection.read_chosen(cell), lang, is_dark()) if tested else None
     key = f"scatter-{name}"
-    panels.panel("Selected, then tested", "each point is a feature; far from the grey band, "
-                 "and on the line: as clear on new images as on those that selected it", name, cell, fig,
-                 partial(gender_paper.selection_scatter, cell, fdr, lang), "Each feature's AUC, train and held out",
-                 key=key, on_select=partial(choose_point, key), selection_mode="points")  # fmt: skip
+    panels.panel(
+        "Selected, then tested",
+        "each point is a feature; far from the grey band, "
+        "and on the line: as clear on new images as on those that selected it",
+        name,
+        cell,
+        fig,
+        partial(gender_paper.selection_scatter, cell, fdr, lang),
+        "Each feature's AUC, train and held out",
+        key=key,
+        on_select=partial(choose_point, key),
+        selection_mode="points",
+    )
     if fig is None:
         women, men = gender.n_images(cell)
-        states.empty("There is not enough data for this view.", f"Held out: {women} images of women and {men} of men "
-                     "that have positions here.", "Choose another view, or a run with more images.")  # fmt: skip
+        states.empty(
+            "There is not enough data for this view.",
+            f"Held out: {women} images of women and {men} of men that have positions here.",
+            "Choose another view, or a run with more images.",
+        )
 
 
 def choose_point(key: str) -> None:
@@ -88,14 +100,22 @@ def choose_point(key: str) -> None:
 
 
 def forest(best: pd.DataFrame, ranking: str, where: str) -> None:
-    panels.panel(f"The first {len(best) or N_DRAWN} by {gender.SCORES[ranking].name}", "mark: on held-out images, with "
-                 "its 95 % interval; bar: on the images that ranked them", f"gender-first-{ranking}-{where}", best,
-                 gender.ranking_forest(best, ranking, is_dark()) if len(best) else None,
-                 partial(gender_paper.ranking_forest, best, ranking),
-                 "The first features: " + ", ".join(map(str, best["feature"])), key="forest")  # fmt: skip
+    panels.panel(
+        f"The first {len(best) or N_DRAWN} by {gender.SCORES[ranking].name}",
+        "mark: on held-out images, with its 95 % interval; bar: on the images that ranked them",
+        f"gender-first-{ranking}-{where}",
+        best,
+        gender.ranking_forest(best, ranking, is_dark()) if len(best) else None,
+        partial(gender_paper.ranking_forest, best, ranking),
+        "The first features: " + ", ".join(map(str, best["feature"])),
+        key="forest",
+    )
     if best.empty:
-        states.empty("This ranking has nothing here.", "It was not taken in this view, or no feature fires in it.",
-                     "Choose another ranking or view.")  # fmt: skip
+        states.empty(
+            "This ranking has nothing here.",
+            "It was not taken in this view, or no feature fires in it.",
+            "Choose another ranking or view.",
+        )
 
 
 def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: int, lang: str, view: str) -> None:
@@ -105,13 +125,25 @@ def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: i
         return
     other = next((one for one in cat.languages if lang and one != lang), "")
     beside = cat.gender_features(layer, other, view).set_index("feature") if other else pd.DataFrame()
-    text.heading("The ranking", f"the first {len(best)} of {cell[f'rank_{ranking}'].notna().sum():,} features; q after "
-                 "Benjamini and Hochberg over all layers, features and languages")  # fmt: skip
+    text.heading(
+        "The ranking",
+        f"the first {len(best)} of {cell[f'rank_{ranking}'].notna().sum():,} features; q after "
+        "Benjamini and Hochberg over all layers, features and languages",
+    )
     rows = []
     for one in best.to_dict("records"):
         within = f"{score.show(one['test'])} [{score.show(one['low'])}, {score.show(one['high'])}]"
-        rows.append([str(one["rank"]), feature_link(layer, one["feature"]), f"<bdi>{escape(one['name'])}</bdi>",
-                     score.show(one["train"]), within, q(one["q_train"]), gender.MORE[one["state"]]])  # fmt: skip
+        rows.append(
+            [
+                str(one["rank"]),
+                feature_link(layer, one["feature"]),
+                f"<bdi>{escape(one['name'])}</bdi>",
+                score.show(one["train"]),
+                within,
+                q(one["q_train"]),
+                gender.MORE[one["state"]],
+            ]
+        )
         if other:
             rows[-1].append(in_other(beside, one["feature"]))
     head = ["Rank", "Feature", "Label", f"{score.name}, train", f"{score.name}, held out", "q, train", "Held out"]
@@ -129,8 +161,16 @@ def agreement(cat: Catalog, layer: int, lang: str, view: str) -> None:
     frame = gender.agreement_frame(cat.gender_rankings(layer, lang, view))
     answer = gender_answers.agreement_answer(frame)
     fig = gender.agreement_bars(frame, is_dark()) if len(frame) else None
-    panels.panel("Do the rankings agree?", answer.text, f"gender-rankings-{layer}-{view}-{lang}", frame, fig,
-                 partial(gender_paper.agreement_bars, frame), answer.text, key="agreement")  # fmt: skip
+    panels.panel(
+        "Do the rankings agree?",
+        answer.text,
+        f"gender-rankings-{layer}-{view}-{lang}",
+        frame,
+        fig,
+        partial(gender_paper.agreement_bars, frame),
+        answer.text,
+        key="agreement",
+    )
 
 
 def by_layer(cat: Catalog, run: Run, view: str) -> None:
@@ -139,8 +179,16 @@ def by_layer(cat: Catalog, run: Run, view: str) -> None:
     counts = counts[counts["view"] == view]
     text.heading("All layers", "findings in this view; other layers by the knob above")
     only = cat.languages[0] if len(cat.languages) == 1 else ""
-    rows = [[str(c["layer"]), LANGUAGE_NAME.get(c["lang"] or only, "both"), f"{c['n_tested']:,}", str(c["n_female"]),
-             str(c["n_male"])] for c in counts.to_dict("records")]  # fmt: skip
+    rows = [
+        [
+            str(c["layer"]),
+            LANGUAGE_NAME.get(c["lang"] or only, "both"),
+            f"{c['n_tested']:,}",
+            str(c["n_female"]),
+            str(c["n_male"]),
+        ]
+        for c in counts.to_dict("records")
+    ]
     head = ["Layer", "Captions", "Features tested", "More for women", "More for men"]
     text.html(text.table(head, rows, numeric=(0, 2, 3, 4)))
     export.downloads(f"gender-by-layer-{view}", counts)

@@ -50,8 +50,12 @@ class Asked:
     @property
     def rows(self) -> list[str]:
         """The rows that are to be written beside the captions as they were."""
-        wanted = {"after": self.pushed, "control": self.control, "means": self.means and self.pushed,
-                  "prompt": self.prompt}  # fmt: skip
+        wanted = {
+            "after": self.pushed,
+            "control": self.control,
+            "means": self.means and self.pushed,
+            "prompt": self.prompt,
+        }
         return [row for row in ROWS if wanted.get(row)]
 
 

@@ -22,14 +22,25 @@ if TYPE_CHECKING:
 
     from pages.kit.subject import Subject
 
-NAMES = {"before": "as it was", "after": "as steered", "control": "random control",
-         "means": "difference of means", "prompt": "asked for neutral words"}  # fmt: skip
+NAMES = {
+    "before": "as it was",
+    "after": "as steered",
+    "control": "random control",
+    "means": "difference of means",
+    "prompt": "asked for neutral words",
+}
 SIZED = {"after": "steering", "control": "random control", "means": "difference of means"}
 WRITING = '<span class="cs-sure yes">writing</span>'
-SOURCES = {"live": ("yes", "The model has just written this."),
-           "cached": ("few", "Written for exactly this setting when the run was computed.")}  # fmt: skip
-KIND_TITLES = {"added": "a new word", "removed": "a word that goes", "flipped": "the gender turns",
-               "neutralised": "the gender goes, the person stays"}  # fmt: skip
+SOURCES = {
+    "live": ("yes", "The model has just written this."),
+    "cached": ("few", "Written for exactly this setting when the run was computed."),
+}
+KIND_TITLES = {
+    "added": "a new word",
+    "removed": "a word that goes",
+    "flipped": "the gender turns",
+    "neutralised": "the gender goes, the person stays",
+}
 ABOUT = {"male": "for a man", "female": "for a woman", "neutral": "for any person"}
 
 
@@ -53,8 +64,10 @@ def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = Fa
             source = step.source if step.finished else ""
             parts.append(block("after", after, lang, diff.after if diff else (), writing, source))
         else:
-            parts.append('<p class="cs-small">Take a ready-made set or a feature under the image and move its slider: '
-                         "the changed caption will stand here.</p>")  # fmt: skip
+            parts.append(
+                '<p class="cs-small">Take a ready-made set or a feature under the image and move its slider: '
+                "the changed caption will stand here.</p>"
+            )
         frames[lang].html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
     if "references" in frames:
         cards = references(step, asked, writing, languages_of(frames))
@@ -75,16 +88,19 @@ def references(step: Step, asked: Asked, writing: bool, languages: Sequence[str]
             before, now = (step.texts.get((name, lang), "") for name in ("before", row))
             diff = difference(before, now, lang, step.finished)
             blocks.append(f'<div class="cs-side" data-lang="{lang}">{block(row, now, lang, diff.after, writing)}</div>')
-        cards.append(f"<div><h3>{escape(NAMES[row].capitalize())}</h3>"
-                     f'<p class="cs-small">{about(row, asked, languages)}</p>{"".join(blocks)}</div>')  # fmt: skip
+        cards.append(
+            f"<div><h3>{escape(NAMES[row].capitalize())}</h3>"
+            f'<p class="cs-small">{about(row, asked, languages)}</p>{"".join(blocks)}</div>'
+        )
     return "".join(cards)
 
 
 def about(row: str, asked: Asked, languages: Sequence[str] = LANGUAGES) -> str:
     """One line of HTML on what a reference column is."""
     if row == "control":
-        links = ", ".join(feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}")
-                          for k in asked.control)  # fmt: skip
+        links = ", ".join(
+            feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in asked.control
+        )
         return f"{links}: alive, firing about as often, together pushed as hard."
     if row == "means":
         return "No feature: straight from the average image of men to that of women, or back, by the same length."
@@ -120,8 +136,11 @@ def difference(before: str, after: str, lang: str, finished: bool) -> Difference
 
 def compare(step: Step, row: str) -> dict[str, Difference]:
     """By language, how a kind of row differs from the captions as they were; empty where it was not written."""
-    return {lang: difference(step.texts["before", lang], step.texts[row, lang], lang, True)
-            for lang in LANGUAGES if (row, lang) in step.texts and ("before", lang) in step.texts}  # fmt: skip
+    return {
+        lang: difference(step.texts["before", lang], step.texts[row, lang], lang, True)
+        for lang in LANGUAGES
+        if (row, lang) in step.texts and ("before", lang) in step.texts
+    }
 
 
 def outcome(step: Step) -> None:
@@ -138,11 +157,15 @@ def outcome(step: Step) -> None:
     def named(values: Mapping[str, float]) -> str:
         return "; ".join(f"{SIZED[row]} {percent(values[row])}" for row in SIZED if row in values)
 
-    pairs = [(title, said) for title, said in (
-        ("Change, in lengths of the model’s state", named(step.sizes)),
-        ("Places where the cap held it back", named({row: share for row, share in step.capped.items() if share})),
-        ("First word, last word", "{:.2f} s, {:.2f} s".format(*step.seconds) if step.seconds[1] > 0.005 else ""),
-    ) if said]  # fmt: skip
+    pairs = [
+        (title, said)
+        for title, said in (
+            ("Change, in lengths of the model’s state", named(step.sizes)),
+            ("Places where the cap held it back", named({row: share for row, share in step.capped.items() if share})),
+            ("First word, last word", "{:.2f} s, {:.2f} s".format(*step.seconds) if step.seconds[1] > 0.005 else ""),
+        )
+        if said
+    ]
     if pairs:
         text.html(text.facts(pairs))
 
@@ -158,15 +181,25 @@ def captions_table(step: Step, subject: Subject, asked: Asked) -> pd.DataFrame:
     """What stands on the page as rows: image, row, language, mode and edits, caption, where it came from."""
     name = {"after": asked.pushed, "control": asked.control}
     factor = {("control", layer): value for layer, value in step.scaled.items()}
-    edits = {row: " ".join(f"{k.layer}:{k.feature}:{k.strength * factor.get((row, k.layer), 1.0):g}" for k in knobs)
-             for row, knobs in name.items()}  # fmt: skip
-    return pd.DataFrame([
-        {"image": subject.key, "row": row, "lang": lang, "caption": words, "mode": asked.mode if row in name else "",
-         "edits": edits.get(row, ""),
-         "draw": "greedy" if asked.draw is None else str(asked.draw),
-         "source": step.source if step.finished else "stopped before its end"}
-        for (row, lang), words in step.texts.items()
-    ])  # fmt: skip
+    edits = {
+        row: " ".join(f"{k.layer}:{k.feature}:{k.strength * factor.get((row, k.layer), 1.0):g}" for k in knobs)
+        for row, knobs in name.items()
+    }
+    return pd.DataFrame(
+        [
+            {
+                "image": subject.key,
+                "row": row,
+                "lang": lang,
+                "caption": words,
+                "mode": asked.mode if row in name else "",
+                "edits": edits.get(row, ""),
+                "draw": "greedy" if asked.draw is None else str(asked.draw),
+                "source": step.source if step.finished else "stopped before its end",
+            }
+            for (row, lang), words in step.texts.items()
+        ]
+    )
 
 
 def sheet(run: Run, step: Step, subject: Subject, asked: Asked) -> Figure:
@@ -176,9 +209,17 @@ def sheet(run: Run, step: Step, subject: Subject, asked: Asked) -> Figure:
     edits = {"after": asked.pushed, "control": asked.control}
     changes = {(row, lang): diff.after for row in asked.rows for lang, diff in compare(step, row).items()}
     changes |= {("before", lang): diff.before for lang, diff in compare(step, "after").items()}
-    rows = [{"name": named(row, edits.get(row, ())), "lang": lang, "caption": words,
-             "changes": changes.get((row, lang), ())}
-            for row in NAMES for lang in LANGUAGES if (words := step.texts.get((row, lang))) is not None]  # fmt: skip
+    rows = [
+        {
+            "name": named(row, edits.get(row, ())),
+            "lang": lang,
+            "caption": words,
+            "changes": changes.get((row, lang), ()),
+        }
+        for row in NAMES
+        for lang in LANGUAGES
+        if (words := step.texts.get((row, lang))) is not None
+    ]
     return caption_sheet(pd.DataFrame(rows), np.asarray(subject.open(run)))
 
 

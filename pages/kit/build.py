@@ -43,9 +43,13 @@ def start(run: Run) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "wb") as out:
             _children[str(run.dir)] = subprocess.Popen(
-                [sys.executable, "-m", "precompute", "run", DEMO, "--run", run.name], cwd=PROJECT_ROOT,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-m", "precompute", "run", DEMO, "--run", run.name],
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
 
 def state(run: Run) -> str:

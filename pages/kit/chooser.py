@@ -28,8 +28,10 @@ def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
     with place:
         layers = cat.layers()
         if cat.has("gender_features"):
-            text.html('<p class="cs-small">Ready-made sets: the features that tell images of women, or of men, most '
-                      "clearly</p>")  # fmt: skip
+            text.html(
+                '<p class="cs-small">Ready-made sets: the features that tell images of women, or of men, most '
+                "clearly</p>"
+            )
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             layer = int(st.selectbox("Layer", layers, index=default_layer(run, layers), key="add-layer", width=72))
             any_sets = ready_made(run, layer)
@@ -47,8 +49,12 @@ def single(run: Run, layer: int, turned: list[Turned]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=120)
         st.button("Take it", key="add", on_click=partial(knobs.take, layer, int(number)))
-        st.page_link(PAGES["browser"], label="Browse", icon=":material/scatter_plot:",
-                     query_params={"run": run.name, "layer": str(layer)})  # fmt: skip
+        st.page_link(
+            PAGES["browser"],
+            label="Browse",
+            icon=":material/scatter_plot:",
+            query_params={"run": run.name, "layer": str(layer)},
+        )
     words(run, layer, turned)
 
 
@@ -70,9 +76,14 @@ def ready_made(run: Run, layer: int) -> bool:
     sets = ready_sets(run, layer)
     for gender, features in sets.items():
         chosen = [(layer, f) for f in features]
-        st.button(SETS[gender], key=f"set-{gender}", on_click=partial(knobs.turn_on, chosen), disabled=not chosen,
-                  help="The features of this layer that tell such images most clearly on the training images: "
-                  + (", ".join(map(str, features)) or "none"))  # fmt: skip
+        st.button(
+            SETS[gender],
+            key=f"set-{gender}",
+            on_click=partial(knobs.turn_on, chosen),
+            disabled=not chosen,
+            help="The features of this layer that tell such images most clearly on the training images: "
+            + (", ".join(map(str, features)) or "none"),
+        )
     return any(sets.values())
 
 
@@ -98,8 +109,12 @@ def own_lists(run: Run, cat: Catalog) -> None:
     if lists:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             name = st.selectbox("Your lists", sorted(lists), key="own-list", width=200)
-            st.button("Take the list", key="add-list", on_click=partial(knobs.turn_on, lists[name][:MOST], 0.0),
-                      help=f"Its first {MOST} features, all at 0")  # fmt: skip
+            st.button(
+                "Take the list",
+                key="add-list",
+                on_click=partial(knobs.turn_on, lists[name][:MOST], 0.0),
+                help=f"Its first {MOST} features, all at 0",
+            )
 
 
 def words(run: Run, layer: int, turned: list[Turned]) -> None:
@@ -109,9 +124,12 @@ def words(run: Run, layer: int, turned: list[Turned]) -> None:
         text.html('<p class="cs-small">Or one that answers to a gendered word:</p>')
         with st.container(horizontal=True, gap="small"):
             for feature, said in found:
-                st.button(f"{said} · {feature}", key=f"try-{layer}-{feature}",
-                          on_click=partial(knobs.take, layer, feature),
-                          help=f"Take feature {feature} of layer {layer}")  # fmt: skip
+                st.button(
+                    f"{said} · {feature}",
+                    key=f"try-{layer}-{feature}",
+                    on_click=partial(knobs.take, layer, feature),
+                    help=f"Take feature {feature} of layer {layer}",
+                )
 
 
 def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -> list[tuple[int, str]]:

@@ -61,10 +61,17 @@ def pairs(cat: Catalog, lang: str, layer: int) -> None:
 def pair_cells(row: dict[str, Any], layer: int) -> list[str]:
     labels = {s: f" <bdi>“{escape(row[f'label_{s}'])}”</bdi>" if row[f"label_{s}"] else "" for s in "ab"}
     a, b = (feature_link(layer, row[f"feature_{s}"]) + labels[s] for s in "ab")
-    return [f"{a} and {b}", "control" if row["kind"] == "control" else "strongest", f"{row['pmi']:+.2f}",
-            f"{row['pmi_low']:+.2f} to {row['pmi_high']:+.2f}", f"{row['pmi_within']:+.2f}", f"{row['effect_a']:+.2f}",
-            f"{row['effect_b']:+.2f}", f"{row['effect_both']:+.2f}",
-            f"{row['interaction']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"]  # fmt: skip
+    return [
+        f"{a} and {b}",
+        "control" if row["kind"] == "control" else "strongest",
+        f"{row['pmi']:+.2f}",
+        f"{row['pmi_low']:+.2f} to {row['pmi_high']:+.2f}",
+        f"{row['pmi_within']:+.2f}",
+        f"{row['effect_a']:+.2f}",
+        f"{row['effect_b']:+.2f}",
+        f"{row['effect_both']:+.2f}",
+        f"{row['interaction']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
+    ]
 
 
 def patching(cat: Catalog, lang: str, layer: int) -> None:
@@ -94,9 +101,18 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
                 "predictions dealt out anew",
             )
         export.downloads("patching-checks", checks)
-    rows = [[escape(r["language"]), str(r["layer"]), mechanisms_features.METHODS[r["method"]],
-             f"{r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}]", f"{r['control_low']:.2f} to {r['control_high']:.2f}",
-             f"{r['spearman']:.2f}", f"{r['slope']:.2f}", str(r["n"])]
-            for r in mechanisms_features.by_layer(checks[checks["lang"] == lang]).to_dict("records")]  # fmt: skip
+    rows = [
+        [
+            escape(r["language"]),
+            str(r["layer"]),
+            mechanisms_features.METHODS[r["method"]],
+            f"{r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}]",
+            f"{r['control_low']:.2f} to {r['control_high']:.2f}",
+            f"{r['spearman']:.2f}",
+            f"{r['slope']:.2f}",
+            str(r["n"]),
+        ]
+        for r in mechanisms_features.by_layer(checks[checks["lang"] == lang]).to_dict("records")
+    ]
     head = ["Language", "Layer", "Method", "r", "Chance", "Rank correlation", "Slope", "Features"]
     text.html(text.table(head, rows, (1, 3, 4, 5, 6, 7)))

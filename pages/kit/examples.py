@@ -80,12 +80,23 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
     for row in examples.to_dict("records"):
         lang = str(row["lang"])
         lit = {lang: _weights(row, scale)}
-        shown = "".join(text.caption_html(str(row.get(f"caption_{one}") or ""), one, weights=lit.get(one))
-                        for one in ("en", "ar")
-                        if one == lang or (both and isinstance(row.get(f"caption_{one}"), str)))  # fmt: skip
+        shown = "".join(
+            text.caption_html(str(row.get(f"caption_{one}") or ""), one, weights=lit.get(one))
+            for one in ("en", "ar")
+            if one == lang or (both and isinstance(row.get(f"caption_{one}"), str))
+        )
         name = f"{row.get('image_id') or row['sample_id']}, activation {row['activation']:.2f}"
-        items.append(GridItem(int(row["sample_id"]), shown, list(row["patch_map"]), scale, f"{row['activation']:.1f}",
-                              href("samples", sample=int(row["sample_id"])), name))  # fmt: skip
+        items.append(
+            GridItem(
+                int(row["sample_id"]),
+                shown,
+                list(row["patch_map"]),
+                scale,
+                f"{row['activation']:.1f}",
+                href("samples", sample=int(row["sample_id"])),
+                name,
+            )
+        )
     return items
 
 

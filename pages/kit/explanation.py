@@ -16,8 +16,10 @@ def panel(cat: Catalog, layer: int, feature: int) -> None:
     text.heading("What the model says it is", WHAT)
     rows = cat.explanations(layer, feature)
     if rows.empty:
-        text.html('<p class="cs-small">The model has not been asked about this feature: the run asks about those that '
-                  'tell most about gender first <span class="cs-sure few">not enough data</span></p>')  # fmt: skip
+        text.html(
+            '<p class="cs-small">The model has not been asked about this feature: the run asks about those that '
+            'tell most about gender first <span class="cs-sure few">not enough data</span></p>'
+        )
         return
     body = []
     for lang, of_lang in rows.groupby("lang", sort=False):
@@ -26,8 +28,10 @@ def panel(cat: Catalog, layer: int, feature: int) -> None:
             said = text.caption_html(row["text"], str(lang))
             same = "" if row["changed"] else ", as without it"
             weight = "font-weight:600" if row["chosen"] else ""
-            lines.append(f'<div style="{weight}"><p class="cs-small" style="margin:0">turned up {row["strength"]:g} × '
-                         f"p99.9{same}</p>{said}</div>")  # fmt: skip
+            lines.append(
+                f'<div style="{weight}"><p class="cs-small" style="margin:0">turned up {row["strength"]:g} × '
+                f"p99.9{same}</p>{said}</div>"
+            )
         body.append(text.side(str(lang), "".join(lines)))
     text.html("".join(body))
     gender_panel.said(fits_answer(rows[rows["chosen"]]))

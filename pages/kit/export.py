@@ -23,10 +23,24 @@ def downloads(
     with st.popover("Download", key=key, type="tertiary", icon=":material/download:"):
         if plot is not None:
             for kind in ("svg", "pdf", "png"):
-                st.download_button(kind.upper(), _drawn(plot, kind), f"{name}.{kind}", MIME[kind], key=f"{key}-{kind}",
-                                   on_click="ignore", width="stretch")  # fmt: skip
-        st.download_button("CSV (the data)", lambda: csv(frame() if callable(frame) else frame), f"{name}.csv",
-                           "text/csv", key=f"{key}-csv", on_click="ignore", width="stretch")  # fmt: skip
+                st.download_button(
+                    kind.upper(),
+                    _drawn(plot, kind),
+                    f"{name}.{kind}",
+                    MIME[kind],
+                    key=f"{key}-{kind}",
+                    on_click="ignore",
+                    width="stretch",
+                )
+        st.download_button(
+            "CSV (the data)",
+            lambda: csv(frame() if callable(frame) else frame),
+            f"{name}.csv",
+            "text/csv",
+            key=f"{key}-csv",
+            on_click="ignore",
+            width="stretch",
+        )
 
 
 FORMULA = "=+-@"
@@ -50,6 +64,7 @@ def csv(frame: pd.DataFrame) -> bytes:
     safe = frame.copy()
     for column in safe.columns:
         if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
-            safe[column] = [f"'{v}" if isinstance(v, str) and len(v) > 1 and v[0] in FORMULA else v
-                            for v in safe[column]]  # fmt: skip
+            safe[column] = [
+                f"'{v}" if isinstance(v, str) and len(v) > 1 and v[0] in FORMULA else v for v in safe[column]
+            ]
     return safe.to_csv(index=False).encode("utf-8-sig")

@@ -11,8 +11,13 @@ from core.figures.answers import ONE_LANGUAGE
 from core.runs import Run
 from pages.kit import runs, text
 
-SORTS = {"Explained share": "explained_share", "How often it fires": "density", "Strongest": "max",
-         "Leans to Arabic": "lean", "Number": "feature"}  # fmt: skip
+SORTS = {
+    "Explained share": "explained_share",
+    "How often it fires": "density",
+    "Strongest": "max",
+    "Leans to Arabic": "lean",
+    "Number": "feature",
+}
 GENDER_SORTS = {"Women or men, English": "auc_en", "Women or men, Arabic": "auc_ar"}
 LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
@@ -23,14 +28,28 @@ MEANINGS = ("label_en", "label_ar", "said_en", "said_ar", "own", "note")
 
 def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     """Show the knobs; the living features of the layer that they leave, in order."""
-    query = st.text_input("Find a meaning", key="q", bind="query-params", placeholder="woman, امرأة, …", width=150,
-                          help="In labels, what the model says of it, words it answers to or pushes.")  # fmt: skip
+    query = st.text_input(
+        "Find a meaning",
+        key="q",
+        bind="query-params",
+        placeholder="woman, امرأة, …",
+        width=150,
+        help="In labels, what the model says of it, words it answers to or pushes.",
+    )
     lean = "All"
     if "lean" in features:
-        lean = st.segmented_control("Fires on captions in", LEANS, default="All", key="lean", required=True,
-                                    bind="query-params")  # fmt: skip
-    low, high = st.select_slider("Fires on", EDGE_NAMES, value=(EDGE_NAMES[0], EDGE_NAMES[-1]), key="density",
-                                 bind="query-params", width=150, help=text.glossary("density"))  # fmt: skip
+        lean = st.segmented_control(
+            "Fires on captions in", LEANS, default="All", key="lean", required=True, bind="query-params"
+        )
+    low, high = st.select_slider(
+        "Fires on",
+        EDGE_NAMES,
+        value=(EDGE_NAMES[0], EDGE_NAMES[-1]),
+        key="density",
+        bind="query-params",
+        width=150,
+        help=text.glossary("density"),
+    )
     sorts = {name: column for name, column in {**SORTS, **GENDER_SORTS}.items() if column in features}
     order = st.selectbox("Order", list(sorts), key="sort", bind="query-params", width=150)
     left = features[features["alive"]]

@@ -24,12 +24,22 @@ def preview(run: Run, cat: Catalog, row: pd.Series, layer: int) -> None:
     """One feature in short, beneath a table or a map: its strongest images, the ways to its page and to steering."""
     feature = int(row["feature"])
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        text.heading(f"Feature {feature}", f"fires on {percent(row['density'])} of all tokens"
-                     + (f" · {row['words']}" if row["words"] else ""))  # fmt: skip
-        st.page_link(PAGES["feature"], label="Open feature", icon=":material/open_in_full:",
-                     query_params={"run": run.name, "layer": str(layer), "feature": str(feature)})  # fmt: skip
-        st.page_link(PAGES["steering"], label="Steer with this", icon=":material/tune:",
-                     query_params={"run": run.name, "features": f"{layer}:{feature}"})  # fmt: skip
+        text.heading(
+            f"Feature {feature}",
+            f"fires on {percent(row['density'])} of all tokens" + (f" · {row['words']}" if row["words"] else ""),
+        )
+        st.page_link(
+            PAGES["feature"],
+            label="Open feature",
+            icon=":material/open_in_full:",
+            query_params={"run": run.name, "layer": str(layer), "feature": str(feature)},
+        )
+        st.page_link(
+            PAGES["steering"],
+            label="Steer with this",
+            icon=":material/tune:",
+            query_params={"run": run.name, "features": f"{layer}:{feature}"},
+        )
     if not row["alive"]:
         states.empty(f"Feature {feature} never fired in this run.", "A dead feature has no examples.")
         return
@@ -56,11 +66,23 @@ def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> Non
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         view = pickers.choice("Images", VIEWS, "view")
         with st.popover("Heat map", type="tertiary", icon=":material/gradient:"):
-            threshold = st.slider("Hide patches weaker than (share of the feature's maximum)", 0, 100, 0, 5, "%d %%",
-                                  key="threshold", bind="query-params") / 100  # fmt: skip
+            threshold = (
+                st.slider(
+                    "Hide patches weaker than (share of the feature's maximum)",
+                    0,
+                    100,
+                    0,
+                    5,
+                    "%d %%",
+                    key="threshold",
+                    bind="query-params",
+                )
+                / 100
+            )
             opacity = st.slider("Opacity", 0, 100, 75, 5, "%d %%", key="opacity", bind="query-params") / 100
-            both = len(cat.languages) == 1 or st.toggle("Captions in both languages", value=True, key="both",
-                                                        bind="query-params")  # fmt: skip
+            both = len(cat.languages) == 1 or st.toggle(
+                "Captions in both languages", value=True, key="both", bind="query-params"
+            )
     drawn = Drawn(run, top, threshold, opacity, both)
     shown = cat.examples(layer, feature, "top", 1)
     if len(shown) and not len(shown["patch_map"].iloc[0]):
@@ -84,8 +106,12 @@ def strongest(drawn: Drawn, examples: pd.DataFrame, which: tuple[int, int]) -> N
     more = st.session_state.get("more") == which
     drawn.tiles(examples if more else examples.head(N_SHOWN), 3)
     if len(examples) > N_SHOWN and not more:
-        st.button(f"Show all {len(examples)}", key="show-more", type="tertiary",
-                  on_click=lambda: st.session_state.update(more=which))  # fmt: skip
+        st.button(
+            f"Show all {len(examples)}",
+            key="show-more",
+            type="tertiary",
+            on_click=lambda: st.session_state.update(more=which),
+        )
 
 
 def bands(drawn: Drawn, examples: pd.DataFrame) -> None:

@@ -39,8 +39,10 @@ def label(cat: Catalog, layer: int, feature: int) -> None:
 
 def said(answer: Answer) -> None:
     """An answer within a page: its sentence in small type, and its mark."""
-    text.html(f'<p class="cs-small" style="margin:.2rem 0">{escape(answer.text)} '
-              f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')  # fmt: skip
+    text.html(
+        f'<p class="cs-small" style="margin:.2rem 0">{escape(answer.text)} '
+        f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>'
+    )
 
 
 def rates(cat: Catalog, layer: int, feature: int) -> None:
@@ -59,8 +61,9 @@ def rates(cat: Catalog, layer: int, feature: int) -> None:
         export.downloads(name, frame, partial(gender_paper.rates_dots, here))
     answer = feature_gender_answer(rows, view)
     if len(here):
-        st.plotly_chart(rates_dots(here, is_dark()), theme=None, key="figure-gender", config=panels.PLAIN,
-                        alt=answer.text)  # fmt: skip
+        st.plotly_chart(
+            rates_dots(here, is_dark()), theme=None, key="figure-gender", config=panels.PLAIN, alt=answer.text
+        )
     said(answer)
 
 
@@ -78,11 +81,34 @@ def numbers(cat: Catalog, layer: int, feature: int) -> None:
     for one in frame.to_dict("records"):
         n = " · ".join(f"{one[f'n_female_{split}']} + {one[f'n_male_{split}']}" for split in ("train", "test"))
         cells = [SCORES[score].within(one, score) for score in ("auc", "d", "difference")]
-        rows.append([views.get(one["view"], one["view"]), LANGUAGE_NAME.get(one["lang"] or only, "both"), n,
-                     SCORES["auc"].show(one["auc_train"]), *cells, q(one["q_train"]),
-                     "yes" if one["finding"] else escape(one["why"]) or "no"])  # fmt: skip
-    text.html(text.table(["Read", "Captions", "n, train · held out", "AUC, train", "AUC, held out", "d, held out",
-                          "Difference, held out", "q, train", "A finding?"], rows, numeric=(3, 7)))  # fmt: skip
+        rows.append(
+            [
+                views.get(one["view"], one["view"]),
+                LANGUAGE_NAME.get(one["lang"] or only, "both"),
+                n,
+                SCORES["auc"].show(one["auc_train"]),
+                *cells,
+                q(one["q_train"]),
+                "yes" if one["finding"] else escape(one["why"]) or "no",
+            ]
+        )
+    text.html(
+        text.table(
+            [
+                "Read",
+                "Captions",
+                "n, train · held out",
+                "AUC, train",
+                "AUC, held out",
+                "d, held out",
+                "Difference, held out",
+                "q, train",
+                "A finding?",
+            ],
+            rows,
+            numeric=(3, 7),
+        )
+    )
 
 
 def q(value: float) -> str:
@@ -98,12 +124,17 @@ def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> d
     said(lift_answer(cat.gender_lift(layer, feature)))
     pairs = cat.gender_pairs(layer, feature)
     if pairs.empty:
-        states.empty("No image of a woman fires it as strongly as one of a man.", "There is nothing to be matched.",
-                     "Below: the strongest images of each, not matched.")  # fmt: skip
+        states.empty(
+            "No image of a woman fires it as strongly as one of a man.",
+            "There is nothing to be matched.",
+            "Below: the strongest images of each, not matched.",
+        )
         return {}
     maps = cat.examples(layer, feature, None).drop_duplicates("sample_id").set_index("sample_id")["patch_map"]
-    return {gender: [_tile(row, gender, maps, top, both) for row in pairs.to_dict("records")]
-            for gender in ("female", "male")}  # fmt: skip
+    return {
+        gender: [_tile(row, gender, maps, top, both) for row in pairs.to_dict("records")]
+        for gender in ("female", "male")
+    }
 
 
 def _tile(row: dict[str, object], gender: str, maps: pd.Series, top: float, both: bool) -> GridItem:
@@ -112,5 +143,12 @@ def _tile(row: dict[str, object], gender: str, maps: pd.Series, top: float, both
     shown = list(written.items()) if both else list(written.items())[:1]
     captions = "".join(text.caption_html(said, lang) for lang, said in shown)
     heat = list(maps[sample]) if sample in maps.index else None
-    return GridItem(sample, captions, heat, top, f"{strength:.1f}", href("samples", sample=sample),
-                    f"sample {sample}, activation {strength:.2f}")  # fmt: skip
+    return GridItem(
+        sample,
+        captions,
+        heat,
+        top,
+        f"{strength:.1f}",
+        href("samples", sample=sample),
+        f"sample {sample}, activation {strength:.2f}",
+    )

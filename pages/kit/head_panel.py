@@ -44,17 +44,27 @@ def looks(run: Run, maps: pd.DataFrame, name: str) -> None:
     """Attention to the image on the images themselves, one scale for all of a head's images."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            text.heading("Where it looks", "its attention to each part of the image from the place where the word "
-                         "below the image is chosen; hover an image to see it bare")  # fmt: skip
+            text.heading(
+                "Where it looks",
+                "its attention to each part of the image from the place where the word "
+                "below the image is chosen; hover an image to see it bare",
+            )
         long = maps.assign(patch_map=[" ".join(f"{v:.5f}" for v in m) for m in maps["patch_map"]])
         export.downloads(f"head-{name}-attention", long)
     own = maps[maps["sample_id"] >= 0]
     if own.empty:
-        text.html('<p class="cs-small">No maps were kept: mechanisms.n_maps is 0, or nothing that this head attends to '
-                  "has a place in the image.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">No maps were kept: mechanisms.n_maps is 0, or nothing that this head attends to '
+            "has a place in the image.</p>"
+        )
         return
-    how = pickers.choice("Show", MAPS, "maps", "Many heads look at the same place in every image. Beyond the average "
-                         "image leaves only what this image has more of than the mean over all.")  # fmt: skip
+    how = pickers.choice(
+        "Show",
+        MAPS,
+        "maps",
+        "Many heads look at the same place in every image. Beyond the average "
+        "image leaves only what this image has more of than the mean over all.",
+    )
     mean = np.asarray(maps[maps["sample_id"] < 0]["patch_map"].iloc[0])
     shown = [np.asarray(m) - (mean if how == MAPS[1] else 0) for m in own["patch_map"]]
     top = max(float(m.max()) for m in shown)
@@ -81,37 +91,61 @@ def weights(cat: Catalog, layer: int, head: int) -> None:
     curves = mechanisms.spectrum_curves(spectra, layer, head)
     rows = spectra[(spectra["layer"] == layer) & (spectra["head"] == head)].set_index("matrix")
     if rows.empty:
-        text.html('<p class="cs-small">Its weights read the image from outside the residual stream: they make no '
-                  "matrix on it.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">Its weights read the image from outside the residual stream: they make no '
+            "matrix on it.</p>"
+        )
         return
-    said = "; ".join(f"{m}: {rows.loc[m, 'effective_rank']:.0f} of {rows.loc[m, 'rank']} directions in use "
-                     f"(random weights {rows.loc[m, 'random_effective_rank']:.0f})" for m in ("OV", "QK"))  # fmt: skip
-    panels.panel("Its weights", f"{said}; copying {rows.loc['OV', 'copying']:+.2f}", f"weights-{layer}-{head}",
-                 rows.reset_index().assign(singular_values=lambda x: x["singular_values"].map(list)),
-                 mechanisms.spectrum_figure(curves, is_dark()), partial(mechanisms_paper.spectrum_figure, curves),
-                 f"Singular values of head {layer}.{head}", key="spectrum")  # fmt: skip
+    said = "; ".join(
+        f"{m}: {rows.loc[m, 'effective_rank']:.0f} of {rows.loc[m, 'rank']} directions in use "
+        f"(random weights {rows.loc[m, 'random_effective_rank']:.0f})"
+        for m in ("OV", "QK")
+    )
+    panels.panel(
+        "Its weights",
+        f"{said}; copying {rows.loc['OV', 'copying']:+.2f}",
+        f"weights-{layer}-{head}",
+        rows.reset_index().assign(singular_values=lambda x: x["singular_values"].map(list)),
+        mechanisms.spectrum_figure(curves, is_dark()),
+        partial(mechanisms_paper.spectrum_figure, curves),
+        f"Singular values of head {layer}.{head}",
+        key="spectrum",
+    )
 
 
 def directions(readings: pd.DataFrame, name: str) -> None:
     """What OV makes of the gender direction, with nulls, and the features it would write."""
     if readings.empty:
-        text.html('<p class="cs-small">What it makes of the gender direction is not known: no layer below it was '
-                  "recorded, or too few images show a gender.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">What it makes of the gender direction is not known: no layer below it was '
+            "recorded, or too few images show a gender.</p>"
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            text.heading("What it makes of the gender direction", "cosine of what it writes for it, with the direction "
-                         "above it and with the words")  # fmt: skip
+            text.heading(
+                "What it makes of the gender direction",
+                "cosine of what it writes for it, with the direction above it and with the words",
+            )
         flat = readings.assign(
             features=readings["features"].map(list), feature_cosines=readings["feature_cosines"].map(list)
         )
         export.downloads(f"head-{name}-directions", flat)
     rows = []
     for r in readings.to_dict("records"):
-        near = ", ".join(f"{feature_link(r['out_layer'], int(f))} {c:+.2f}" for f, c in
-                         list(zip(r["features"], r["feature_cosines"], strict=True))[:3])  # fmt: skip
-        rows.append([VIEWS[r["view"]], _within(r, "cosine"), _ends(r, "cosine_shuffled"), _within(r, "word_cosine"),
-                     f"{near} <span class='cs-small'>(shuffled ≤ {r['shuffled_cosine']:.2f})</span>"])  # fmt: skip
+        near = ", ".join(
+            f"{feature_link(r['out_layer'], int(f))} {c:+.2f}"
+            for f, c in list(zip(r["features"], r["feature_cosines"], strict=True))[:3]
+        )
+        rows.append(
+            [
+                VIEWS[r["view"]],
+                _within(r, "cosine"),
+                _ends(r, "cosine_shuffled"),
+                _within(r, "word_cosine"),
+                f"{near} <span class='cs-small'>(shuffled ≤ {r['shuffled_cosine']:.2f})</span>",
+            ]
+        )
     text.html(
         text.table(["Read at", "Direction above", "Shuffled images", "Words", "Nearest features"], rows, (1, 2, 3))
     )

@@ -50,8 +50,11 @@ def data_uri(run: Run, sample_id: int, full: bool = False) -> str:
     try:
         return _data_uri(str(path), path.stat().st_mtime_ns)
     except FileNotFoundError:
-        raise UserError(f"The image of sample {sample_id} is missing.", f"There is no {path}.",
-                        "Prepare the run again: python -m precompute run with its preset.") from None  # fmt: skip
+        raise UserError(
+            f"The image of sample {sample_id} is missing.",
+            f"There is no {path}.",
+            "Prepare the run again: python -m precompute run with its preset.",
+        ) from None
 
 
 def file_uri(path: Path) -> str:
@@ -80,8 +83,10 @@ def heat_uri(values: Sequence[float], top: float, threshold: float = 0.0, shape:
     if rows * columns != array.size:
         raise ValueError(f"{array.size} values do not fill {rows} x {columns} image tokens")
     share = np.clip(array / top, 0, 1) if top > 0 else np.zeros(array.size)
-    colours = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in
-                        (mix(VIRIDIS, n / (STEPS - 1)) for n in range(STEPS))], np.uint8)  # fmt: skip
+    colours = np.array(
+        [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in (mix(VIRIDIS, n / (STEPS - 1)) for n in range(STEPS))],
+        np.uint8,
+    )
     rgba = np.zeros((array.size, 4), np.uint8)
     rgba[:, :3] = colours[(share * (STEPS - 1)).round().astype(int)]
     rgba[:, 3] = np.where(array > threshold, 60 + 195 * np.sqrt(share), 0).astype(np.uint8)
@@ -127,8 +132,10 @@ def grid_html(
 ) -> str:
     """A grid of images as HTML; `opacity` (0..1) and `threshold` (activation) are those of the heat maps."""
     tiles = "".join(tile_html(run, item, threshold, shape, full) for item in items)
-    return (f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
-            f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>{_not_stored(items)}')  # fmt: skip
+    return (
+        f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
+        f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>{_not_stored(items)}'
+    )
 
 
 def _not_stored(items: Sequence[GridItem]) -> str:
@@ -137,8 +144,10 @@ def _not_stored(items: Sequence[GridItem]) -> str:
     kept = next(((int((~np.isnan(h)).sum()), h.size) for h in heats if np.isnan(h).any()), None)
     if kept is None:
         return ""
-    return (f'<p class="cs-small">Hatched: not stored. This run keeps {kept[0]} of the {kept[1]} tokens of an image, '
-            'drawn at random (<code>activations.image_tokens</code>); nothing is said of the others.</p>')  # fmt: skip
+    return (
+        f'<p class="cs-small">Hatched: not stored. This run keeps {kept[0]} of the {kept[1]} tokens of an image, '
+        "drawn at random (<code>activations.image_tokens</code>); nothing is said of the others.</p>"
+    )
 
 
 def grid(

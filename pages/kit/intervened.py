@@ -19,8 +19,10 @@ def captions(run: Run, cat: Catalog, verdicts: pd.DataFrame) -> None:
     """Some captions of a design that the visitor picks, unedited above edited."""
     text.heading("Read them", "captions of the same images without and with the change; underlined: words of gender")
     first = verdicts.sort_values("note", key=lambda note: note != "headline", kind="stable")
-    ways = {f"{way_name(r)} · layer {r.layer}, strength {r.strength:g}" if r.layer >= 0 else way_name(r): int(r.arm)
-            for r in first.drop_duplicates("arm").itertuples()}  # fmt: skip
+    ways = {
+        f"{way_name(r)} · layer {r.layer}, strength {r.strength:g}" if r.layer >= 0 else way_name(r): int(r.arm)
+        for r in first.drop_duplicates("arm").itertuples()
+    }
     if not ways:
         states.empty("There are no captions to read.")
         return
@@ -32,8 +34,10 @@ def captions(run: Run, cat: Catalog, verdicts: pd.DataFrame) -> None:
         mine = frame[frame["image"] == image]
         sides = "".join(text.side(r.lang, _pair(r.before, r.text, r.lang)) for r in mine.itertuples())
         columns = f"7rem{' 1fr' * len(mine)}"
-        blocks.append(f'<div style="display:grid;grid-template-columns:{columns};gap:1.2rem;align-items:start;'
-                      f'margin-bottom:1.1rem">{_image(run, mine.iloc[0])}{sides}</div>')  # fmt: skip
+        blocks.append(
+            f'<div style="display:grid;grid-template-columns:{columns};gap:1.2rem;align-items:start;'
+            f'margin-bottom:1.1rem">{_image(run, mine.iloc[0])}{sides}</div>'
+        )
     text.html("".join(blocks))
 
 

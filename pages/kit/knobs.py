@@ -88,8 +88,11 @@ def read_turned(cat: Catalog) -> list[Turned]:
         words = " · ".join([visible(w) for w in row["top_tokens"] or [] if is_word(w)][:3])
         known.append(replace(one, strength=float(st.session_state[one.key]), p999=p999, words=words))
     if wrong:
-        st.warning(f"Left out, because this run cannot turn it: {', '.join(wrong)}. Up to {MOST} living features, "
-                   "written as layer:feature:strength, can be turned at a time.", icon=":material/info:")  # fmt: skip
+        st.warning(
+            f"Left out, because this run cannot turn it: {', '.join(wrong)}. Up to {MOST} living features, "
+            "written as layer:feature:strength, can be turned at a time.",
+            icon=":material/info:",
+        )
     st.session_state["bench"] = {(t.layer, t.feature): t.strength for t in known}
     _write_address(known)
     return known
@@ -129,8 +132,16 @@ def sliders(turned: list[Turned], mode: str) -> None:
     if len(turned) > 1:
         together = {t.strength for t in turned}
         st.session_state[ALL] = together.pop() if len(together) == 1 else 0.0
-        st.slider("All together", -REACH, REACH, step=STEP, key=ALL, format="%+.1f", disabled=asleep,
-                  on_change=partial(all_together, turned))  # fmt: skip
+        st.slider(
+            "All together",
+            -REACH,
+            REACH,
+            step=STEP,
+            key=ALL,
+            format="%+.1f",
+            disabled=asleep,
+            on_change=partial(all_together, turned),
+        )
     for one in turned:
         link = feature_link(one.layer, one.feature, f"Layer {one.layer}, feature {one.feature}")
         text.html(f'<p style="margin:.3rem 0 0">{link} <bdi>{escape(one.words)}</bdi></p>')
@@ -147,9 +158,18 @@ def sliders(turned: list[Turned], mode: str) -> None:
             )
             box = f"box-{one.layer}-{one.feature}"
             st.session_state[box] = one.strength
-            st.number_input(f"Strength of feature {one.feature} of layer {one.layer}", -REACH, REACH, step=STEP,
-                            key=box, format="%.1f", label_visibility="collapsed", width=92, disabled=asleep,
-                            on_change=partial(from_box, box, one.key))  # fmt: skip
+            st.number_input(
+                f"Strength of feature {one.feature} of layer {one.layer}",
+                -REACH,
+                REACH,
+                step=STEP,
+                key=box,
+                format="%.1f",
+                label_visibility="collapsed",
+                width=92,
+                disabled=asleep,
+                on_change=partial(from_box, box, one.key),
+            )
             st.button(
                 "",
                 icon=":material/close:",
@@ -163,11 +183,18 @@ def sliders(turned: list[Turned], mode: str) -> None:
 def how(turned: list[Turned]) -> tuple[str, int | None]:
     """What the sliders do and how words are chosen, folded away beside the reset: mode, and the draw (None: greedy)."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button("Reset all to 0", key="reset", type="tertiary", icon=":material/restart_alt:",
-                  disabled=not any(t.strength for t in turned), on_click=partial(reset, turned))  # fmt: skip
+        st.button(
+            "Reset all to 0",
+            key="reset",
+            type="tertiary",
+            icon=":material/restart_alt:",
+            disabled=not any(t.strength for t in turned),
+            on_click=partial(reset, turned),
+        )
         with st.popover("How", type="tertiary", icon=":material/settings:", key="how"):
-            named = st.segmented_control("What a slider does", list(MODES), default="Add", key="mode", required=True,
-                                         bind="query-params")  # fmt: skip
+            named = st.segmented_control(
+                "What a slider does", list(MODES), default="Add", key="mode", required=True, bind="query-params"
+            )
             text.html(f'<p class="cs-small">{MODE_NOTES[named]}</p>')
             chance = st.toggle(
                 "Draw words by chance",
@@ -175,8 +202,15 @@ def how(turned: list[Turned]) -> tuple[str, int | None]:
                 bind="query-params",
                 help="Else the likeliest word is always taken, and the same image gives the same words.",
             )
-            draw = st.number_input("Draw", min_value=0, step=1, key="draw", bind="query-params", disabled=not chance,
-                                   help="The same number draws the same words.")  # fmt: skip
+            draw = st.number_input(
+                "Draw",
+                min_value=0,
+                step=1,
+                key="draw",
+                bind="query-params",
+                disabled=not chance,
+                help="The same number draws the same words.",
+            )
     return MODES[named], int(draw) if chance else None
 
 

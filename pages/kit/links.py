@@ -7,14 +7,20 @@ from urllib.parse import urlencode
 import streamlit as st
 
 PAGES = {
-    "overview": "pages/look/overview.py", "samples": "pages/look/samples.py", "bias": "pages/look/bias.py",
-    "browser": "pages/features/browser.py", "feature": "pages/features/feature.py",
-    "gender": "pages/features/gender.py", "alignment": "pages/languages/alignment.py",
-    "layers": "pages/languages/layers.py", "steering": "pages/causes/steering.py",
+    "overview": "pages/look/overview.py",
+    "samples": "pages/look/samples.py",
+    "bias": "pages/look/bias.py",
+    "browser": "pages/features/browser.py",
+    "feature": "pages/features/feature.py",
+    "gender": "pages/features/gender.py",
+    "alignment": "pages/languages/alignment.py",
+    "layers": "pages/languages/layers.py",
+    "steering": "pages/causes/steering.py",
     "mechanisms": "pages/causes/mechanisms.py",
-    "interventions": "pages/causes/interventions.py", "status": "pages/run/status.py",
+    "interventions": "pages/causes/interventions.py",
+    "status": "pages/run/status.py",
     "provenance": "pages/run/provenance.py",
-}  # fmt: skip
+}
 """url_path -> script; the url_path of the overview is the root."""
 
 

@@ -98,15 +98,18 @@ class Live:
         words, step = [self._words(lang) for _, lang in jobs], start
         for written in write(vlm, rows, features, n_new, hooks, words, stop, numbers):
             texts = {job: vlm.decode(one.ids) for job, one in zip(jobs, written, strict=True)}
-            strips = {job: Strip(tuple(vlm.token_strings(one.ids)), tuple(one.female), tuple(one.male), tuple(one.ids))
-                      for job, one in zip(jobs, written, strict=True)}  # fmt: skip
+            strips = {
+                job: Strip(tuple(vlm.token_strings(one.ids)), tuple(one.female), tuple(one.male), tuple(one.ids))
+                for job, one in zip(jobs, written, strict=True)
+            }
             step = replace(start, texts=start.texts | texts, strips=start.strips | strips)
             yield step
         if not stop.is_set():
             sizes, capped = _achieved(record.positions(), jobs)
             meter, moved = self._meter(subject, step, asked) if asked.pushed else ([], [])
-            yield replace(step, finished=True, sizes=sizes, capped=capped, meter=meter, moved=moved,
-                          scaled=self._scaled(asked))  # fmt: skip
+            yield replace(
+                step, finished=True, sizes=sizes, capped=capped, meter=meter, moved=moved, scaled=self._scaled(asked)
+            )
 
     def _prompt(self, row: str, lang: str) -> list[int]:
         prompt = getattr(self.config.caption, f"prompt_{lang}")
@@ -119,10 +122,13 @@ class Live:
         from core.steering import edit_hooks
 
         scaled = self._scaled(asked)
-        edits = {"after": [self._edit(k, asked.mode) for k in asked.pushed],
-                 "control": [self._edit(k, asked.mode, scaled.get(k.layer, 1.0)) for k in asked.control]}  # fmt: skip
-        per_row = [self._along_means(subject, lang, asked) if row == "means" else edits.get(row, [])
-                   for row, lang in jobs]  # fmt: skip
+        edits = {
+            "after": [self._edit(k, asked.mode) for k in asked.pushed],
+            "control": [self._edit(k, asked.mode, scaled.get(k.layer, 1.0)) for k in asked.control],
+        }
+        per_row = [
+            self._along_means(subject, lang, asked) if row == "means" else edits.get(row, []) for row, lang in jobs
+        ]
         layers = {edit.layer for row in per_row for edit in row}
         directions = {(n, f"means-{lang}"): d for n in layers for lang, d in self.means(n).items()}
         saes = {n: self._sae(n)[0] for n in layers}

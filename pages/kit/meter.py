@@ -18,8 +18,10 @@ from pages.kit.examples import feature_link, layer_features
 from pages.kit.style import is_dark
 
 STRIP_NOTE = "probability of a word for a woman and of one for a man, at every token it writes; dotted: as it was"
-METER_NOTE = ("gender as it can be read before the first word for a woman or a man; probe: +1 is the average image of "
-              "women, −1 of men; lens: above 0 a word for a woman is likelier")  # fmt: skip
+METER_NOTE = (
+    "gender as it can be read before the first word for a woman or a man; probe: +1 is the average image of "
+    "women, −1 of men; lens: above 0 a word for a woman is likelier"
+)
 MOVED_NOTE = "besides those you turned: mean activation before the first gendered word, as it was → as steered"
 
 
@@ -28,14 +30,20 @@ def strips(step: Step) -> None:
     frame = steering.strip_frame({job: s for job, s in step.strips.items() if job[0] in ("before", "after")})
     if frame.empty:
         return
-    panels.panel("While it writes", STRIP_NOTE, "steering-words", frame, None,
-                 partial(steering_paper.strips, frame), "")  # fmt: skip
+    panels.panel(
+        "While it writes", STRIP_NOTE, "steering-words", frame, None, partial(steering_paper.strips, frame), ""
+    )
     langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
     for column, lang in zip(st.columns(len(langs), gap="large"), langs, strict=True):
         with column:
             text.html(f'<div class="cs-side" data-lang="{lang}">{text.language_label(lang)}</div>')
-            st.plotly_chart(steering.strip_chart(frame, lang, is_dark()), theme=None, config=panels.PLAIN,
-                            key=f"strip-{lang}", alt=f"Chances of gendered words, {lang}")  # fmt: skip
+            st.plotly_chart(
+                steering.strip_chart(frame, lang, is_dark()),
+                theme=None,
+                config=panels.PLAIN,
+                key=f"strip-{lang}",
+                alt=f"Chances of gendered words, {lang}",
+            )
 
 
 def off_target(run: Run, step: Step) -> None:
@@ -43,16 +51,22 @@ def off_target(run: Run, step: Step) -> None:
     if not step.meter:
         return
     frame = steering.meter_frame(step.meter)
-    panels.panel("What else moves", METER_NOTE, "steering-layers", frame, None,
-                 partial(steering_paper.meter, frame), "")  # fmt: skip
+    panels.panel(
+        "What else moves", METER_NOTE, "steering-layers", frame, None, partial(steering_paper.meter, frame), ""
+    )
     said = steering.meter_answer(frame)
     if said:
         text.html(f'<p class="cs-small">{said}</p>')
     measures = [m for m in steering.MEASURES if (frame["measure"] == m).any()]
     for column, measure in zip(st.columns(len(measures), gap="large"), measures, strict=True):
         with column:
-            st.plotly_chart(steering.meter_chart(frame, measure, is_dark()), theme=None, config=panels.PLAIN,
-                            key=f"meter-{measure}", alt=f"{steering.MEASURES[measure]} by layer")  # fmt: skip
+            st.plotly_chart(
+                steering.meter_chart(frame, measure, is_dark()),
+                theme=None,
+                config=panels.PLAIN,
+                key=f"meter-{measure}",
+                alt=f"{steering.MEASURES[measure]} by layer",
+            )
     if step.moved:
         text.heading("The features that moved most", MOVED_NOTE)
         langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
@@ -64,7 +78,8 @@ def _moved(run: Run, row: dict[str, Any], langs: Sequence[str]) -> list[str]:
     layer, feature = int(row["layer"]), int(row["feature"])
     known: pd.DataFrame = layer_features(run, layer)
     words = known.loc[known["feature"] == feature, "words"].iloc[0]
-    cells = [f"{row[f'before_{lang}']:.1f} → {row[f'after_{lang}']:.1f}" if f"after_{lang}" in row else "–"
-             for lang in langs]  # fmt: skip
+    cells = [
+        f"{row[f'before_{lang}']:.1f} → {row[f'after_{lang}']:.1f}" if f"after_{lang}" in row else "–" for lang in langs
+    ]
     shown = " · ".join(f"<bdi>{escape(w)}</bdi>" for w in words.split(" · ")[:4] if w)
     return [feature_link(layer, feature, f"layer {layer}, feature {feature}"), *cells, shown]

@@ -21,8 +21,10 @@ def with_notes(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     said = {(e.layer, e.feature, e.sae_id): e for e in readable(run)}
     keys = zip(features["layer"].astype(int), features["feature"].astype(int), features["sae_id"], strict=True)
     found = [said.get(key, Entry(*key)) for key in keys]
-    more = pd.DataFrame({"own": [e.label for e in found], "note": [e.note for e in found],
-                         "lists": [list(e.lists) for e in found]}, index=features.index)  # fmt: skip
+    more = pd.DataFrame(
+        {"own": [e.label for e in found], "note": [e.note for e in found], "lists": [list(e.lists) for e in found]},
+        index=features.index,
+    )
     label = features["label"] if "label" in features else pd.Series("", index=features.index)
     return features.assign(**more, label=more["own"].where(more["own"] != "", label))
 
@@ -57,20 +59,31 @@ def editor(run: Run, cat: Catalog, layer: int, feature: int, sae_id: str) -> Non
     ):
         st.text_input("Your label", entry.label, max_chars=MAX_LABEL, key=_widget("label", key))
         st.text_area("Note", entry.note, max_chars=MAX_NOTE, key=_widget("note", key))
-        st.multiselect("On the lists", lists, list(entry.lists), key=_widget("lists", key), accept_new_options=True,
-                       placeholder="Choose, or type a new name", max_selections=20)  # fmt: skip
+        st.multiselect(
+            "On the lists",
+            lists,
+            list(entry.lists),
+            key=_widget("lists", key),
+            accept_new_options=True,
+            placeholder="Choose, or type a new name",
+            max_selections=20,
+        )
         st.form_submit_button("Save", type="primary", on_click=save, args=(run, key))
     saes = dict(zip(cat.saes()["layer"].astype(int), cat.saes()["sae_id"], strict=True))
     for old in (e for e in earlier if e.of_another_sae(saes)):
-        states.empty(f"An earlier dictionary ({old.sae_id[:8]}) had a feature of this number.",
-                     f"Of that one it was said: {' · '.join(filter(None, (old.label, old.note, *old.lists)))}",
-                     "It is another feature; the note is kept.")  # fmt: skip
+        states.empty(
+            f"An earlier dictionary ({old.sae_id[:8]}) had a feature of this number.",
+            f"Of that one it was said: {' · '.join(filter(None, (old.label, old.note, *old.lists)))}",
+            "It is another feature; the note is kept.",
+        )
 
 
 def _show(entry: Entry) -> None:
     if entry.label:
-        text.html(f'<p style="font-size:1.25rem;font-weight:600;margin:0"><bdi>{escape(entry.label)}</bdi> '
-                  '<span class="cs-small" style="font-weight:400">your label</span></p>')  # fmt: skip
+        text.html(
+            f'<p style="font-size:1.25rem;font-weight:600;margin:0"><bdi>{escape(entry.label)}</bdi> '
+            '<span class="cs-small" style="font-weight:400">your label</span></p>'
+        )
     if entry.note:
         text.html(f'<p style="white-space:pre-wrap;margin:.2rem 0">{escape(entry.note)}</p>')
     if entry.lists:
@@ -114,11 +127,19 @@ def manager(run: Run, cat: Catalog) -> None:
             text.html(text.table(["Layer", "Feature", "Label", "Note", "Lists", ""], rows, numeric=(0, 1)))
         else:
             text.html('<p class="cs-small">None yet: a feature’s own page takes them.</p>')
-        st.download_button("Export (JSON)", lambda: Notes(run.dir).export(), f"notes-{run.name}.json",
-                           "application/json", key="notes-export", on_click="ignore", disabled=not entries)  # fmt: skip
+        st.download_button(
+            "Export (JSON)",
+            lambda: Notes(run.dir).export(),
+            f"notes-{run.name}.json",
+            "application/json",
+            key="notes-export",
+            on_click="ignore",
+            disabled=not entries,
+        )
         with st.form("notes-import", clear_on_submit=True, border=False):
-            file = st.file_uploader("Add an exported file", type="json", key="notes-file",
-                                    max_upload_size=MAX_BYTES // 1_000_000)  # fmt: skip
+            file = st.file_uploader(
+                "Add an exported file", type="json", key="notes-file", max_upload_size=MAX_BYTES // 1_000_000
+            )
             if st.form_submit_button("Add") and file is not None:
                 bring_in(run, file.getvalue())
 
@@ -126,8 +147,14 @@ def manager(run: Run, cat: Catalog) -> None:
 def _row(entry: Entry, stale: bool) -> list[str]:
     note = "of an earlier dictionary, most likely another feature" if stale else ""
     number = str(entry.feature) if stale else feature_link(entry.layer, entry.feature)
-    return [str(entry.layer), number, f"<bdi>{escape(entry.label)}</bdi>", f"<bdi>{escape(entry.note)}</bdi>",
-            escape(" · ".join(entry.lists)), note]  # fmt: skip
+    return [
+        str(entry.layer),
+        number,
+        f"<bdi>{escape(entry.label)}</bdi>",
+        f"<bdi>{escape(entry.note)}</bdi>",
+        escape(" · ".join(entry.lists)),
+        note,
+    ]
 
 
 def bring_in(run: Run, content: bytes) -> None:

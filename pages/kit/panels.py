@@ -31,8 +31,10 @@ PLAIN = {"displayModeBar": False}
 def scale_bar(top: float) -> None:
     """The one colour scale of all heat maps of a page."""
     bar = f"height:8px;width:9rem;border-radius:4px;background:linear-gradient(90deg,transparent,{','.join(VIRIDIS)})"
-    text.html(f'<p class="cs-small" style="display:flex;gap:.6em;align-items:center;margin:0">0 <span style="{bar}">'
-              f"</span> {top:.2f} (its strongest activation). Hover an image to see it bare.</p>")  # fmt: skip
+    text.html(
+        f'<p class="cs-small" style="display:flex;gap:.6em;align-items:center;margin:0">0 <span style="{bar}">'
+        f"</span> {top:.2f} (its strongest activation). Hover an image to see it bare.</p>"
+    )
 
 
 def words(row: dict[str, Any]) -> None:
@@ -46,30 +48,58 @@ def places(row: dict[str, Any], name: str) -> None:
     where = densities_frame(row)
     said = "; ".join(f"{w}: {percent(d)}" for w, d in zip(where["where"], where["density"], strict=True))
     n = f"share of tokens of each kind; n = {row['n_active']:,} firings"
-    panel("Where it fires", n, f"{name}-densities", where,
-          density_bars(where, is_dark()), partial(paper.densities, where), said)  # fmt: skip
+    panel(
+        "Where it fires",
+        n,
+        f"{name}-densities",
+        where,
+        density_bars(where, is_dark()),
+        partial(paper.densities, where),
+        said,
+    )
 
 
 def strengths(row: dict[str, Any], name: str) -> None:
     """The histogram of its activations."""
     top, p999 = float(row["max"] or 0), float(row["p999"] or 0)
     counts = histogram_frame(list(row["histogram"] or []), top)
-    panel("How strongly", "tokens by activation, where it fires at all; logarithmic", f"{name}-histogram", counts,
-          activation_histogram(counts, p999, is_dark()), partial(paper.histogram, counts, p999),
-          f"Histogram of activations up to {top:.2f}, 99.9th percentile {p999:.2f}")  # fmt: skip
+    panel(
+        "How strongly",
+        "tokens by activation, where it fires at all; logarithmic",
+        f"{name}-histogram",
+        counts,
+        activation_histogram(counts, p999, is_dark()),
+        partial(paper.histogram, counts, p999),
+        f"Histogram of activations up to {top:.2f}, 99.9th percentile {p999:.2f}",
+    )
 
 
 def pushes(row: dict[str, Any], name: str) -> None:
     """The words that it pushes up and down."""
-    pushed = words_frame(row["logits_up_tokens"] or [], row["logits_up"] or [], row["logits_down_tokens"] or [],
-                         row["logits_down"] or [])  # fmt: skip
-    panel("Words it pushes", "down to the left, up to the right, in both languages", f"{name}-words", pushed,
-          words_bars(pushed, is_dark()), partial(paper.words, pushed),
-          "Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])))  # fmt: skip
+    pushed = words_frame(
+        row["logits_up_tokens"] or [], row["logits_up"] or [], row["logits_down_tokens"] or [], row["logits_down"] or []
+    )
+    panel(
+        "Words it pushes",
+        "down to the left, up to the right, in both languages",
+        f"{name}-words",
+        pushed,
+        words_bars(pushed, is_dark()),
+        partial(paper.words, pushed),
+        "Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])),
+    )
 
 
-def panel(title: str, note: str, name: str, frame: pd.DataFrame, fig: go.Figure | None, plot: Callable[[], Figure],
-          alt: str, **chart: Any) -> None:  # fmt: skip
+def panel(
+    title: str,
+    note: str,
+    name: str,
+    frame: pd.DataFrame,
+    fig: go.Figure | None,
+    plot: Callable[[], Figure],
+    alt: str,
+    **chart: Any,
+) -> None:
     """A figure under its heading, with its download beside the heading; `fig` None gives the heading alone."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
@@ -84,8 +114,11 @@ def chips(row: dict[str, Any]) -> str:
     top = float(row["max"] or 1)
     known = list(zip(row["top_tokens"] or [], row["top_token_values"] or [], strict=True))
     words = [pair for pair in known if is_word(pair[0])] or known  # tags of the chat template are no words
-    spans = [f'<bdi style="{text.weight_style(float(value) / top)};padding:.1em .45em" title="{value:.2f}">'
-             f"{escape(visible(word))}</bdi>" for word, value in words]  # fmt: skip
+    spans = [
+        f'<bdi style="{text.weight_style(float(value) / top)};padding:.1em .45em" title="{value:.2f}">'
+        f"{escape(visible(word))}</bdi>"
+        for word, value in words
+    ]
     return f'<p style="line-height:2.1;display:flex;flex-wrap:wrap;gap:.2em .5em">{"".join(spans) or "none"}</p>'
 
 
@@ -93,21 +126,39 @@ def neighbours(cat: Catalog, layer: int, feature: int) -> None:
     """The features whose directions are most alike, as links."""
     near = cat.neighbours(layer, feature)
     text.heading("Its neighbours", "features of the same layer that write in nearly the same direction")
-    rows = [[feature_link(layer, int(n["feature"])), f"{n['cosine']:.2f}", percent(n["density"]),
-             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n["tokens"] or "").split(" · ") if is_word(w))]
-            for n in near.to_dict("records")]  # fmt: skip
+    rows = [
+        [
+            feature_link(layer, int(n["feature"])),
+            f"{n['cosine']:.2f}",
+            percent(n["density"]),
+            " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n["tokens"] or "").split(" · ") if is_word(w)),
+        ]
+        for n in near.to_dict("records")
+    ]
     text.html(text.table(["Feature", "Cosine", "Fires on", "Words it answers to"], rows, numeric=(1, 2)))
 
 
 def statistics(row: dict[str, Any], layer: int, feature: int) -> None:
     """The numbers themselves."""
     text.heading("Statistics")
-    text.html(text.facts([
-        ("Firings", f"{row['n_active']:,}"), ("Fires on", percent(row["density"])), ("Mean", f"{row['mean']:.3g}"),
-        ("Standard deviation", f"{row['std']:.3g}"), ("p99.9", f"{row['p999']:.3g}"), ("Maximum", f"{row['max']:.3g}"),
-        ("Explains", percent(row["explained_share"])),
-        *((f"Mean on {name} captions", f"{row[f'lang_{lang}']:.3g}") for lang, name in text.LANGUAGE_NAMES.items()
-          if pd.notna(row[f"lang_{lang}"])), ("Dictionary", str(row["sae_id"])),
-    ]))  # fmt: skip
+    text.html(
+        text.facts(
+            [
+                ("Firings", f"{row['n_active']:,}"),
+                ("Fires on", percent(row["density"])),
+                ("Mean", f"{row['mean']:.3g}"),
+                ("Standard deviation", f"{row['std']:.3g}"),
+                ("p99.9", f"{row['p999']:.3g}"),
+                ("Maximum", f"{row['max']:.3g}"),
+                ("Explains", percent(row["explained_share"])),
+                *(
+                    (f"Mean on {name} captions", f"{row[f'lang_{lang}']:.3g}")
+                    for lang, name in text.LANGUAGE_NAMES.items()
+                    if pd.notna(row[f"lang_{lang}"])
+                ),
+                ("Dictionary", str(row["sae_id"])),
+            ]
+        )
+    )
     plain = {k: v for k, v in row.items() if not isinstance(v, list)}
     export.downloads(f"layer-{layer}-feature-{feature}-statistics", pd.DataFrame([plain]))

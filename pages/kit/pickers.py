@@ -38,5 +38,6 @@ def feature_picker(cat: Catalog, layer: int, key: str = "feature") -> int:
 
 def choice(label: str, options: Sequence[str], key: str, help: str = "") -> str:
     """One of a few words, the first at first."""
-    return st.segmented_control(label, list(options), default=options[0], key=key, required=True, bind="query-params",
-                                help=help or None)  # fmt: skip
+    return st.segmented_control(
+        label, list(options), default=options[0], key=key, required=True, bind="query-params", help=help or None
+    )

@@ -10,16 +10,21 @@ from core.runs import Run
 from pages.kit import build, text
 
 WORDS = {
-    "prepare": "Collect the images and captions", "caption": "Let the model write its captions",
-    "words": "Find the words that name a gender", "activations": "Record what its layers say",
-    "train": "Learn a dictionary of features", "features": "Find what each feature responds to",
-    "pool": "Gather the features of each caption", "gender": "Find the features of gender",
-    "crosslingual": "Compare English and Arabic", "layers": "Follow gender through the layers",
+    "prepare": "Collect the images and captions",
+    "caption": "Let the model write its captions",
+    "words": "Find the words that name a gender",
+    "activations": "Record what its layers say",
+    "train": "Learn a dictionary of features",
+    "features": "Find what each feature responds to",
+    "pool": "Gather the features of each caption",
+    "gender": "Find the features of gender",
+    "crosslingual": "Compare English and Arabic",
+    "layers": "Follow gender through the layers",
     "bias": "Measure the bias of the captions",
     "explain": "Ask the model what its features are",
     "interventions": "Change features, and see what captions become",
     "mechanisms": "Find the heads that carry gender",
-}  # fmt: skip
+}
 ONE_ROW = 6  # steps that fit beside one another
 STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}
 
@@ -69,18 +74,25 @@ def bar_html(progress: dict[str, Any]) -> str:
         parts.append(f"about {duration(progress['eta_seconds'])} left in this step")
     if progress.get("message"):
         parts.append(str(progress["message"]))
-    return (f'<div class="cs-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-valuenow="{share * 100:.0f}"><i style="width:{share * 100:.1f}%"></i></div>'
-            f'<p class="cs-small">{escape(" · ".join(parts))}</p>')  # fmt: skip
+    return (
+        f'<div class="cs-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{share * 100:.0f}"><i style="width:{share * 100:.1f}%"></i></div>'
+        f'<p class="cs-small">{escape(" · ".join(parts))}</p>'
+    )
 
 
 def facts_html(run: Run, progress: dict[str, Any]) -> str:
     """Where it runs: device, what it takes of processor, memory and GPUs, disk that is free, when it began."""
     free = shutil.disk_usage(run.dir).free if run.dir.exists() else None
     cores = progress.get("cores")
-    pairs = [("Device", str(progress.get("device") or "")), ("Processor", f"{cores:.1f} cores" if cores else ""),
-             ("Memory in use", size(progress.get("memory_bytes"))), *gpu_facts(progress.get("gpus") or []),
-             ("Disk free", size(free)), ("Began", clock(progress.get("started")))]  # fmt: skip
+    pairs = [
+        ("Device", str(progress.get("device") or "")),
+        ("Processor", f"{cores:.1f} cores" if cores else ""),
+        ("Memory in use", size(progress.get("memory_bytes"))),
+        *gpu_facts(progress.get("gpus") or []),
+        ("Disk free", size(free)),
+        ("Began", clock(progress.get("started"))),
+    ]
     return text.facts([(k, v) for k, v in pairs if v])
 
 
@@ -91,8 +103,10 @@ def gpu_facts(gpus: list[dict[str, Any]]) -> list[tuple[str, str]]:
         name = "GPU" if len(gpus) == 1 else f"GPU {i}"
         use = "" if gpu.get("use") is None else f"{gpu['use']:.0%} in use"
         used, total = (size(gpu.get(key)) for key in ("memory_used", "memory_total"))
-        found += [(name, " · ".join(part for part in (str(gpu.get("name") or ""), use) if part)),
-                  (f"{name} memory", f"{used} of {total}" if used and total else "")]  # fmt: skip
+        found += [
+            (name, " · ".join(part for part in (str(gpu.get("name") or ""), use) if part)),
+            (f"{name} memory", f"{used} of {total}" if used and total else ""),
+        ]
     return found
 
 

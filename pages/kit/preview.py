@@ -32,8 +32,11 @@ def scenes(seed: int = SEED, n: int = N) -> list[tuple[str, str, str]]:
 def show() -> None:
     """The scenes as a row of tiles, gendered words marked."""
     tiles = "".join(_tile(*scene) for scene in scenes())
-    text.heading("What it looks at", "Scenes of the demo world, with captions as people of that world write them. "
-                 "What does the model learn from them about women and men?")  # fmt: skip
+    text.heading(
+        "What it looks at",
+        "Scenes of the demo world, with captions as people of that world write them. "
+        "What does the model learn from them about women and men?",
+    )
     text.html(f'<div class="cs-grid" style="grid-template-columns:repeat({N}, minmax(0, 1fr))">{tiles}</div>')
 
 

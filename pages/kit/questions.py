@@ -58,16 +58,40 @@ def _questions(run_dir: str, version: str) -> list[Question]:
         agree, apart = compared(cat) or agreement(genders()), language_specific(cat)
     done = bool(only) or cat.has("alignment")
     return [
-        _card("How is gender encoded?", gender, cat.has("gender_features"), "gender",
-              "gender", "See the features that know a woman from a man"),
-        _card("Do English and Arabic agree?", agree, done, "crosslingual", "alignment",
-              "See what is missing" if only else "Compare the two languages"),
-        _card("Which layers and features?", emergence(cat), cat.has("emergence"), "layers",
-              "layers", "Follow gender through the layers"),
+        _card(
+            "How is gender encoded?",
+            gender,
+            cat.has("gender_features"),
+            "gender",
+            "gender",
+            "See the features that know a woman from a man",
+        ),
+        _card(
+            "Do English and Arabic agree?",
+            agree,
+            done,
+            "crosslingual",
+            "alignment",
+            "See what is missing" if only else "Compare the two languages",
+        ),
+        _card(
+            "Which layers and features?",
+            emergence(cat),
+            cat.has("emergence"),
+            "layers",
+            "layers",
+            "Follow gender through the layers",
+        ),
         steered(cat),
-        _card("What is language-specific?", apart, done, "crosslingual", "alignment",
-              "See what is missing" if only else "See whose the gender features are"),
-    ]  # fmt: skip
+        _card(
+            "What is language-specific?",
+            apart,
+            done,
+            "crosslingual",
+            "alignment",
+            "See what is missing" if only else "See whose the gender features are",
+        ),
+    ]
 
 
 def steered(cat: Catalog) -> Question:
@@ -178,8 +202,10 @@ def agreement(genders: pd.DataFrame) -> Answer:
     same, n = int((pairs["en"] == pairs["ar"]).sum()), len(pairs)
     chance = sum(float((pairs["en"] == g).mean() * (pairs["ar"] == g).mean()) for g in ("male", "female"))
     low, high = wilson(same, n)
-    text = (f"On images that show no gender, both captions name the same one in {rate(same, n)} of {n:,} images in "
-            f"which both name one; captions of different images would agree in {chance:.0%}.")  # fmt: skip
+    text = (
+        f"On images that show no gender, both captions name the same one in {rate(same, n)} of {n:,} images in "
+        f"which both name one; captions of different images would agree in {chance:.0%}."
+    )
     return Answer(text, "supported" if not low <= chance <= high else "unclear")
 
 

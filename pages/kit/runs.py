@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from core.catalog import Catalog
 
 PARTS = {
-    "prepare": "The images and their captions", "caption": "The model's own captions",
-    "words": "The words that name a gender", "activations": "What the model's layers say",
-    "train": "The dictionaries of features", "features": "What each feature responds to",
-    "pool": "The features of each caption", "gender": "The features of gender",
-    "crosslingual": "The comparison of English and Arabic", "layers": "Gender layer by layer",
-    "bias": "The bias of the captions", "mechanisms": "What heads and features do to the words",
+    "prepare": "The images and their captions",
+    "caption": "The model's own captions",
+    "words": "The words that name a gender",
+    "activations": "What the model's layers say",
+    "train": "The dictionaries of features",
+    "features": "What each feature responds to",
+    "pool": "The features of each caption",
+    "gender": "The features of gender",
+    "crosslingual": "The comparison of English and Arabic",
+    "layers": "Gender layer by layer",
+    "bias": "The bias of the captions",
+    "mechanisms": "What heads and features do to the words",
     "interventions": "What captions become when features are changed",
     "explain": "What the model says of its features",
-}  # fmt: skip
+}
 
 
 def run_names() -> list[str]:
@@ -36,8 +42,11 @@ def current_run() -> Run:
     """The run that the picker names; where there is none yet, the page stops with the way to the first one."""
     names = run_names()
     if not names:
-        states.empty("There is no run yet.", "A run holds the images, captions and features that this page shows.",
-                     "The overview builds the demo with one button.")  # fmt: skip
+        states.empty(
+            "There is no run yet.",
+            "A run holds the images, captions and features that this page shows.",
+            "The overview builds the demo with one button.",
+        )
         text.html('<p><a href=".">Open the overview</a></p>')
         st.stop()
     asked = st.session_state.get("run") or st.query_params.get("run")
@@ -102,5 +111,8 @@ def command(preset: str, name: str) -> str:
 
 def missing(what: str) -> UserError:
     """The error of an address that names something which is not there."""
-    return UserError(f"{what} is not in this run.", "The address may belong to another run, or to an earlier one.",
-                     "Choose another in the picker, or begin at the overview.")  # fmt: skip
+    return UserError(
+        f"{what} is not in this run.",
+        "The address may belong to another run, or to an earlier one.",
+        "Choose another in the picker, or begin at the overview.",
+    )

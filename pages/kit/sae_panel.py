@@ -29,18 +29,30 @@ def show(run: Run) -> None:
     answer, frame = sae_fit_answers.fit_answer(saes, fit), sae_fit.fit_frame(fit)
     note = f"{sae_fit_answers.origin(saes)} {answer.text} Grey: untrained."
     panels.panel(
-        "How well do these SAEs fit this data?", note, f"{run.name}-sae-fit", frame,
-        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None, partial(sae_fit_paper.fit_figure, frame),
-        answer.text, key="figure-sae-fit",
-    )  # fmt: skip
+        "How well do these SAEs fit this data?",
+        note,
+        f"{run.name}-sae-fit",
+        frame,
+        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None,
+        partial(sae_fit_paper.fit_figure, frame),
+        answer.text,
+        key="figure-sae-fit",
+    )
     warned = sae_fit_answers.cautions(fit)
     if warned:
         states.box(warned)
     rows = [
-        [str(r["layer"]), escape(r["source"]), escape(r["trained_on"] or ""), escape(r["architecture"]),
-         f"{r['d_sae']:,}", f"{r['l0']:.1f}", f"{r['dead_share']:.0%}"]
+        [
+            str(r["layer"]),
+            escape(r["source"]),
+            escape(r["trained_on"] or ""),
+            escape(r["architecture"]),
+            f"{r['d_sae']:,}",
+            f"{r['l0']:.1f}",
+            f"{r['dead_share']:.0%}",
+        ]
         for r in saes.to_dict("records")
-    ]  # fmt: skip
+    ]
     head = ["Layer", "From", "Trained on", "Kind", "Features", "Active a token", "Never active"]
     text.html(text.table(head, rows, numeric=(0, 4, 5, 6)))
     text.method(METHOD)

@@ -51,10 +51,27 @@ def picture(run: Run, cat: Catalog) -> Subject:
     """The image, and the ways to another one: a number, chance, the list below, or the visitor's own."""
     test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        sample_id = int(st.number_input("Image", min_value=0, value=test[0], step=1, key="sample", bind="query-params",
-                                        label_visibility="collapsed", width=72, on_change=forget))  # fmt: skip
-        st.button("Another", icon=":material/shuffle:", key="shuffle", type="tertiary",
-                  on_click=partial(shuffle, test), help="One of the test images, by chance")  # fmt: skip
+        sample_id = int(
+            st.number_input(
+                "Image",
+                min_value=0,
+                value=test[0],
+                step=1,
+                key="sample",
+                bind="query-params",
+                label_visibility="collapsed",
+                width=72,
+                on_change=forget,
+            )
+        )
+        st.button(
+            "Another",
+            icon=":material/shuffle:",
+            key="shuffle",
+            type="tertiary",
+            on_click=partial(shuffle, test),
+            help="One of the test images, by chance",
+        )
         uploader()
     error = st.session_state.pop("own-error", None)
     if error is not None:
@@ -74,11 +91,17 @@ def uploader() -> None:
     """A folded place for the visitor's own picture; the file is let go as soon as it has been read."""
     n = st.session_state.setdefault("own-turn", 0)
     with st.popover("Your own", icon=":material/upload:", type="tertiary", key="own"):
-        st.file_uploader("A picture of a person (PNG, JPEG, WebP)", type=["png", "jpg", "jpeg", "webp"],
-                         key=f"own-file-{n}", max_upload_size=MOST_BYTES // 1_000_000,
-                         on_change=partial(bring, f"own-file-{n}"))  # fmt: skip
-        text.html('<p class="cs-small">It stays in memory for this visit: it is not stored, and what the camera wrote '
-                  "into the file is dropped.</p>")  # fmt: skip
+        st.file_uploader(
+            "A picture of a person (PNG, JPEG, WebP)",
+            type=["png", "jpg", "jpeg", "webp"],
+            key=f"own-file-{n}",
+            max_upload_size=MOST_BYTES // 1_000_000,
+            on_change=partial(bring, f"own-file-{n}"),
+        )
+        text.html(
+            '<p class="cs-small">It stays in memory for this visit: it is not stored, and what the camera wrote '
+            "into the file is dropped.</p>"
+        )
 
 
 def bring(key: str) -> None:
@@ -122,11 +145,20 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     for lang, name in names.items():
         shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
     key = f"gallery-{query}"
-    st.dataframe(shown, key=key, hide_index=True, row_height=64, height=340, on_select=partial(choose_image, key, ids),
-                 selection_mode=["single-row", "single-cell"], column_order=["image", *names.values()],
-                 column_config={"image": st.column_config.ImageColumn("", width=72),
-                                **{name: st.column_config.TextColumn(width=700 // len(names))
-                                   for name in names.values()}})  # fmt: skip
+    st.dataframe(
+        shown,
+        key=key,
+        hide_index=True,
+        row_height=64,
+        height=340,
+        on_select=partial(choose_image, key, ids),
+        selection_mode=["single-row", "single-cell"],
+        column_order=["image", *names.values()],
+        column_config={
+            "image": st.column_config.ImageColumn("", width=72),
+            **{name: st.column_config.TextColumn(width=700 // len(names)) for name in names.values()},
+        },
+    )
 
 
 def choose_image(key: str, ids: list[int]) -> None:

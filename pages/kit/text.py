@@ -15,8 +15,20 @@ import streamlit as st
 from core.figures.palette import LANGUAGE_NAME, VIRIDIS, mix
 
 LANGUAGE_NAMES = LANGUAGE_NAME  # of the languages, by their code
-KINDS = frozenset({"female", "male", "neutral", "added", "removed", "flipped", "neutralised", "changed",
-                   "added person", "removed person"})  # fmt: skip
+KINDS = frozenset(
+    {
+        "female",
+        "male",
+        "neutral",
+        "added",
+        "removed",
+        "flipped",
+        "neutralised",
+        "changed",
+        "added person",
+        "removed person",
+    }
+)
 SURE = {"supported": "yes", "unclear": "unclear", "not enough data": "few"}
 GLOSSARY = {
     "activation": "How strongly a feature responds at one place of the image or the caption.",
@@ -25,18 +37,18 @@ GLOSSARY = {
     "dead": "A feature that never responded on any image or caption of this run.",
     "density": "How often a feature responds: the share of all places (image parts and words) at which it is active.",
     "explained variance": "How much of what the layer says the features can say again: 1 is all of it, "
-                          "0 is no more than the average.",
+    "0 is no more than the average.",
     "feature": "Something the model has learned to notice.",
     "layer": "One of the steps by which the model goes from the image and the words so far to its next word.",
     "loss recovered": "How well the model still writes when a layer is replaced by what its features say of it: "
-                      "1 is as well as before, 0 is as badly as with the layer's average in its place.",
+    "1 is as well as before, 0 is as badly as with the layer's average in its place.",
     "p99.9": "The strength that a feature exceeds at only one in a thousand of the places where it responds.",
     "planted": "Written into the demo world by hand, to check the instrument; no statistic of any society.",
     "reference": "A caption that came with the image, written by its authors and not by the model.",
     "sparse autoencoder": "A dictionary of features: it rewrites each state of a layer as a few active features.",
     "split": "Train images were used to find the features; test images only to check them.",
     "steering": "Making a feature stronger or weaker while the model writes.",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,9 @@ def caption_html(
     inner = _weighted(weights) if weights is not None else _marked(text, marks)
     side = "rtl" if lang == "ar" else "ltr"
     name = lang if lang in LANGUAGE_NAMES else ""
-    return (f'<p class="cs-caption" data-lang="{name}" lang="{name}" dir="{side}" '
-            f'style="unicode-bidi:isolate">{inner}</p>')  # fmt: skip
+    return (
+        f'<p class="cs-caption" data-lang="{name}" lang="{name}" dir="{side}" style="unicode-bidi:isolate">{inner}</p>'
+    )
 
 
 def language_label(lang: str, after: str = "") -> str:
@@ -88,8 +101,10 @@ def _marked(text: str, marks: Sequence[Mark]) -> str:
             continue  # an overlapping mark: the first one stands
         kind = mark.kind if mark.kind in KINDS else "changed"
         title = f' title="{escape(mark.title)}"' if mark.title else ""
-        out.append(f'{_plain(text[at:mark.start])}<mark class="cs-mark {kind}"{title}>'
-                   f"{_plain(text[mark.start:mark.end])}</mark>")  # fmt: skip
+        out.append(
+            f'{_plain(text[at : mark.start])}<mark class="cs-mark {kind}"{title}>'
+            f"{_plain(text[mark.start : mark.end])}</mark>"
+        )
         at = mark.end
     return "".join([*out, _plain(text[at:])])
 
@@ -97,9 +112,10 @@ def _marked(text: str, marks: Sequence[Mark]) -> str:
 def _weighted(weights: Sequence[tuple[str, float, float]]) -> str:
     return "".join(
         f'<span style="{weight_style(value / scale if scale > 0 else 0.0)}" title="{value:.2f}">{_plain(piece)}</span>'
-        if value > 0 else _plain(piece)
+        if value > 0
+        else _plain(piece)
         for piece, value, scale in weights
-    )  # fmt: skip
+    )
 
 
 def weight_style(share: float) -> str:

@@ -55,11 +55,15 @@ def _check_header(data: bytes) -> None:
     except Image.DecompressionBombError as e:
         raise UserError("This picture is too large.", "Its head promises more pixels than any camera has.", DO) from e
     except Exception as e:  # decoders raise nearly everything on what is no picture
-        raise UserError("This is no picture that can be shown to the model.",
-                        "Its content, whatever its name says, is no PNG, JPEG or WebP.", DO) from e  # fmt: skip
+        raise UserError(
+            "This is no picture that can be shown to the model.",
+            "Its content, whatever its name says, is no PNG, JPEG or WebP.",
+            DO,
+        ) from e
     if width * height > MOST_PIXELS:
-        raise UserError("This picture is too large.",
-                        f"It has {width} x {height} = {width * height / 1e6:.0f} million pixels.", DO)  # fmt: skip
+        raise UserError(
+            "This picture is too large.", f"It has {width} x {height} = {width * height / 1e6:.0f} million pixels.", DO
+        )
     if min(width, height) < LEAST_SIDE or max(width, height) > MOST_SIDES * min(width, height):
         why = f"It has {width} x {height} pixels; nothing could be seen on it."
         raise UserError("This picture is too small or too narrow.", why, DO)

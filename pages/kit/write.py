@@ -44,16 +44,24 @@ def write(run: Run, cat: Catalog, subject: Subject, asked: Asked, frames: dict[s
         st.session_state["steered"] = (key, kept)
     if kept.source == "cached" and asked.pushed:
         with stop.container():
-            st.button("Write it live", key="write-live", icon=":material/bolt:", type="tertiary",
-                      on_click=partial(again, key),
-                      help="This answer was written when the run was computed, for exactly this setting. Live it also "
-                      "shows what else moves.")  # fmt: skip
+            st.button(
+                "Write it live",
+                key="write-live",
+                icon=":material/bolt:",
+                type="tertiary",
+                on_click=partial(again, key),
+                help="This answer was written when the run was computed, for exactly this setting. Live it also "
+                "shows what else moves.",
+            )
     return kept
 
 
 def _live(run: Run, cat: Catalog, subject: Subject, asked: Asked, frames: dict[str, Any], stop: Any, key: Any) -> Step:
     known = own_captions(cat, subject) if asked.draw is None else {}
-    st.session_state["partial"] = (key, Step(known))  # what a Stop before the first word leaves: none of another setting
+    st.session_state["partial"] = (
+        key,
+        Step(known),
+    )  # what a Stop before the first word leaves: none of another setting
     bench.draw(Step(known), frames, asked)
     stop.button("Stop", key="stop", icon=":material/stop:", on_click=halt, args=(key,))
     model = door.live(run)

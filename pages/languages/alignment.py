@@ -29,8 +29,10 @@ def main() -> None:
     run = runs.current_run()
     if only_language(run.languages):
         text.page_title(QUESTION, "English and Arabic cannot be compared in this run.", "not enough data")
-        states.one_language(run.languages, "What the two share, and which features are of one alone, takes captions of "
-                            "the same images in both.")  # fmt: skip
+        states.one_language(
+            run.languages,
+            "What the two share, and which features are of one alone, takes captions of the same images in both.",
+        )
         return
     runs.needs(run, "train", title=QUESTION)
     cat = runs.catalog(run)
@@ -41,8 +43,11 @@ def main() -> None:
     why = alignment_answers.missing_words(residuals)
     if why:
         text.page_title(QUESTION, "English and Arabic cannot be compared in this run.", "not enough data")
-        states.empty("This run has hardly any image with a caption of the model in both languages.", f"{why}.",
-                     "Compute a run with captions in both languages.")  # fmt: skip
+        states.empty(
+            "This run has hardly any image with a caption of the model in both languages.",
+            f"{why}.",
+            "Compute a run with captions in both languages.",
+        )
         return
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
@@ -54,14 +59,27 @@ def main() -> None:
     with head:
         answer = alignment_answers.alignment_answer(curves, classes, layer, view)
         text.page_title(QUESTION, answer.text, answer.sure)
-    panels.panel("Between chance and ceiling", "grey: where nothing is to be found; dotted: what one language reaches "
-                 "with itself; blue: English, orange: Arabic, by way of the other", f"alignment-{view}", curves,
-                 alignment.curves_figure(curves, layer, is_dark()), partial(alignment_paper.curves, curves),
-                 "Six measures of what the languages share, by layer", key="curves")  # fmt: skip
-    panels.panel("One dictionary for both languages: whose are its features?", alignment_answers.classes_note(classes),
-                 "language-classes", classes, alignment.classes_figure(classes, is_dark()),
-                 partial(alignment_paper.classes, classes), "Features by language class and layer",
-                 key="classes")  # fmt: skip
+    panels.panel(
+        "Between chance and ceiling",
+        "grey: where nothing is to be found; dotted: what one language reaches "
+        "with itself; blue: English, orange: Arabic, by way of the other",
+        f"alignment-{view}",
+        curves,
+        alignment.curves_figure(curves, layer, is_dark()),
+        partial(alignment_paper.curves, curves),
+        "Six measures of what the languages share, by layer",
+        key="curves",
+    )
+    panels.panel(
+        "One dictionary for both languages: whose are its features?",
+        alignment_answers.classes_note(classes),
+        "language-classes",
+        classes,
+        alignment.classes_figure(classes, is_dark()),
+        partial(alignment_paper.classes, classes),
+        "Features by language class and layer",
+        key="classes",
+    )
     gender_features(run, cat, layer, view)
     score_card(scores, layer, view)
     apart(cat, scores, layer)
@@ -78,8 +96,9 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
         return
     left, right = st.columns([1, 1.7], gap="medium")
     with left:
-        st.plotly_chart(alignment.sharing_figure(frame, is_dark()), theme=None, config=panels.PLAIN, key="sharing",
-                        alt=answer.text)  # fmt: skip
+        st.plotly_chart(
+            alignment.sharing_figure(frame, is_dark()), theme=None, config=panels.PLAIN, key="sharing", alt=answer.text
+        )
         export.downloads(f"shared-gender-{layer}-{view}", frame, partial(alignment_paper.sharing, frame))
     with right:
         kind = pickers.choice("Show", ["All", "Shared", "One language"], "kind")
@@ -88,9 +107,15 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
         if listed.empty:
             states.empty("There is none at this layer.", "The figure beside shows what was tested.")
             return
-        rows = [[feature_link(layer, int(f["feature"])), named(f), f"{effect(f, 'en')}<br>{effect(f, 'ar')}",
-                 f"{SHARING[f['sharing']]}<br>fires: {CLASSES.get(str(f.get('language_class')), 'unknown')}"]
-                for f in listed.to_dict("records")]  # fmt: skip
+        rows = [
+            [
+                feature_link(layer, int(f["feature"])),
+                named(f),
+                f"{effect(f, 'en')}<br>{effect(f, 'ar')}",
+                f"{SHARING[f['sharing']]}<br>fires: {CLASSES.get(str(f.get('language_class')), 'unknown')}",
+            ]
+            for f in listed.to_dict("records")
+        ]
         head = ["Feature", "Words", "Effect, women − men", "Tells women from men"]
         text.html(text.table(head, rows, numeric=(0,)))
     shown = layer_features(run, layer).set_index("feature", drop=False)
@@ -105,9 +130,11 @@ def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
     """CLBAS beside other scores of that name, with what each gives when there is nothing to find."""
     here = scores[(scores["layer"] == layer) & (scores["view"] == view)]
     table = alignment_answers.control_rows(here[here["dictionary"] == "shared"])
-    text.heading("One number for it: CLBAS, and what such numbers say when there is nothing to find",
-                 "0: effects unrelated or mere noise; 1: equal. Where the last column says no, shuffled labels or "
-                 "effects at random reach what this run has")  # fmt: skip
+    text.heading(
+        "One number for it: CLBAS, and what such numbers say when there is nothing to find",
+        "0: effects unrelated or mere noise; 1: equal. Where the last column says no, shuffled labels or "
+        "effects at random reach what this run has",
+    )
     if table.empty:
         states.empty("There is not enough data for a score.", str(here["why"].iloc[0]) if len(here) else "")
         return
@@ -128,9 +155,16 @@ def apart(cat: Catalog, scores: pd.DataFrame, layer: int) -> None:
     fit = cat.frame("language_saes", layer=int(shown))
     score = scores[(scores["layer"] == shown) & (scores["dictionary"] == "separate")]
     note = alignment_answers.apart_note(fit, score, int(shown))
-    panels.panel("Dictionaries trained apart: do they find the same features?", note, f"matches-{shown}", frame,
-                 alignment.matches_figure(frame, is_dark()), partial(alignment_paper.matches, frame), note,
-                 key="matches")  # fmt: skip
+    panels.panel(
+        "Dictionaries trained apart: do they find the same features?",
+        note,
+        f"matches-{shown}",
+        frame,
+        alignment.matches_figure(frame, is_dark()),
+        partial(alignment_paper.matches, frame),
+        note,
+        key="matches",
+    )
 
 
 def grammar(cat: Catalog, layer: int) -> None:
@@ -138,9 +172,16 @@ def grammar(cat: Catalog, layer: int) -> None:
     frame = cat.grammatical_gender(layer)
     answer = alignment_answers.grammar_answer(cat.grammatical_counts(), frame, layer)
     fig = alignment.grammar_figure(frame, is_dark()) if len(frame) else None
-    panels.panel("Arabic gives things a gender: do features follow the word or the person?", answer.text,
-                 f"grammatical-gender-{layer}", frame, fig, partial(alignment_paper.grammar, frame), answer.text,
-                 key="grammar")  # fmt: skip
+    panels.panel(
+        "Arabic gives things a gender: do features follow the word or the person?",
+        answer.text,
+        f"grammatical-gender-{layer}",
+        frame,
+        fig,
+        partial(alignment_paper.grammar, frame),
+        answer.text,
+        key="grammar",
+    )
 
 
 def named(feature: dict[str, object]) -> str:

@@ -16,8 +16,13 @@ from pages.kit import export, panels, pickers, runs, states, text
 from pages.kit.style import is_dark
 
 QUESTION = "Where does gender appear?"
-WHERE = {"Everywhere": "", "Image": "image", "Question’s end": "prompt", "Before the word": "before",
-         "Caption": "caption"}  # fmt: skip
+WHERE = {
+    "Everywhere": "",
+    "Image": "image",
+    "Question’s end": "prompt",
+    "Before the word": "before",
+    "Caption": "caption",
+}
 MEASURES = {"AUC": "auc", "Balanced accuracy": "balanced_accuracy"}
 LENS_WHERE = {"Where the gender is written": "word", "Just before the caption": "prompt"}
 METHODS = {"probe": "probe", "lens": "next word"}
@@ -54,22 +59,34 @@ def by_layer(
     pixels = float(bare.iloc[0]) if len(bare) else None
     data = pd.concat([curves.assign(method="probe", measure=measure), below.assign(method="lens", measure="auc")])
     fig = layers.layers_figure(curves, below, emergence, measure, pixels, is_dark()) if len(curves) else None
-    panels.panel("Layer by layer", "bars: 95 % intervals over images; grey: the control; ring: the first layer whose "
-                 "interval leaves it", f"layers-{measure}", data, fig,
-                 partial(layers_paper.layers_figure, curves, below, emergence, measure),
-                 f"Probe {layers.MEASURES[measure]} and logit lens AUC by layer", key="layers")  # fmt: skip
+    panels.panel(
+        "Layer by layer",
+        "bars: 95 % intervals over images; grey: the control; ring: the first layer whose interval leaves it",
+        f"layers-{measure}",
+        data,
+        fig,
+        partial(layers_paper.layers_figure, curves, below, emergence, measure),
+        f"Probe {layers.MEASURES[measure]} and logit lens AUC by layer",
+        key="layers",
+    )
     if fig is None:
         why = next((w for w in probes["why"] if w), "The probes have nothing here.")
-        states.empty("There is not enough data for this figure.", f"{why[:1].upper()}{why[1:]}.",
-                     "Take a run with more images of women and of men.")  # fmt: skip
+        states.empty(
+            "There is not enough data for this figure.",
+            f"{why[:1].upper()}{why[1:]}.",
+            "Take a run with more images of women and of men.",
+        )
 
 
 def first(emergence: pd.DataFrame) -> None:
     """The first layers as a table."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
-            text.heading("The first layer", "whose held-out AUC leaves chance and its control, with its interval and "
-                         "at a false discovery rate of 5 % over all layers, places and languages")  # fmt: skip
+            text.heading(
+                "The first layer",
+                "whose held-out AUC leaves chance and its control, with its interval and "
+                "at a false discovery rate of 5 % over all layers, places and languages",
+            )
         export.downloads("layers-emergence", emergence)
     rows = []
     for row in layers_answers.emergence_rows(emergence):
@@ -101,12 +118,21 @@ def transfer(cat: Catalog, probes: pd.DataFrame, measure: str) -> None:
         states.one_language(cat.languages, "A probe cannot be carried from one language to another.")
         return
     curves, answer = layers.transfer_curves(probes, measure), layers_answers.transfer_answer(probes)
-    panels.panel("From one language to the other", answer.text, f"layers-transfer-{measure}", curves,
-                 layers.transfer_figure(curves, measure, is_dark()) if len(curves) else None,
-                 partial(layers_paper.transfer_figure, curves, measure), answer.text, key="transfer")  # fmt: skip
+    panels.panel(
+        "From one language to the other",
+        answer.text,
+        f"layers-transfer-{measure}",
+        curves,
+        layers.transfer_figure(curves, measure, is_dark()) if len(curves) else None,
+        partial(layers_paper.transfer_figure, curves, measure),
+        answer.text,
+        key="transfer",
+    )
     if probes["shared"].astype(bool).any():
-        text.html('<p class="cs-small">At the image there is nothing to transfer: the question comes after it, so '
-                  "the model’s states there are the same in both languages.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">At the image there is nothing to transfer: the question comes after it, so '
+            "the model’s states there are the same in both languages.</p>"
+        )
 
 
 def next_word(cat: Catalog, emergence: pd.DataFrame) -> None:
@@ -120,9 +146,16 @@ def next_word(cat: Catalog, emergence: pd.DataFrame) -> None:
         lens = cat.lens(position, lang)
         curves, name = layers_lens.difference_curves(lens, position, lang), f"layers-lens-{position}-{lang}"
         fig = layers_lens.difference_figure(curves, is_dark()) if len(curves) else None
-        panels.panel("A word for a woman, or for a man", "how much likelier the one is than the other, by what the "
-                     "image shows", name, curves, fig, partial(layers_paper.difference_figure, curves),
-                     "Log-odds of a word for a woman over one for a man, by layer", key="lens")  # fmt: skip
+        panels.panel(
+            "A word for a woman, or for a man",
+            "how much likelier the one is than the other, by what the image shows",
+            name,
+            curves,
+            fig,
+            partial(layers_paper.difference_figure, curves),
+            "Log-odds of a word for a woman over one for a man, by layer",
+            key="lens",
+        )
         if curves.empty:
             why = next((w for w in lens["why"] if w), "it was not measured")
             states.empty("There is not enough data for this figure.", f"{why[:1].upper()}{why[1:]}.")
@@ -139,15 +172,22 @@ def words(lens: pd.DataFrame, name: str) -> None:
             n = int(known[["n_female", "n_male", "n_neutral"]].iloc[0].sum())
             text.heading("How near the written word is", f"its rank at each layer; n = {n} held-out captions")
         export.downloads(f"{name}-words", lens)
-    rows = [[f"{r['layer']}{'' if r['recorded'] else ' (model’s output)'}",
-             f"{r['first']:.0%} [{r['first_low']:.0%}, {r['first_high']:.0%}]", f"{r['rank_median']:,.0f}",
-             f"{r['entropy']:.2f} [{r['entropy_low']:.2f}, {r['entropy_high']:.2f}]"]
-            for r in known.to_dict("records")]  # fmt: skip
+    rows = [
+        [
+            f"{r['layer']}{'' if r['recorded'] else ' (model’s output)'}",
+            f"{r['first']:.0%} [{r['first_low']:.0%}, {r['first_high']:.0%}]",
+            f"{r['rank_median']:,.0f}",
+            f"{r['entropy']:.2f} [{r['entropy_low']:.2f}, {r['entropy_high']:.2f}]",
+        ]
+        for r in known.to_dict("records")
+    ]
     head = ["Layer", "Ranks first", "Median rank", "Entropy, bits"]
     text.html(text.table(head, rows, numeric=(0, 1, 2, 3)))
     one = known.iloc[0]
-    text.html(f'<p class="cs-small">Compared are {one["n_female_words"]} tokens that begin a word for a woman and '
-              f"{one['n_male_words']} that begin one for a man.</p>")  # fmt: skip
+    text.html(
+        f'<p class="cs-small">Compared are {one["n_female_words"]} tokens that begin a word for a woman and '
+        f"{one['n_male_words']} that begin one for a man.</p>"
+    )
 
 
 MEASURE_HELP = "AUC: how often an image of a woman scores higher than one of a man; 0.5 is chance, 1 is always."

@@ -15,8 +15,11 @@ from pages.kit import panels, pickers, runs, states, text
 from pages.kit.style import is_dark
 
 QUESTION = "What gender do captions give to people who show none?"
-KINDS = {"Sampled: what the model believes": "sampled", "Greedy: what it then says": "greedy",
-         "What people wrote": "reference"}  # fmt: skip
+KINDS = {
+    "Sampled: what the model believes": "sampled",
+    "Greedy: what it then says": "greedy",
+    "What people wrote": "reference",
+}
 
 
 def main() -> None:
@@ -52,25 +55,44 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
     frame = bias.recovery_frame(roles, attribute, source)
     overall = roles[(roles["attribute"] == bias_answers.ALL) & (roles["source"] == source)]
     everywhere = {row.lang: float(row.p_male) for row in overall.itertuples()}
-    panels.panel("Planted, and found again", f"a mark is one {attribute} with its 95 % interval; dotted: found as "
-                 f"planted; grey: where all would lie if captions ignored the {attribute}", f"bias-recovery-{source}",
-                 frame, bias.recovery_scatter(frame, everywhere, is_dark()) if len(frame) else None,
-                 partial(bias_paper.recovery_scatter, frame, everywhere),
-                 f"Share of captions that name a man by {attribute}, found and planted", key="recovery")  # fmt: skip
+    panels.panel(
+        "Planted, and found again",
+        f"a mark is one {attribute} with its 95 % interval; dotted: found as "
+        f"planted; grey: where all would lie if captions ignored the {attribute}",
+        f"bias-recovery-{source}",
+        frame,
+        bias.recovery_scatter(frame, everywhere, is_dark()) if len(frame) else None,
+        partial(bias_paper.recovery_scatter, frame, everywhere),
+        f"Share of captions that name a man by {attribute}, found and planted",
+        key="recovery",
+    )
     mine = metrics[(metrics["attribute"] == attribute) & (metrics["source"] == source)]
     rows = []
     for lang, name in bias.PANELS.items():
         one = mine[mine["lang"] == lang].set_index("metric")
         if len(one):
-            cells = [shown(one.loc[m].to_dict(), 2) if m in one.index else "–"
-                     for m in ("correlation", "slope", "calibration_error")]  # fmt: skip
+            cells = [
+                shown(one.loc[m].to_dict(), 2) if m in one.index else "–"
+                for m in ("correlation", "slope", "calibration_error")
+            ]
             floor = one["floor"].get("calibration_error", float("nan"))
             rows.append(
                 [name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one.loc["correlation", "n"]))]
             )
-    text.html(text.table(["Captions", "Correlation with planted", "Slope (1: neither more nor less)",
-                          "Mean distance from planted", "Of it by few captions alone", f"{attribute.capitalize()}s"],
-                         rows, numeric=(4, 5)))  # fmt: skip
+    text.html(
+        text.table(
+            [
+                "Captions",
+                "Correlation with planted",
+                "Slope (1: neither more nor less)",
+                "Mean distance from planted",
+                "Of it by few captions alone",
+                f"{attribute.capitalize()}s",
+            ],
+            rows,
+            numeric=(4, 5),
+        )
+    )
 
 
 def shown(row: dict, digits: int) -> str:
@@ -88,19 +110,27 @@ def groups(roles: pd.DataFrame, planted: str) -> str:
     known = [a for a in dict.fromkeys(roles["attribute"]) if a != bias_answers.ALL]
     known.sort(key=lambda a: a != planted)
     if not known:
-        states.empty("These images carry no annotation but gender.", "A column of attributes, such as a role, would "
-                     "let captions be compared by it.")  # fmt: skip
+        states.empty(
+            "These images carry no annotation but gender.",
+            "A column of attributes, such as a role, would let captions be compared by it.",
+        )
         return bias_answers.ALL
     attribute = pickers.choice("Group by", known, "by", BY) if len(known) > 1 else known[0]
     frame = bias.groups_frame(roles, attribute)
     if frame.empty:
         states.empty("There is not enough data.", "No held-out image that shows no gender has this attribute.")
         return attribute
-    panels.panel(f"By {attribute}", "filled: sampled captions with their 95 % interval; bar: greedy; ring: what "
-                 "people wrote; grey: as many men as women",
-                 f"bias-by-{attribute}", frame, bias.groups_ranges(frame, is_dark()),
-                 partial(bias_paper.groups_ranges, frame), f"Share of captions that name a man by {attribute}",
-                 key="groups")  # fmt: skip
+    panels.panel(
+        f"By {attribute}",
+        "filled: sampled captions with their 95 % interval; bar: greedy; ring: what "
+        "people wrote; grey: as many men as women",
+        f"bias-by-{attribute}",
+        frame,
+        bias.groups_ranges(frame, is_dark()),
+        partial(bias_paper.groups_ranges, frame),
+        f"Share of captions that name a man by {attribute}",
+        key="groups",
+    )
     with st.expander("The numbers"):
         text.html(numbers(frame))
     return attribute
@@ -112,11 +142,22 @@ def numbers(frame: pd.DataFrame) -> str:
     for (value, lang), part in frame.groupby(["value", "lang"], sort=False):
         by = part.set_index("source")
         planted, n_images = part["planted"].dropna(), int(part["n_images"].max())
-        cells = [f"{by.loc[s, 'p_male']:.2f} [{by.loc[s, 'low']:.2f}, {by.loc[s, 'high']:.2f}] "
-                 f'<span class="cs-small">n = {int(by.loc[s, "n_captions"])}</span>' if s in by.index else "–"
-                 for s in bias.SOURCES]  # fmt: skip
-        rows.append([f"<bdi>{escape(str(value))}</bdi>", LANGUAGE_NAME[str(lang)],
-                     f"{planted.iloc[0]:.2f}" if len(planted) else "–", *cells, str(n_images)])  # fmt: skip
+        cells = [
+            f"{by.loc[s, 'p_male']:.2f} [{by.loc[s, 'low']:.2f}, {by.loc[s, 'high']:.2f}] "
+            f'<span class="cs-small">n = {int(by.loc[s, "n_captions"])}</span>'
+            if s in by.index
+            else "–"
+            for s in bias.SOURCES
+        ]
+        rows.append(
+            [
+                f"<bdi>{escape(str(value))}</bdi>",
+                LANGUAGE_NAME[str(lang)],
+                f"{planted.iloc[0]:.2f}" if len(planted) else "–",
+                *cells,
+                str(n_images),
+            ]
+        )
     head = ["", "Captions", "Planted", "Sampled", "Greedy", "People wrote", "Images"]
     return text.table(head, rows, numeric=(2, 6))
 
@@ -133,11 +174,16 @@ def amplification(metrics: pd.DataFrame, attribute: str) -> None:
     label = [f"{LANGUAGE_NAME[r.lang]}, {r.source}, {where[r.group]}" for r in mine.itertuples()]
     frame = mine.assign(label=label).sort_values(["group", "source"], ascending=False).reset_index(drop=True)
     axis = "gain, as a share"
-    panels.panel("Is the bias amplified?", "0: captions are as one-sided as the references; grey: captions that ignore "
-                 f"the {attribute}", "bias-amplification", frame,
-                 bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
-                 partial(bias_paper.beside_control, frame, axis), "Bias amplification",
-                 key="amplification")  # fmt: skip
+    panels.panel(
+        "Is the bias amplified?",
+        f"0: captions are as one-sided as the references; grey: captions that ignore the {attribute}",
+        "bias-amplification",
+        frame,
+        bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
+        partial(bias_paper.beside_control, frame, axis),
+        "Bias amplification",
+        key="amplification",
+    )
     said(bias_answers.amplification_answer(metrics, attribute))
 
 
@@ -149,15 +195,23 @@ def errors(metrics: pd.DataFrame) -> None:
     label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}, {who[r.group]}" for r in mine.itertuples()]
     frame = mine.assign(label=label).sort_values(["metric", "lang"], ascending=[True, False]).reset_index(drop=True)
     axis = "share of images"
-    panels.panel("Where a gender is shown, is it missed?", "greedy captions; grey: the same on shuffled images",
-                 "bias-errors", frame, bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
-                 partial(bias_paper.beside_control, frame, axis), "Errors and omissions by gender",
-                 key="errors")  # fmt: skip
+    panels.panel(
+        "Where a gender is shown, is it missed?",
+        "greedy captions; grey: the same on shuffled images",
+        "bias-errors",
+        frame,
+        bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
+        partial(bias_paper.beside_control, frame, axis),
+        "Errors and omissions by gender",
+        key="errors",
+    )
     said(bias_answers.errors_answer(metrics))
 
 
-WHICH = ("Sampled captions, drawn at random from the model’s own probabilities, show how sure it is. Greedy captions "
-         "are the single likeliest ones: they turn a preference into a rule.")  # fmt: skip
+WHICH = (
+    "Sampled captions, drawn at random from the model’s own probabilities, show how sure it is. Greedy captions "
+    "are the single likeliest ones: they turn a preference into a rule."
+)
 BY = "What is annotated of the images."
 METHOD = r"""
 Of every held-out image that shows no gender the model writes several captions, drawn at random from its own

@@ -43,8 +43,10 @@ def strip(run: Run, cat: Catalog) -> None:
     items = []
     for sample_id in frame["sample_id"].astype(int):
         lines = own[own["sample_id"] == sample_id]
-        caption = "".join(text.caption_html(t, lang, text.gender_marks(t, lang))
-                          for t, lang in zip(lines.get("text", []), lines.get("lang", []), strict=True))  # fmt: skip
+        caption = "".join(
+            text.caption_html(t, lang, text.gender_marks(t, lang))
+            for t, lang in zip(lines.get("text", []), lines.get("lang", []), strict=True)
+        )
         items.append(GridItem(sample_id, caption, href=links.href("samples", sample=sample_id)))
     grid(run, items, N_STRIP)
 
@@ -55,9 +57,11 @@ def card(q: Question) -> str:
     if q.answer:
         sure = f' <span class="cs-sure {text.SURE[q.sure]}">{q.sure}</span>' if q.sure else ""
         answer = f"<p>{escape(q.answer)}{sure}</p>"
-    return (f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
-            f'<p class="cs-small">{escape(q.missing)}</p>'
-            f'<a href="{escape(links.href(q.page))}">{escape(q.link)}</a></section>')  # fmt: skip
+    return (
+        f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
+        f'<p class="cs-small">{escape(q.missing)}</p>'
+        f'<a href="{escape(links.href(q.page))}">{escape(q.link)}</a></section>'
+    )
 
 
 def share(value: float) -> str:
@@ -68,13 +72,30 @@ def share(value: float) -> str:
 def quality(saes: pd.DataFrame) -> str:
     """One line a layer: how well the features stand for it, each figure beside its control."""
     rows = [
-        [f"Layer {int(s.layer)}", share(s.explained_variance), share(getattr(s, "explained_variance_random", math.nan)),
-         share(s.loss_recovered), f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}", f"{s.ce_ablated:.2f}",
-         share(s.dead_share), f"{s.l0:.0f} of {int(s.d_sae):,}", f"{int(s.n_test_tokens):,}"]
+        [
+            f"Layer {int(s.layer)}",
+            share(s.explained_variance),
+            share(getattr(s, "explained_variance_random", math.nan)),
+            share(s.loss_recovered),
+            f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}",
+            f"{s.ce_ablated:.2f}",
+            share(s.dead_share),
+            f"{s.l0:.0f} of {int(s.d_sae):,}",
+            f"{int(s.n_test_tokens):,}",
+        ]
         for s in saes.itertuples()
-    ]  # fmt: skip
-    head = ["", "Explained variance", "Untrained", "Loss recovered", "Loss: model → rebuilt", "Its average",
-            "Dead features", "Active at once", "Test places"]  # fmt: skip
+    ]
+    head = [
+        "",
+        "Explained variance",
+        "Untrained",
+        "Loss recovered",
+        "Loss: model → rebuilt",
+        "Its average",
+        "Dead features",
+        "Active at once",
+        "Test places",
+    ]
     return text.table(head, rows, numeric=range(1, 9))
 
 
@@ -93,12 +114,17 @@ def main() -> None:
     run = runs.current_run()
     manifest, cat = run.manifest(), runs.catalog(run)
     n_samples = cat.n_samples() if cat.has("samples") else 0
-    text.page_title("What goes on in a model while it writes “he” or “she”?", what(manifest, cat, n_samples),
-                    eyebrow=f"Run {run.name}")  # fmt: skip
+    text.page_title(
+        "What goes on in a model while it writes “he” or “she”?",
+        what(manifest, cat, n_samples),
+        eyebrow=f"Run {run.name}",
+    )
     progress = run.progress()
     if progress and progress["state"] == "running":
-        text.html(f'<p><b>Still being computed.</b> <a href="{links.href("status")}">See how far it is</a></p>'
-                  + pipeline.steps_html(progress["stages"]))  # fmt: skip
+        text.html(
+            f'<p><b>Still being computed.</b> <a href="{links.href("status")}">See how far it is</a></p>'
+            + pipeline.steps_html(progress["stages"])
+        )
     if n_samples:
         strip(run, cat)
         if manifest.config["samples"]["source"] == "demo-world":

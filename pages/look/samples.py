@@ -16,8 +16,10 @@ from pages.kit.images import GridItem, tile_html
 PER_PAGE = 12
 SPLITS = {"All": None, "Train": "train", "Test": "test"}
 GENDERS = {"All": None, "Women": "female", "Men": "male", "Neutral": "neutral"}
-SHOWN = {"gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
-         "split": {"train": "train", "test": "test"}}  # fmt: skip
+SHOWN = {
+    "gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
+    "split": {"train": "train", "test": "test"},
+}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -30,12 +32,20 @@ def found(run_dir: str, version: str, split: str | None, gender: str | None, sea
 
 def texts_html(texts: pd.DataFrame) -> str:
     """Captions of one sample in one language."""
-    return "".join(text.caption_html(t, lang, text.gender_marks(t, lang))
-                   for t, lang in zip(texts["text"], texts["lang"], strict=True))  # fmt: skip
+    return "".join(
+        text.caption_html(t, lang, text.gender_marks(t, lang))
+        for t, lang in zip(texts["text"], texts["lang"], strict=True)
+    )
 
 
-def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd.DataFrame, opened: bool,
-             languages: Sequence[str]) -> str:  # fmt: skip
+def row_html(
+    run: Run,
+    sample: dict[str, Any],
+    own: pd.DataFrame,
+    references: pd.DataFrame,
+    opened: bool,
+    languages: Sequence[str],
+) -> str:
     """One sample: the image, then a column of the same width for each language."""
     sample_id = int(sample["sample_id"])
     item = GridItem(sample_id, href=links.href("samples", sample=sample_id), alt=f"image {sample['image_id']}")
@@ -48,10 +58,13 @@ def row_html(run: Run, sample: dict[str, Any], own: pd.DataFrame, references: pd
             summary = f'<summary class="cs-small"><bdi>{len(theirs)} reference captions</bdi></summary>'
             fold = f"<details{' open' if opened else ''}>{summary}{texts_html(theirs)}</details>"
         columns += text.side(lang, (mine or NO_CAPTION) + fold)
-    note = " · ".join(x for x in (SHOWN["gender"].get(sample["gender"], sample["gender"]), sample["role"],
-                                  sample["split"]) if x)  # fmt: skip
-    return (f'<article class="cs-sample"><div>{tile_html(run, item)}<p class="cs-small">{escape(note)}</p></div>'
-            f"{columns}</article>")  # fmt: skip
+    note = " · ".join(
+        x for x in (SHOWN["gender"].get(sample["gender"], sample["gender"]), sample["role"], sample["split"]) if x
+    )
+    return (
+        f'<article class="cs-sample"><div>{tile_html(run, item)}<p class="cs-small">{escape(note)}</p></div>'
+        f"{columns}</article>"
+    )
 
 
 NO_CAPTION = '<p class="cs-small">The model has not described this image yet.</p>'
@@ -74,8 +87,11 @@ def browse(run: Run, cat: Catalog) -> None:
         text.page_title("What does the model write, and what did people write?", f"{n} Gendered words are underlined.")
         text.html(LEGEND)
     if frame.empty:
-        states.empty("No image fits these filters.", "Each filter narrows what the others leave.",
-                     "Clear the search, or set the filters back to All.")  # fmt: skip
+        states.empty(
+            "No image fits these filters.",
+            "Each filter narrows what the others leave.",
+            "Clear the search, or set the filters back to All.",
+        )
         return
     n_pages = -(-len(frame) // PER_PAGE)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="pages"):
@@ -124,8 +140,11 @@ def one(run: Run, cat: Catalog, asked: str) -> None:
         text.html(tile_html(run, GridItem(sample_id, alt=f"image {sample['image_id']}"), full=True))
         text.html(f'<div class="cs-column">{known(sample, cat.languages)}</div>')
     with right:
-        text.html(LEGEND + columns_html("The model’s own", own, cat.languages)
-                  + columns_html("References", references, cat.languages))  # fmt: skip
+        text.html(
+            LEGEND
+            + columns_html("The model’s own", own, cat.languages)
+            + columns_html("References", references, cat.languages)
+        )
 
 
 def columns_html(title: str, texts: pd.DataFrame, languages: Sequence[str]) -> str:
@@ -138,12 +157,19 @@ def columns_html(title: str, texts: pd.DataFrame, languages: Sequence[str]) -> s
 
 def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
     """What the run knows of a sample; the planted probabilities are said to be planted."""
-    pairs = [("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])), ("Split", sample["split"]),
-             ("Size", f"{sample['width']} × {sample['height']}")]  # fmt: skip
+    pairs = [
+        ("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])),
+        ("Split", sample["split"]),
+        ("Size", f"{sample['width']} × {sample['height']}"),
+    ]
     planted = {f"p_male_{lang}": f"Planted p(male), {name}" for lang, name in text.LANGUAGE_NAMES.items()}
     absent = {f"p_male_{lang}" for lang in text.LANGUAGE_NAMES} - {f"p_male_{lang}" for lang in languages}
-    names = {**planted, "held_out": "Role and object new to the model", "style": "Drawn in the style",
-             "tone": "Skin tone (0 is yellow)"}  # fmt: skip
+    names = {
+        **planted,
+        "held_out": "Role and object new to the model",
+        "style": "Drawn in the style",
+        "tone": "Skin tone (0 is yellow)",
+    }
     for key, value in sample["attributes"].items():
         if key in absent:
             continue

@@ -22,8 +22,10 @@ def building() -> None:
     now = build.state(run)
     if now == "absent":
         waiting(run, "Build the demo")
-        text.html('<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
-                  "You may close this page meanwhile: the build goes on.</p>")  # fmt: skip
+        text.html(
+            '<p class="cs-small">A few minutes on a laptop, no graphics card, no account, no network. '
+            "You may close this page meanwhile: the build goes on.</p>"
+        )
     elif now == "starting":
         text.html("<p><b>Waking up …</b></p>" + pipeline.steps_html(PLANNED) + pipeline.bar_html({}))
     elif now == "running":
@@ -52,7 +54,7 @@ text.page_title(
     "it has learned to notice. You can look at each of these features, and turn it up or down to see what happens to "
     "the captions.",
     eyebrow="Welcome to CaptionScope",
-)  # fmt: skip
+)
 text.html(
     "<p style='max-width:46em'>To begin, it needs a run to look at. The demo takes a small model that comes with the "
     f"project and a world of emoji scenes whose answer is known, because its bias was {text.term('planted')}. Your own "

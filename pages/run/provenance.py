@@ -34,14 +34,26 @@ def settings(config: dict[str, Any]) -> str:
     """All settings, section by section, as they were resolved."""
     plain = {k: v for k, v in config.items() if not isinstance(v, dict)}
     sections = {"": plain, **{k: v for k, v in config.items() if isinstance(v, dict)}}
-    rows = [[mono(f"{section}.{key}" if section else key), mono(json.dumps(value, ensure_ascii=False))]
-            for section, values in sections.items() for key, value in values.items()]  # fmt: skip
+    rows = [
+        [mono(f"{section}.{key}" if section else key), mono(json.dumps(value, ensure_ascii=False))]
+        for section, values in sections.items()
+        for key, value in values.items()
+    ]
     return text.table(["Setting", "Value"], rows)
 
 
 def stages(manifest: Manifest) -> str:
-    rows = [[mono(name), mono(r.fingerprint[:16]), escape(pipeline.clock(r.started)), duration(r.seconds),
-             f"{r.rows:,}", size(r.bytes)] for name, r in manifest.stages.items()]  # fmt: skip
+    rows = [
+        [
+            mono(name),
+            mono(r.fingerprint[:16]),
+            escape(pipeline.clock(r.started)),
+            duration(r.seconds),
+            f"{r.rows:,}",
+            size(r.bytes),
+        ]
+        for name, r in manifest.stages.items()
+    ]
     return text.table(["Stage", "Fingerprint", "Began", "Time", "Rows", "Size"], rows, numeric=(3, 4, 5))
 
 
@@ -77,8 +89,11 @@ def dropped(report: dict[str, Any]) -> str:
             named = ", ".join(str(item.get("image", "")) for item in group.get("named", [])[:5])
             why = escape(str(group.get("what", reason)))
             rows.append([kind, why, f"{n:,}", escape(named + (" …" if n > 5 else ""))])
-    counts = [(key[2:].replace("_", " ").capitalize(), f"{value:,}") for key, value in report.items()
-              if key.startswith("n_") and isinstance(value, int)]  # fmt: skip
+    counts = [
+        (key[2:].replace("_", " ").capitalize(), f"{value:,}")
+        for key, value in report.items()
+        if key.startswith("n_") and isinstance(value, int)
+    ]
     nothing = "<p>Nothing was dropped.</p>"
     notes = "".join(f'<p class="cs-small">{escape(str(note))}</p>' for note in report.get("notes", []))
     table = text.table(["What", "Why it was left out", "How many", "Which"], rows, numeric=(2,)) if rows else nothing
@@ -100,8 +115,10 @@ def main() -> None:
     manifest, report = run.manifest(), read_report(run)
     text.page_title("Where do these numbers come from?", answer(manifest), eyebrow=f"Run {run.name}")
     command = mono(runs.command(manifest.preset, run.name))
-    text.html(f"<p>Made by {command} with the settings below. A fingerprint covers a "
-              "stage’s settings, inputs and code, and never its place or time.</p>")  # fmt: skip
+    text.html(
+        f"<p>Made by {command} with the settings below. A fingerprint covers a "
+        "stage’s settings, inputs and code, and never its place or time.</p>"
+    )
     with st.container(horizontal=True):
         st.download_button(
             "Manifest (JSON)",

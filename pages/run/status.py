@@ -9,22 +9,31 @@ from pages.kit import build, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
 
 ANSWERS = {
-    "running": "It is being computed now.", "done": "Everything asked for is done.",
+    "running": "It is being computed now.",
+    "done": "Everything asked for is done.",
     "layers": "Single layers are being computed now, side by side.",
-    "failed": "It stopped at an error.", "stopped": "It was stopped before it was done; what is done is kept.",
+    "failed": "It stopped at an error.",
+    "stopped": "It was stopped before it was done; what is done is kept.",
     None: "Nothing has been said about it.",
-}  # fmt: skip
+}
 
 
 def stages_html(run: Run) -> str:
     """A row for each finished stage."""
     manifest = run.manifest()
     rows = [
-        [escape(pipeline.WORDS.get(name, name)), f'<span class="cs-mono">{escape(name)}</span>', duration(r.seconds),
-         f"{r.rows:,}", size(r.bytes), size(r.peak_memory), escape(r.device),
-         escape(pipeline.clock(r.started).removesuffix(" UTC"))]
+        [
+            escape(pipeline.WORDS.get(name, name)),
+            f'<span class="cs-mono">{escape(name)}</span>',
+            duration(r.seconds),
+            f"{r.rows:,}",
+            size(r.bytes),
+            size(r.peak_memory),
+            escape(r.device),
+            escape(pipeline.clock(r.started).removesuffix(" UTC")),
+        ]
         for name, r in manifest.stages.items()
-    ]  # fmt: skip
+    ]
     if not rows:
         return '<p class="cs-small">No stage is finished yet.</p>'
     head = ["Finished", "Stage", "Time", "Rows", "Size", "Memory", "Device", "Began (UTC)"]
@@ -43,8 +52,11 @@ def live(run: Run) -> None:
     if state == "failed":
         states.box(list(build.failure(run)), "error")
     if pipeline.show(run, 12) is None:
-        states.empty("This run has no progress.json.", "It was made elsewhere, or the file was removed.",
-                     "What is finished stands in the table below.")  # fmt: skip
+        states.empty(
+            "This run has no progress.json.",
+            "It was made elsewhere, or the file was removed.",
+            "What is finished stands in the table below.",
+        )
     if state in ("stopped", "failed"):
         command = runs.command(run.manifest().preset, run.name)
         text.html(f"<p>Go on with it: <code>{escape(command)}</code></p>")

@@ -56,13 +56,17 @@ class LayersEngine:
         known = {s.name: s for s in self.pipeline or stages()}
         if name not in known or not known[name].by_layer:
             able = ", ".join(s.name for s in known.values() if s.by_layer) or "none"
-            raise UserError("Single layers can be computed of some stages alone.",
-                            f"You asked for {name or 'all stages'}.",
-                            f"Stages that can: {able}, such as --only train --layers 5.")  # fmt: skip
+            raise UserError(
+                "Single layers can be computed of some stages alone.",
+                f"You asked for {name or 'all stages'}.",
+                f"Stages that can: {able}, such as --only train --layers 5.",
+            )
         if unknown := sorted(set(layers) - set(self.config.activations.layers)):
-            raise UserError(f"The run does not look at layers {', '.join(map(str, unknown))}.",
-                            f"activations.layers is {list(self.config.activations.layers)}.",
-                            "Choose among them with --layers.")  # fmt: skip
+            raise UserError(
+                f"The run does not look at layers {', '.join(map(str, unknown))}.",
+                f"activations.layers is {list(self.config.activations.layers)}.",
+                "Choose among them with --layers.",
+            )
 
     def _others(self, stage: Stage, layers: Sequence[int], mark: Path, fingerprint: str) -> None:
         """Refuse to begin anew under other settings while others go on with what was begun."""
@@ -83,9 +87,14 @@ class LayersEngine:
             progress.begin(label, resumed=False)
             with stage_log(self.run, label, progress.log) as log:
                 context = StageContext(
-                    run=self.run, config=self.config, work_dir=local._work_dir(stage), device=device, log=log,
-                    layers=layers, on_progress=progress.report,
-                )  # fmt: skip
+                    run=self.run,
+                    config=self.config,
+                    work_dir=local._work_dir(stage),
+                    device=device,
+                    log=log,
+                    layers=layers,
+                    on_progress=progress.report,
+                )
                 try:
                     load_function(stage.fn)(context)
                 except BaseException as e:

@@ -70,8 +70,9 @@ class LocalEngine:
                     planned = todo[0]
                     if planned.stage.name in ran:
                         do = "Run again when nothing else writes to the run folder or to the input files."
-                        raise UserError(f"The stage {planned.stage.name} is out of date right after it ran.",
-                                        planned.why, do)  # fmt: skip
+                        raise UserError(
+                            f"The stage {planned.stage.name} is out of date right after it ran.", planned.why, do
+                        )
                     self._run_stage(planned, plan, progress)
                     ran.append(planned.stage.name)
                     plan = make_plan(self.config, self.run, pipeline, cache)
@@ -115,10 +116,15 @@ class LocalEngine:
             log.info("%s, fingerprint %s", "goes on" if resumed else "starts", planned.fingerprint)
             tracker = self.tracker or NoTracker()
             context = StageContext(
-                run=self.run, config=self.config, work_dir=self._work_dir(stage), device=progress.device, log=log,
-                on_progress=progress.report, on_metrics=lambda v, step: tracker.metrics(stage.name, v, step),
+                run=self.run,
+                config=self.config,
+                work_dir=self._work_dir(stage),
+                device=progress.device,
+                log=log,
+                on_progress=progress.report,
+                on_metrics=lambda v, step: tracker.metrics(stage.name, v, step),
                 on_images=lambda images: tracker.images(stage.name, images),
-            )  # fmt: skip
+            )
             try:
                 result = load_function(stage.fn)(context)
             except UserError as e:
@@ -215,30 +221,48 @@ class LocalEngine:
         touched = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         if touched:
             why = f"{', '.join(touched[:5])} {'is' if len(touched) == 1 else 'are'} not among {', '.join(stage.makes)}."
-            raise StageFailed(f"The stage {stage.name} wrote or removed files that are not its own.", why,
-                              "Name them in precompute/pipeline.py under makes, or write them elsewhere.")  # fmt: skip
+            raise StageFailed(
+                f"The stage {stage.name} wrote or removed files that are not its own.",
+                why,
+                "Name them in precompute/pipeline.py under makes, or write them elsewhere.",
+            )
         missing = [made for made in stage.makes if not self.run.path(made).exists()]
         if missing:
-            raise StageFailed(f"The stage {stage.name} ended without {', '.join(missing)}.",
-                              "Every path under makes in precompute/pipeline.py has to be there.", "")  # fmt: skip
+            raise StageFailed(
+                f"The stage {stage.name} ended without {', '.join(missing)}.",
+                "Every path under makes in precompute/pipeline.py has to be there.",
+                "",
+            )
 
     def _record(
         self, planned: Planned, result: dict[str, Any] | None, started: str, seconds: float, progress: Progress
     ) -> StageRecord:
         if not isinstance(result, dict) or not isinstance(result.get("rows"), int):
-            raise StageFailed(f"The stage {planned.stage.name} did not say how many rows it made.",
-                              'Its run(ctx) has to return {"rows": int, "notes": {...}}.', "")  # fmt: skip
+            raise StageFailed(
+                f"The stage {planned.stage.name} did not say how many rows it made.",
+                'Its run(ctx) has to return {"rows": int, "notes": {...}}.',
+                "",
+            )
         files = {name: size for name, (size, _) in sorted(self._files().items()) if owns(planned.stage, name)}
         done = self.run.manifest().stages
         notes, on_device = dict(result.get("notes", {})), device_peak(progress.device)
         if on_device:
             notes["peak_device_memory"] = on_device
         return StageRecord(
-            fingerprint=planned.fingerprint, started=started, seconds=round(seconds, 2), rows=result["rows"],
-            bytes=sum(files.values()), peak_memory=progress.peak_memory(), versions=versions(), device=progress.device,
-            files=files, notes=notes, content=content_hash(self.run.dir, files),
-            inputs={n: done[n].content for n in planned.stage.needs}, parts=planned.parts,
-        )  # fmt: skip
+            fingerprint=planned.fingerprint,
+            started=started,
+            seconds=round(seconds, 2),
+            rows=result["rows"],
+            bytes=sum(files.values()),
+            peak_memory=progress.peak_memory(),
+            versions=versions(),
+            device=progress.device,
+            files=files,
+            notes=notes,
+            content=content_hash(self.run.dir, files),
+            inputs={n: done[n].content for n in planned.stage.needs},
+            parts=planned.parts,
+        )
 
     @staticmethod
     def _in_order(records: dict[str, StageRecord], plan: Sequence[Planned]) -> dict[str, StageRecord]:

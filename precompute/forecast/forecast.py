@@ -60,8 +60,12 @@ class Forecast:
         if config != self.config:
             return found
         done = {p.stage.name: p.record for p in plan if p.state == "fresh" and p.record}
-        return {name: replace(e, seconds=0.0, disk=float(done[name].bytes), passing=0.0, memory=0.0, gpu=0.0)
-                if name in done else e for name, e in found.items()}  # fmt: skip
+        return {
+            name: replace(e, seconds=0.0, disk=float(done[name].bytes), passing=0.0, memory=0.0, gpu=0.0)
+            if name in done
+            else e
+            for name, e in found.items()
+        }
 
 
 def forecast(config: Config, run: Run, for_gpu: bool = False) -> Forecast:
@@ -74,8 +78,16 @@ def forecast(config: Config, run: Run, for_gpu: bool = False) -> Forecast:
         device, name = "cuda", ""
     runs = [run] if run.path("manifest.json").exists() else []
     runs += [r for r in list_runs() if r.dir != run.dir]
-    return Forecast(config, device, name, count_samples(config), model_shape(config), find_probe(config, device, name),
-                    runs, widest(config))  # fmt: skip
+    return Forecast(
+        config,
+        device,
+        name,
+        count_samples(config),
+        model_shape(config),
+        find_probe(config, device, name),
+        runs,
+        widest(config),
+    )
 
 
 def has_cuda() -> bool:
@@ -93,11 +105,17 @@ def check_limits(seen: Forecast, plan: Sequence[Planned], limits: Limits) -> tup
     if not limits:
         return [], []
     if not seen.estimates:
-        raise UserError("The limits cannot be checked.", "The images of the run cannot be counted from here.",
-                        "Give samples.captions a file that is there, or samples.n a number.")  # fmt: skip
+        raise UserError(
+            "The limits cannot be checked.",
+            "The images of the run cannot be counted from here.",
+            "Give samples.captions a file that is there, or samples.n a number.",
+        )
     if limits.gpu is not None and seen.device != "cuda":
-        raise UserError("--max-vram asks about a GPU.", f"The run would work on {seen.device}.",
-                        "Leave the option out, or set model.device to cuda.")  # fmt: skip
+        raise UserError(
+            "--max-vram asks about a GPU.",
+            f"The run would work on {seen.device}.",
+            "Leave the option out, or set model.device to cuda.",
+        )
     found = broken(seen.standing(seen.config, plan), limits)
     if not found:
         return [], []
@@ -109,8 +127,10 @@ def check_limits(seen: Forecast, plan: Sequence[Planned], limits: Limits) -> tup
 
 def limits_text(b: Break) -> str:
     """A broken limit in one sentence."""
-    return (f"{NAMES[b.what][0].upper()}{NAMES[b.what][1:]}: {show_bytes(b.needed)} are needed, {show_bytes(b.limit)} "
-            f"allowed ({OPTIONS[b.what]}); stage {b.stage} takes most.")  # fmt: skip
+    return (
+        f"{NAMES[b.what][0].upper()}{NAMES[b.what][1:]}: {show_bytes(b.needed)} are needed, {show_bytes(b.limit)} "
+        f"allowed ({OPTIONS[b.what]}); stage {b.stage} takes most."
+    )
 
 
 def refuse_above(seen: Forecast, plan: Sequence[Planned], limits: Limits) -> None:
@@ -118,5 +138,4 @@ def refuse_above(seen: Forecast, plan: Sequence[Planned], limits: Limits) -> Non
     found, options = check_limits(seen, plan, limits)
     if found:
         do = f"For example {options[-1].text}" if options else "No setting brings it under: raise the limit."
-        raise UserError("The run was not started: it would not keep its limits.",
-                        " ".join(map(limits_text, found)), do)  # fmt: skip
+        raise UserError("The run was not started: it would not keep its limits.", " ".join(map(limits_text, found)), do)

@@ -85,22 +85,34 @@ def _not_stored(config: Config, shape: ModelShape) -> Iterator[Settings]:
 
 ON_DEVICE = ("gpu", "memory")
 KNOBS = (
-    Knob("activations.store", ("disk",), "nothing changes but the time: passes are repeated where tokens are needed",
-         _not_stored),
-    Knob("activations.image_tokens", ("disk",), "what is said of image tokens rests on a sample of them",
-         _halves("activations.image_tokens", 4, lambda shape: shape.image_tokens)),
+    Knob(
+        "activations.store",
+        ("disk",),
+        "nothing changes but the time: passes are repeated where tokens are needed",
+        _not_stored,
+    ),
+    Knob(
+        "activations.image_tokens",
+        ("disk",),
+        "what is said of image tokens rests on a sample of them",
+        _halves("activations.image_tokens", 4, lambda shape: shape.image_tokens),
+    ),
     Knob("caption.batch_size", ON_DEVICE, "captions are written in smaller batches", _halves("caption.batch_size")),
     Knob("activations.batch_tokens", ON_DEVICE, "passes are smaller", _halves("activations.batch_tokens", 256)),
     Knob("mechanisms.batch_size", ON_DEVICE, "gradients of fewer captions at once", _halves("mechanisms.batch_size")),
-    Knob("activations.dtype", ("disk",), "activations are rounded to 8 bits of precision",
-         _one("activations.dtype", "bfloat16")),
+    Knob(
+        "activations.dtype",
+        ("disk",),
+        "activations are rounded to 8 bits of precision",
+        _one("activations.dtype", "bfloat16"),
+    ),
     Knob("model.dtype", ON_DEVICE, "the model computes in 8 bits of precision", _one("model.dtype", "bfloat16")),
     Knob("model.quantize", ("gpu",), "the model is no longer quite itself", _one("model.quantize", "8bit", "4bit")),
     Knob("train.batch_tokens", ON_DEVICE, "training sees fewer tokens a step", _halves("train.batch_tokens", 128)),
     Knob("activations.layers", ("disk", *ON_DEVICE), "fewer layers are looked at", _fewer_layers),
     Knob("train.d_sae", ("disk", *ON_DEVICE), "fewer features a layer", _halves("train.d_sae", 256)),
     Knob("samples.n", ("disk", "memory"), "fewer images", _halves("samples.n", 100)),
-)  # fmt: skip
+)
 
 
 def get(config: Config, key: str) -> Any:
@@ -184,8 +196,11 @@ def _turn(
 def _way(config: Config, settings: Mapping[str, Any], limits: Limits, estimator: Estimator) -> Way:
     before, after = estimator(config), estimator(with_settings(config, settings))
     flags = " ".join(f"--set {key}={_written(value)}" for key, value in settings.items())
-    changes = [f"{NAMES[what]} {show_bytes(needs(before, what))} -> {show_bytes(needs(after, what))}"
-               for what in NAMES if getattr(limits, what) is not None]  # fmt: skip
+    changes = [
+        f"{NAMES[what]} {show_bytes(needs(before, what))} -> {show_bytes(needs(after, what))}"
+        for what in NAMES
+        if getattr(limits, what) is not None
+    ]
     old, new = (sum(e.seconds for e in found.values()) for found in (before, after))
     if abs(new - old) > 0.05 * old:
         changes.append(f"time {show_time(old)} -> {show_time(new)}")

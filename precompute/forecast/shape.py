@@ -40,8 +40,9 @@ def model_shape(config: Config) -> ModelShape:
     v = vision.get("embed_dim") or vision.get("hidden_size", 1152)
     v_n, v_mlp = vision.get("num_hidden_layers") or vision.get("depth", 27), vision.get("intermediate_size", 4 * v)
     image = image_cost(tree, config.model.image_side)
-    return ModelShape(d, n, vocab, image.tokens, text_params, v_n * (4 * v * v + 2 * v * v_mlp), image.patches,
-                      image.side, known=True)  # fmt: skip
+    return ModelShape(
+        d, n, vocab, image.tokens, text_params, v_n * (4 * v * v + 2 * v * v_mlp), image.patches, image.side, known=True
+    )
 
 
 def find_file(config: Config, name: str) -> Path | None:

@@ -82,11 +82,18 @@ def guessed_seconds(config: Config, device: str, shape: ModelShape) -> Seconds:
     call = CALL[device]
     token = 2 * (shape.text_params - shape.d_model * shape.vocab) / speed
     return Seconds(
-        images=2 * shape.vision_params * shape.vision_patches / speed, tokens=token, gradients=3 * token,
-        steps=call * shape.n_layers / 8, step_rows=2 * shape.text_params / speed, train_steps=call,
-        trained=8 * shape.d_model / speed, encoded=2 * shape.d_model / speed, seconds=1.0, written=1 / DISK_RATE,
+        images=2 * shape.vision_params * shape.vision_patches / speed,
+        tokens=token,
+        gradients=3 * token,
+        steps=call * shape.n_layers / 8,
+        step_rows=2 * shape.text_params / speed,
+        train_steps=call,
+        trained=8 * shape.d_model / speed,
+        encoded=2 * shape.d_model / speed,
+        seconds=1.0,
+        written=1 / DISK_RATE,
         model=LOAD_SECONDS + weight_bytes(config, shape) / LOAD_RATE,
-    )  # fmt: skip
+    )
 
 
 def guessed_bytes(config: Config, device: str, shape: ModelShape) -> Bytes:
@@ -96,10 +103,15 @@ def guessed_bytes(config: Config, device: str, shape: ModelShape) -> Bytes:
     token = item * d * (16 + len(config.activations.layers))  # of a pass: residuals, MLP and what is kept
     cache = 2 * item * d * shape.n_layers / 2  # keys and values of a token: half as many heads as queries
     return Bytes(
-        base=BASE_MEMORY[device], model=weight_bytes(config, shape), tokens_held=token,
-        rows_held=12 * shape.vocab + length * (cache + token), gradients_held=item * d * 20 * shape.n_layers,
-        cells_held=12.0, features_held=8.0 * d, trained_held=8.0 * d * 5,
-    )  # fmt: skip
+        base=BASE_MEMORY[device],
+        model=weight_bytes(config, shape),
+        tokens_held=token,
+        rows_held=12 * shape.vocab + length * (cache + token),
+        gradients_held=item * d * 20 * shape.n_layers,
+        cells_held=12.0,
+        features_held=8.0 * d,
+        trained_held=8.0 * d * 5,
+    )
 
 
 def weight_bytes(config: Config, shape: ModelShape) -> float:

@@ -98,10 +98,19 @@ def work(config: Config, n: int, shape: ModelShape, lengths: Lengths | None = No
     lengths = lengths or expected_lengths(config, shape)
     languages, length = len(config.samples.languages), lengths.prompt + lengths.caption
     at = Counts(
-        n, n * config.samples.test_share, languages, languages * n, lengths.caption, lengths.prompt, length,
-        languages * n * length, languages * n * (length - _dropped(config, shape)), len(config.activations.layers),
-        shape.d_model, config.train.d_sae,
-    )  # fmt: skip
+        n,
+        n * config.samples.test_share,
+        languages,
+        languages * n,
+        lengths.caption,
+        lengths.prompt,
+        length,
+        languages * n * length,
+        languages * n * (length - _dropped(config, shape)),
+        len(config.activations.layers),
+        shape.d_model,
+        config.train.d_sae,
+    )
     found = _making(config, shape, at) | _describing(config, shape, at) | _asking(config, shape, at)
     return found if config.activations.store == "all" else found | computed_again(found, config, shape, at)
 
@@ -132,22 +141,44 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     sae_bytes = 8 * at.d_model * at.d_sae
     reached = min(1.0, (max(a.layers) + 1) / shape.n_layers)  # a pass ends with the highest layer that is wanted
     return {
-        "prepare": Work(seconds=0.5 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3),
-                        host=2e8),
-        "caption": Work(images=at.n, tokens=at.rows * at.prompt, steps=steps, step_rows=steps * batch, model=True,
-                        disk=at.rows * 120, host=3e8, rows_held=min(batch, at.rows)),
-        "activations": Work(images=at.n, tokens=at.tokens * reached, written=2 * kept, model=True,
-                            disk=kept + 8 * at.stored, passing=kept * min(1.0, a.shard_tokens / at.stored),
-                            host=min(BLOCK_BYTES, block * row_bytes * at.n_layers),
-                            tokens_held=min(a.batch_tokens, at.tokens)),
-        "train": Work(images=spliced, tokens=SPLICED_PASSES * at.languages * spliced * at.length,
-                      train_steps=steps_taken, trained=steps_taken * t.batch_tokens * at.d_sae, model=True,
-                      encoded=5 * at.n_layers * at.stored * config.samples.test_share * at.d_sae,
-                      disk=at.n_layers * sae_bytes, passing=(at.n_layers + 2) * sae_bytes,
-                      host=min(WINDOW_BYTES, kept / at.n_layers) + 3 * sae_bytes,
-                      cells_held=t.batch_tokens * at.d_sae if steps_taken else 0.0,
-                      trained_held=at.d_sae if steps_taken else 0.0, features_held=at.d_sae),
-    }  # fmt: skip
+        "prepare": Work(
+            seconds=0.5 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3), host=2e8
+        ),
+        "caption": Work(
+            images=at.n,
+            tokens=at.rows * at.prompt,
+            steps=steps,
+            step_rows=steps * batch,
+            model=True,
+            disk=at.rows * 120,
+            host=3e8,
+            rows_held=min(batch, at.rows),
+        ),
+        "activations": Work(
+            images=at.n,
+            tokens=at.tokens * reached,
+            written=2 * kept,
+            model=True,
+            disk=kept + 8 * at.stored,
+            passing=kept * min(1.0, a.shard_tokens / at.stored),
+            host=min(BLOCK_BYTES, block * row_bytes * at.n_layers),
+            tokens_held=min(a.batch_tokens, at.tokens),
+        ),
+        "train": Work(
+            images=spliced,
+            tokens=SPLICED_PASSES * at.languages * spliced * at.length,
+            train_steps=steps_taken,
+            trained=steps_taken * t.batch_tokens * at.d_sae,
+            model=True,
+            encoded=5 * at.n_layers * at.stored * config.samples.test_share * at.d_sae,
+            disk=at.n_layers * sae_bytes,
+            passing=(at.n_layers + 2) * sae_bytes,
+            host=min(WINDOW_BYTES, kept / at.n_layers) + 3 * sae_bytes,
+            cells_held=t.batch_tokens * at.d_sae if steps_taken else 0.0,
+            trained_held=at.d_sae if steps_taken else 0.0,
+            features_held=at.d_sae,
+        ),
+    }
 
 
 def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
@@ -168,23 +199,54 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
         lens = 2 * at.languages * min(1.5 * config.layers.n_lens, at.n_test)
     return {
         "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
-        "features": Work(encoded=encoded, model=True, disk=described,
-                         seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.stored * k * 2e-7),
-                         passing=codes + described, host=6e8 + min(codes, 5e8),
-                         features_held=at.d_sae),
-        "pool": Work(encoded=encoded, written=n_layers * pooled, model=True, disk=n_layers * pooled, passing=pooled,
-                     seconds=n_layers * at.rows * 4e-4, host=LATE + 3 * pooled, features_held=at.d_sae),
-        "gender": Work(images=attributed, gradients=attributed * at.length, model=True, disk=n_layers * at.d_sae * 800,
-                       seconds=n_layers * (0.5 + at.d_sae * 7e-4 + at.rows * fired * 1e-6), host=LATE + 2 * pooled,
-                       gradients_held=at.length, features_held=_in_turn(at)),
-        "crosslingual": Work(train_steps=separate, trained=separate * x.batch_tokens * x.d_sae,
-                             seconds=n_layers * (0.3 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
-                             disk=n_layers * at.d_sae * 200 + own, host=LATE + 2 * pooled + 32 * at.d_model * x.d_sae,
-                             cells_held=x.batch_tokens * x.d_sae, trained_held=x.d_sae),
-        "layers": Work(images=lens, tokens=lens * at.length, model=True, disk=1e5,
-                       seconds=n_layers * (0.6 + at.rows * at.d_model * 4e-6),
-                       host=LATE + 12 * at.rows * at.d_model, tokens_held=LENS_BATCH * at.length),
-    }  # fmt: skip
+        "features": Work(
+            encoded=encoded,
+            model=True,
+            disk=described,
+            seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.stored * k * 2e-7),
+            passing=codes + described,
+            host=6e8 + min(codes, 5e8),
+            features_held=at.d_sae,
+        ),
+        "pool": Work(
+            encoded=encoded,
+            written=n_layers * pooled,
+            model=True,
+            disk=n_layers * pooled,
+            passing=pooled,
+            seconds=n_layers * at.rows * 4e-4,
+            host=LATE + 3 * pooled,
+            features_held=at.d_sae,
+        ),
+        "gender": Work(
+            images=attributed,
+            gradients=attributed * at.length,
+            model=True,
+            disk=n_layers * at.d_sae * 800,
+            seconds=n_layers * (0.5 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
+            host=LATE + 2 * pooled,
+            gradients_held=at.length,
+            features_held=_in_turn(at),
+        ),
+        "crosslingual": Work(
+            train_steps=separate,
+            trained=separate * x.batch_tokens * x.d_sae,
+            seconds=n_layers * (0.3 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
+            disk=n_layers * at.d_sae * 200 + own,
+            host=LATE + 2 * pooled + 32 * at.d_model * x.d_sae,
+            cells_held=x.batch_tokens * x.d_sae,
+            trained_held=x.d_sae,
+        ),
+        "layers": Work(
+            images=lens,
+            tokens=lens * at.length,
+            model=True,
+            disk=1e5,
+            seconds=n_layers * (0.6 + at.rows * at.d_model * 4e-6),
+            host=LATE + 12 * at.rows * at.d_model,
+            tokens_held=LENS_BATCH * at.length,
+        ),
+    }
 
 
 def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
@@ -204,9 +266,17 @@ def _sampled(config: Config, at: Counts, steps: float) -> Work:
     b, batch = config.bias, min(256, 4 * config.caption.batch_size)
     images = min(b.max_images, at.n_test * NEUTRAL)
     captions = at.languages * b.n_sampled * images
-    return Work(images=images, tokens=at.languages * images * at.prompt, steps=steps * max(1, captions / batch),
-                step_rows=captions * at.new / (1 + b.n_sampled / 20), seconds=0.9 + captions * 5e-4,
-                disk=captions * 40, host=LATE, model=True, rows_held=min(batch, max(1, captions)))  # fmt: skip
+    return Work(
+        images=images,
+        tokens=at.languages * images * at.prompt,
+        steps=steps * max(1, captions / batch),
+        step_rows=captions * at.new / (1 + b.n_sampled / 20),
+        seconds=0.9 + captions * 5e-4,
+        disk=captions * 40,
+        host=LATE,
+        model=True,
+        rows_held=min(batch, max(1, captions)),
+    )
 
 
 def _told(config: Config, at: Counts) -> Work:
@@ -216,10 +286,18 @@ def _told(config: Config, at: Counts) -> Work:
     of_doses = 2 * len(e.dose_strengths) * min(e.n_dose_images, at.n_test)
     captions = groups * (of_features + of_doses)
     blocks = 1 + groups * (math.ceil(of_features / batch) + math.ceil(of_doses / batch))
-    return Work(images=groups * min(e.n_dose_images, at.n_test), tokens=captions * at.prompt,
-                steps=EXPLAINED * at.new * blocks, step_rows=captions * at.new * EXPLAINED, seconds=captions * 3e-3,
-                disk=captions * 60, host=LATE, model=True, rows_held=min(batch, max(captions, 1)),
-                features_held=at.n_layers * at.d_sae)  # fmt: skip
+    return Work(
+        images=groups * min(e.n_dose_images, at.n_test),
+        tokens=captions * at.prompt,
+        steps=EXPLAINED * at.new * blocks,
+        step_rows=captions * at.new * EXPLAINED,
+        seconds=captions * 3e-3,
+        disk=captions * 60,
+        host=LATE,
+        model=True,
+        rows_held=min(batch, max(captions, 1)),
+        features_held=at.n_layers * at.d_sae,
+    )
 
 
 def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
@@ -227,10 +305,19 @@ def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
     asked = planned(config, at.n)
     alike = max(1.0, min(batch / max(1.0, at.languages * asked.n_confirming), ALIKE))
     captions = asked.n_captions
-    return Work(images=asked.n_development + asked.n_confirming, tokens=0.7 * captions * (at.prompt + at.length),
-                encoded=captions * at.length * at.d_sae, steps=steps * max(asked.n_arms / alike, captions / batch),
-                step_rows=captions * at.new * EDITED, seconds=captions * 1e-3, disk=captions * 40, host=LATE + 2e8,
-                model=True, rows_held=min(batch, captions), features_held=at.n_layers * at.d_sae)  # fmt: skip
+    return Work(
+        images=asked.n_development + asked.n_confirming,
+        tokens=0.7 * captions * (at.prompt + at.length),
+        encoded=captions * at.length * at.d_sae,
+        steps=steps * max(asked.n_arms / alike, captions / batch),
+        step_rows=captions * at.new * EDITED,
+        seconds=captions * 1e-3,
+        disk=captions * 40,
+        host=LATE + 2e8,
+        model=True,
+        rows_held=min(batch, captions),
+        features_held=at.n_layers * at.d_sae,
+    )
 
 
 def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> Work:
@@ -239,11 +326,17 @@ def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> W
     n = min(m.n_ablated, at.n_test / 2)
     heads = 64 * m.batch_size * at.length * at.d_model * shape.n_layers  # bytes of what a dozen heads a layer write
     ablated = at.n_layers * n * (FIRES * (m.n_patched + m.n_features) + 2 * m.n_pairs)
-    return Work(images=at.languages * (m.n_images + n), tokens=at.languages * (m.n_images + ablated) * at.length,
-                gradients=0.8 * at.languages * n * (2 + m.n_steps * at.n_layers) * at.length, model=True,
-                seconds=1 + shape.n_layers * 0.2 + at.languages * ablated * 1.3e-3,
-                disk=3e5 + at.languages * m.n_maps * 1e4, host=LATE + min(m.cache_mib * 2**20, heads),
-                gradients_held=m.batch_size * at.length, features_held=held)  # fmt: skip
+    return Work(
+        images=at.languages * (m.n_images + n),
+        tokens=at.languages * (m.n_images + ablated) * at.length,
+        gradients=0.8 * at.languages * n * (2 + m.n_steps * at.n_layers) * at.length,
+        model=True,
+        seconds=1 + shape.n_layers * 0.2 + at.languages * ablated * 1.3e-3,
+        disk=3e5 + at.languages * m.n_maps * 1e4,
+        host=LATE + min(m.cache_mib * 2**20, heads),
+        gradients_held=m.batch_size * at.length,
+        features_held=held,
+    )
 
 
 def computed_again(found: dict[str, Work], config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
@@ -254,8 +347,13 @@ def computed_again(found: dict[str, Work], config: Config, shape: ModelShape, at
     every, x = config.activations.layers, config.crosslingual
     separate = (x.layers or (every[len(every) // 2],)) if at.languages > 1 else ()
     epochs = 0.0 if config.sae.source else config.train.steps * config.train.batch_tokens / at.stored
-    read = {"train": (every, READ_WHOLE + epochs), "features": (every, 1.0), "pool": (every, 1.0),
-                "crosslingual": (separate, 4.0 * N_SEPARATE), "layers": (every, 1.0)}  # layers, how often  # fmt: skip
+    read = {
+        "train": (every, READ_WHOLE + epochs),
+        "features": (every, 1.0),
+        "pool": (every, 1.0),
+        "crosslingual": (separate, 4.0 * N_SEPARATE),
+        "layers": (every, 1.0),
+    }  # layers, how often
     index = Work(model=True, disk=8 * at.stored, seconds=found["activations"].seconds)
     return {"activations": index} | {
         stage: _repeated(found[stage], config, shape, at, layers, readings)
@@ -276,8 +374,11 @@ def _repeated(
     often = 1.0 if layer_bytes <= cache else readings
     reached = sum(min(1.0, (max(group) + 1) / shape.n_layers) for group in groups)
     return replace(
-        work, images=work.images + often * len(groups) * at.n, tokens=work.tokens + often * at.tokens * reached,
-        written=work.written + often * len(layers) * layer_bytes, model=True,
+        work,
+        images=work.images + often * len(groups) * at.n,
+        tokens=work.tokens + often * at.tokens * reached,
+        written=work.written + often * len(layers) * layer_bytes,
+        model=True,
         passing=work.passing + min(cache, size * layer_bytes, len(layers) * layer_bytes),
         tokens_held=max(work.tokens_held, min(a.batch_tokens, at.tokens)),
-    )  # fmt: skip
+    )

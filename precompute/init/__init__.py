@@ -20,15 +20,25 @@ PROBLEMS = {"empty": "without words", "language": "in another script", "encoding
 
 
 def run_init(
-    name: str, images: str, captions: str, captions_ar: str, dataset: str, revision: str, model: str, force: bool,
+    name: str,
+    images: str,
+    captions: str,
+    captions_ar: str,
+    dataset: str,
+    revision: str,
+    model: str,
+    force: bool,
     console: Console | None = None,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write NAME.toml in the current folder and say what was seen; UserError where nothing can be made of it."""
     console = console or Console(highlight=False)
     path = Path.cwd() / f"{check_run_name(name)}.toml"
     if path.exists() and not force:
-        raise UserError(f"There is a preset {path} already.", "What you have changed in it would be lost.",
-                        "Give another name, or --force.")  # fmt: skip
+        raise UserError(
+            f"There is a preset {path} already.",
+            "What you have changed in it would be lost.",
+            "Give another name, or --force.",
+        )
     seen = see(images, captions, captions_ar, dataset, revision)
     config = replace(Config(), model=replace(ModelConfig(), name=model))
     shape = model_shape(config)
@@ -67,10 +77,13 @@ def _columns(seen: Seen) -> str:
     roles = seen.roles
     assert roles is not None
     named = [
-        ("images", roles.image), *((LANGUAGE_NAME[lang], roles.captions[lang]) for lang in LANGUAGE_NAME),
-        ("gender", roles.gender), ("attributes", ", ".join(roles.attributes)),
-        ("might sort images", ", ".join(roles.more_attributes)), ("not used", ", ".join(roles.left_over)),
-    ]  # fmt: skip
+        ("images", roles.image),
+        *((LANGUAGE_NAME[lang], roles.captions[lang]) for lang in LANGUAGE_NAME),
+        ("gender", roles.gender),
+        ("attributes", ", ".join(roles.attributes)),
+        ("might sort images", ", ".join(roles.more_attributes)),
+        ("not used", ", ".join(roles.left_over)),
+    ]
     return " · ".join(f"{what}: {name}" for what, name in named if name)
 
 
@@ -95,8 +108,11 @@ def _captions(words: Words) -> str:
 
 def _gendered(words: Words) -> str:
     n = sum(words.genders.values())
-    shares = [f"{gender} {words.genders[gender] / n:.0%}" for gender in ("female", "male", "both", "neutral", "none")
-              if words.genders[gender]]  # fmt: skip
+    shares = [
+        f"{gender} {words.genders[gender] / n:.0%}"
+        for gender in ("female", "male", "both", "neutral", "none")
+        if words.genders[gender]
+    ]
     top = ", ".join(word for word, _ in words.words.most_common(6))
     return f"{', '.join(shares) or 'no caption'}" + (f"; {top}" if top else "")
 

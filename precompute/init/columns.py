@@ -112,8 +112,10 @@ def _captions(columns: Sequence[Column], found: Roles) -> None:
                 found.remarks.append(f"The column {best.name} holds {language}, whatever its name says: taken as such.")
         elif mixed:
             found.captions[lang] = mixed[0].name
-            found.remarks.append(f"The column {mixed[0].name} holds both languages, a row each: it is read for "
-                                 f"{language} too, and captions in the other one are passed over.")  # fmt: skip
+            found.remarks.append(
+                f"The column {mixed[0].name} holds both languages, a row each: it is read for "
+                f"{language} too, and captions in the other one are passed over."
+            )
     if not any(found.captions.values()):
         found.remarks.append("No column holds sentences in Latin or Arabic script.")
     for lang, language in LANGUAGE_NAME.items():

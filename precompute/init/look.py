@@ -81,21 +81,38 @@ def see(images: str, captions: str, captions_ar: str, dataset: str, revision: st
     settings["languages"], n_paired = _languages(listing, words, remarks)
     if not listing or n_paired < MIN_PAIRED:
         tried = "; ".join([*remarks, *(f"{n} captions: {p}" for w in words.values() for p, n in w.problems.items())])
-        raise UserError(f"Only {n_paired} of {len(listing)} images have captions that can be used.", tried[:600],
-                        f"At least {MIN_PAIRED} are needed; mend the table, or give another one.")  # fmt: skip
+        raise UserError(
+            f"Only {n_paired} of {len(listing)} images have captions that can be used.",
+            tried[:600],
+            f"At least {MIN_PAIRED} are needed; mend the table, or give another one.",
+        )
     in_table = source.n is not None or source.is_far
     absent = [] if in_table else [name for name in source.names() if not source.pictures.has(name)]
     if len(absent) == len(listing):
-        raise UserError(f"None of the {len(listing):,} images is in {images}.",
-                        f"Names of the table: {', '.join(absent[:2])}; what is there: {_some(source.pictures)}.",
-                        "Give the folder or archive in which these names are: --images ...")  # fmt: skip
+        raise UserError(
+            f"None of the {len(listing):,} images is in {images}.",
+            f"Names of the table: {', '.join(absent[:2])}; what is there: {_some(source.pictures)}.",
+            "Give the folder or archive in which these names are: --images ...",
+        )
     opened = listing[:: max(1, len(listing) // N_OPENED)][:N_OPENED]
     bad, sizes = _opened(opened)
     if not sizes:
         remarks.append("None of the images that were opened can be read.")
     encodings = {p.name: encoding_of(p.read_bytes()) for p in source.files if p.suffix.lower() in TEXT_TABLES}
-    return Seen(settings, roles, len(listing), len(absent), len(opened), bad, sizes, words, n_paired,
-                Counter(s.gender for s in listing), encodings, remarks)  # fmt: skip
+    return Seen(
+        settings,
+        roles,
+        len(listing),
+        len(absent),
+        len(opened),
+        bad,
+        sizes,
+        words,
+        n_paired,
+        Counter(s.gender for s in listing),
+        encodings,
+        remarks,
+    )
 
 
 # --- what form it has -------------------------------------------------------------------------------------------------
@@ -108,8 +125,11 @@ def recognise(
     if dataset:
         return _dataset(dataset, revision)
     if not captions:
-        raise UserError("There are no captions to look at.", "Neither --captions nor --dataset was given.",
-                        "Give a table, a COCO or Flickr8k file, or a data set of Hugging Face.")  # fmt: skip
+        raise UserError(
+            "There are no captions to look at.",
+            "Neither --captions nor --dataset was given.",
+            "Give a table, a COCO or Flickr8k file, or a data set of Hugging Face.",
+        )
     path = _here(captions)
     if not path.exists():
         table_place("captions", str(path))  # which says so
@@ -135,13 +155,17 @@ def recognise(
         roles.captions["ar"] = second.captions["ar"]
         roles.remarks += second.remarks
         if second.image != roles.image:
-            raise UserError("The two tables name images in columns of different names.",
-                            f"{roles.image or 'none'} in {path.name}, {second.image or 'none'} in the Arabic one.",
-                            "Give both columns the same name.")  # fmt: skip
+            raise UserError(
+                "The two tables name images in columns of different names.",
+                f"{roles.image or 'none'} in {path.name}, {second.image or 'none'} in the Arabic one.",
+                "Give both columns the same name.",
+            )
     if not roles.image:
-        raise UserError(f"No column of {path.name} names images.",
-                        f"Its columns: {', '.join(table.columns) or 'none'}. Looked for names of image files.",
-                        "Add a column with the file names (0001.jpg), as they are in --images.")  # fmt: skip
+        raise UserError(
+            f"No column of {path.name} names images.",
+            f"Its columns: {', '.join(table.columns) or 'none'}. Looked for names of image files.",
+            "Add a column with the file names (0001.jpg), as they are in --images.",
+        )
     return {"source": "folder", **places, **_columns(roles)}, roles
 
 
@@ -187,17 +211,23 @@ def _dataset(dataset: str, revision: str) -> tuple[dict[str, Any], Roles]:
     table = data_set_table(replace(SamplesConfig(), n=0, **settings))
     roles = guess(table, None)
     if not table.pictures:
-        raise UserError(f"No column of {dataset} holds images.", f"Its columns: {', '.join(table.columns)}.",
-                        "Give another data set, or its images as a folder with a table.")  # fmt: skip
+        raise UserError(
+            f"No column of {dataset} holds images.",
+            f"Its columns: {', '.join(table.columns)}.",
+            "Give another data set, or its images as a folder with a table.",
+        )
     return {**settings, **_columns(roles)}, roles
 
 
 def _columns(roles: Roles) -> dict[str, Any]:
     return {
         "languages": tuple(lang for lang in LANGUAGES if roles.captions[lang]) or LANGUAGES,
-        "image_column": roles.image, "en_column": roles.captions["en"], "ar_column": roles.captions["ar"],
-        "gender_column": roles.gender, "attribute_columns": tuple(roles.attributes),
-    }  # fmt: skip
+        "image_column": roles.image,
+        "en_column": roles.captions["en"],
+        "ar_column": roles.captions["ar"],
+        "gender_column": roles.gender,
+        "attribute_columns": tuple(roles.attributes),
+    }
 
 
 def _here(value: str) -> Path:
@@ -253,8 +283,9 @@ def _languages(listing: Listing, words: dict[str, Words], remarks: list[str]) ->
     if n_both < len(listing):
         n = len(listing) - n_both
         lack = "image lacks" if n == 1 else "images lack"
-        remarks.append(f"{n:,} {lack} captions in one language and will be left out; to use more: "
-                       f'languages = ["{most}"].')  # fmt: skip
+        remarks.append(
+            f'{n:,} {lack} captions in one language and will be left out; to use more: languages = ["{most}"].'
+        )
     return kept, n_both
 
 

@@ -16,13 +16,20 @@ MOST_IMAGES = 2000
 LARGE = 1024  # d_model from which on a model gets the settings of a large one
 PASSES = 20  # of the training over the stored tokens
 COMMENTS = {
-    "source": "what form the data has: docs/data.md", "images": "folder, zip or tar", "captions": "",
-    "captions_ar": "the same images in Arabic", "image_column": "file names, or the images themselves",
-    "en_column": "", "ar_column": "", "gender_column": "male, female or neutral, as annotated",
+    "source": "what form the data has: docs/data.md",
+    "images": "folder, zip or tar",
+    "captions": "",
+    "captions_ar": "the same images in Arabic",
+    "image_column": "file names, or the images themselves",
+    "en_column": "",
+    "ar_column": "",
+    "gender_column": "male, female or neutral, as annotated",
     "attribute_columns": "name=column; the stages bias and labels sort images by them",
-    "languages": "en, ar or both", "dataset": "written by save_to_disk, or a hub name",
-    "dataset_revision": "commit of the hub name", "dataset_split": "+ joins several",
-}  # fmt: skip
+    "languages": "en, ar or both",
+    "dataset": "written by save_to_disk, or a hub name",
+    "dataset_revision": "commit of the hub name",
+    "dataset_split": "+ joins several",
+}
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,11 @@ def _samples(seen: Seen) -> str:
     comments = COMMENTS | {"n": "images, a random choice; 0 = all" if settings["n"] else "images; 0 = all"}
     for lang in seen.languages:
         comments[f"{lang}_column"] = f"captions in {LANGUAGE_NAME[lang]}"
-    lines = [f"{key} = {_toml(value)}" + (f"  # {comments[key]}" if comments.get(key) else "")
-             for key, value in settings.items() if key not in lacking]  # fmt: skip
+    lines = [
+        f"{key} = {_toml(value)}" + (f"  # {comments[key]}" if comments.get(key) else "")
+        for key, value in settings.items()
+        if key not in lacking
+    ]
     roles = seen.roles
     if roles and roles.more_attributes:
         lines.append(f"# more columns that sort the images: {_toml(roles.more_attributes)}")
@@ -101,31 +111,66 @@ def _model(model: str, s: Sizes, shape: ModelShape, seen: Seen) -> str:
     if shape.d_model < LARGE:
         prompts = {"en": "Describe the image.", "ar": "صف الصورة."}
     asked = [f"prompt_{lang} = {_toml(prompts[lang])}" for lang in seen.languages]
-    return "\n".join([
-        "[model]", f"name = {_toml(model)}  # hub id, or a folder", f'dtype = "{s.dtype}"', "",
-        "[caption]", *asked, f"max_new_tokens = {s.max_new_tokens}", f"batch_size = {s.batch_size}  # rows", "",
-        "[activations]", f"layers = {s.layers}  # of {shape.n_layers}, 0-based{known}", 'dtype = "bfloat16"', "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "[model]",
+            f"name = {_toml(model)}  # hub id, or a folder",
+            f'dtype = "{s.dtype}"',
+            "",
+            "[caption]",
+            *asked,
+            f"max_new_tokens = {s.max_new_tokens}",
+            f"batch_size = {s.batch_size}  # rows",
+            "",
+            "[activations]",
+            f"layers = {s.layers}  # of {shape.n_layers}, 0-based{known}",
+            'dtype = "bfloat16"',
+            "",
+        ]
+    )
 
 
 def _rest(s: Sizes, shape: ModelShape, seen: Seen) -> str:
     auxk = shape.d_model // 2
     lines = [
-        "[train]", 'architecture = "topk"', f"d_sae = {s.d_sae}  # features a layer",
-        f"k = {s.k}  # active ones a token", f"steps = {s.steps}  # about {s.passes} times over the tokens",
-        f"batch_tokens = {s.batch_tokens}", f"lr = {s.lr}", f"auxk = {auxk}  # half of d_model", "",
-        "# [words]", '# lexicon_en = "my-english.tsv"  # in the place of core/gender/lexicons/en.tsv, same columns', "",
-        "[gender]", "min_images = 20  # of each gender, below which nothing is said", "",
-    ]  # fmt: skip
+        "[train]",
+        'architecture = "topk"',
+        f"d_sae = {s.d_sae}  # features a layer",
+        f"k = {s.k}  # active ones a token",
+        f"steps = {s.steps}  # about {s.passes} times over the tokens",
+        f"batch_tokens = {s.batch_tokens}",
+        f"lr = {s.lr}",
+        f"auxk = {auxk}  # half of d_model",
+        "",
+        "# [words]",
+        '# lexicon_en = "my-english.tsv"  # in the place of core/gender/lexicons/en.tsv, same columns',
+        "",
+        "[gender]",
+        "min_images = 20  # of each gender, below which nothing is said",
+        "",
+    ]
     if len(seen.languages) == 2:
         middle = s.layers[len(s.layers) // 2 - 1]
         lines += [
-            "[crosslingual]", f"layers = [{middle}]  # with SAEs of one language each: four trainings a layer",
-            f"d_sae = {s.d_sae // 2}", f"k = {max(8, s.k * 3 // 4)}", f"steps = {max(100, s.steps // 2)}", "",
-        ]  # fmt: skip
+            "[crosslingual]",
+            f"layers = [{middle}]  # with SAEs of one language each: four trainings a layer",
+            f"d_sae = {s.d_sae // 2}",
+            f"k = {max(8, s.k * 3 // 4)}",
+            f"steps = {max(100, s.steps // 2)}",
+            "",
+        ]
     if shape.d_model < LARGE:
-        lines += ["[interventions]", "k = [1, 5, 25, 50]", "n_images = 32", "n_development = 24", "",
-                  "[explain]", "n_features = 32  # a layer", "n_dose_images = 8", ""]  # fmt: skip
+        lines += [
+            "[interventions]",
+            "k = [1, 5, 25, 50]",
+            "n_images = 32",
+            "n_development = 24",
+            "",
+            "[explain]",
+            "n_features = 32  # a layer",
+            "n_dose_images = 8",
+            "",
+        ]
     return "\n".join(lines)
 
 

@@ -36,9 +36,14 @@ def _store(ctx: StageContext, passes: Passes) -> None:
     """Run the model over all blocks that are not there yet, and keep what it computes."""
     settings, block_rows, n_images = ctx.config.activations, passes.block_rows, passes.n_images
     writer = ActivationWriter(
-        ctx.run.dir, ctx.work_dir, settings.layers, settings.dtype, settings.shard_tokens, block_rows,
+        ctx.run.dir,
+        ctx.work_dir,
+        settings.layers,
+        settings.dtype,
+        settings.shard_tokens,
+        block_rows,
         ctx.config.model.dtype,
-    )  # fmt: skip
+    )
     todo = writer.todo()
     done = sum(n_images) - sum(n_images[i] for i in todo)
     ctx.progress(done, sum(n_images))

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from precompute.context import StageContext
 
 BLOCK_ROWS = 256  # sampled captions of one pass at most, as long as that is no more than four batches of captions
-SAMPLED_SCHEMA = pa.schema([
-    ("sample_id", pa.int32()), ("lang", pa.string()), ("draw", pa.int16()), ("text", pa.string()),
-    ("finished", pa.bool_()), ("named", pa.string()),
-])  # fmt: skip
+SAMPLED_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("lang", pa.string()),
+        ("draw", pa.int16()),
+        ("text", pa.string()),
+        ("finished", pa.bool_()),
+        ("named", pa.string()),
+    ]
+)
 
 
 def run(ctx: StageContext) -> dict:
@@ -120,8 +126,16 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
         for sample_id, drawn, ends in zip(sample_ids, captions, finished, strict=True):
             for draw, (ids, end) in enumerate(zip(drawn, ends, strict=True)):
                 text = vlm.decode(ids)
-                lines.append({"sample_id": sample_id, "lang": lang, "draw": draw, "text": text, "finished": end,
-                              "named": _named(ctx, text, lang)})  # fmt: skip
+                lines.append(
+                    {
+                        "sample_id": sample_id,
+                        "lang": lang,
+                        "draw": draw,
+                        "text": text,
+                        "finished": end,
+                        "named": _named(ctx, text, lang),
+                    }
+                )
     return pa.Table.from_pylist(lines, schema=SAMPLED_SCHEMA)
 
 

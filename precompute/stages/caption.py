@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 
 MAX_BLOCK = 48  # images between two checkpoints
 N_SHOWN = 4
-SCHEMA = pa.schema([
-    ("sample_id", pa.int32()), ("lang", pa.string()), ("text", pa.string()), ("token_ids", pa.list_(pa.int32())),
-    ("finished", pa.bool_()),
-])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("lang", pa.string()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("finished", pa.bool_()),
+    ]
+)
 
 
 def run(ctx: StageContext) -> dict:
@@ -93,8 +98,10 @@ def _report(ctx: StageContext, table: pa.Table, notes: dict) -> None:
     if n_unfinished := sum(note["unfinished"] for note in notes.values()):
         ctx.log.warning(
             "%d of %d captions reached %d tokens without an end; raise caption.max_new_tokens to let them end.",
-            n_unfinished, len(table), ctx.config.caption.max_new_tokens,
-        )  # fmt: skip
+            n_unfinished,
+            len(table),
+            ctx.config.caption.max_new_tokens,
+        )
     texts: dict[int, list[str]] = {}
     for line in table.slice(0, len(notes) * N_SHOWN).to_pylist():
         texts.setdefault(line["sample_id"], []).append(line["text"])

@@ -52,5 +52,9 @@ def _notes(explanations: pd.DataFrame, doses: pa.Table) -> dict[str, Any]:
     chosen = explanations[explanations["chosen"]]
     tested = chosen[chosen["why"] == ""]
     better = tested[(tested["auc_low_test"] > 0.5) & (tested["q"] <= 0.05)]
-    return {"features": int(chosen[["layer", "feature"]].drop_duplicates().shape[0]), "scored": len(tested),
-            "fit_better_than_others": len(better), "doses": len(doses)}  # fmt: skip
+    return {
+        "features": int(chosen[["layer", "feature"]].drop_duplicates().shape[0]),
+        "scored": len(tested),
+        "fit_better_than_others": len(better),
+        "doses": len(doses),
+    }

@@ -32,7 +32,7 @@ from core.features.tables import (
     features_table,
     statistics_columns,
     write_parts,
-)  # fmt: skip
+)
 from core.features.tokens import TokenIndex, read_token_index
 from core.runs import Run, write_table
 from core.sae.files import load_sae, sae_id
@@ -129,9 +129,12 @@ class _Layer:
         sizes = config.n_examples, config.n_quantiles, config.n_per_quantile
         chosen = choose_examples(maxima, first, *sizes, self.ctx.config.seed, self.layer)
         lines = traces(codes, tokens, maxima, chosen)
-        write_table(examples, examples_table(
-            self.layer, self.sae_id, first, tokens, maxima, chosen, lines, texts.captions, config.n_quantiles
-        ))  # fmt: skip
+        write_table(
+            examples,
+            examples_table(
+                self.layer, self.sae_id, first, tokens, maxima, chosen, lines, texts.captions, config.n_quantiles
+            ),
+        )
 
     def table(self, store: CodeStore, blocks: pa.Table, vlm: Any, texts: _Texts) -> pa.Table:
         fit, alive = store.fit(), blocks["alive"].to_numpy()

@@ -18,8 +18,12 @@ from core.gender.effects_tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_S
 from core.runs import Run, atomic_path, write_table
 from precompute.context import StageContext
 
-TABLES = {"gender_features": FEATURES_SCHEMA, "gender_rankings": RANKINGS_SCHEMA, "gender_pairs": PAIRS_SCHEMA,
-          "labels": LABELS_SCHEMA}  # fmt: skip
+TABLES = {
+    "gender_features": FEATURES_SCHEMA,
+    "gender_rankings": RANKINGS_SCHEMA,
+    "gender_pairs": PAIRS_SCHEMA,
+    "labels": LABELS_SCHEMA,
+}
 ATTRIBUTED_AT_ONCE = 16  # captions in one pass forward and back
 Effects = dict[int, dict[str, dict[str, np.ndarray]]]
 

@@ -136,11 +136,19 @@ class _Stage:
             raise RuntimeError("captions under an edit that changes nothing differ from those without an edit")
         first = choice.features[self.settings.modes[0]]
         return {
-            "captions": n, "arms": self.total, "development_images": len(self.material.development),
+            "captions": n,
+            "arms": self.total,
+            "development_images": len(self.material.development),
             "confirming_images": len(self.material.confirming),
             "fresh_scenes": self.material.confirming[0].scene is not None,
-            "layer": first.layer, "strength": first.strength, "ranking": first.ranking, "k": first.k,
-            "leace": "used" if LEACE in self.settings.directions else "not installed" if LEACE in self.config.directions
+            "layer": first.layer,
+            "strength": first.strength,
+            "ranking": first.ranking,
+            "k": first.k,
+            "leace": "used"
+            if LEACE in self.settings.directions
+            else "not installed"
+            if LEACE in self.config.directions
             else "not asked for",
             "verdicts": {f"{row.mode}_{row.lang}": row.verdict for row in head.itertuples()},
-        }  # fmt: skip
+        }

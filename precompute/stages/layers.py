@@ -39,9 +39,12 @@ def run(ctx: StageContext) -> dict:
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
     wanted = ctx.config.layers.control_types
     analyzer = TransformerProbeAnalyzer(
-        [s["gender"] == "female" for s in gendered], [s["image_id"] for s in gendered],
-        [_image_type(s, wanted) for s in gendered], ctx.config.layers, ctx.config.seed,
-    )  # fmt: skip
+        [s["gender"] == "female" for s in gendered],
+        [s["image_id"] for s in gendered],
+        [_image_type(s, wanted) for s in gendered],
+        ctx.config.layers,
+        ctx.config.seed,
+    )
     ids = np.array([s["sample_id"] for s in gendered], np.int64)
     probes = steps.part("pixels", PROBES_SCHEMA, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
     for layer in layers:

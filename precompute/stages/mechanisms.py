@@ -19,9 +19,10 @@ from precompute.context import StageContext
 
 Rows = list[dict[str, Any]]
 MAKES = {
-    "heads": ("head_effects", "head_attention"), "readings": ("head_readings",),
+    "heads": ("head_effects", "head_attention"),
+    "readings": ("head_readings",),
     "features": ("feature_pairs", "patching", "patching_checks"),
-}  # fmt: skip
+}
 """The tables of each question; the weights' spectra are asked of no language."""
 
 

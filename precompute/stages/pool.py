@@ -63,9 +63,13 @@ def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarra
 
 
 def _layer_parts(
-    ctx: StageContext, reader: ActivationReader, sae: Any, tokens: TokenIndex, views: dict[str, np.ndarray],
+    ctx: StageContext,
+    reader: ActivationReader,
+    sae: Any,
+    tokens: TokenIndex,
+    views: dict[str, np.ndarray],
     tick: Callable[[int], None],
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     folder = ctx.work_dir / f"layer_{reader.layer:02d}"
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

@@ -26,14 +26,27 @@ PART = 50  # samples between two checkpoints
 MIN_SAMPLES = 4
 UNPAIRED = "no usable caption: "
 PNG_SIDE, THUMB_SIDE = 256, 224  # pixels
-SAMPLES = pa.schema([
-    ("sample_id", pa.int32()), ("image_id", pa.string()), ("split", pa.string()), ("gender", pa.string()),
-    ("width", pa.int32()), ("height", pa.int32()), ("image_file", pa.string()), ("thumb_file", pa.string()),
-    ("attributes", pa.string()),
-])  # fmt: skip
-REFERENCES = pa.schema([
-    ("sample_id", pa.int32()), ("lang", pa.string()), ("n", pa.int16()), ("text", pa.string()),
-])  # fmt: skip
+SAMPLES = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("image_id", pa.string()),
+        ("split", pa.string()),
+        ("gender", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("image_file", pa.string()),
+        ("thumb_file", pa.string()),
+        ("attributes", pa.string()),
+    ]
+)
+REFERENCES = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("lang", pa.string()),
+        ("n", pa.int16()),
+        ("text", pa.string()),
+    ]
+)
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -58,11 +71,18 @@ def run(ctx: StageContext) -> dict[str, Any]:
     samples = [_row(i, k, raws[k["raw"]], side) for i, (k, side) in enumerate(zip(kept, sides, strict=True))]
     references = [
         {"sample_id": i, "lang": lang, "n": n, "text": text}
-        for i, k in enumerate(kept) for lang in languages for n, text in enumerate(captions[k["raw"]][lang])
-    ]  # fmt: skip
+        for i, k in enumerate(kept)
+        for lang in languages
+        for n, text in enumerate(captions[k["raw"]][lang])
+    ]
     _remove_others(ctx, samples)
-    counts = {"n_listed": len(raws), "n_samples": len(samples), "n_train": sides.count("train"),
-              "n_test": sides.count("test"), "n_references": len(references)}  # fmt: skip
+    counts = {
+        "n_listed": len(raws),
+        "n_samples": len(samples),
+        "n_train": sides.count("train"),
+        "n_test": sides.count("test"),
+        "n_references": len(references),
+    }
     whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=raws.origin, **counts)
     write_json(ctx.run.path("prepare_report.json"), whole)
     write_table(ctx.run.path("references.parquet"), pa.Table.from_pylist(references, REFERENCES))
@@ -149,8 +169,14 @@ def _write_image(ctx: StageContext, image: Image.Image, sample_id: int) -> dict[
 
 def _row(sample_id: int, kept: dict[str, Any], raw: RawSample, side: str) -> dict[str, Any]:
     names = ("width", "height", "image_file", "thumb_file")
-    return {"sample_id": sample_id, "image_id": raw.image_id, "split": side, "gender": raw.gender,
-            "attributes": raw.attributes, **{n: kept[n] for n in names}}  # fmt: skip
+    return {
+        "sample_id": sample_id,
+        "image_id": raw.image_id,
+        "split": side,
+        "gender": raw.gender,
+        "attributes": raw.attributes,
+        **{n: kept[n] for n in names},
+    }
 
 
 def _remove_others(ctx: StageContext, samples: Sequence[dict[str, Any]]) -> None:
@@ -178,5 +204,8 @@ def _too_few(n_kept: int, n_listed: int, report: Report) -> UserError:
         do = f"For a run in the language that there is: --set {only}"
     if len(report.captions.get("language", ())) > n_listed:
         do = "Swap the two columns: --set samples.en_column=... --set samples.ar_column=..."
-    return UserError(f"Only {n_kept} of {n_listed} samples can be used; at least {MIN_SAMPLES} are needed.",
-                     "; ".join(lines[:6]) or "The caption table lists no more.", do)  # fmt: skip
+    return UserError(
+        f"Only {n_kept} of {n_listed} samples can be used; at least {MIN_SAMPLES} are needed.",
+        "; ".join(lines[:6]) or "The caption table lists no more.",
+        do,
+    )

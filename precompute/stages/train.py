@@ -83,20 +83,33 @@ def _one_layer(
         n_layers = len(ctx.layers or ctx.config.activations.layers)
         ctx.progress(number, n_layers, "layers", f"layer {layer}: {source.name}")
         sae = load_pretrained(source, reader.d_model)
-        told = {"source": source.name, "trained_on": sae.cfg.model_name, "n_train_tokens": None,
-                "explained_variance_random": None}  # fmt: skip
+        told = {
+            "source": source.name,
+            "trained_on": sae.cfg.model_name,
+            "n_train_tokens": None,
+            "explained_variance_random": None,
+        }
     save_sae(sae, folder)
     fit = _fit(ctx, vlm, reader, sae)
     by_group = {(row["kind"], row["lang"]): row for row in fit}
     overall = by_group["all", BOTH]
     metrics: dict[str, Any] = {
-        "layer": layer, "sae_id": sae_id(sae), "architecture": sae.cfg.architecture, "d_model": sae.cfg.d_model,
-        "d_sae": sae.cfg.d_sae, "k": sae.cfg.k or None, **told, "n_test_tokens": overall["n_tokens"],
+        "layer": layer,
+        "sae_id": sae_id(sae),
+        "architecture": sae.cfg.architecture,
+        "d_model": sae.cfg.d_model,
+        "d_sae": sae.cfg.d_sae,
+        "k": sae.cfg.k or None,
+        **told,
+        "n_test_tokens": overall["n_tokens"],
         **{name: overall[name] for name in ("explained_variance", "l0", "dead_share", "cosine")},
-        **{f"explained_variance_{kind}": by_group[kind, BOTH]["explained_variance"]
-           for kind in KINDS[1:] if (kind, BOTH) in by_group},
+        **{
+            f"explained_variance_{kind}": by_group[kind, BOTH]["explained_variance"]
+            for kind in KINDS[1:]
+            if (kind, BOTH) in by_group
+        },
         **{name: overall.get(name) for name in ("ce_clean", "ce_spliced", "ce_ablated", "loss_recovered")},
-    }  # fmt: skip
+    }
     _warn(ctx, metrics, source)
     write_json(folder / "fit.json", fit)
     write_json(folder / "metrics.json", _plain(metrics))
@@ -109,9 +122,14 @@ def _trained(ctx: StageContext, reader: ActivationReader, number: int, folder: P
     called = Path(name).name if locate(name) else name
     rows = _rows(reader, "train", config.tokens)
     place = SAEConfig(
-        config.architecture, reader.d_model, config.d_sae, config.k, layer,
-        hook_name=f"blocks.{layer}.hook_resid_post", model_name=called,
-    )  # fmt: skip
+        config.architecture,
+        reader.d_model,
+        config.d_sae,
+        config.k,
+        layer,
+        hook_name=f"blocks.{layer}.hook_resid_post",
+        model_name=called,
+    )
     batches = TokenBatches(reader, rows, config.batch_tokens, ctx.config.seed)
     trainer = Trainer(config, batches, place, ctx.config.seed, ctx.device)
     untrained = trainer.finished_sae()
@@ -124,8 +142,12 @@ def _trained(ctx: StageContext, reader: ActivationReader, number: int, folder: P
 
     train_sae(trainer, folder / "state.safetensors", report)
     random = explained_variance(reader, _rows(reader, "test", config.tokens), untrained)
-    return trainer.finished_sae(), {"source": HERE, "trained_on": called, "n_train_tokens": len(rows),
-                                    "explained_variance_random": random}  # fmt: skip
+    return trainer.finished_sae(), {
+        "source": HERE,
+        "trained_on": called,
+        "n_train_tokens": len(rows),
+        "explained_variance_random": random,
+    }
 
 
 def _rows(reader: ActivationReader, split: str, kinds: tuple[str, ...]) -> np.ndarray:
@@ -139,12 +161,16 @@ def _fit(ctx: StageContext, vlm: VLM, reader: ActivationReader, sae: SAE) -> lis
     of_kind = {"all": config.tokens, **{kind: (kind,) for kind in KINDS[1:]}}
     held_out = _rows(reader, "test", KINDS[1:])
     index = reader.index.iloc[held_out]
-    tokens = Tokens(held_out, index.sample_id.to_numpy(), index.lang.astype(str).to_numpy(),
-                    index.kind.astype(str).to_numpy())  # fmt: skip
+    tokens = Tokens(
+        held_out, index.sample_id.to_numpy(), index.lang.astype(str).to_numpy(), index.kind.astype(str).to_numpy()
+    )
     train_rows = _rows(reader, "train", config.tokens)
     if not (len(train_rows) and np.isin(tokens.kind, config.tokens).any()):
-        raise UserError(f"The SAE of layer {reader.layer} cannot be measured.", "No training or no held-out image has "
-                        "tokens of the kinds in train.tokens.", "Use more samples, or widen train.tokens.")  # fmt: skip
+        raise UserError(
+            f"The SAE of layer {reader.layer} cannot be measured.",
+            "No training or no held-out image has tokens of the kinds in train.tokens.",
+            "Use more samples, or widen train.tokens.",
+        )
     sample = reader.read(train_rows[:: max(1, len(train_rows) // N_FOR_CONTROL)])
     control = untrained_control(sae, sample, seed)
     fit = token_fit(sae, control, reader, tokens, config.tokens, seed, ctx.device)

@@ -20,16 +20,32 @@ from core.runs import write_table
 if TYPE_CHECKING:
     from precompute.context import StageContext
 
-WORDS = pa.schema([
-    ("sample_id", pa.int32()), ("lang", pa.string()), ("source", pa.string()), ("n", pa.int16()),
-    ("start", pa.int32()), ("end", pa.int32()), ("word", pa.string()), ("lemma", pa.string()),
-    ("gender", pa.string()), ("word_class", pa.string()), ("clitics", pa.string()),
-])  # fmt: skip
-GENDERS = pa.schema([
-    ("sample_id", pa.int32()), ("gender", pa.string()), ("gender_source", pa.string()),
-    ("gender_share", pa.float32()), ("n_references", pa.int16()), ("caption_en", pa.string()),
-    ("caption_ar", pa.string()),
-])  # fmt: skip
+WORDS = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("lang", pa.string()),
+        ("source", pa.string()),
+        ("n", pa.int16()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("word", pa.string()),
+        ("lemma", pa.string()),
+        ("gender", pa.string()),
+        ("word_class", pa.string()),
+        ("clitics", pa.string()),
+    ]
+)
+GENDERS = pa.schema(
+    [
+        ("sample_id", pa.int32()),
+        ("gender", pa.string()),
+        ("gender_source", pa.string()),
+        ("gender_share", pa.float32()),
+        ("n_references", pa.int16()),
+        ("caption_en", pa.string()),
+        ("caption_ar", pa.string()),
+    ]
+)
 SOURCES = ("own", "reference")
 TICK = 200  # texts between two reports
 
@@ -83,16 +99,26 @@ def _genders(
         found = image_gender(sample["gender"] or "", references.get(sample_id, []), consensus)
         captions = {f"caption_{lang}": named.get((sample_id, lang, "own", 0)) for lang in LANGUAGES}
         share = None if math.isnan(found.share) else found.share
-        rows.append({"sample_id": sample_id, "gender": found.gender, "gender_source": found.source,
-                     "gender_share": share, "n_references": found.n_references, **captions})  # fmt: skip
+        rows.append(
+            {
+                "sample_id": sample_id,
+                "gender": found.gender,
+                "gender_source": found.source,
+                "gender_share": share,
+                "n_references": found.n_references,
+                **captions,
+            }
+        )
         why.append(found.why)
     return rows, why
 
 
 def _notes(
-    genders: list[dict[str, Any]], why: list[str], rows: list[dict[str, Any]],
+    genders: list[dict[str, Any]],
+    why: list[str],
+    rows: list[dict[str, Any]],
     named: dict[tuple[int, str, str, int], str],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     own = [(lang, gender) for (_, lang, source, _), gender in named.items() if source == "own"]
     languages = [lang for lang in LANGUAGES if lang in dict(own)]
     return {

@@ -23,10 +23,20 @@ from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm
 
 LAYERS = (1, 3, 6)
 SETTINGS = (
-    "caption.batch_size=6", "caption.max_new_tokens=6", "activations.layers=1,3,6", "activations.batch_tokens=160",
-    "activations.shard_tokens=150", "activations.image_tokens=9", "train.d_sae=64", "train.k=4", "train.steps=30",
-    "train.batch_tokens=48", "train.auxk=8", "train.dead_after_tokens=500", "train.n_spliced=2",
-)  # fmt: skip
+    "caption.batch_size=6",
+    "caption.max_new_tokens=6",
+    "activations.layers=1,3,6",
+    "activations.batch_tokens=160",
+    "activations.shard_tokens=150",
+    "activations.image_tokens=9",
+    "train.d_sae=64",
+    "train.k=4",
+    "train.steps=30",
+    "train.batch_tokens=48",
+    "train.auxk=8",
+    "train.dead_after_tokens=500",
+    "train.n_spliced=2",
+)
 
 
 def context(folder, stage, store="none", cache_gb=1.0, on_progress=lambda *_: None):

@@ -26,9 +26,14 @@ STAGES = {"caption": caption, "activations": activations}
 
 def make_context(folder: Path, stage: str, model_dir: Path, on_progress=lambda *_: None, overrides=()) -> StageContext:
     settings = [
-        f"model.name={model_dir}", "caption.batch_size=6", "caption.max_new_tokens=9",
-        "activations.layers=1,3,6", "activations.batch_tokens=160", "activations.shard_tokens=300", *overrides,
-    ]  # fmt: skip
+        f"model.name={model_dir}",
+        "caption.batch_size=6",
+        "caption.max_new_tokens=9",
+        "activations.layers=1,3,6",
+        "activations.batch_tokens=160",
+        "activations.shard_tokens=300",
+        *overrides,
+    ]
     work_dir = folder / ".work" / stage
     work_dir.mkdir(parents=True, exist_ok=True)
     return StageContext(Run(folder), load_config("demo", settings), work_dir, on_progress=on_progress)

@@ -134,9 +134,12 @@ def take(batches, n):
 
 @settings(deadline=None, max_examples=40)
 @given(
-    batch_size=st.integers(1, 50), seed=st.integers(0, 5), start=st.integers(0, 12),
-    cache_rows=st.sampled_from([1, 15, 40, 1000]), every=st.sampled_from([1, 3]),
-)  # fmt: skip
+    batch_size=st.integers(1, 50),
+    seed=st.integers(0, 5),
+    start=st.integers(0, 12),
+    cache_rows=st.sampled_from([1, 15, 40, 1000]),
+    every=st.sampled_from([1, 3]),
+)
 def test_batches_shuffle_every_row_once_an_epoch_and_resume_at_any_step(
     tmp_path_factory, batch_size, seed, start, cache_rows, every
 ):

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TRACKED = [ROOT / name for name in subprocess.run(
-    ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-).stdout.splitlines() if (ROOT / name).is_file()]  # fmt: skip
+TRACKED = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    if (ROOT / name).is_file()
+]
 SOURCES = [p for p in TRACKED if p.suffix == ".py"]
 PAGES = [p for p in SOURCES if p.is_relative_to(ROOT / "pages") or p == ROOT / "app.py"]
 

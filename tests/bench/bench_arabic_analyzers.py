@@ -23,8 +23,10 @@ Reader = Callable[[str], dict[tuple[int, int], str]]
 
 
 def main() -> None:
-    print("| part | analyser | persons right | persons wrong | persons silent | agreement right "
-          "| other words with a gender | ms a sentence |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        "| part | analyser | persons right | persons wrong | persons silent | agreement right "
+        "| other words with a gender | ms a sentence |\n|---|---|---|---|---|---|---|---|"
+    )
     for part in ("work", "held-out"):
         for name, read in readers().items():
             print(f"| {part} | {name} | {' | '.join(measured(gold('ar', part), read))} |")
@@ -67,9 +69,14 @@ def measured(sentences: list[Sentence], read: Reader) -> list[str]:
             count["others"] += 1
             count["other"] += found.get(place, "") in ("male", "female")
     n = count["right"] + count["wrong"] + count["silent"]
-    return [f"{count['right']} of {n}", str(count["wrong"]), str(count["silent"]),
-            f"{count['agreement']} of {count['agreements']}", f"{count['other']} of {count['others']}",
-            f"{1000 * seconds / len(sentences):.2f}"]  # fmt: skip
+    return [
+        f"{count['right']} of {n}",
+        str(count["wrong"]),
+        str(count["silent"]),
+        f"{count['agreement']} of {count['agreements']}",
+        f"{count['other']} of {count['others']}",
+        f"{1000 * seconds / len(sentences):.2f}",
+    ]
 
 
 def plain_words(sentence: Sentence) -> set[tuple[int, int]]:

@@ -86,18 +86,31 @@ def write_run(run_dir: Path, n_layers: int, n: int) -> None:
     write_parts(run_dir / "features.parquet", FEATURES_SCHEMA, (features(k, i, n, rng) for k, i in ids.items()))
     write_parts(run_dir / "examples.parquet", EXAMPLES_SCHEMA, (examples(k, i, n, rng) for k, i in ids.items()))
     numbers = np.arange(N_SAMPLES)
-    write_table(run_dir / "samples.parquet", pa.table({
-        "sample_id": pa.array(numbers, pa.int32()), "image_id": [f"demo-{n}" for n in numbers],
-        "split": ["train"] * N_SAMPLES, "gender": ["female"] * N_SAMPLES,
-        "thumb_file": [f"thumbs/{n}.jpg" for n in numbers], "image_file": [f"images/{n}.png" for n in numbers],
-    }))  # fmt: skip
+    write_table(
+        run_dir / "samples.parquet",
+        pa.table(
+            {
+                "sample_id": pa.array(numbers, pa.int32()),
+                "image_id": [f"demo-{n}" for n in numbers],
+                "split": ["train"] * N_SAMPLES,
+                "gender": ["female"] * N_SAMPLES,
+                "thumb_file": [f"thumbs/{n}.jpg" for n in numbers],
+                "image_file": [f"images/{n}.png" for n in numbers],
+            }
+        ),
+    )
     for name, copies in (("captions", 1), ("references", 5)):
-        write_table(run_dir / f"{name}.parquet", pa.table({
-            "sample_id": pa.array(np.repeat(numbers, 2 * copies), pa.int32()),
-            "lang": ["en", "ar"] * N_SAMPLES * copies,
-            "n": pa.array(np.tile(np.repeat(np.arange(copies), 2), N_SAMPLES), pa.int16()),
-            "text": [f"a caption with word {i} in it" for i in range(2 * copies * N_SAMPLES)],
-        }))  # fmt: skip
+        write_table(
+            run_dir / f"{name}.parquet",
+            pa.table(
+                {
+                    "sample_id": pa.array(np.repeat(numbers, 2 * copies), pa.int32()),
+                    "lang": ["en", "ar"] * N_SAMPLES * copies,
+                    "n": pa.array(np.tile(np.repeat(np.arange(copies), 2), N_SAMPLES), pa.int16()),
+                    "text": [f"a caption with word {i} in it" for i in range(2 * copies * N_SAMPLES)],
+                }
+            ),
+        )
 
 
 def features(layer: int, sae_id: str, n: int, rng: np.random.Generator) -> pa.Table:
@@ -124,13 +137,22 @@ def examples(layer: int, sae_id: str, n: int, rng: np.random.Generator) -> pa.Ta
 
     pieces = pa.array([f"piece {i}" for i in rng.integers(0, 400, 4096)] * (m * N_WORDS // 4096 + 1))
     columns = {
-        "layer": np.full(m, layer), "feature": np.repeat(np.arange(n), N_EXAMPLES), "sae_id": [sae_id] * m,
-        "bin": np.tile(bins, n), "rank": np.tile(ranks, n), "sample_id": rng.integers(0, N_SAMPLES, m),
-        "lang": np.where(rng.random(m) < 0.5, "en", "ar"), "activation": rng.random(m), "position": np.full(m, 9),
-        "kind": ["image"] * m, "patch_map": halves(N_PATCHES), "token_values": halves(N_WORDS),
+        "layer": np.full(m, layer),
+        "feature": np.repeat(np.arange(n), N_EXAMPLES),
+        "sae_id": [sae_id] * m,
+        "bin": np.tile(bins, n),
+        "rank": np.tile(ranks, n),
+        "sample_id": rng.integers(0, N_SAMPLES, m),
+        "lang": np.where(rng.random(m) < 0.5, "en", "ar"),
+        "activation": rng.random(m),
+        "position": np.full(m, 9),
+        "kind": ["image"] * m,
+        "patch_map": halves(N_PATCHES),
+        "token_values": halves(N_WORDS),
         "pieces": pa.ListArray.from_arrays(pa.array(np.arange(m + 1) * N_WORDS, pa.int32()), pieces),
-        "band_low": rng.random(m), "band_high": rng.random(m),
-    }  # fmt: skip
+        "band_low": rng.random(m),
+        "band_high": rng.random(m),
+    }
     return pa.table({name: columns[name] for name in EXAMPLES_SCHEMA.names}).cast(EXAMPLES_SCHEMA)
 
 

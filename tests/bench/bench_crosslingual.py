@@ -60,9 +60,11 @@ def one_layer(folder: Path, layer: int, n: int) -> None:
     word = rng.integers(0, N_WORDS, n)
     stands = csr_array((np.ones(n), (np.arange(n), word)), shape=(n, N_WORDS))
     for name, work in (
-        ("languages", compared.languages), ("residuals", compared.residuals), ("gender", compared.gender_scores),
+        ("languages", compared.languages),
+        ("residuals", compared.residuals),
+        ("gender", compared.gender_scores),
         ("words", lambda: compared.words(stands, np.arange(N_WORDS) % 2 == 0)),
-    ):  # fmt: skip
+    ):
         start = time.process_time()
         work()
         lap(f"layer {layer}: {name}", start)

@@ -55,8 +55,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "CAPTIONSCOPE_CACHE": cache}
         peak, done, began = [0], threading.Event(), time.perf_counter()
-        with subprocess.Popen([sys.executable, "-m", "precompute", "run", "demo"], cwd=ROOT, env=environment,
-                              stdout=subprocess.DEVNULL) as process:  # fmt: skip
+        with subprocess.Popen(
+            [sys.executable, "-m", "precompute", "run", "demo"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+        ) as process:
             watcher = threading.Thread(target=peak_of_tree, args=(psutil.Process(process.pid), peak, done))
             watcher.start()
             code = process.wait()
@@ -72,8 +73,10 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"commit {commit}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"commit {commit}, {time.strftime('%Y-%m-%d')}"
+    )
     print(f"reference: one forward pass over all images and prompts, {reference:.1f} s\n")
     print("| stage | seconds | share | x reference | peak memory |\n|---|---|---|---|---|")
     for name, record in stages.items():

@@ -39,14 +39,30 @@ from core.vlm.demo_captioner.build import CHAT_TEMPLATE, SPECIAL, build_tokenize
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (14, 18)
-TEXT = {"vocab_size": 262_208, "hidden_size": 2560, "intermediate_size": 10_240, "num_hidden_layers": 34,
-        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "query_pre_attn_scalar": 256,
-        "sliding_window": 1024, "max_position_embeddings": 131_072}  # fmt: skip
-VISION = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
-          "image_size": 896, "patch_size": 14}  # fmt: skip
-TINY = ({"vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 20, "head_dim": 16},
-        {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-         "image_size": 224})  # fmt: skip
+TEXT = {
+    "vocab_size": 262_208,
+    "hidden_size": 2560,
+    "intermediate_size": 10_240,
+    "num_hidden_layers": 34,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "query_pre_attn_scalar": 256,
+    "sliding_window": 1024,
+    "max_position_embeddings": 131_072,
+}
+VISION = {
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 896,
+    "patch_size": 14,
+}
+TINY = (
+    {"vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 20, "head_dim": 16},
+    {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 224},
+)
 N_IMAGE_TOKENS = 256
 REPEATS, NEW_TOKENS = 5, 12
 
@@ -80,9 +96,13 @@ def build(folder: Path, tiny: bool) -> None:
     config = Gemma3Config(
         text_config=Gemma3TextConfig(**text, **special),
         vision_config=SiglipVisionConfig(**vision, vision_use_head=False),
-        mm_tokens_per_image=N_IMAGE_TOKENS, boi_token_index=ids["<start_of_image>"], tie_word_embeddings=True,
-        eoi_token_index=ids["<end_of_image>"], image_token_index=ids["<image_soft_token>"], **special,
-    )  # fmt: skip
+        mm_tokens_per_image=N_IMAGE_TOKENS,
+        boi_token_index=ids["<start_of_image>"],
+        tie_word_embeddings=True,
+        eoi_token_index=ids["<end_of_image>"],
+        image_token_index=ids["<image_soft_token>"],
+        **special,
+    )
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("meta"):
@@ -92,11 +112,13 @@ def build(folder: Path, tiny: bool) -> None:
     model.generation_config = GenerationConfig(do_sample=False, **special)
     model.save_pretrained(folder)
     side = config.vision_config.image_size
-    pixels = Gemma3ImageProcessorPil(size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3,
-                                     do_pan_and_scan=None)  # fmt: skip
+    pixels = Gemma3ImageProcessorPil(
+        size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_pan_and_scan=None
+    )
     tokenizer.chat_template = None
-    Gemma3Processor(image_processor=pixels, tokenizer=tokenizer, chat_template=CHAT_TEMPLATE,
-                    image_seq_length=N_IMAGE_TOKENS).save_pretrained(folder)  # fmt: skip
+    Gemma3Processor(
+        image_processor=pixels, tokenizer=tokenizer, chat_template=CHAT_TEMPLATE, image_seq_length=N_IMAGE_TOKENS
+    ).save_pretrained(folder)
     n = sum(p.numel() for p in model.parameters())
     print(f"checkpoint: {n / 1e9:.2f} billion parameters, {time.perf_counter() - began:.0f} s", flush=True)
 
@@ -141,12 +163,22 @@ def photographs(folder: Path, n: int) -> Path:
 def compute(folder: Path, table: Path, until: str, tiny: bool) -> Path:
     """The preset with these settings changed; a run that is there goes on."""
     changed = {
-        "model.name": folder / "model", "model.device": "cpu", "samples.n": 0, "samples.images": folder / "images",
-        "samples.captions": table, "samples.test_share": 0.34, "activations.layers": ",".join(map(str, LAYERS)),
-        "caption.max_new_tokens": NEW_TOKENS, "caption.batch_size": 4, "activations.batch_tokens": 1024,
-        "train.steps": 40, "train.batch_tokens": 256, "train.n_spliced": 1, "interventions.layers": LAYERS[0],
+        "model.name": folder / "model",
+        "model.device": "cpu",
+        "samples.n": 0,
+        "samples.images": folder / "images",
+        "samples.captions": table,
+        "samples.test_share": 0.34,
+        "activations.layers": ",".join(map(str, LAYERS)),
+        "caption.max_new_tokens": NEW_TOKENS,
+        "caption.batch_size": 4,
+        "activations.batch_tokens": 1024,
+        "train.steps": 40,
+        "train.batch_tokens": 256,
+        "train.n_spliced": 1,
+        "interventions.layers": LAYERS[0],
         "crosslingual.layers": LAYERS[0],
-    }  # fmt: skip
+    }
     if tiny:
         changed |= {"train.d_sae": 512, "train.k": 8, "train.auxk": 32}
     options = [part for key, value in changed.items() for part in ("--set", f"{key}={value}")]
@@ -159,8 +191,10 @@ def compute(folder: Path, table: Path, until: str, tiny: bool) -> Path:
 def report(run: Path) -> None:
     """Seconds and memory of each stage."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"commit {commit.stdout.strip()}, {time.strftime('%Y-%m-%d')}")  # fmt: skip
+    print(
+        f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"commit {commit.stdout.strip()}, {time.strftime('%Y-%m-%d')}"
+    )
     print("\n| stage | seconds | peak memory | rows |\n|---|---|---|---|")
     records = json.loads((run / "manifest.json").read_text())["stages"]
     for name, record in records.items():
@@ -190,8 +224,10 @@ def cost_of_an_edit(run: Path, model: Path) -> None:
             seconds.append(time.perf_counter() - began)
         if repeat:  # the first warms up
             ratios.append(seconds[1] / seconds[0])
-    print(f"\nwith an edit of 25 features (d_sae {sae.cfg.d_sae:,}) over without: {np.median(ratios):.3f} x "
-          f"[{min(ratios):.3f}, {max(ratios):.3f}] over {REPEATS} pairs")  # fmt: skip
+    print(
+        f"\nwith an edit of 25 features (d_sae {sae.cfg.d_sae:,}) over without: {np.median(ratios):.3f} x "
+        f"[{min(ratios):.3f}, {max(ratios):.3f}] over {REPEATS} pairs"
+    )
 
 
 if __name__ == "__main__":

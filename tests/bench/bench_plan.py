@@ -18,9 +18,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 OTHERS = (
-    "train.steps=400", "train.d_sae=1024", "interventions.n_images=12", "interventions.n_development=10",
-    "interventions.k=[1,5,25]", "caption.batch_size=32", "activations.layers=[2,4,6]", "mechanisms.n_images=120",
-)  # fmt: skip
+    "train.steps=400",
+    "train.d_sae=1024",
+    "interventions.n_images=12",
+    "interventions.n_development=10",
+    "interventions.k=[1,5,25]",
+    "caption.batch_size=32",
+    "activations.layers=[2,4,6]",
+    "mechanisms.n_images=120",
+)
 
 
 def main() -> None:
@@ -68,11 +74,20 @@ def main() -> None:
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for stage, seconds in [*watch.seconds.items(), ("all", sum(watch.seconds.values()))]:
         chosen = watch.seconds if stage == "all" else [stage]
-        planned, disk, memory = (how(getattr(told[s], name) for s in chosen) for how, name in (
-            (sum, "seconds"), (sum, "disk"), (max, "memory")))  # fmt: skip
-        cells = [stage, show_time(planned), show_time(seconds), f"{planned / seconds:.2f}", show_bytes(disk),
-                 show_bytes(sum(records[s].bytes for s in chosen)), show_bytes(memory),
-                 show_bytes(max(records[s].peak_memory for s in chosen))]  # fmt: skip
+        planned, disk, memory = (
+            how(getattr(told[s], name) for s in chosen)
+            for how, name in ((sum, "seconds"), (sum, "disk"), (max, "memory"))
+        )
+        cells = [
+            stage,
+            show_time(planned),
+            show_time(seconds),
+            f"{planned / seconds:.2f}",
+            show_bytes(disk),
+            show_bytes(sum(records[s].bytes for s in chosen)),
+            show_bytes(memory),
+            show_bytes(max(records[s].peak_memory for s in chosen)),
+        ]
         print("| " + " | ".join(cells) + " |")
 
 

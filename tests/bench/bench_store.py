@@ -25,8 +25,14 @@ sys.path.insert(0, str(ROOT))
 from tests.small_run import SMALL  # noqa: E402
 
 STAGES = ("activations", "train", "features", "pool", "crosslingual", "layers")  # gender is counted to crosslingual
-TRAINING = ("activations.layers=[1,3,5,7]", "train.d_sae=512", "train.k=16", "train.steps=300",
-            "train.batch_tokens=1024", "crosslingual.steps=200")  # fmt: skip
+TRAINING = (
+    "activations.layers=[1,3,5,7]",
+    "train.d_sae=512",
+    "train.k=16",
+    "train.steps=300",
+    "train.batch_tokens=1024",
+    "crosslingual.steps=200",
+)
 OURS = ("activations", "logs", ".work", "manifest.json", "progress.json")
 
 

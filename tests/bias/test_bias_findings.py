@@ -24,8 +24,9 @@ def measured(rng, p_male, spread=0.1):
     for lang in ("en", "ar"):
         p = np.array([p_male(role, lang) for role in VALUE])
         hits = rng.binomial(16, rng.beta(p * (1 / spread - 1), (1 - p) * (1 / spread - 1)))
-        counts[lang] = pd.DataFrame({"male": hits, "female": 16 - hits, "both": 0, "neutral": 0, "none": 0},
-                                    index=VALUE.index)  # fmt: skip
+        counts[lang] = pd.DataFrame(
+            {"male": hits, "female": 16 - hits, "both": 0, "neutral": 0, "none": 0}, index=VALUE.index
+        )
     return bias_findings(counts, VALUE, TABLE)
 
 

@@ -26,8 +26,10 @@ def drawn(rng, p, n_images, n, spread):
 
 
 def counts_of(hits, n):
-    return pd.DataFrame({"male": hits, "female": n - hits, "both": 0, "neutral": 0, "none": 0},
-                        index=pd.RangeIndex(len(hits), name="sample_id"))  # fmt: skip
+    return pd.DataFrame(
+        {"male": hits, "female": n - hits, "both": 0, "neutral": 0, "none": 0},
+        index=pd.RangeIndex(len(hits), name="sample_id"),
+    )
 
 
 def test_images_alike_have_no_dispersion_and_images_of_one_mind_all_of_it():

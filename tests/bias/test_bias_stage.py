@@ -23,8 +23,16 @@ def ctx(tmp_path):
     samples = pd.read_parquet(run.path("samples.parquet"))
     genders = pa.table({"sample_id": samples["sample_id"].astype("int32"), "gender": samples["gender"]})
     write_table(run.path("genders.parquet"), genders)
-    config = load_config("demo", ["bias.n_sampled=4", "bias.n_bootstrap=50", "caption.max_new_tokens=6",
-                                  "caption.batch_size=2", f"model.name={toy_model_dir()}"])  # fmt: skip
+    config = load_config(
+        "demo",
+        [
+            "bias.n_sampled=4",
+            "bias.n_bootstrap=50",
+            "caption.max_new_tokens=6",
+            "caption.batch_size=2",
+            f"model.name={toy_model_dir()}",
+        ],
+    )
     return StageContext(run, config, tmp_path / "work")
 
 

@@ -116,8 +116,13 @@ def test_what_stands_after_stop_belongs_to_the_knobs(page, app, small_run):
 
 
 def test_hostile_addresses_are_harmless(page, app):
-    for query in ("feature?layer=99&feature=-3", "feature?layer=<script>&feature=x", "samples?sample=99999999",
-                  "steering?features=5:99999:1,x:y", "browser?layer=zzz&find=';DROP TABLE features;--"):  # fmt: skip
+    for query in (
+        "feature?layer=99&feature=-3",
+        "feature?layer=<script>&feature=x",
+        "samples?sample=99999999",
+        "steering?features=5:99999:1,x:y",
+        "browser?layer=zzz&find=';DROP TABLE features;--",
+    ):
         page.goto(f"{app}/{query}")
         settle(page)
         assert page.locator("[data-testid=stException]").count() == 0, query

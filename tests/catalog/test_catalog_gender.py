@@ -46,8 +46,12 @@ def test_only_findings_can_be_asked_for_and_are_counted(catalog):
 def test_one_feature_has_a_row_a_view_and_language(catalog):
     found = catalog.gender_feature(3, 0)
     assert list(zip(found["view"], found["lang"], strict=True)) == [
-        ("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""),
-    ]  # fmt: skip
+        ("before", "en"),
+        ("before", "ar"),
+        ("caption", "en"),
+        ("caption", "ar"),
+        ("image", ""),
+    ]
     assert catalog.gender_feature(3, 15).empty  # dead
 
 
@@ -89,7 +93,11 @@ def test_without_labels_the_features_are_still_there(folder, tmp_path):
 
 
 def test_the_toy_tables_have_the_columns_of_the_real_ones(folder):
-    schemas = {"gender_features": FEATURES_SCHEMA, "gender_rankings": RANKINGS_SCHEMA, "gender_pairs": PAIRS_SCHEMA,
-               "labels": LABELS_SCHEMA}  # fmt: skip
+    schemas = {
+        "gender_features": FEATURES_SCHEMA,
+        "gender_rankings": RANKINGS_SCHEMA,
+        "gender_pairs": PAIRS_SCHEMA,
+        "labels": LABELS_SCHEMA,
+    }
     for name, schema in schemas.items():
         assert pq.read_schema(folder / f"{name}.parquet").names == schema.names

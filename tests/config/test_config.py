@@ -37,15 +37,31 @@ def test_gemma_is_what_it_should_be():
 
 
 def test_all_mistakes_come_at_once():
-    wrong = ["k=3", "train.kk=3", "train.k=x", "train.lr=2", "activations.layers=1,a", "model.dtype=bfloat", "foo",
-             "seed=-1", "samples.planted=yes"]  # fmt: skip
+    wrong = [
+        "k=3",
+        "train.kk=3",
+        "train.k=x",
+        "train.lr=2",
+        "activations.layers=1,a",
+        "model.dtype=bfloat",
+        "foo",
+        "seed=-1",
+        "samples.planted=yes",
+    ]
     with pytest.raises(UserError) as e:
         load_config("demo", wrong)
     text = str(e.value)
     assert text.startswith("9 mistakes")
-    for part in ("did you mean train.k?", "expected key=value", "model.dtype: expected one of float32, bfloat16",
-                 "train.lr: expected 1 or less", "train.k: expected a whole number", "samples.planted: expected true",
-                 "seed: expected 0 or more", "activations.layers: expected a whole number"):  # fmt: skip
+    for part in (
+        "did you mean train.k?",
+        "expected key=value",
+        "model.dtype: expected one of float32, bfloat16",
+        "train.lr: expected 1 or less",
+        "train.k: expected a whole number",
+        "samples.planted: expected true",
+        "seed: expected 0 or more",
+        "activations.layers: expected a whole number",
+    ):
         assert part in text
 
 
@@ -78,8 +94,15 @@ def test_a_wrong_field_brings_no_second_complaint():
 
 
 def test_overrides_of_every_kind():
-    sets = ["activations.layers=1,3", "train.lr=1", "caption.prompt_ar=صف = هذا", "name=x", "samples.planted=false",
-            "activations.shard_tokens=1_000", 'train.tokens=["image"]']  # fmt: skip
+    sets = [
+        "activations.layers=1,3",
+        "train.lr=1",
+        "caption.prompt_ar=صف = هذا",
+        "name=x",
+        "samples.planted=false",
+        "activations.shard_tokens=1_000",
+        'train.tokens=["image"]',
+    ]
     config = load_config("demo", sets)
     assert config.activations.layers == (1, 3) and config.activations.shard_tokens == 1000
     assert config.train.lr == 1.0 and isinstance(config.train.lr, float)

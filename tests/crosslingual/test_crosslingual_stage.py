@@ -35,21 +35,39 @@ def make_run(folder, genders=("female", "male"), arabic=True) -> Run:
     run, rng = Run(folder), np.random.default_rng(0)
     shown = [genders[i % len(genders)] for i in range(N)]
     split = ["test" if i % 5 > 2 else "train" for i in range(N)]
-    write_table(run.path("samples.parquet"), pa.table({
-        "sample_id": pa.array(range(N), pa.int32()), "split": split, "attributes": [""] * N}))  # fmt: skip
+    write_table(
+        run.path("samples.parquet"),
+        pa.table({"sample_id": pa.array(range(N), pa.int32()), "split": split, "attributes": [""] * N}),
+    )
     write_table(run.path("genders.parquet"), pa.table({"sample_id": pa.array(range(N), pa.int32()), "gender": shown}))
     write_table(run.path("words.parquet"), pa.table({"word": ["رجل", "الرجل"], "lang": ["ar", "ar"]}))
     things = ["سيارة", "كرة", "زهرة", "شجرة", "قطة", "بيت", "كلب", "كتاب", "مفتاح", "بالون"]
     texts = [f"رجل مع ال{things[i % 10]}" if lang == "ar" else "a man" for i in range(N) for lang in ("en", "ar")]
-    write_table(run.path("captions.parquet"), pa.table({
-        "sample_id": pa.array(np.repeat(np.arange(N), 2), pa.int32()), "lang": ["en", "ar"] * N, "text": texts,
-    }))  # fmt: skip
+    write_table(
+        run.path("captions.parquet"),
+        pa.table(
+            {
+                "sample_id": pa.array(np.repeat(np.arange(N), 2), pa.int32()),
+                "lang": ["en", "ar"] * N,
+                "text": texts,
+            }
+        ),
+    )
     kinds = ["bos", "image", "prompt", "caption", "caption", "caption"]
     rows = [
-        {"sample_id": i, "lang": lang, "position": p, "kind": k, "token_id": 1, "patch": 0 if k == "image" else -1,
-         "split": split[i]}
-        for i in range(N) for lang in ("en", "ar") for p, k in enumerate(kinds if arabic or lang == "en" else kinds[:3])
-    ]  # fmt: skip
+        {
+            "sample_id": i,
+            "lang": lang,
+            "position": p,
+            "kind": k,
+            "token_id": 1,
+            "patch": 0 if k == "image" else -1,
+            "split": split[i],
+        }
+        for i in range(N)
+        for lang in ("en", "ar")
+        for p, k in enumerate(kinds if arabic or lang == "en" else kinds[:3])
+    ]
     write_table(run.path("activations", "tokens.parquet"), pa.Table.from_pylist(rows))
     tokens = read_token_index(run.path("activations", "tokens.parquet"))
     is_female = np.array([shown[r["sample_id"]] == "female" for r in rows])
@@ -66,8 +84,12 @@ def make_run(folder, genders=("female", "male"), arabic=True) -> Run:
         decoder = torch.nn.functional.normalize(
             torch.from_numpy(rng.standard_normal((D_SAE, D)).astype(np.float32)), dim=1
         )
-        weights = {"W_enc": decoder.T.contiguous(), "W_dec": decoder, "b_enc": torch.full((D_SAE,), -0.5),
-                   "b_dec": torch.zeros(D)}  # fmt: skip
+        weights = {
+            "W_enc": decoder.T.contiguous(),
+            "W_dec": decoder,
+            "b_enc": torch.full((D_SAE,), -0.5),
+            "b_dec": torch.zeros(D),
+        }
         sae = SAE(SAEConfig("standard", D, D_SAE, layer=layer), weights)
         save_sae(sae, run.path("saes", f"layer_{layer:02d}"))
         saes.append({"layer": layer, "sae_id": sae_id(sae)})
@@ -83,12 +105,22 @@ def make_run(folder, genders=("female", "male"), arabic=True) -> Run:
 
 
 def context(run: Run, on_progress=lambda *_: None) -> StageContext:
-    config = config_from_dict({
-        "activations": {"layers": list(LAYERS)},
-        "train": {"auxk": 4, "dead_after_tokens": 2000, "d_sae": D_SAE, "k": 4},
-        "crosslingual": {"n_permutations": 50, "n_bootstrap": 50, "layers": [3], "d_sae": 16, "k": 3, "steps": 12,
-                         "batch_tokens": 32, "min_images": 10},
-    })  # fmt: skip
+    config = config_from_dict(
+        {
+            "activations": {"layers": list(LAYERS)},
+            "train": {"auxk": 4, "dead_after_tokens": 2000, "d_sae": D_SAE, "k": 4},
+            "crosslingual": {
+                "n_permutations": 50,
+                "n_bootstrap": 50,
+                "layers": [3],
+                "d_sae": 16,
+                "k": 3,
+                "steps": 12,
+                "batch_tokens": 32,
+                "min_images": 10,
+            },
+        }
+    )
     run.path(".work").mkdir(exist_ok=True)
     return StageContext(run, config, run.path(".work", "crosslingual"), on_progress=on_progress)
 
@@ -134,8 +166,11 @@ def test_what_was_planted_is_found(done):
     assert (cosine["low"] > cosine["floor_high"]).all()
     cka = table(run, "alignment").query("measure == 'cka' and view == 'caption'")
     assert (cka["low"] > cka["floor_high"]).all()
-    scores = table(run, "clbas").query("score == 'clbas' and view == 'caption'").pivot(
-        index=["layer", "dictionary"], columns="case", values="value")  # fmt: skip
+    scores = (
+        table(run, "clbas")
+        .query("score == 'clbas' and view == 'caption'")
+        .pivot(index=["layer", "dictionary"], columns="case", values="value")
+    )
     assert (scores["measured"] > scores["labels shuffled"]).all() and len(scores) == 3
     assert (table(run, "shared_gender")["sharing"] == "shared").any()
     assert set(table(run, "grammatical_gender")["n_words_female"]) == {5}

@@ -13,8 +13,11 @@ from tests.own_data import picture, write_zip
 from tests.small_run import ROOT
 
 PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-SECTIONS = {title: text for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S)
-            if "```toml" in text}  # fmt: skip
+SECTIONS = {
+    title: text
+    for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.M | re.S)
+    if "```toml" in text
+}
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", flags=re.M | re.S)
 
 

@@ -24,8 +24,11 @@ from tests.sae.scope_toys import hub_cache
 from tests.small_run import ROOT, SMALL
 
 PAGE = ROOT / "docs" / "using-your-own.md"
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-            for line in block.strip().splitlines()]  # fmt: skip
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
+    for line in block.strip().splitlines()
+]
 NOT_RUN = {"pip install -r requirements.txt", "hf auth login"}
 N_IMAGES, LAYER = 48, 5
 SMALLER = [s for s in SMALL if not s.startswith(("samples.", "activations.layers", "train.steps"))]
@@ -61,9 +64,13 @@ def place(tmp_path_factory) -> Path:
 
 def adapted(command: str, place: Path) -> list[str]:
     """The command's words with this machine's places, the small model, and small settings where it computes."""
-    for name, here in (("google/gemma-3-4b-it", "data/demo-captioner"), ("/data", str(place)),
-                       ("image_tokens=64", "image_tokens=8"), ("--max-vram", "--max-ram"),
-                       ("samples.n=60", "samples.n=12")):  # fmt: skip
+    for name, here in (
+        ("google/gemma-3-4b-it", "data/demo-captioner"),
+        ("/data", str(place)),
+        ("image_tokens=64", "image_tokens=8"),
+        ("--max-vram", "--max-ram"),
+        ("samples.n=60", "samples.n=12"),
+    ):
         command = command.replace(name, here)
     arguments = shlex.split(command.removeprefix("python -m precompute "))
     if arguments[0] in ("plan", "run", "slurm"):

@@ -71,8 +71,16 @@ def token_table(n_samples: int, n_patches: int = 4, n_words: tuple[int, ...] = (
             kinds += [("caption", -1)] * length
             for position, (kind, patch) in enumerate(kinds):
                 token = 1 + (sample * 7 + position * 3) % 11 if kind in ("caption", "prompt") else 0
-                rows.append({"sample_id": sample, "lang": lang, "position": position, "kind": kind,
-                             "token_id": token, "patch": patch})  # fmt: skip
+                rows.append(
+                    {
+                        "sample_id": sample,
+                        "lang": lang,
+                        "position": position,
+                        "kind": kind,
+                        "token_id": token,
+                        "patch": patch,
+                    }
+                )
     table = pa.Table.from_pylist(rows)
     return table.set_column(table.schema.get_field_index("kind"), "kind", table["kind"].dictionary_encode())
 

@@ -100,8 +100,10 @@ def test_draws_are_fair_and_depend_on_seed_layer_and_feature():
         chosen = choose_examples(maxima_of(values), 0, 0, 1, 5, seed, 0)
         counts[chosen.pair] += 1
     assert abs(counts - 150).max() < 5 * np.sqrt(600 * 0.25 * 0.75)  # five standard deviations of a fair draw
-    draw = [tuple(choose_examples(maxima_of(values), f, 0, 1, 5, s, layer).pair)
-            for f, s, layer in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))]  # fmt: skip
+    draw = [
+        tuple(choose_examples(maxima_of(values), f, 0, 1, 5, s, layer).pair)
+        for f, s, layer in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))
+    ]
     assert draw[0] == draw[4]
     assert len(set(draw)) == 4
 

@@ -18,7 +18,7 @@ from core.features.labels import (
     label_table,
     score,
     words_of,
-)  # fmt: skip
+)
 
 N = 400
 WORDS = {"en": ["dog", "cat", "hat", "bus"], "ar": ["كلب", "قطة", "قبعة", "حافلة"]}
@@ -55,8 +55,10 @@ def test_each_feature_gets_the_name_of_what_fires_it_in_both_languages(world):
 def test_noise_gets_no_label_although_the_best_of_many_is_chosen(world):
     """Two hundred made-up words: the best looks good on training images and is at chance on the others."""
     rng = np.random.default_rng(1)
-    texts = {s: " ".join(f"{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in np.flatnonzero(rng.random(200) < 0.1))
-             for s in range(N)}  # fmt: skip
+    texts = {
+        s: " ".join(f"{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in np.flatnonzero(rng.random(200) < 0.1))
+        for s in range(N)
+    }
     there = candidates("en", texts, {}, world[2][0].is_train)
     rows = label_rows(codes_of(rng.random((N, 80)) < 0.2), there, 0.75)
     assert len(there.names) == 200 and not any(r["label"] for r in rows)

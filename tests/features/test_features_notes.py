@@ -37,8 +37,9 @@ def test_lists_hold_features_until_they_are_taken_off(tmp_path):
         notes.put_on_list("for the paper", 3, feature, "abc")
     notes.put_on_list("doubtful", 3, 2, "abc")
     assert {name: [e.feature for e in of] for name, of in notes.lists().items()} == {
-        "doubtful": [2], "for the paper": [2, 5],
-    }  # fmt: skip
+        "doubtful": [2],
+        "for the paper": [2, 5],
+    }
     notes.put_on_list("doubtful", 3, 2, "abc", on=False)
     assert list(notes.lists()) == ["for the paper"]
     with pytest.raises(UserError):
@@ -62,8 +63,9 @@ def write_many(folder, first):
 
 def test_writers_at_the_same_time_lose_nothing(tmp_path):
     """Processes and threads, each with its own features, and all on the same list."""
-    processes = [multiprocessing.get_context("fork").Process(target=write_many, args=(tmp_path, 100 * i))
-                 for i in (1, 2)]  # fmt: skip
+    processes = [
+        multiprocessing.get_context("fork").Process(target=write_many, args=(tmp_path, 100 * i)) for i in (1, 2)
+    ]
     for process in processes:
         process.start()
     with ThreadPoolExecutor(3) as pool:
@@ -94,17 +96,28 @@ def test_taking_in_loses_neither_side(tmp_path):
     assert entry.label == "women" and entry.note.splitlines() == ["mine", "ladies", "yours"]
 
 
-@pytest.mark.parametrize("text", [
-    "", "[]", "{", b"\xff\xfe", '{"format": 2, "features": []}', '{"format": 1, "features": [3]}',
-    '{"format": 1, "features": [{"layer": "3", "feature": 1, "sae_id": "a"}]}',
-    '{"format": 1, "features": [{"layer": true, "feature": 1, "sae_id": "a"}]}',
-    '{"format": 1, "features": [{"layer": 3, "feature": -1, "sae_id": "a"}]}',
-    '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "label": 5}]}',
-    '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "evil": "x"}]}',
-    '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "lists": [""]}]}',
-    json.dumps({"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "note": "x" * (MAX_NOTE + 1)}]}),
-    "[" * 100_000,
-], ids=range(14))  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        b"\xff\xfe",
+        '{"format": 2, "features": []}',
+        '{"format": 1, "features": [3]}',
+        '{"format": 1, "features": [{"layer": "3", "feature": 1, "sae_id": "a"}]}',
+        '{"format": 1, "features": [{"layer": true, "feature": 1, "sae_id": "a"}]}',
+        '{"format": 1, "features": [{"layer": 3, "feature": -1, "sae_id": "a"}]}',
+        '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "label": 5}]}',
+        '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "evil": "x"}]}',
+        '{"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "lists": [""]}]}',
+        json.dumps(
+            {"format": 1, "features": [{"layer": 3, "feature": 1, "sae_id": "a", "note": "x" * (MAX_NOTE + 1)}]}
+        ),
+        "[" * 100_000,
+    ],
+    ids=range(14),
+)
 def test_what_is_no_export_changes_nothing_and_says_why(tmp_path, text):
     notes = Notes(tmp_path)
     notes.write(3, 1, "abc", note="mine")

@@ -70,18 +70,31 @@ def make_run(dir) -> StageContext:
         W_enc = torch.randn(D_MODEL, D_SAE, generator=rng)
         b_enc = torch.full((D_SAE,), -1.0)
         b_enc[-1] = -100
-        tensors = {"W_enc": W_enc, "W_dec": torch.nn.functional.normalize(W_enc.T, dim=1), "b_enc": b_enc,
-                   "b_dec": torch.zeros(D_MODEL)}  # fmt: skip
+        tensors = {
+            "W_enc": W_enc,
+            "W_dec": torch.nn.functional.normalize(W_enc.T, dim=1),
+            "b_enc": b_enc,
+            "b_dec": torch.zeros(D_MODEL),
+        }
         sae = SAE(SAEConfig("standard", D_MODEL, D_SAE, layer=layer), tensors)
         save_sae(sae, run.path("saes", f"layer_{layer:02d}"))
         rows.append({"layer": layer, "sae_id": sae_id(sae), "d_sae": D_SAE})
     saes = pa.Table.from_pylist(rows)
     write_table(run.path("saes.parquet"), saes.set_column(0, "layer", saes["layer"].cast(pa.int32())))
-    config = config_from_dict({
-        "activations": {"layers": list(LAYERS)}, "train": {"d_sae": D_SAE, "k": 4},
-        "features": {"n_examples": 5, "n_quantiles": 3, "n_per_quantile": 2, "n_logits": 4, "n_neighbours": 3,
-                     "histogram_bins": 8},
-    })  # fmt: skip
+    config = config_from_dict(
+        {
+            "activations": {"layers": list(LAYERS)},
+            "train": {"d_sae": D_SAE, "k": 4},
+            "features": {
+                "n_examples": 5,
+                "n_quantiles": 3,
+                "n_per_quantile": 2,
+                "n_logits": 4,
+                "n_neighbours": 3,
+                "histogram_bins": 8,
+            },
+        }
+    )
     return StageContext(run, config, run.path(".work", "features"))
 
 
@@ -127,8 +140,20 @@ def test_a_dead_feature_has_no_statistics_and_no_examples(whole):
     catalog = Catalog(whole.ctx.run.dir)
     dead = catalog.feature(1, D_SAE - 1)
     assert not dead["alive"] and dead["n_active"] == 0 and dead["density"] == 0 and dead["explained_share"] == 0
-    for name in ("mean", "std", "max", "p999", "histogram", "umap_x", "umap_y", "top_tokens", "logits_up",
-                 "logits_up_tokens", "neighbours", "neighbour_cosines"):  # fmt: skip
+    for name in (
+        "mean",
+        "std",
+        "max",
+        "p999",
+        "histogram",
+        "umap_x",
+        "umap_y",
+        "top_tokens",
+        "logits_up",
+        "logits_up_tokens",
+        "neighbours",
+        "neighbour_cosines",
+    ):
         assert dead[name] is None
     assert catalog.examples(1, D_SAE - 1, bin=None).empty
     assert catalog.neighbours(1, D_SAE - 1).empty

@@ -8,11 +8,24 @@ from core.figures.alignment_answers import alignment_answer, control_rows, gramm
 
 def curves(**values: tuple[float, float, float, float]) -> pd.DataFrame:
     """One layer; each measure by its value, half width, floor and ceiling."""
-    return pd.DataFrame([
-        {"measure": m, "lang": "", "layer": 3, "value": v, "low": v - half, "high": v + half, "floor_high": floor,
-         "floor_low": -floor, "ceiling": ceiling, "n": 140, "unit": "images"}
-        for m, (v, half, floor, ceiling) in values.items()
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "measure": m,
+                "lang": "",
+                "layer": 3,
+                "value": v,
+                "low": v - half,
+                "high": v + half,
+                "floor_high": floor,
+                "floor_low": -floor,
+                "ceiling": ceiling,
+                "n": 140,
+                "unit": "images",
+            }
+            for m, (v, half, floor, ceiling) in values.items()
+        ]
+    )
 
 
 @pytest.mark.parametrize(("clbas", "how"), [(0.05, "no better than by chance"), (0.5, "in part"), (0.89, "as well as")])

@@ -7,8 +7,16 @@ import pandas as pd
 from core.figures.answers import feature_answer, layer_answer, steering_answer
 from core.figures.caption_diff import caption_difference
 
-ROW = {"alive": True, "n_active": 1200, "density": 0.012, "density_image": 0.03, "density_prompt": 0.0,
-       "density_caption_en": 0.001, "density_caption_ar": 0.002, "top_tokens": [" woman", "امرأة", "."]}  # fmt: skip
+ROW = {
+    "alive": True,
+    "n_active": 1200,
+    "density": 0.012,
+    "density_image": 0.03,
+    "density_prompt": 0.0,
+    "density_caption_en": 0.001,
+    "density_caption_ar": 0.002,
+    "top_tokens": [" woman", "امرأة", "."],
+}
 
 
 def test_the_leading_kind_is_named_with_its_n() -> None:
@@ -26,14 +34,18 @@ def test_a_close_race_is_unclear_and_a_rare_feature_says_nothing() -> None:
 
 
 def test_a_layers_features_are_counted_once_each() -> None:
-    features = pd.DataFrame({
-        "alive": [True, True, True, True, False],
-        "density_caption_en": [0.1, 0.0, 0.1, 0.0, 0.0],
-        "density_caption_ar": [0.0, 0.1, 0.1, 0.0, 0.0],
-    })  # fmt: skip
+    features = pd.DataFrame(
+        {
+            "alive": [True, True, True, True, False],
+            "density_caption_en": [0.1, 0.0, 0.1, 0.0, 0.0],
+            "density_caption_ar": [0.0, 0.1, 0.1, 0.0, 0.0],
+        }
+    )
     text = layer_answer(features).text
-    assert text == ("4 things; 1 more never fire. Of the 3 that fire on captions, 1 keep to English, "
-                    "1 to Arabic, and 1 answer to both.")  # fmt: skip
+    assert text == (
+        "4 things; 1 more never fire. Of the 3 that fire on captions, 1 keep to English, "
+        "1 to Arabic, and 1 answer to both."
+    )
     assert layer_answer(features[~features["alive"]]).sure == "not enough data"
 
 
@@ -44,8 +56,10 @@ def test_steering_names_what_goes_what_comes_and_what_the_control_did() -> None:
     turned = {"en": caption_difference("man with a book", "woman with a book", gendered)}
     same = {"en": caption_difference("man with a book", "man with a book", gendered)}
     answer = steering_answer(turned, same)
-    assert answer.text == ("Steering: 1 of 4 English words go and 1 come; the gender turns in English. "
-                           "A random feature pushed as hard: no word changes (n = 1 image).")  # fmt: skip
+    assert answer.text == (
+        "Steering: 1 of 4 English words go and 1 come; the gender turns in English. "
+        "A random feature pushed as hard: no word changes (n = 1 image)."
+    )
     assert answer.sure == "not enough data"
     assert "word for word" in steering_answer(same, {}).text
     broken = {"en": caption_difference("man with a book", "man " * 20, gendered)}

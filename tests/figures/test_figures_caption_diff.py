@@ -86,8 +86,10 @@ def test_a_person_without_gender_in_its_place_is_neutralised_and_not_flipped() -
 def test_changed_gendered_words_are_told_by_class() -> None:
     before, after = "A man and he sits.", "A woman sits."
     diff = caption_difference(before, after, gendered)
-    assert by_class(before, after, diff) == {"noun": {"flipped": (["man"], ["woman"])},
-                                             "pronoun": {"flipped": (["he"], [])}}  # fmt: skip
+    assert by_class(before, after, diff) == {
+        "noun": {"flipped": (["man"], ["woman"])},
+        "pronoun": {"flipped": (["he"], [])},
+    }
     new = caption_difference("A book.", "A book, she reads.", gendered)
     assert by_class("A book.", "A book, she reads.", new) == {"pronoun": {"added": ([], ["she"])}}
     assert by_class(before, before, caption_difference(before, before, gendered)) == {}

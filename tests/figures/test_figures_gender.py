@@ -14,11 +14,21 @@ def make_cell(auc_train: list[float], auc_test: list[float], q: list[float], n: 
     """Rows of gender_features of one layer, language and view; intervals are 0.08 wide to each side."""
     train, test = np.array(auc_train, float), np.array(auc_test, float)
     finding = (np.array(q) <= 0.05) & ((train > 0.5) == (test > 0.5)) & (np.abs(test - 0.5) > 0.08)
-    frame = pd.DataFrame({
-        "layer": 3, "feature": range(len(train)), "lang": "en", "view": "before", "p_train": np.array(q) / 10,
-        "q_train": q, "finding": finding, "direction": np.where(train > 0.5, "female", "male"), "why": "",
-        "label_en": ["woman", *[""] * (len(train) - 1)], "label_ar": ["امرأة", *[""] * (len(train) - 1)],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "layer": 3,
+            "feature": range(len(train)),
+            "lang": "en",
+            "view": "before",
+            "p_train": np.array(q) / 10,
+            "q_train": q,
+            "finding": finding,
+            "direction": np.where(train > 0.5, "female", "male"),
+            "why": "",
+            "label_en": ["woman", *[""] * (len(train) - 1)],
+            "label_ar": ["امرأة", *[""] * (len(train) - 1)],
+        }
+    )
     for split in ("train", "test"):
         for who in ("female", "male", "neutral"):
             frame[f"n_{who}_{split}"], frame[f"rate_{who}_{split}"], frame[f"mean_{who}_{split}"] = n, 0.5, 1.0
@@ -91,9 +101,20 @@ def test_a_feature_says_each_language_with_its_interval() -> None:
     assert gender_answers.feature_gender_answer(rows, "image").sure == "not enough data"
 
 
-LIFT = {"n_pairs": 5, "n_top": 20, "n_top_female": 20, "n_female": 50, "n_male": 50, "lift_female": 2.0,
-        "lift_female_low": 1.68, "lift_female_high": 2.0, "lift_male": 0.0, "lift_male_low": 0.0,
-        "lift_male_high": 0.3, "why": ""}  # fmt: skip
+LIFT = {
+    "n_pairs": 5,
+    "n_top": 20,
+    "n_top_female": 20,
+    "n_female": 50,
+    "n_male": 50,
+    "lift_female": 2.0,
+    "lift_female_low": 1.68,
+    "lift_female_high": 2.0,
+    "lift_male": 0.0,
+    "lift_male_low": 0.0,
+    "lift_male_high": 0.3,
+    "why": "",
+}
 
 
 def test_lift_is_twice_where_all_are_women_and_one_where_half_are() -> None:
@@ -107,8 +128,17 @@ def test_lift_is_twice_where_all_are_women_and_one_where_half_are() -> None:
 
 
 def test_labels_carry_their_score_and_their_absence_its_reason() -> None:
-    row = {"lang": "ar", "label": "امرأة", "candidate": "امرأة", "auc_test": 0.93, "auc_low_test": 0.87,
-           "auc_high_test": 0.98, "n_fires_test": 60, "n_silent_test": 240, "why": ""}  # fmt: skip
+    row = {
+        "lang": "ar",
+        "label": "امرأة",
+        "candidate": "امرأة",
+        "auc_test": 0.93,
+        "auc_low_test": 0.87,
+        "auc_high_test": 0.98,
+        "n_fires_test": 60,
+        "n_silent_test": 240,
+        "why": "",
+    }
     said = gender_answers.label_answer(pd.DataFrame([row]))
     assert "0.93 [0.87, 0.98] (n = 60 captions" in said.text and said.sure == "supported"
     assert gender_answers.label_answer(pd.DataFrame([{**row, "label": ""}])).sure == "unclear"
@@ -117,10 +147,22 @@ def test_labels_carry_their_score_and_their_absence_its_reason() -> None:
 
 
 def rankings(agree: float) -> pd.DataFrame:
-    return pd.DataFrame([
-        {"ranking_a": a, "ranking_b": b, "n_features": 50, "spearman": agree, "spearman_shuffled_low": -0.1,
-         "spearman_shuffled_high": 0.1, "k": 20, "overlap": 8, "overlap_chance": 8.0}
-        for a, b in (("auc", "auc"), ("auc", "d"), ("auc", "effect"))])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {
+                "ranking_a": a,
+                "ranking_b": b,
+                "n_features": 50,
+                "spearman": agree,
+                "spearman_shuffled_low": -0.1,
+                "spearman_shuffled_high": 0.1,
+                "k": 20,
+                "overlap": 8,
+                "overlap_chance": 8.0,
+            }
+            for a, b in (("auc", "auc"), ("auc", "d"), ("auc", "effect"))
+        ]
+    )
 
 
 def test_rankings_agree_or_do_no_better_than_shuffled_labels() -> None:

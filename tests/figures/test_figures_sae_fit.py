@@ -8,8 +8,14 @@ from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
 from core.figures.paper import render
 from tests.toy_run import toy_fit
 
-ROW = {"layer": 17, "sae_id": "a", "explained_variance": 0.8, "explained_variance_image": 0.9,
-       "explained_variance_prompt": 0.9, "explained_variance_caption": 0.9}  # fmt: skip
+ROW = {
+    "layer": 17,
+    "sae_id": "a",
+    "explained_variance": 0.8,
+    "explained_variance_image": 0.9,
+    "explained_variance_prompt": 0.9,
+    "explained_variance_caption": 0.9,
+}
 OURS = pd.DataFrame([{"source": "trained here", "trained_on": "demo-captioner"}])
 SCOPE = pd.DataFrame([{"source": "gemma-scope-2-4b-it-res/layer_17", "trained_on": "google/gemma-3-4b-it"}])
 

@@ -19,11 +19,15 @@ STRIPS = {
 
 
 def rows() -> pd.DataFrame:
-    return meter_frame([
-        {"measure": m, "layer": layer, "row": row, "lang": lang, "value": v}
-        for m in ("probe", "lens") for layer in (1, 7) for lang in ("en", "ar")
-        for row, v in (("before", 0.9), ("after", -1.25), ("control", 0.8))
-    ])  # fmt: skip
+    return meter_frame(
+        [
+            {"measure": m, "layer": layer, "row": row, "lang": lang, "value": v}
+            for m in ("probe", "lens")
+            for layer in (1, 7)
+            for lang in ("en", "ar")
+            for row, v in (("before", 0.9), ("after", -1.25), ("control", 0.8))
+        ]
+    )
 
 
 def test_a_strip_holds_both_captions_and_names_the_steered_words() -> None:

@@ -13,20 +13,39 @@ from tests.gender.gold import gold
 RULES = MorphologicalGenderAnalyzer()
 
 
-@pytest.mark.parametrize("word, grammatical, person, gender, owner", [
-    ("حمزة", "male", True, "male", ""), ("وأسامة", "male", True, "male", ""), ("فاطمة", "female", True, "female", ""),
-    ("سيارة", "female", False, "", ""), ("والمدينة", "female", False, "", ""),
-    ("سيارتها", "female", False, "", "female"),
-    ("سيارته", "female", False, "", "male"), ("سيارات", "female", False, "", ""), ("سيارتين", "female", False, "", ""),
-    ("طبيبها", "male", True, "male", "female"), ("طبيبته", "female", True, "female", "male"),
-    ("طبيبات", "female", True, "female", ""), ("مهندسون", "male", True, "male", ""),
-    ("معلمين", "male", True, "male", ""),
-    ("محتالون", "male", False, "", ""), ("طفل", "", True, "neutral", ""),
-    ("يقف", "male", None, "", ""), ("وستقف", "female", None, "", ""), ("يلتهم", "male", None, "", ""),
-    ("كلبها", "", None, "", "female"),
-    ("وجه", "", None, "", ""), ("زيتون", "", None, "", ""), ("سكين", "", None, "", ""), ("أصوات", "", None, "", ""),
-    ("يد", "", None, "", ""), ("تفاحة", "female", False, "", ""), ("كتاب", "", None, "", ""), ("", "", None, "", ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "word, grammatical, person, gender, owner",
+    [
+        ("حمزة", "male", True, "male", ""),
+        ("وأسامة", "male", True, "male", ""),
+        ("فاطمة", "female", True, "female", ""),
+        ("سيارة", "female", False, "", ""),
+        ("والمدينة", "female", False, "", ""),
+        ("سيارتها", "female", False, "", "female"),
+        ("سيارته", "female", False, "", "male"),
+        ("سيارات", "female", False, "", ""),
+        ("سيارتين", "female", False, "", ""),
+        ("طبيبها", "male", True, "male", "female"),
+        ("طبيبته", "female", True, "female", "male"),
+        ("طبيبات", "female", True, "female", ""),
+        ("مهندسون", "male", True, "male", ""),
+        ("معلمين", "male", True, "male", ""),
+        ("محتالون", "male", False, "", ""),
+        ("طفل", "", True, "neutral", ""),
+        ("يقف", "male", None, "", ""),
+        ("وستقف", "female", None, "", ""),
+        ("يلتهم", "male", None, "", ""),
+        ("كلبها", "", None, "", "female"),
+        ("وجه", "", None, "", ""),
+        ("زيتون", "", None, "", ""),
+        ("سكين", "", None, "", ""),
+        ("أصوات", "", None, "", ""),
+        ("يد", "", None, "", ""),
+        ("تفاحة", "female", False, "", ""),
+        ("كتاب", "", None, "", ""),
+        ("", "", None, "", ""),
+    ],
+)
 def test_grammar_and_person_are_told_apart(word, grammatical, person, gender, owner):
     found = RULES.analyze(word)
     assert (found.grammatical, found.person, found.gender, found.owner) == (grammatical, person, gender, owner)

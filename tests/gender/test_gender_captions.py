@@ -11,13 +11,26 @@ from core.gender import caption_gender, find, image_gender
 NAMED = ("male", "female", "both", "neutral", "none")
 
 
-@pytest.mark.parametrize("text, lang, expected", [
-    ("A man and his dog", "en", "male"), ("She is here", "en", "female"), ("A man and a woman", "en", "both"),
-    ("A person with a dog", "en", "neutral"), ("The person is a woman", "en", "female"), ("A dog", "en", "none"),
-    ("", "en", "none"), ("طبيبها", "ar", "male"), ("رجل وامرأة", "ar", "both"), ("طفل يلعب", "ar", "neutral"),
-    ("شخص يقف", "ar", "neutral"), ("تقف سيارة", "ar", "none"), ("طاولة عليها كتب", "ar", "none"),
-    ("هذه صورة لرجل", "ar", "male"), ("هي في الحديقة", "ar", "female"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, lang, expected",
+    [
+        ("A man and his dog", "en", "male"),
+        ("She is here", "en", "female"),
+        ("A man and a woman", "en", "both"),
+        ("A person with a dog", "en", "neutral"),
+        ("The person is a woman", "en", "female"),
+        ("A dog", "en", "none"),
+        ("", "en", "none"),
+        ("طبيبها", "ar", "male"),
+        ("رجل وامرأة", "ar", "both"),
+        ("طفل يلعب", "ar", "neutral"),
+        ("شخص يقف", "ar", "neutral"),
+        ("تقف سيارة", "ar", "none"),
+        ("طاولة عليها كتب", "ar", "none"),
+        ("هذه صورة لرجل", "ar", "male"),
+        ("هي في الحديقة", "ar", "female"),
+    ],
+)
 def test_a_caption_names_the_gender_of_its_persons(text, lang, expected):
     assert caption_gender(find(text, lang)) == expected
 
@@ -29,14 +42,22 @@ def test_an_annotation_wins_over_all_references():
         image_gender("manly", [], 0.6)
 
 
-@pytest.mark.parametrize("references, expected, share, why", [
-    (["male"] * 5, "male", 1, "agreement"), (["male"] * 3 + ["female"] * 2, "male", 0.6, "agreement"),
-    (["male"] * 4 + ["female"] * 3, "unknown", 4 / 7, "conflict"), (["male", "female"], "unknown", 0.5, "tie"),
-    (["both"] * 3, "unknown", 0, "tie"), (["female", "both"], "unknown", 0.5, "conflict"),
-    (["male", "male", "both", "both"], "unknown", 0.5, "conflict"),
-    (["female"] + ["neutral"] * 4, "female", 1, "agreement"), (["neutral", "none"], "neutral", None, "neutral words"),
-    (["none"] * 3, "unknown", None, "no person"), ([], "unknown", None, "no reference"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "references, expected, share, why",
+    [
+        (["male"] * 5, "male", 1, "agreement"),
+        (["male"] * 3 + ["female"] * 2, "male", 0.6, "agreement"),
+        (["male"] * 4 + ["female"] * 3, "unknown", 4 / 7, "conflict"),
+        (["male", "female"], "unknown", 0.5, "tie"),
+        (["both"] * 3, "unknown", 0, "tie"),
+        (["female", "both"], "unknown", 0.5, "conflict"),
+        (["male", "male", "both", "both"], "unknown", 0.5, "conflict"),
+        (["female"] + ["neutral"] * 4, "female", 1, "agreement"),
+        (["neutral", "none"], "neutral", None, "neutral words"),
+        (["none"] * 3, "unknown", None, "no person"),
+        ([], "unknown", None, "no reference"),
+    ],
+)
 def test_references_decide_where_they_agree(references, expected, share, why):
     found = image_gender("", references, 0.6)
     assert (found.gender, found.why, found.n_references) == (expected, why, len(references))

@@ -130,14 +130,18 @@ def test_targets_end_before_the_token_that_says_the_gender():
     def decode(ids):
         return "".join(pieces[i] for i in ids).strip()
 
-    captions = [{"sample_id": s, "lang": "en", "token_ids": ids} for s, ids in
-                ((0, [1, 2, 3, 4, 5, 6]), (1, [1, 6, 4, 5]), (2, [1, 6]))]  # fmt: skip
+    captions = [
+        {"sample_id": s, "lang": "en", "token_ids": ids}
+        for s, ids in ((0, [1, 2, 3, 4, 5, 6]), (1, [1, 6, 4, 5]), (2, [1, 6]))
+    ]
     word = {"lang": "en", "source": "own", "gender": "female"}
     words = [
-        {**word, "sample_id": 0, "start": 12, "end": 15}, {**word, "sample_id": 0, "start": 2, "end": 7},
-        {**word, "sample_id": 1, "start": 10, "end": 13}, {**word, "sample_id": 1, "start": 0, "end": 1, "lang": "ar"},
+        {**word, "sample_id": 0, "start": 12, "end": 15},
+        {**word, "sample_id": 0, "start": 2, "end": 7},
+        {**word, "sample_id": 1, "start": 10, "end": 13},
+        {**word, "sample_id": 1, "start": 0, "end": 1, "lang": "ar"},
         {**word, "sample_id": 2, "start": 2, "end": 5, "gender": "neutral"},
-    ]  # fmt: skip
+    ]
     sets = WordSets("en", torch.tensor([3]), torch.tensor([], dtype=torch.int64))
     found = targets_of(captions, words, "en", sets, decode)
     assert found == {0: Target(0, [1, 2]), 1: Target(1, [1, 6, 4])}

@@ -31,8 +31,10 @@ def test_nearly_all_marked_words_are_found_and_little_else(lang, capsys):
 @pytest.mark.parametrize("lang", ["en", "ar"])
 def test_counting_substrings_would_fail(lang):
     """The earlier study's way, for comparison: every occurrence of a few forms, also within other words."""
-    forms = {"en": {"he": "male", "man": "male", "her": "female", "woman": "female"},
-             "ar": {"أب": "male", "هو": "male", "هي": "female", "رجل": "male", "أم": "female"}}[lang]  # fmt: skip
+    forms = {
+        "en": {"he": "male", "man": "male", "her": "female", "woman": "female"},
+        "ar": {"أب": "male", "هو": "male", "هي": "female", "رجل": "male", "أم": "female"},
+    }[lang]
 
     class Found(Wanted):
         word_class = "noun"

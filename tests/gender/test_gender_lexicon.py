@@ -76,17 +76,20 @@ def test_a_lexicon_of_ones_own_takes_the_place_of_the_projects(tmp_path):
     assert [h.gender for h in find("The pirate", "en", own)] == ["female"], "a changed file is read again"
 
 
-@pytest.mark.parametrize("text, says", [
-    (HEAD + "he\the\ten\tmale\tpronoun\nhe\tHe\ten\tfemale\tpronoun\n", "He is female here and male in line 2"),
-    (HEAD + "he\the\ten\tmanly\tpronoun\n", "'manly'"),
-    (HEAD + "he\the\ten\tmale\tverb\n", "'verb'"),
-    (HEAD + "he\t\ten\tmale\tpronoun\n", "line 2: no form"),
-    (HEAD.replace("gender\t", "") + "he\the\ten\tpronoun\n", "has no column gender"),
-    (HEAD.replace("\n", "\tonly\n") + "he\the\ten\tmale\tpronoun\tsundays\n", "'sundays'"),
-    (HEAD, "no word of the language en"),
-    ("", "has no column lemma"),
-    (HEAD + "رجل\tرجل\tar\tmale\tnoun\n", "no word of the language en"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (HEAD + "he\the\ten\tmale\tpronoun\nhe\tHe\ten\tfemale\tpronoun\n", "He is female here and male in line 2"),
+        (HEAD + "he\the\ten\tmanly\tpronoun\n", "'manly'"),
+        (HEAD + "he\the\ten\tmale\tverb\n", "'verb'"),
+        (HEAD + "he\t\ten\tmale\tpronoun\n", "line 2: no form"),
+        (HEAD.replace("gender\t", "") + "he\the\ten\tpronoun\n", "has no column gender"),
+        (HEAD.replace("\n", "\tonly\n") + "he\the\ten\tmale\tpronoun\tsundays\n", "'sundays'"),
+        (HEAD, "no word of the language en"),
+        ("", "has no column lemma"),
+        (HEAD + "رجل\tرجل\tar\tmale\tnoun\n", "no word of the language en"),
+    ],
+)
 def test_a_lexicon_that_breaks_the_rules_is_refused_in_plain_words(tmp_path, text, says):
     with pytest.raises(UserError) as caught:
         lexicon("en", write(tmp_path / "own.tsv", text))

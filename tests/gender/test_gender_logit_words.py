@@ -13,8 +13,11 @@ class Toy:
     """Cuts text into the longest pieces it knows; ``dummy`` puts a blank before any text, as sentencepiece may."""
 
     def __init__(self, pieces: list[str], dummy: bool = False):
-        letters = sorted({c for p in pieces for c in p} | set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ. ")
-                         | set("ابتثجحخدذرزسشصضطظعغفقكلمنهويىءآأإؤئة"))  # fmt: skip
+        letters = sorted(
+            {c for p in pieces for c in p}
+            | set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ. ")
+            | set("ابتثجحخدذرزسشصضطظعغفقكلمنهويىءآأإؤئة")
+        )
         self.pieces = ["<s>", *pieces, *(c for c in letters if c not in pieces)]
         self.dummy, self.special_ids, self.image_token_id = dummy, frozenset({0}), -1
         self.by_length = sorted(range(1, len(self.pieces)), key=lambda i: -len(self.pieces[i]))
@@ -43,8 +46,12 @@ def said(toy: Toy, sets: WordSets) -> tuple[set[str], set[str]]:
     return tuple({toy.pieces[i] for i in ids.tolist()} for ids in (sets.female, sets.male))
 
 
-PAIR = [entry("woman", "female"), entry("man", "male"), entry("she", "female", "pronoun"),
-        entry("he", "male", "pronoun")]  # fmt: skip
+PAIR = [
+    entry("woman", "female"),
+    entry("man", "male"),
+    entry("she", "female", "pronoun"),
+    entry("he", "male", "pronoun"),
+]
 
 
 @pytest.mark.parametrize("dummy", [False, True])
@@ -57,8 +64,12 @@ def test_words_count_inside_a_sentence_and_at_its_start(dummy):
 
 def test_a_token_that_begins_words_of_both_genders_is_left_out_and_listed():
     toy = Toy([" wait", " king", " queen"])
-    words = [entry("waiter", "male", "role"), entry("waitress", "female", "role"), entry("king", "male"),
-             entry("queen", "female")]  # fmt: skip
+    words = [
+        entry("waiter", "male", "role"),
+        entry("waitress", "female", "role"),
+        entry("king", "male"),
+        entry("queen", "female"),
+    ]
     sets = word_sets(toy, "en", entries=words)
     assert said(toy, sets) == ({" queen"}, {" king"})
     assert {row.form for row in sets.left_out} == {"waiter", "waitress"}
@@ -74,8 +85,11 @@ def test_the_masculine_is_no_evidence_where_the_feminine_is_the_same_token_and_a
 
 def test_duals_and_plurals_of_the_other_gender_do_not_take_a_basic_form_away():
     toy = Toy([" طبيب", "طبيب", " طبيبة", "طبيبة"])
-    words = [entry("طبيب", "male", "role", "طبيب"), entry("طبيبة", "female", "role", "طبيب"),
-             entry("طبيبتان", "female", "role", "طبيب")]  # fmt: skip
+    words = [
+        entry("طبيب", "male", "role", "طبيب"),
+        entry("طبيبة", "female", "role", "طبيب"),
+        entry("طبيبتان", "female", "role", "طبيب"),
+    ]
     assert " طبيب" in said(toy, word_sets(toy, "ar", entries=words))[1]
 
 

@@ -8,14 +8,26 @@ from core.gender.sets import edits_key, gender_sets
 
 
 def rows(**auc: tuple[float, float, bool]) -> pd.DataFrame:
-    found = [{"feature": int(name[1:]), "lang": lang, "auc_train": value, "auc_test": 1 - value, "finding": sure}
-             for name, (en, ar, sure) in auc.items() for lang, value in (("en", en), ("ar", ar))]  # fmt: skip
+    found = [
+        {"feature": int(name[1:]), "lang": lang, "auc_train": value, "auc_test": 1 - value, "finding": sure}
+        for name, (en, ar, sure) in auc.items()
+        for lang, value in (("en", en), ("ar", ar))
+    ]
     return pd.DataFrame(found)
 
 
 def test_the_clearest_of_each_side_first():
-    found = gender_sets(rows(f1=(0.9, 0.7, True), f2=(0.95, 0.9, True), f3=(0.1, 0.2, True), f4=(0.99, 0.99, False),
-                             f5=(0.95, 0.3, True), f6=(0.4, 0.5, True)), n=2)  # fmt: skip
+    found = gender_sets(
+        rows(
+            f1=(0.9, 0.7, True),
+            f2=(0.95, 0.9, True),
+            f3=(0.1, 0.2, True),
+            f4=(0.99, 0.99, False),
+            f5=(0.95, 0.3, True),
+            f6=(0.4, 0.5, True),
+        ),
+        n=2,
+    )
     assert found == {"female": [2, 1], "male": [3, 6]}
 
 

@@ -71,8 +71,13 @@ def test_without_annotations_the_references_decide_as_the_truth_does(run, tmp_pa
 
 def test_shuffled_references_agree_no_more(run, tmp_path):
     change(run, "samples", lambda frame: frame.assign(gender=""))
-    change(run, "references", lambda f: f.assign(text=f.groupby("lang").text.transform(
-        lambda t: t.sample(frac=1, random_state=0).to_numpy())))  # fmt: skip
+    change(
+        run,
+        "references",
+        lambda f: f.assign(
+            text=f.groupby("lang").text.transform(lambda t: t.sample(frac=1, random_state=0).to_numpy())
+        ),
+    )
     counted(run, tmp_path, consensus=1.0)
     assert (pd.read_parquet(run.path("genders.parquet")).gender == "unknown").mean() > 0.8
 

@@ -62,10 +62,19 @@ def test_what_is_seen_is_said_in_about_a_dozen_lines(tmp_path, init):
     own = make_set(tmp_path / "set", "csv-cp1256")
     _, said, _ = init(*own.init)
     assert len(said.splitlines()) <= 14
-    for part in ("c.csv in cp1256", "images: image · English: en_caption · Arabic: ar_caption · gender: gender",
-                 "role=job", "18 listed, 2 not there", "missing 1, outside 1, too small 1, unreadable 1",
-                 "32 captions of 18 images, 2 an image (1 to 3)", "with lost or garbled letters 1",
-                 "man, woman, he, she", "طبيب", "male 6, female 6", "8 layers, d_model 192"):  # fmt: skip
+    for part in (
+        "c.csv in cp1256",
+        "images: image · English: en_caption · Arabic: ar_caption · gender: gender",
+        "role=job",
+        "18 listed, 2 not there",
+        "missing 1, outside 1, too small 1, unreadable 1",
+        "32 captions of 18 images, 2 an image (1 to 3)",
+        "with lost or garbled letters 1",
+        "man, woman, he, she",
+        "طبيب",
+        "male 6, female 6",
+        "8 layers, d_model 192",
+    ):
         assert part in said
 
 
@@ -100,8 +109,10 @@ def test_a_few_images_in_the_second_language_are_no_reason_to_leave_out_the_rest
 
 def test_columns_that_differ_in_a_number_and_other_annotations(tmp_path, init):
     header = ("file_name", "caption_0", "caption_1", "ar", "place", "occupation", "sex", "split", "width")
-    rows = [(EN[0], "He runs.", AR[0], "park", "cook", "M", "train", "640"),
-            (EN[1], "She runs.", AR[1], "street", "pilot", "F", "val", "480")]  # fmt: skip
+    rows = [
+        (EN[0], "He runs.", AR[0], "park", "cook", "M", "train", "640"),
+        (EN[1], "She runs.", AR[1], "street", "pilot", "F", "val", "480"),
+    ]
     _, said, config = init(*table(tmp_path, header, *rows))
     s = config.samples
     assert (s.image_column, s.en_column, s.ar_column, s.gender_column) == ("file_name", "caption_*", "ar", "sex")
@@ -147,10 +158,13 @@ def test_nothing_is_written_over_without_force(tmp_path, init):
     assert init(*arguments, "--force")[2].seed == 0
 
 
-@pytest.mark.parametrize("header, row, says", [
-    (("id", "en", "ar"), ("A man.", "رجل"), "No column"),
-    (("image", "en", "ar"), ("x", "1"), "No column holds sentences"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "header, row, says",
+    [
+        (("id", "en", "ar"), ("A man.", "رجل"), "No column"),
+        (("image", "en", "ar"), ("x", "1"), "No column holds sentences"),
+    ],
+)
 def test_data_of_which_nothing_can_be_made_leave_no_preset(tmp_path, init, header, row, says):
     arguments = table(tmp_path, header, row)
     if header[0] == "id":
@@ -160,11 +174,16 @@ def test_data_of_which_nothing_can_be_made_leave_no_preset(tmp_path, init, heade
     assert code == 1 and says in said and config is None and len(said.strip().splitlines()) == 3
 
 
-@pytest.mark.parametrize("arguments, says", [
-    ([], "no captions"), (["--captions", "no/such.csv"], "There is no caption table"),
-    (["--captions", "t.csv", "--images", "no/such"], "no image folder"), (["--dataset", "./nothing"], "no data set"),
-    (["--dataset", "someone/captions"], "not pinned"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ([], "no captions"),
+        (["--captions", "no/such.csv"], "There is no caption table"),
+        (["--captions", "t.csv", "--images", "no/such"], "no image folder"),
+        (["--dataset", "./nothing"], "no data set"),
+        (["--dataset", "someone/captions"], "not pinned"),
+    ],
+)
 def test_places_where_nothing_is(tmp_path, init, arguments, says):
     table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True))
     code, said, config = init(*arguments)

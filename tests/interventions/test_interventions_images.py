@@ -43,11 +43,18 @@ def test_fresh_scenes_show_nothing_that_the_run_has(samples):
 
 
 def test_target_sets_are_made_of_live_features_by_their_rank_on_training_images():
-    table = pd.DataFrame({
-        "layer": 3, "feature": range(6), "lang": "en", "view": ["before"] * 5 + ["caption"],
-        "rank_auc": [3, 1, 2, 4, np.nan, 1], "difference_train": [1.0, -1, 2, 1, 1, 1],
-        "auc_train": [0.6, 0.1, 0.8, 0.5, 0.5, 0.5], "auc_test": [0.9] * 6,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "layer": 3,
+            "feature": range(6),
+            "lang": "en",
+            "view": ["before"] * 5 + ["caption"],
+            "rank_auc": [3, 1, 2, 4, np.nan, 1],
+            "difference_train": [1.0, -1, 2, 1, 1, 1],
+            "auc_train": [0.6, 0.1, 0.8, 0.5, 0.5, 0.5],
+            "auc_test": [0.9] * 6,
+        }
+    )
     alive = np.array([True, True, False, True, True, True])
     chosen = ranked(table, 3, "en", "auc", 2, alive)
     assert chosen.features == (1, 0) and chosen.leans == (-1, 1) and chosen.separation == pytest.approx(0.25)

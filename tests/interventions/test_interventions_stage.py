@@ -24,10 +24,21 @@ from tests.vlm.toy_model import toy_model_dir, toy_vlm
 
 D_SAE, LAYERS = 48, (3, 7)
 FILES = tuple(f"intervention_{n}.parquet" for n in ("arms", "images", "captions", "effects", "verdicts", "terms"))
-SETS = ("interventions.k=1,3", "interventions.headline=3", "interventions.n_controls=2", "interventions.n_few=2",
-        "interventions.n_images=4", "interventions.n_development=4", "interventions.strengths=1.0",
-        "interventions.rankings=auc", "interventions.n_bootstrap=50", "interventions.directions=difference of means",
-        "caption.max_new_tokens=5", "caption.batch_size=4", "activations.layers=3,7")  # fmt: skip
+SETS = (
+    "interventions.k=1,3",
+    "interventions.headline=3",
+    "interventions.n_controls=2",
+    "interventions.n_few=2",
+    "interventions.n_images=4",
+    "interventions.n_development=4",
+    "interventions.strengths=1.0",
+    "interventions.rankings=auc",
+    "interventions.n_bootstrap=50",
+    "interventions.directions=difference of means",
+    "caption.max_new_tokens=5",
+    "caption.batch_size=4",
+    "activations.layers=3,7",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +61,30 @@ def made(tmp_path_factory):
         }
         sae = SAE(SAEConfig("topk", vlm.d_model, D_SAE, 8, layer), {n: torch.randn(s) for n, s in shapes.items()})
         save_sae(sae, run.path("saes", f"layer_{layer:02d}"))
-        features += [{"layer": layer, "feature": f, "density": rng.uniform(0.01, 0.5), "mean": rng.uniform(1, 3),
-                      "p999": 4.0, "alive": True} for f in range(D_SAE)]  # fmt: skip
-        ranks += [{"layer": layer, "feature": f, "lang": lang, "view": "before", "auc_train": 0.9, "rank_auc": r + 1.0,
-                   "difference_train": (-1.0) ** r}
-                  for lang in ("en", "ar") for r, f in enumerate(rng.permutation(D_SAE)[:20].tolist())]  # fmt: skip
+        features += [
+            {
+                "layer": layer,
+                "feature": f,
+                "density": rng.uniform(0.01, 0.5),
+                "mean": rng.uniform(1, 3),
+                "p999": 4.0,
+                "alive": True,
+            }
+            for f in range(D_SAE)
+        ]
+        ranks += [
+            {
+                "layer": layer,
+                "feature": f,
+                "lang": lang,
+                "view": "before",
+                "auc_train": 0.9,
+                "rank_auc": r + 1.0,
+                "difference_train": (-1.0) ** r,
+            }
+            for lang in ("en", "ar")
+            for r, f in enumerate(rng.permutation(D_SAE)[:20].tolist())
+        ]
     write_table(run.path("features.parquet"), pa.Table.from_pandas(pd.DataFrame(features), preserve_index=False))
     write_table(run.path("gender_features.parquet"), pa.Table.from_pandas(pd.DataFrame(ranks), preserve_index=False))
     config = load_config("demo", [*SETS, f"model.name={toy_model_dir()}"])
@@ -65,8 +95,11 @@ def made(tmp_path_factory):
 def ran(made):
     ctx, d_model = made
     rng = np.random.default_rng(1)
-    data = {(v, lang): Labelled(rng.standard_normal((40, d_model)).astype(np.float32), np.arange(40) % 2 == 0)
-            for v in PLACES for lang in ("en", "ar")}  # fmt: skip
+    data = {
+        (v, lang): Labelled(rng.standard_normal((40, d_model)).astype(np.float32), np.arange(40) % 2 == 0)
+        for v in PLACES
+        for lang in ("en", "ar")
+    }
     patch = pytest.MonkeyPatch()
     patch.setattr(material.Material, "data", lambda self, layer: data)
     yield ctx, interventions.run(ctx)
@@ -148,8 +181,10 @@ def test_too_few_held_out_images_give_empty_tables_and_the_reason(made, tmp_path
     held_out = np.arange(len(samples)) < 3
     samples["split"] = np.where(held_out, "test", "train")
     samples.to_parquet(copy.path("samples.parquet"))
-    config = load_config("demo", [*SETS, f"model.name={toy_model_dir()}", "samples.source=folder", "samples.images=x",
-                                  "samples.captions=y"])  # fmt: skip
+    config = load_config(
+        "demo",
+        [*SETS, f"model.name={toy_model_dir()}", "samples.source=folder", "samples.images=x", "samples.captions=y"],
+    )
     done = interventions.run(StageContext(copy, config, tmp_path / "work"))
     assert done["rows"] == 0 and "too few held-out images" in done["notes"]["too_little_data"][0]
     assert all(len(pd.read_parquet(copy.path(name))) == 0 for name in FILES)

@@ -55,6 +55,10 @@ def test_words_of_both_genders_come_and_go(toy):
 
 
 def test_tables_hold_to_their_columns(toy):
-    for frame, schema in ((toy.captions, tables.CAPTIONS_SCHEMA), (toy.effects, tables.EFFECTS_SCHEMA),
-                          (toy.verdicts, tables.VERDICTS_SCHEMA), (toy.terms, tables.TERMS_SCHEMA)):  # fmt: skip
+    for frame, schema in (
+        (toy.captions, tables.CAPTIONS_SCHEMA),
+        (toy.effects, tables.EFFECTS_SCHEMA),
+        (toy.verdicts, tables.VERDICTS_SCHEMA),
+        (toy.terms, tables.TERMS_SCHEMA),
+    ):
         assert len(tables.as_table(frame, schema)) == len(frame)

@@ -12,9 +12,10 @@ from tests.layers.layers_toys import QUICK, images, residuals
 def probes(strengths: dict[int, float], female: np.ndarray, seed: int = 0) -> list[dict]:
     analyzer = TransformerProbeAnalyzer(female, config=QUICK, seed=seed)
     return [
-        {"layer": layer, "view": "before", **row} for layer, s in strengths.items()
+        {"layer": layer, "view": "before", **row}
+        for layer, s in strengths.items()
         for row in analyzer.analyze({"en": residuals(female, s, seed=100 * seed + layer)})
-    ]  # fmt: skip
+    ]
 
 
 def first(rows: list[dict]) -> dict:
@@ -54,7 +55,19 @@ def test_too_few_images_give_a_reason_and_no_layer():
 
 @pytest.mark.parametrize(("low", "q", "layer"), [(0.7, 0.01, 2), (0.55, 0.01, -1), (0.7, 0.2, -1)])
 def test_the_lens_must_beat_random_words_and_the_number_of_tests(low, q, layer):
-    row = {"layer": 2, "position": "word", "lang": "ar", "auc": 0.8, "low": low, "high": 0.9, "p": q, "q": q,
-           "random_high": 0.6, "n_female": 30, "n_male": 30, "why": ""}  # fmt: skip
+    row = {
+        "layer": 2,
+        "position": "word",
+        "lang": "ar",
+        "auc": 0.8,
+        "low": low,
+        "high": 0.9,
+        "p": q,
+        "q": q,
+        "random_high": 0.6,
+        "n_female": 30,
+        "n_male": 30,
+        "why": "",
+    }
     (found,) = emergence([], [row])
     assert (found["method"], found["layer"]) == ("lens", layer)

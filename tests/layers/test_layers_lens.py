@@ -74,10 +74,13 @@ def test_at_the_last_layer_it_is_the_models_own_output():
     assert scores.difference == pytest.approx(sets.difference(passed.logits[:, -1]).numpy(), abs=1e-3)
 
 
-@pytest.mark.parametrize(("n", "sets", "why"), [
-    (30, SETS, "at least 20 are needed"),
-    (120, WordSets("en", NONE, torch.tensor([5])), "no token that tells a word for women"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "sets", "why"),
+    [
+        (30, SETS, "at least 20 are needed"),
+        (120, WordSets("en", NONE, torch.tensor([5])), "no token that tells a word for women"),
+    ],
+)
 def test_without_images_or_words_it_gives_a_reason_and_no_number(n, sets, why):
     _, _, row = read(9.0, n, sets)
     assert why in row["why"] and np.isnan(row["auc"]) and np.isnan(row["p"])

@@ -30,8 +30,12 @@ def test_a_word_behind_its_article_is_said_where_the_word_itself_stands():
 
 def test_neutral_words_references_and_later_words_do_not_count():
     captions = {0: [1, 2, 5, 2], 2: [1, 5]}
-    words = [word(0, "en", 11, 14), word(0, "en", 2, 5), word(1, "en", 0, 1, "neutral"),
-             word(1, "en", 0, 1, "male", "reference")]  # fmt: skip
+    words = [
+        word(0, "en", 11, 14),
+        word(0, "en", 2, 5),
+        word(1, "en", 0, 1, "neutral"),
+        word(1, "en", 0, 1, "male", "reference"),
+    ]
     assert telling_slots(words, captions, SETS, decode) == {0: 1}
 
 

@@ -21,8 +21,11 @@ def test_where_nothing_is_planted_chance_stays_within_most_intervals():
     inside = []
     for seed in range(12):
         female, kind = images(80, seed=seed)
-        row = auc_row(TransformerProbeAnalyzer(female, kind=kind, config=QUICK, seed=seed).analyze(
-            {"en": residuals(female, 0, seed=seed)}))  # fmt: skip
+        row = auc_row(
+            TransformerProbeAnalyzer(female, kind=kind, config=QUICK, seed=seed).analyze(
+                {"en": residuals(female, 0, seed=seed)}
+            )
+        )
         inside.append(row["p"] > 0.05)
     assert np.mean(inside) >= 0.8
 

@@ -111,7 +111,10 @@ def test_spectra_hold_a_random_product_of_the_same_shape_against_each_matrix():
     vlm = toy_vlm()
     rows = spectra(vlm, 2, seed=0)
     assert [(r["matrix"], r["head"]) for r in rows] == [
-        *(("OV", h) for h in range(4)), *(("QK", h) for h in range(4)), ("MLP", -1)]  # fmt: skip
+        *(("OV", h) for h in range(4)),
+        *(("QK", h) for h in range(4)),
+        ("MLP", -1),
+    ]
     assert {r["rank"] for r in rows if r["matrix"] != "MLP"} == {48}
     for row in rows:
         assert 1 <= row["effective_rank"] <= row["rank"] and -1 <= row["copying"] <= 1

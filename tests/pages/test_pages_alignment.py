@@ -88,10 +88,12 @@ def test_every_figure_exists_on_paper(cache: Path) -> None:
     assert set(curves["measure"]) == set(alignment.PANELS)
     matches = pd.concat([cat.alignment("activation"), cat.alignment("decoder")])
     for figure in (
-        alignment_paper.curves(curves), alignment_paper.classes(cat.language_classes()),
+        alignment_paper.curves(curves),
+        alignment_paper.classes(cat.language_classes()),
         alignment_paper.matches(alignment.matches_frame(matches, 3)),
-        alignment_paper.sharing(cat.shared_gender(1, "before")), alignment_paper.grammar(cat.grammatical_gender(1)),
-    ):  # fmt: skip
+        alignment_paper.sharing(cat.shared_gender(1, "before")),
+        alignment_paper.grammar(cat.grammatical_gender(1)),
+    ):
         assert paper.render(figure, "svg").startswith(b"<?xml")
 
 

@@ -85,9 +85,10 @@ def test_the_figures_for_paper_are_drawn(cache):
     frame = bias.recovery_frame(roles, "role", "sampled")
     rows = metrics[metrics["metric"] == "error"].query("group in ['female', 'male']").assign(label="x")
     figures = [
-        bias_paper.recovery_scatter(frame, {"en": 0.5, "ar": 0.5}), bias_paper.beside_control(rows, "share"),
+        bias_paper.recovery_scatter(frame, {"en": 0.5, "ar": 0.5}),
+        bias_paper.beside_control(rows, "share"),
         bias_paper.groups_ranges(bias.groups_frame(roles, "role")),
-    ]  # fmt: skip
+    ]
     assert all(len(paper.render(fig, "svg")) > 5000 for fig in figures)
 
 

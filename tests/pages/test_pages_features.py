@@ -62,11 +62,25 @@ def test_browser_previews_the_feature_of_the_address(visit: Open) -> None:
     assert "Select a row" in words(visit(BROWSER, feature="zebra"))
 
 
-@pytest.mark.parametrize("state", [
-    {"layer": "99"}, {"layer": "x"}, {"sort": "?"}, {"lean": "?"}, {"density": "a"}, {"map": "x"}, {"colour": "x"},
-    {"picked": "----"}, {"picked": "1:2-3"}, {"picked": "3:many"}, {"picked": "2-3"},
-    {"feature": "-1"}, {"feature": "99999999999999999999"}, {"picked": "3:99999"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"layer": "99"},
+        {"layer": "x"},
+        {"sort": "?"},
+        {"lean": "?"},
+        {"density": "a"},
+        {"map": "x"},
+        {"colour": "x"},
+        {"picked": "----"},
+        {"picked": "1:2-3"},
+        {"picked": "3:many"},
+        {"picked": "2-3"},
+        {"feature": "-1"},
+        {"feature": "99999999999999999999"},
+        {"picked": "3:99999"},
+    ],
+)
 def test_browser_survives_any_address(visit: Open, state: dict[str, str]) -> None:
     assert len(table(visit(BROWSER, **state))) > 10
 
@@ -81,8 +95,16 @@ def test_feature_page_shows_all_its_evidence(visit: Open) -> None:
     said = words(at)
     assert "What does feature 0 of layer 3 notice?" in said and "n = " in said
     assert said.count('class="cs-heat"') == 12
-    for part in ("woman", "امرأة", "Words it answers to", "Where it fires", "How strongly", "Words it pushes",
-                 "Its neighbours", "Statistics"):  # fmt: skip
+    for part in (
+        "woman",
+        "امرأة",
+        "Words it answers to",
+        "Where it fires",
+        "How strongly",
+        "Words it pushes",
+        "Its neighbours",
+        "Statistics",
+    ):
         assert part in said
     assert len(at.get("plotly_chart")) == 3
 
@@ -111,10 +133,19 @@ def test_dead_and_missing_features_are_said_to_be_so(visit: Open) -> None:
     assert not missing.exception and "feature 62 of layer 3" in words(missing)
 
 
-@pytest.mark.parametrize("state", [
-    {"feature": "abc"}, {"feature": "-3"}, {"feature": "1.5"}, {"layer": "7"}, {"view": "x"}, {"threshold": "x"},
-    {"opacity": "900"}, {"feature": "99999999999999999999999"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"feature": "abc"},
+        {"feature": "-3"},
+        {"feature": "1.5"},
+        {"layer": "7"},
+        {"view": "x"},
+        {"threshold": "x"},
+        {"opacity": "900"},
+        {"feature": "99999999999999999999999"},
+    ],
+)
 def test_feature_page_survives_any_address(visit: Open, state: dict[str, str]) -> None:
     assert "notice?" in words(visit(FEATURE, **state))
 

@@ -266,8 +266,11 @@ def test_a_finished_demo_is_no_longer_welcomed(cache):
 
 
 def test_hostile_captions_are_inert(cache):
-    for at in (open_page("samples", run="hostile"), open_page("samples", run="hostile", sample="0"),
-               open_page(run="hostile")):  # fmt: skip
+    for at in (
+        open_page("samples", run="hostile"),
+        open_page("samples", run="hostile", sample="0"),
+        open_page(run="hostile"),
+    ):
         shown = html_of(at)
         assert "&lt;script&gt;" in shown
         assert not re.search(r"<script|<style|<img src=x|onerror=\"|\u202e", shown)

@@ -90,9 +90,15 @@ def test_too_few_images_are_no_number(visit: Open) -> None:
     assert "Nothing can be said about gender" in words(visit(FEATURE, run="few", feature="0"))
 
 
-@pytest.mark.parametrize("state", [
-    {"layer": "99", "lang": "?"}, {"when": "?", "rank": "' OR 1"}, {"feature": "99999"}, {"feature": "<b>"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"layer": "99", "lang": "?"},
+        {"when": "?", "rank": "' OR 1"},
+        {"feature": "99999"},
+        {"feature": "<b>"},
+    ],
+)
 def test_the_page_survives_any_address(visit: Open, state: dict[str, str]) -> None:
     assert "features tell images of women" in words(visit(GENDER, **state))
 
@@ -108,8 +114,17 @@ def test_a_run_without_the_stage_says_how_to_get_it_and_the_other_pages_stand(vi
 def test_the_feature_page_shows_label_rates_and_scores(visit: Open) -> None:
     at = visit(FEATURE, layer="3", feature="0")
     said = words(at)
-    for part in ("Its label", "woman", "امرأة", "Held-out AUC of its presence", "Women and men", "Gender in numbers",
-                 "290 + 290 · 67 + 73", "English: more for women", "Labelled"):  # fmt: skip
+    for part in (
+        "Its label",
+        "woman",
+        "امرأة",
+        "Held-out AUC of its presence",
+        "Women and men",
+        "Gender in numbers",
+        "290 + 290 · 67 + 73",
+        "English: more for women",
+        "Labelled",
+    ):
         assert part in said
     assert len(at.get("plotly_chart")) == 4
     assert "No word predicts it well enough" in words(visit(FEATURE, layer="3", feature="2"))

@@ -95,9 +95,10 @@ def test_every_figure_is_drawn_for_paper_too(cat: Catalog) -> None:
     moved, odds = layers.transfer_curves(cat.probes(), "auc"), layers_lens.difference_curves(cat.lens(), "word", "ar")
     assert set(odds["gender"]) == {"female", "neutral", "male"} and "image" not in set(moved["place"])
     for figure in (
-        layers_paper.layers_figure(curves, below, cat.emergence(), "auc"), layers_paper.transfer_figure(moved, "auc"),
+        layers_paper.layers_figure(curves, below, cat.emergence(), "auc"),
+        layers_paper.transfer_figure(moved, "auc"),
         layers_paper.difference_figure(odds),
-    ):  # fmt: skip
+    ):
         assert b"<svg" in render(figure, "svg")
 
 

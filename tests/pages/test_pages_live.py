@@ -53,8 +53,12 @@ def test_random_features_and_the_difference_of_means_change_as_much_as_the_edit(
 
 @pytest.mark.parametrize("mode", ["clamp", "scale", "ablate"])
 def test_in_every_mode_the_difference_of_means_is_about_as_long(live: Live, mode: str) -> None:
-    feature = int(toy_sae().encode(live.vlm.forward([live._prompt("before", "en")], toy_features()[:1], [LAYER])
-                                   .resid[LAYER][0].float()).mean(0).argmax())  # fmt: skip
+    feature = int(
+        toy_sae()
+        .encode(live.vlm.forward([live._prompt("before", "en")], toy_features()[:1], [LAYER]).resid[LAYER][0].float())
+        .mean(0)
+        .argmax()
+    )
     step = written(live, Asked((Knob(LAYER, feature, 1.5, 2.0),), mode=mode, means=True))
     assert step.sizes["after"] > 0 and step.sizes["means"] == pytest.approx(step.sizes["after"], rel=0.5)
 

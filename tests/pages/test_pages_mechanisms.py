@@ -125,7 +125,9 @@ def test_every_figure_is_drawn_for_paper_too(cat: Catalog) -> None:
     checks = cat.patching_checks()
     here = checks[(checks["lang"] == "en") & (checks["layer"] == 1)]
     for figure in (
-        mechanisms_paper.heads_figure(cat.head_effects()), mechanisms_paper.spectrum_figure(curves),
-        mechanisms_paper.network_figure(nodes, edges), mechanisms_paper.patching_figure(cat.patching("en", 1), here),
-    ):  # fmt: skip
+        mechanisms_paper.heads_figure(cat.head_effects()),
+        mechanisms_paper.spectrum_figure(curves),
+        mechanisms_paper.network_figure(nodes, edges),
+        mechanisms_paper.patching_figure(cat.patching("en", 1), here),
+    ):
         assert b"<svg" in render(figure, "svg")

@@ -53,14 +53,27 @@ class StandIn(Live):
         for n in range(1, 5):
             yield Step({key: " ".join(text.split(" ")[:n]) for key, text in full.items()})
         size = {"after": 0.34} if asked.pushed else {}
-        strips = {key: Strip(tuple(text.split(" ")), (0.2,) * len(text.split(" ")), (0.7,) * len(text.split(" ")))
-                  for key, text in full.items()}  # fmt: skip
-        meter = [{"measure": m, "layer": layer, "row": row, "lang": lang, "value": value}
-                 for m in ("probe", "lens") for layer in (1, 3) for lang in ("en", "ar")
-                 for row, value in (("before", 0.9), ("after", -1.2))]  # fmt: skip
+        strips = {
+            key: Strip(tuple(text.split(" ")), (0.2,) * len(text.split(" ")), (0.7,) * len(text.split(" ")))
+            for key, text in full.items()
+        }
+        meter = [
+            {"measure": m, "layer": layer, "row": row, "lang": lang, "value": value}
+            for m in ("probe", "lens")
+            for layer in (1, 3)
+            for lang in ("en", "ar")
+            for row, value in (("before", 0.9), ("after", -1.2))
+        ]
         moved = [{"layer": 3, "feature": 2, "size": 4.0, "before_en": 0.5, "after_en": 2.5}]
-        yield Step(full, True, size, {"after": 0.25} if asked.pushed else {}, strips,
-                   meter if asked.pushed else [], moved if asked.pushed else [])  # fmt: skip
+        yield Step(
+            full,
+            True,
+            size,
+            {"after": 0.25} if asked.pushed else {},
+            strips,
+            meter if asked.pushed else [],
+            moved if asked.pushed else [],
+        )
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +192,26 @@ def test_another_image_at_random(visit: Open, model: StandIn) -> None:
     assert model.calls[-1][0] != "4" and at.query_params["sample"] == model.calls[-1][0]
 
 
-@pytest.mark.parametrize("features", [
-    "x", "3", "3:", ":17", "3:15", "3:9999", "77:1", "3:0:abc", "3:0:99", "3:0,3:0", "3:0:nan", "-3:1",
-    ",".join(f"3:{n}" for n in range(9)), "9" * 60 + ":1", "3:0:1e9",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "features",
+    [
+        "x",
+        "3",
+        "3:",
+        ":17",
+        "3:15",
+        "3:9999",
+        "77:1",
+        "3:0:abc",
+        "3:0:99",
+        "3:0,3:0",
+        "3:0:nan",
+        "-3:1",
+        ",".join(f"3:{n}" for n in range(9)),
+        "9" * 60 + ":1",
+        "3:0:1e9",
+    ],
+)
 def test_any_address_is_survived_and_said(visit: Open, model: StandIn, features: str) -> None:
     at = visit(features=features, sample="4")
     assert all(-4 <= s.value <= 4 for s in at.slider) and len(turns(at)) <= 4
@@ -211,8 +240,15 @@ def test_parse_and_address_are_inverse() -> None:
 
 
 def test_controls_are_matched_on_firing_rate_and_never_dead_or_chosen() -> None:
-    features = pd.DataFrame({"layer": 0, "feature": range(100), "alive": [i != 41 for i in range(100)],
-                             "density": [10 ** (-4 + i / 33) for i in range(100)], "p999": 2.0})  # fmt: skip
+    features = pd.DataFrame(
+        {
+            "layer": 0,
+            "feature": range(100),
+            "alive": [i != 41 for i in range(100)],
+            "density": [10 ** (-4 + i / 33) for i in range(100)],
+            "p999": 2.0,
+        }
+    )
     knob = Knob(0, 40, 3.0, 1.0)
     drawn = {matched_controls(features, [knob], seed, n_near=10)[0].feature for seed in range(200)}
     assert drawn == set(range(34, 47)) - {40, 41} - {34, 46} | (drawn & {34, 46})
@@ -276,8 +312,11 @@ def test_a_ready_made_set_is_taken_at_once_and_moved_together(visit: Open, model
     at = visit(sample="4")
     at.button(key="set-female").click().run()
     pushed = model.calls[-1][1].pushed
-    assert len(pushed) == len(turns(at)) >= 2 and {k.strength for k in pushed} == {1.0} and (3, 0) in {
-        (k.layer, k.feature) for k in pushed}  # fmt: skip
+    assert (
+        len(pushed) == len(turns(at)) >= 2
+        and {k.strength for k in pushed} == {1.0}
+        and (3, 0) in {(k.layer, k.feature) for k in pushed}
+    )
     at.slider(key="turn-all").set_value(-2.0).run()
     assert {k.strength for k in model.calls[-1][1].pushed} == {-2.0}
     assert at.query_params["features"].count(":-2") == len(pushed)
@@ -295,8 +334,9 @@ def test_a_list_of_the_visitor_is_taken(visit: Open, model: StandIn, cache: Path
 
 
 @pytest.mark.parametrize(("named", "mode"), [("Hold at", "clamp"), ("Remove", "ablate")])
-def test_what_a_slider_does_stands_in_the_address_and_reaches_the_model(visit: Open, model: StandIn, named: str,
-                                                                       mode: str) -> None:  # fmt: skip
+def test_what_a_slider_does_stands_in_the_address_and_reaches_the_model(
+    visit: Open, model: StandIn, named: str, mode: str
+) -> None:
     at = visit(sample="4", features="3:0:2", mode=named)
     assert model.calls[-1][1].mode == mode and not at.exception
     assert at.slider(key="turn-3-0").disabled == (mode == "ablate")

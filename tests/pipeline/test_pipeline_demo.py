@@ -31,8 +31,10 @@ def test_the_captions_say_what_the_images_show(small_run, samples):
     captions = pd.read_parquet(small_run / "captions.parquet").merge(samples, on="sample_id")
     assert len(captions) == 2 * len(samples)
     readings = [demo_world.read(t, lang) for t, lang in zip(captions.text, captions.lang, strict=True)]
-    role = [r.role is not None and demo_world.ROLES[r.role].key == true
-            for r, true in zip(readings, captions.role, strict=True)]  # fmt: skip
+    role = [
+        r.role is not None and demo_world.ROLES[r.role].key == true
+        for r, true in zip(readings, captions.role, strict=True)
+    ]
     assert np.mean(role) > 0.9
     gendered = captions.gender.isin(["male", "female"]).to_numpy()
     right = np.array([r.gender == true for r, true in zip(readings, captions.gender, strict=True)])
@@ -44,8 +46,9 @@ def test_wrong_images_would_not_do(small_run, samples):
     captions = pd.read_parquet(small_run / "captions.parquet").merge(samples, on="sample_id")
     shuffled = captions.role.sample(frac=1, random_state=0).to_numpy()
     readings = [demo_world.read(t, lang) for t, lang in zip(captions.text, captions.lang, strict=True)]
-    role = [r.role is not None and demo_world.ROLES[r.role].key == true
-            for r, true in zip(readings, shuffled, strict=True)]  # fmt: skip
+    role = [
+        r.role is not None and demo_world.ROLES[r.role].key == true for r, true in zip(readings, shuffled, strict=True)
+    ]
     assert np.mean(role) < 0.2
 
 

@@ -12,18 +12,52 @@ from tests.pages.visitor import visitor, words
 from tests.small_run import ROOT, SMALL
 
 TINY = (
-    "samples.n=90", "activations.layers=[5]", "train.d_sae=32", "train.k=4", "train.steps=60", "gender.min_images=2",
-    "gender.n_bootstrap=50", "gender.n_attributed=4", "layers.n_folds=2", "layers.n_bootstrap=50",
-    "layers.min_images=2", "bias.n_sampled=2", "bias.n_bootstrap=50", "explain.n_features=2", "explain.min_images=2",
-    "interventions.k=[1,2]", "interventions.headline=2", "interventions.modes=[\"swap\"]", "interventions.n_images=4",
-    "interventions.n_controls=2", "interventions.n_few=2", "interventions.directions=[\"difference of means\"]",
-    "interventions.n_bootstrap=50", "mechanisms.n_images=16", "mechanisms.n_patched=2", "mechanisms.n_features=3",
-    "mechanisms.n_pairs=1", "mechanisms.n_steps=0", "mechanisms.n_bootstrap=50", "mechanisms.n_maps=2",
-)  # fmt: skip
-PAGES = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("pages/*/*.py") if p.parent.name != "kit"
-               and p.name != "welcome.py")  # fmt: skip
-COMPARED = ("language_features", "language_classes", "language_saes", "language_matches", "gender_directions", "clbas",
-            "shared_gender", "grammatical_gender")  # fmt: skip
+    "samples.n=90",
+    "activations.layers=[5]",
+    "train.d_sae=32",
+    "train.k=4",
+    "train.steps=60",
+    "gender.min_images=2",
+    "gender.n_bootstrap=50",
+    "gender.n_attributed=4",
+    "layers.n_folds=2",
+    "layers.n_bootstrap=50",
+    "layers.min_images=2",
+    "bias.n_sampled=2",
+    "bias.n_bootstrap=50",
+    "explain.n_features=2",
+    "explain.min_images=2",
+    "interventions.k=[1,2]",
+    "interventions.headline=2",
+    'interventions.modes=["swap"]',
+    "interventions.n_images=4",
+    "interventions.n_controls=2",
+    "interventions.n_few=2",
+    'interventions.directions=["difference of means"]',
+    "interventions.n_bootstrap=50",
+    "mechanisms.n_images=16",
+    "mechanisms.n_patched=2",
+    "mechanisms.n_features=3",
+    "mechanisms.n_pairs=1",
+    "mechanisms.n_steps=0",
+    "mechanisms.n_bootstrap=50",
+    "mechanisms.n_maps=2",
+)
+PAGES = sorted(
+    p.relative_to(ROOT).as_posix()
+    for p in ROOT.glob("pages/*/*.py")
+    if p.parent.name != "kit" and p.name != "welcome.py"
+)
+COMPARED = (
+    "language_features",
+    "language_classes",
+    "language_saes",
+    "language_matches",
+    "gender_directions",
+    "clbas",
+    "shared_gender",
+    "grammatical_gender",
+)
 
 
 @pytest.fixture(scope="module", params=LANGUAGE_NAME)
@@ -48,8 +82,18 @@ def test_every_table_speaks_of_that_language_alone(alone):
         for column in (c for c in table.column_names if c.endswith(f"_{other}") and len(table)):
             found = table[column].drop_null().to_pylist()
             assert not any(found), f"{path.name} has values in {column}"  # lists of features may be empty
-    for name in ("captions", "words", "gender_features", "labels", "probes", "lens", "bias_roles", "explanations",
-                 "intervention_effects", "head_effects"):  # fmt: skip
+    for name in (
+        "captions",
+        "words",
+        "gender_features",
+        "labels",
+        "probes",
+        "lens",
+        "bias_roles",
+        "explanations",
+        "intervention_effects",
+        "head_effects",
+    ):
         assert lang in pq.read_table(run.path(f"{name}.parquet"))["lang"].to_pylist(), name
     assert "transfer" not in pq.read_table(run.path("intervention_effects.parquet"))["part"].to_pylist()
 
@@ -70,8 +114,14 @@ def test_every_page_shows_that_language_and_says_what_is_missing(alone, monkeypa
     assert "cs-box error" not in said
     assert f"{only}; comparisons of languages are left out." in said  # in the sidebar
     assert f'lang="{other}"' not in said and f"{LANGUAGE_NAME[other]} captions" not in said
-    if shown.split("/")[-1] in ("alignment.py", "layers.py", "interventions.py", "mechanisms.py", "bias.py",
-                               "browser.py"):  # fmt: skip
+    if shown.split("/")[-1] in (
+        "alignment.py",
+        "layers.py",
+        "interventions.py",
+        "mechanisms.py",
+        "bias.py",
+        "browser.py",
+    ):
         assert f"<p>{only}.</p>" in said
     if shown.endswith("overview.py"):
         assert said.count(f"<p>{only}. ") == 2  # do they agree, and what is specific

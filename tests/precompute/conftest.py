@@ -70,8 +70,11 @@ def start(cache):
         env = {**os.environ, "CAPTIONSCOPE_CACHE": str(cache), "PYTHONPATH": str(HERE), **environment}
         process = subprocess.Popen(
             [sys.executable, str(HERE / "fake_pipeline.py"), *args],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         return process
 
@@ -101,5 +104,14 @@ def wait_for(condition, seconds: float = 20.0) -> None:
 @pytest.fixture
 def tools():
     """Helpers of this file, for test modules that cannot import it."""
-    return type("Tools", (), {"outputs": staticmethod(outputs), "wait_for": staticmethod(wait_for),
-                              "small": staticmethod(small), "SMALL": SMALL, "Quiet": Quiet})  # fmt: skip
+    return type(
+        "Tools",
+        (),
+        {
+            "outputs": staticmethod(outputs),
+            "wait_for": staticmethod(wait_for),
+            "small": staticmethod(small),
+            "SMALL": SMALL,
+            "Quiet": Quiet,
+        },
+    )

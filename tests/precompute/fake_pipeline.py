@@ -25,9 +25,16 @@ def pipeline(**changes: dict) -> tuple[Stage, ...]:
     found = (
         Stage("numbers", (), ("numbers.txt",), ("seed", "samples.n"), "fake_pipeline:numbers", CODE),
         Stage("squares", ("numbers",), ("squares/",), ("train.k",), "fake_pipeline:squares", CODE),
-        Stage("total", ("numbers", "squares"), ("total.txt", "mean.txt"), ("features",), "fake_pipeline:total", CODE,
-              "fake_pipeline:outside"),
-    )  # fmt: skip
+        Stage(
+            "total",
+            ("numbers", "squares"),
+            ("total.txt", "mean.txt"),
+            ("features",),
+            "fake_pipeline:total",
+            CODE,
+            "fake_pipeline:outside",
+        ),
+    )
     return tuple(replace(s, **changes.get(s.name, {})) for s in found)
 
 

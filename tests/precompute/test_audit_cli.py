@@ -76,24 +76,36 @@ def three_lines(capsys, *arguments):
     return "\n".join(said)
 
 
-@pytest.mark.parametrize("data, said", [
-    (b"", "holds no captions"), (b"image_id,before,after\n", "holds no captions"),
-    (b"image_id,before\n1,a\n", "no column after"), (b"image_id,before,after\n1,a,b,c\n", "more cells"),
-    (b"image_id,before,after\n1,a\n", "without text"), (b"image_id,before,after\n,a,b\n", "without text"),
-    (b"image_id,before,after,lang\n1,a,b,fr\n", "'fr'"),
-    (b"image_id,before,after\n1,caf\xe9 na\xefve,b\n", "encoding"), (b"\xff\xfei\0m\0x", "UTF-16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data, said",
+    [
+        (b"", "holds no captions"),
+        (b"image_id,before,after\n", "holds no captions"),
+        (b"image_id,before\n1,a\n", "no column after"),
+        (b"image_id,before,after\n1,a,b,c\n", "more cells"),
+        (b"image_id,before,after\n1,a\n", "without text"),
+        (b"image_id,before,after\n,a,b\n", "without text"),
+        (b"image_id,before,after,lang\n1,a,b,fr\n", "'fr'"),
+        (b"image_id,before,after\n1,caf\xe9 na\xefve,b\n", "encoding"),
+        (b"\xff\xfei\0m\0x", "UTF-16"),
+    ],
+)
 def test_bad_tables_end_in_three_lines(tmp_path, capsys, data, said):
     file = tmp_path / "a.csv"
     file.write_bytes(data)
     assert said in three_lines(capsys, file)
 
 
-@pytest.mark.parametrize("name, data, said", [
-    ("a.jsonl", b'{"image_id": 1, "before": "a"', "no JSON"), ("a.jsonl", b"[1]\n", "no JSON object"),
-    ("a.jsonl", b'{"image_id": 1, "before": "a", "after": null}', "without text"),
-    ("a.parquet", b"PAR1 nothing", "no Parquet"), ("a.xlsx", b"PK", "no known kind"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, data, said",
+    [
+        ("a.jsonl", b'{"image_id": 1, "before": "a"', "no JSON"),
+        ("a.jsonl", b"[1]\n", "no JSON object"),
+        ("a.jsonl", b'{"image_id": 1, "before": "a", "after": null}', "without text"),
+        ("a.parquet", b"PAR1 nothing", "no Parquet"),
+        ("a.xlsx", b"PK", "no known kind"),
+    ],
+)
 def test_other_bad_files_end_in_three_lines(tmp_path, capsys, name, data, said):
     (tmp_path / name).write_bytes(data)
     assert said in three_lines(capsys, tmp_path / name)

@@ -166,9 +166,16 @@ def test_a_reader_that_leaves_does_not_end_the_work(start, tools, cache):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, ""), (0.04, "0.0 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (40_000, "11 h"),
-     (1e6, "12 days")],
-)  # fmt: skip
+    [
+        (None, ""),
+        (0.04, "0.0 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+        (40_000, "11 h"),
+        (1e6, "12 days"),
+    ],
+)
 def test_durations_read_well(seconds, text):
     assert show_time(seconds) == text
 

@@ -116,10 +116,16 @@ def test_two_layer_jobs_at_once_train_the_same_bytes_as_one_run(small_run, tmp_p
     env = {**os.environ, "CAPTIONSCOPE_CACHE": str(tmp_path)}
     sets = [part for setting in SMALL for part in ("--set", setting)]
     jobs = [
-        subprocess.Popen(precompute_command("run", "demo", *sets, "--only", "train", "--layers", layer), cwd=ROOT,
-                         env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            precompute_command("run", "demo", *sets, "--only", "train", "--layers", layer),
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         for layer in ("3", "5")
-    ]  # fmt: skip
+    ]
     said = [job.communicate(timeout=120)[0] for job in jobs]
     assert [job.returncode for job in jobs] == [0, 0], said
     assert not run.path("saes.parquet").exists()

@@ -138,8 +138,23 @@ def test_the_record_holds_what_the_app_shows(compute):
     assert record.peak_memory > 1e6 and record.device == "cpu" and "python" in record.versions
     assert "step 1  k 3" in run.path("logs", "squares.log").read_text()
     told = json.loads(run.path("progress.json").read_text())
-    assert {"run", "stage", "state", "done", "total", "unit", "rate", "eta_seconds", "started", "updated", "pid",
-            "device", "memory_bytes", "message", "stages"} <= told.keys()  # fmt: skip
+    assert {
+        "run",
+        "stage",
+        "state",
+        "done",
+        "total",
+        "unit",
+        "rate",
+        "eta_seconds",
+        "started",
+        "updated",
+        "pid",
+        "device",
+        "memory_bytes",
+        "message",
+        "stages",
+    } <= told.keys()
 
 
 def test_a_tracker_hears_metrics_images_and_times(compute):
@@ -159,6 +174,9 @@ def test_a_tracker_hears_metrics_images_and_times(compute):
 
     compute(tracker=Ear())
     assert heard == [
-        ("done", "numbers", 12), ("metrics", "squares", {"k": 3}, 1), ("images", "squares", ["one"]),
-        ("done", "squares", 12), ("done", "total", 1),
-    ]  # fmt: skip
+        ("done", "numbers", 12),
+        ("metrics", "squares", {"k": 3}, 1),
+        ("images", "squares", ["one"]),
+        ("done", "squares", 12),
+        ("done", "total", 1),
+    ]

@@ -21,8 +21,20 @@ ONE = {f.name: 1.0 for f in fields(Seconds)}
 
 def probe(config=DEMO, shape=SHAPE, **changes) -> Probe:
     """A probe of which every unit costs a second, as if of the demo captioner on a CPU."""
-    made = Probe("2026-01-02T03:04:05+00:00", "cpu", "2 CPU cores", "demo-captioner", "float32", 0, dict(ONE), {},
-                 asdict(guessed_bytes(config, "cpu", shape)), 33.0, 9.0, 60.0)  # fmt: skip
+    made = Probe(
+        "2026-01-02T03:04:05+00:00",
+        "cpu",
+        "2 CPU cores",
+        "demo-captioner",
+        "float32",
+        0,
+        dict(ONE),
+        {},
+        asdict(guessed_bytes(config, "cpu", shape)),
+        33.0,
+        9.0,
+        60.0,
+    )
     return replace(made, **changes)
 
 

@@ -12,9 +12,16 @@ from precompute.pipeline import check_stages, stages
 
 # The frame every stage stands in: a change there does not change what a stage makes.
 FRAME = {
-    "core/__init__.py", "core/errors.py", "core/runs.py", "core/config/__init__.py", "core/config/reading.py",
-    "core/config/sections.py", "precompute/__init__.py", "precompute/context.py", "precompute/stages/__init__.py",
-}  # fmt: skip
+    "core/__init__.py",
+    "core/errors.py",
+    "core/runs.py",
+    "core/config/__init__.py",
+    "core/config/reading.py",
+    "core/config/sections.py",
+    "precompute/__init__.py",
+    "precompute/context.py",
+    "precompute/stages/__init__.py",
+}
 
 
 def test_comments_docstrings_and_layout_do_not_count():
@@ -62,9 +69,21 @@ def test_content_knows_names_bytes_and_the_middle_of_large_files(tmp_path):
 def test_the_pipeline_makes_sense():
     check_stages(stages())
     assert [s.name for s in stages()] == [
-        "prepare", "caption", "words", "activations", "train", "features", "pool", "gender", "crosslingual", "layers",
-        "bias", "explain", "interventions", "mechanisms",
-    ]  # fmt: skip
+        "prepare",
+        "caption",
+        "words",
+        "activations",
+        "train",
+        "features",
+        "pool",
+        "gender",
+        "crosslingual",
+        "layers",
+        "bias",
+        "explain",
+        "interventions",
+        "mechanisms",
+    ]
 
 
 def imported(path) -> set[str]:

@@ -39,8 +39,10 @@ def says(text: str) -> str:
 
 def test_use_and_memory_are_read(smi):
     smi(says(TWO))
-    assert gpus() == [Gpu("NVIDIA RTX 3090", pytest.approx(0.87), 8123 * 2**20, 24576 * 2**20),
-                      Gpu("NVIDIA T4", None, 10 * 2**20, 15360 * 2**20)]  # fmt: skip
+    assert gpus() == [
+        Gpu("NVIDIA RTX 3090", pytest.approx(0.87), 8123 * 2**20, 24576 * 2**20),
+        Gpu("NVIDIA T4", None, 10 * 2**20, 15360 * 2**20),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,14 @@ def test_the_end_is_told(told, cache):
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(UserError("what went wrong", "why"), "failed"), (ValueError(""), "failed"),
-                         (KeyboardInterrupt(), "stopped"), (SystemExit(143), "stopped")],
-)  # fmt: skip
+    ("error", "state"),
+    [
+        (UserError("what went wrong", "why"), "failed"),
+        (ValueError(""), "failed"),
+        (KeyboardInterrupt(), "stopped"),
+        (SystemExit(143), "stopped"),
+    ],
+)
 def test_a_bad_end_is_told_and_stays_what_it_was(told, cache, error, state):
     command, read = told
     with pytest.raises(type(error)), notifying(command, Run(cache / "x")):
@@ -68,8 +73,16 @@ def test_the_command_line_tells_of_the_stage_that_failed(told, start, tools):
 
 def test_a_run_that_is_stopped_tells_so(told, start, tools, cache):
     command, read = told
-    process = start("run", "demo", "--run", "x", "--notify-cmd", shlex.join(command),
-                    *(x for s in tools.SMALL for x in ("--set", s)), FAKE_SLEEP="0.2")  # fmt: skip
+    process = start(
+        "run",
+        "demo",
+        "--run",
+        "x",
+        "--notify-cmd",
+        shlex.join(command),
+        *(x for s in tools.SMALL for x in ("--set", s)),
+        FAKE_SLEEP="0.2",
+    )
     tools.wait_for(lambda: (Run(cache / "x").progress() or {}).get("done", 0) >= 1)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)

@@ -20,9 +20,20 @@ from precompute.forecast.probe.stopwatch import Clock, Peak, halve_until_it_fits
 from precompute.forecast.shape import model_shape
 from precompute.forecast.speeds import Seconds
 
-TINY = ("train.d_sae=64", "train.k=4", "train.batch_tokens=64", "train.auxk=8", "crosslingual.d_sae=32",
-        "crosslingual.k=4", "crosslingual.batch_tokens=32", "caption.batch_size=4", "caption.max_new_tokens=12",
-        "activations.batch_tokens=128", "activations.layers=1,3", "model.device=cpu")  # fmt: skip
+TINY = (
+    "train.d_sae=64",
+    "train.k=4",
+    "train.batch_tokens=64",
+    "train.auxk=8",
+    "crosslingual.d_sae=32",
+    "crosslingual.k=4",
+    "crosslingual.batch_tokens=32",
+    "caption.batch_size=4",
+    "caption.max_new_tokens=12",
+    "activations.batch_tokens=128",
+    "activations.layers=1,3",
+    "model.device=cpu",
+)
 
 
 def clock(seconds: float = 60.0) -> Clock:

@@ -31,8 +31,17 @@ def run(tmp_path):
 
 
 def record(**changes):
-    given = {"fingerprint": "f", "started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "rows": 2, "bytes": 3,
-             "peak_memory": 4, "versions": {}, "device": "cpu", "files": {}}  # fmt: skip
+    given = {
+        "fingerprint": "f",
+        "started": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
+        "rows": 2,
+        "bytes": 3,
+        "peak_memory": 4,
+        "versions": {},
+        "device": "cpu",
+        "files": {},
+    }
     return StageRecord(**{**given, **changes})
 
 

@@ -16,8 +16,13 @@ def scope_tensors(d_model: int, d_sae: int, seed: int = 0) -> dict[str, torch.Te
     """Decoder rows of norm 1, the encoder their transpose, thresholds that about a tenth of the features pass."""
     random = torch.Generator().manual_seed(seed)
     w_dec = torch.nn.functional.normalize(torch.randn(d_sae, d_model, generator=random), dim=1)
-    return {"w_enc": w_dec.T.contiguous(), "w_dec": w_dec, "b_enc": 0.1 * torch.randn(d_sae, generator=random),
-            "b_dec": 0.1 * torch.randn(d_model, generator=random), "threshold": torch.full((d_sae,), 1.5)}  # fmt: skip
+    return {
+        "w_enc": w_dec.T.contiguous(),
+        "w_dec": w_dec,
+        "b_enc": 0.1 * torch.randn(d_sae, generator=random),
+        "b_dec": 0.1 * torch.randn(d_model, generator=random),
+        "threshold": torch.full((d_sae,), 1.5),
+    }
 
 
 def write_scope(
@@ -26,8 +31,15 @@ def write_scope(
     """params.safetensors and config.json as published; ``changes`` are tensors in the place of the random ones."""
     folder.mkdir(parents=True)
     save_file(scope_tensors(d_model, d_sae, layer) | changes, folder / "params.safetensors")
-    config = {"architecture": "jump_relu", "model_name": model, "hf_hook_point_in": f"model.layers.{layer}.output",
-              "width": d_sae, "l0": 10, "affine_connection": False, "type": "sae"}  # fmt: skip
+    config = {
+        "architecture": "jump_relu",
+        "model_name": model,
+        "hf_hook_point_in": f"model.layers.{layer}.output",
+        "width": d_sae,
+        "l0": 10,
+        "affine_connection": False,
+        "type": "sae",
+    }
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

@@ -76,8 +76,15 @@ def test_an_sae_that_knows_one_kind_does_well_on_that_kind_alone(tmp_path):
     x = torch.cat([code @ seen, code @ unseen])
     reader, known = write_layer(tmp_path, x), torch.cat([seen, -seen])
     cfg = SAEConfig("standard", D_MODEL, len(known))
-    sae = SAE(cfg, {"W_enc": known.T.contiguous(), "W_dec": known, "b_enc": torch.zeros(len(known)),
-                    "b_dec": torch.zeros(D_MODEL)})  # fmt: skip
+    sae = SAE(
+        cfg,
+        {
+            "W_enc": known.T.contiguous(),
+            "W_dec": known,
+            "b_enc": torch.zeros(len(known)),
+            "b_dec": torch.zeros(D_MODEL),
+        },
+    )
     tokens = Tokens(np.arange(n), np.arange(n) % 50, np.full(n, "en"), np.repeat(["image", "caption"], n // 2))
     found = fit_of(sae, reader, tokens, ("image", "caption"))
     image, caption = found["image", BOTH], found["caption", BOTH]
@@ -136,8 +143,14 @@ def test_only_positions_of_the_kind_are_changed(resid):
 def test_both_measures_stand_side_by_side_and_nan_becomes_null():
     fit = [{"kind": "image", "lang": "en", "explained_variance": float("nan")}]
     (row,) = joined(fit, [{"kind": "image", "lang": "en", "loss_recovered": 0.5}], 3, "abc")
-    assert row == {"layer": 3, "sae_id": "abc", "kind": "image", "lang": "en", "explained_variance": None,
-                   "loss_recovered": 0.5}  # fmt: skip
+    assert row == {
+        "layer": 3,
+        "sae_id": "abc",
+        "kind": "image",
+        "lang": "en",
+        "explained_variance": None,
+        "loss_recovered": 0.5,
+    }
 
 
 def test_means_are_of_the_rows_of_a_kind(planted):

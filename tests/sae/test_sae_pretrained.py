@@ -30,8 +30,10 @@ D_MODEL, D_SAE = 12, 40
 
 
 def config_of(source, layers=(LAYER,), **changes):
-    sets = [f"activations.layers={list(layers)}", f"sae.source={json.dumps(source)}" if isinstance(source, list) else
-            f"sae.source={source}"]  # fmt: skip
+    sets = [
+        f"activations.layers={list(layers)}",
+        f"sae.source={json.dumps(source)}" if isinstance(source, list) else f"sae.source={source}",
+    ]
     return load_config("demo", sets + [f"{key}={value}" for key, value in changes.items()])
 
 
@@ -129,9 +131,16 @@ def test_a_folder_of_an_older_sae_lens_is_read(tmp_path):
     """Flat keys, activation_fn_str, a hook that names the stream before the next layer."""
     sae = random_sae("standard")
     save_sae(sae, tmp_path)
-    old = {"d_in": D_MODEL, "d_sae": D_SAE, "hook_name": "blocks.6.hook_resid_pre", "model_name": "gemma-3-4b-pt",
-           "activation_fn_str": "relu", "normalize_activations": False, "apply_b_dec_to_input": True,
-           "dtype": "torch.float32"}  # fmt: skip
+    old = {
+        "d_in": D_MODEL,
+        "d_sae": D_SAE,
+        "hook_name": "blocks.6.hook_resid_pre",
+        "model_name": "gemma-3-4b-pt",
+        "activation_fn_str": "relu",
+        "normalize_activations": False,
+        "apply_b_dec_to_input": True,
+        "dtype": "torch.float32",
+    }
     (tmp_path / "cfg.json").write_text(json.dumps(old))
     again = loaded(tmp_path, 5)
     torch.testing.assert_close(again.encode(tokens()), sae.encode(tokens()))
@@ -155,8 +164,13 @@ threshold = "theta"
 
 def plain_file(tmp_path, toml=TOML):
     w = scope_tensors(D_MODEL, D_SAE)
-    stored = {"enc.weight": w["w_enc"].T.contiguous(), "dec": w["w_dec"].bfloat16(), "enc.bias": w["b_enc"],
-              "offset": w["b_dec"], "theta": torch.tensor(0.3)}  # fmt: skip
+    stored = {
+        "enc.weight": w["w_enc"].T.contiguous(),
+        "dec": w["w_dec"].bfloat16(),
+        "enc.bias": w["b_enc"],
+        "offset": w["b_dec"],
+        "theta": torch.tensor(0.3),
+    }
     save_file(stored, tmp_path / "mine.safetensors")
     (tmp_path / "mine.toml").write_text(toml)
     return tmp_path / "mine.safetensors", w | {"w_dec": stored["dec"].float(), "threshold": torch.full((D_SAE,), 0.3)}
@@ -187,7 +201,7 @@ def test_a_safetensors_with_a_toml_is_read_and_its_scale_folded_exactly(tmp_path
         ("scale = 0.25", 'normalize = "layer_norm"', "normalize_activations = 'layer_norm'"),
         ("layer = 5", "layer = = 5", "not valid TOML"),
     ],
-)  # fmt: skip
+)
 def test_a_toml_that_does_not_describe_its_file_is_refused(tmp_path, old, new, said):
     assert old in TOML
     path, _ = plain_file(tmp_path, TOML.replace(old, new))
@@ -211,8 +225,9 @@ SCOPE_WRONGS = {
 @pytest.mark.parametrize("wrong", SCOPE_WRONGS)
 def test_a_wrong_sae_in_the_layout_of_gemma_scope_is_refused_with_the_reason(tmp_path, wrong):
     place, changes, said = SCOPE_WRONGS[wrong]
-    folder = write_scope(tmp_path / "gemma-scope-2-4b-it" / place / f"layer_5_{WIDTH}",
-                         **{"d_model": D_MODEL, "d_sae": D_SAE} | changes)  # fmt: skip
+    folder = write_scope(
+        tmp_path / "gemma-scope-2-4b-it" / place / f"layer_5_{WIDTH}", **{"d_model": D_MODEL, "d_sae": D_SAE} | changes
+    )
     with pytest.raises(UserError, match=said) as e:
         loaded(folder)
     assert all((e.value.what, e.value.why, e.value.do))
@@ -232,7 +247,7 @@ def test_a_wrong_sae_in_the_layout_of_gemma_scope_is_refused_with_the_reason(tmp
         ({"metadata": {"sae_lens_version": "6.1.0", "hook_name": "blocks.5.hook_resid_mid"}}, "between attention and"),
         ({"d_in": 13}, "It reads 13 dimensions"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_folder_of_sae_lens_is_refused_before_anything_runs(tmp_path, change, said):
     save_sae(random_sae("standard"), tmp_path)
     content = json.loads((tmp_path / "cfg.json").read_text())
@@ -272,8 +287,11 @@ def test_a_place_that_cannot_be_one_is_refused(source, said):
 def test_the_loaders_that_read_pickles_are_all_known():
     import sae_lens.loading.pretrained_sae_loaders as loaders
 
-    reading = {name for name, loader in loaders.NAMED_PRETRAINED_SAE_LOADERS.items()
-               if "torch.load" in inspect.getsource(loader)}  # fmt: skip
+    reading = {
+        name
+        for name, loader in loaders.NAMED_PRETRAINED_SAE_LOADERS.items()
+        if "torch.load" in inspect.getsource(loader)
+    }
     assert reading == set(PICKLED)
     assert "connor_rob_hook_z" in reading and "gemma_3" not in reading
 
@@ -288,8 +306,13 @@ def test_every_layer_needs_its_place():
 
 
 def test_which_hooks_are_the_residual_stream():
-    for name, layer in (("blocks.8.hook_resid_post", 8), ("blocks.8.hook_resid_pre", 7), ("model.layers.7.output", 7),
-                        ("layers.3", 3), ("model.language_model.layers.12", 12)):  # fmt: skip
+    for name, layer in (
+        ("blocks.8.hook_resid_post", 8),
+        ("blocks.8.hook_resid_pre", 7),
+        ("model.layers.7.output", 7),
+        ("layers.3", 3),
+        ("model.language_model.layers.12", 12),
+    ):
         assert residual_layer(name) == layer
     for name in (
         "blocks.0.hook_resid_pre",

@@ -91,8 +91,14 @@ def test_without_harm_or_captions_there_is_nothing_to_recover():
 
 
 def test_the_sae_of_another_model_is_refused(mean):
-    other = SAE(SAEConfig("standard", 8, 4), {
-        "W_enc": torch.zeros(8, 4), "W_dec": torch.zeros(4, 8), "b_enc": torch.zeros(4), "b_dec": torch.zeros(8),
-    })  # fmt: skip
+    other = SAE(
+        SAEConfig("standard", 8, 4),
+        {
+            "W_enc": torch.zeros(8, 4),
+            "W_dec": torch.zeros(4, 8),
+            "b_enc": torch.zeros(4),
+            "b_dec": torch.zeros(8),
+        },
+    )
     with pytest.raises(UserError, match="width 8"):
         caption_losses(toy_vlm(), passages(), {"other": {LAYER: splice(other)}})

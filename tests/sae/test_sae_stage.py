@@ -21,9 +21,17 @@ from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm
 
 N_SAMPLES = 6
 SETTINGS = (
-    "caption.batch_size=6", "caption.max_new_tokens=6", "activations.layers=1,3", "train.d_sae=64", "train.k=4",
-    "train.steps=40", "train.batch_tokens=64", "train.auxk=8", "train.dead_after_tokens=500", "train.n_spliced=2",
-)  # fmt: skip
+    "caption.batch_size=6",
+    "caption.max_new_tokens=6",
+    "activations.layers=1,3",
+    "train.d_sae=64",
+    "train.k=4",
+    "train.steps=40",
+    "train.batch_tokens=64",
+    "train.auxk=8",
+    "train.dead_after_tokens=500",
+    "train.n_spliced=2",
+)
 
 
 class Killed(BaseException):

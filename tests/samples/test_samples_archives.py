@@ -53,11 +53,15 @@ def test_members_are_found_under_their_name_and_below_the_only_folder(tmp_path, 
 def test_links_devices_and_names_that_lead_out_of_a_tar_are_not_read(tmp_path):
     (tmp_path / "secret.png").write_bytes(DATA)
     path = tar_of(
-        tmp_path / "a.tar", entry("ok.png", DATA), entry("../secret.png", DATA), entry("/etc/x.png", DATA),
+        tmp_path / "a.tar",
+        entry("ok.png", DATA),
+        entry("../secret.png", DATA),
+        entry("/etc/x.png", DATA),
         entry("soft.png", kind=tarfile.SYMTYPE, link=str(tmp_path / "secret.png")),
-        entry("hard.png", kind=tarfile.LNKTYPE, link="ok.png"), entry("device.png", kind=tarfile.CHRTYPE),
+        entry("hard.png", kind=tarfile.LNKTYPE, link="ok.png"),
+        entry("device.png", kind=tarfile.CHRTYPE),
         entry("pipe.png", kind=tarfile.FIFOTYPE),
-    )  # fmt: skip
+    )
     pictures = Archived(path)
     assert pictures.read("ok.png") == DATA
     for name in ("soft.png", "hard.png", "device.png", "pipe.png", "../secret.png", "/etc/x.png"):

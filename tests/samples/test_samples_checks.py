@@ -34,9 +34,13 @@ def test_plain_pictures_come_out_as_they_are(format):
     assert image.mode == "RGB" and image.size == (20, 30) and image.getpixel((3, 3)) == RED
 
 
-@pytest.mark.parametrize("image", [
-    Image.new("RGBA", (20, 20), (255, 0, 0, 0)), Image.new("LA", (20, 20), (0, 0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("RGBA", (20, 20), (255, 0, 0, 0)),
+        Image.new("LA", (20, 20), (0, 0)),
+    ],
+)
 def test_transparency_is_laid_on_white(image):
     assert decode_image(encoded(image)).getpixel((5, 5)) == WHITE
 
@@ -101,8 +105,13 @@ def test_whatever_is_changed_in_a_file_it_is_read_or_dropped(format):
 def test_damaged_and_foreign_files_are_unreadable():
     whole = encoded(Image.effect_noise((64, 64), 50), "JPEG")
     assert reason(whole[: len(whole) // 2]) == "unreadable"
-    for data in (b"", b"GIF89a", b"not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n",
-                 b"<svg xmlns='http://www.w3.org/2000/svg'/>"):  # fmt: skip
+    for data in (
+        b"",
+        b"GIF89a",
+        b"not an image",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    ):
         assert reason(data) == "unreadable"
 
 
@@ -141,16 +150,30 @@ def test_bounded_keeps_the_shape(width, height, side):
     assert min(image.size) == 1 or abs(min(image.size) - shorter) <= 0.5
 
 
-@pytest.mark.parametrize("text, lang, problem", [
-    ("A man with a dog.", "en", ""), ("رجل مع كلب.", "ar", ""),
-    ("Café “Noir”, naïve – it’s fine…", "en", ""), ("قطة، كلب و USB.", "ar", ""), ("ا، ب، ع، ك؟", "ar", ""),
-    ("CAFÉ» É»", "en", ""), ("Really??? Yes", "en", ""),
-    ("", "en", "empty"), (" \t\n", "ar", "empty"), ("12 - 3!", "en", "empty"), ("؟ ١٢", "ar", "empty"),
-    ("رجل مع كلب.", "en", "language"), ("A man.", "ar", "language"), ("一个男人", "en", "language"),
-    ("Мужчина", "ar", "language"),
-    ("A m\ufffdn", "en", "encoding"), ("رج\ufffdل", "ar", "encoding"), ("??? ?? ????", "ar", "encoding"),
-    ("A\x00man", "en", "encoding"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, lang, problem",
+    [
+        ("A man with a dog.", "en", ""),
+        ("رجل مع كلب.", "ar", ""),
+        ("Café “Noir”, naïve – it’s fine…", "en", ""),
+        ("قطة، كلب و USB.", "ar", ""),
+        ("ا، ب، ع، ك؟", "ar", ""),
+        ("CAFÉ» É»", "en", ""),
+        ("Really??? Yes", "en", ""),
+        ("", "en", "empty"),
+        (" \t\n", "ar", "empty"),
+        ("12 - 3!", "en", "empty"),
+        ("؟ ١٢", "ar", "empty"),
+        ("رجل مع كلب.", "en", "language"),
+        ("A man.", "ar", "language"),
+        ("一个男人", "en", "language"),
+        ("Мужчина", "ar", "language"),
+        ("A m\ufffdn", "en", "encoding"),
+        ("رج\ufffdل", "ar", "encoding"),
+        ("??? ?? ????", "ar", "encoding"),
+        ("A\x00man", "en", "encoding"),
+    ],
+)
 def test_captions(text, lang, problem):
     assert caption_problem(clean_caption(text), lang) == problem
 
@@ -158,9 +181,7 @@ def test_captions(text, lang, problem):
 @pytest.mark.parametrize("text", ["رجل", "امرأة تقف بجانب سيارة", "قاضية", "it’s", "café", "naïve – “quoted”"])
 @pytest.mark.parametrize("encoding", ["cp1252", "cp1256"])
 def test_misread_utf8_is_seen(text, encoding):
-    garbled = "".join(
-        bytes([b]).decode(encoding) if _known(b, encoding) else chr(b) for b in text.encode("utf-8")
-    )  # fmt: skip
+    garbled = "".join(bytes([b]).decode(encoding) if _known(b, encoding) else chr(b) for b in text.encode("utf-8"))
     if encoding == "cp1252" or len(text.encode("utf-8")) > len(text) + 2:
         assert is_garbled(garbled) and not is_garbled(text)
 

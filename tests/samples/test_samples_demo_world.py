@@ -43,8 +43,11 @@ def test_arabic_backgrounds_are_feminine():
 
 
 def test_tables_hold_plain_letters_and_each_name_once():
-    for table, columns in (("roles", ("key", "en", "ar_male", "ar_female")), ("objects", ("key", "en", "ar")),
-                           ("backgrounds", ("key", "en", "ar"))):  # fmt: skip
+    for table, columns in (
+        ("roles", ("key", "en", "ar_male", "ar_female")),
+        ("objects", ("key", "en", "ar")),
+        ("backgrounds", ("key", "en", "ar")),
+    ):
         with open(dw.DATA_DIR / f"{table}.tsv", encoding="utf-8", newline="") as f:
             rows = list(csv.DictReader(f, delimiter="\t"))
         for column in columns:
@@ -160,8 +163,13 @@ def test_rendering_is_deterministic_and_shows_what_changes():
     image = one.render(base)
     assert image.shape == (dw.CANVAS, dw.CANVAS, 3) and image.dtype == np.uint8
     assert np.array_equal(image, two.render(base))
-    for changed in (scene(3, "female"), scene(3, "neutral"), scene(4, "male"), scene(3, "male", 1),
-                    scene(3, "male", 0, 1)):  # fmt: skip
+    for changed in (
+        scene(3, "female"),
+        scene(3, "neutral"),
+        scene(4, "male"),
+        scene(3, "male", 1),
+        scene(3, "male", 0, 1),
+    ):
         assert (one.render(changed) != image).any()
     for i in range(len(dw.BACKGROUNDS)):
         corners = one.render(scene(3, "male", 0, i))[-1, [0, -1]]

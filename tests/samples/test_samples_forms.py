@@ -66,8 +66,11 @@ def table_of(own) -> Path:
     """The file that holds English captions, or what they are made of."""
     path = Path(str(own.settings.get("captions") or own.settings["dataset"]))
     files = [path] if path.is_file() else sorted(path.rglob("*.*"))
-    return next(p for p in files if p.suffix == ".parquet" or b"works" in p.read_bytes().replace(b"\0", b"")
-                or b"\tdesk" in p.read_bytes())  # fmt: skip
+    return next(
+        p
+        for p in files
+        if p.suffix == ".parquet" or b"works" in p.read_bytes().replace(b"\0", b"") or b"\tdesk" in p.read_bytes()
+    )
 
 
 def change_caption(file: Path) -> None:
@@ -130,8 +133,14 @@ def test_columns_may_be_named_by_a_pattern_and_one_language_may_be_absent(tmp_pa
     own = make_set(tmp_path / "own", "csv")
     table = tmp_path / "own" / "many.csv"
     table.write_text("image,caption_0,caption_1\n01.png,A man.,He stands.\n", encoding="utf-8")
-    named = replace(settings(own).samples, captions=str(table), en_column="caption_*", ar_column="", gender_column="",
-                    attribute_columns=())  # fmt: skip
+    named = replace(
+        settings(own).samples,
+        captions=str(table),
+        en_column="caption_*",
+        ar_column="",
+        gender_column="",
+        attribute_columns=(),
+    )
     (sample,) = load(named, 0)
     assert sample.captions == {"en": ["A man.", "He stands."], "ar": []} and sample.attributes == ""
 
@@ -146,12 +155,18 @@ def test_rows_that_are_too_wide_are_left_out_and_said(tmp_path):
     assert "1 rows have more cells" in listing.notes[0] and listing.notes[0].endswith(": 2")
 
 
-@pytest.mark.parametrize("name, content, says", [
-    ("c.jsonl", '{"image": "a.png"\n', "line 1"), ("c.jsonl", '["a", "b"]', "no JSON object"),
-    ("c.json", '{"images": [], "annotations": []}', "COCO"), ("c.xlsx", "PK", "no format"),
-    ("c.parquet", "PAR1 but no more", "no Parquet"), ("c.csv", "image,en_caption\n", "no column ar_caption"),
-    ("c.jsonl", '{"image": "a.png", "en_caption": {"a": 1}, "ar_caption": "س"}', "no column en_caption"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, says",
+    [
+        ("c.jsonl", '{"image": "a.png"\n', "line 1"),
+        ("c.jsonl", '["a", "b"]', "no JSON object"),
+        ("c.json", '{"images": [], "annotations": []}', "COCO"),
+        ("c.xlsx", "PK", "no format"),
+        ("c.parquet", "PAR1 but no more", "no Parquet"),
+        ("c.csv", "image,en_caption\n", "no column ar_caption"),
+        ("c.jsonl", '{"image": "a.png", "en_caption": {"a": 1}, "ar_caption": "س"}', "no column en_caption"),
+    ],
+)
 def test_tables_that_cannot_be_read_are_refused_in_three_lines(tmp_path, name, content, says):
     own = make_set(tmp_path / "own", "csv")
     (tmp_path / name).write_text(content, encoding="utf-8")

@@ -29,10 +29,18 @@ def refused(samples: SamplesConfig, says: str) -> UserError:
 
 def test_karpathys_form_with_sentences_in_the_images_is_read(tmp_path):
     own = make_set(tmp_path, "coco")
-    tree = {"dataset": "flickr8k", "images": [
-        {"filename": "01.png", "imgid": 0, "split": "train", "sentences": [{"raw": "A man."}, {"raw": "He stands."}]},
-        {"filepath": "part", "filename": "02.png", "imgid": 1, "sentences": [{"raw": "A farmer."}]},
-    ]}  # fmt: skip
+    tree = {
+        "dataset": "flickr8k",
+        "images": [
+            {
+                "filename": "01.png",
+                "imgid": 0,
+                "split": "train",
+                "sentences": [{"raw": "A man."}, {"raw": "He stands."}],
+            },
+            {"filepath": "part", "filename": "02.png", "imgid": 1, "sentences": [{"raw": "A farmer."}]},
+        ],
+    }
     (tmp_path / "k.json").write_text(json.dumps(tree), encoding="utf-8-sig")
     only = config(own, captions=str(tmp_path / "k.json"), languages=("en",), gender_column="", attribute_columns=())
     samples = load(only, 0)
@@ -40,11 +48,19 @@ def test_karpathys_form_with_sentences_in_the_images_is_read(tmp_path):
     assert [s.open().size for s in samples] == [(64, 48)] * 2
 
 
-@pytest.mark.parametrize("content, says", [
-    ("[1, 2]", "not in the form of COCO"), ('{"data": []}', "has no captions"), ("{", "no JSON"),
-    ('{"images": {"a": 1}, "annotations": []}', "not in the form of COCO"),
-    ('{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": []}]}', "has no captions"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("[1, 2]", "not in the form of COCO"),
+        ('{"data": []}', "has no captions"),
+        ("{", "no JSON"),
+        ('{"images": {"a": 1}, "annotations": []}', "not in the form of COCO"),
+        (
+            '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [{"image_id": 1, "bbox": []}]}',
+            "has no captions",
+        ),
+    ],
+)
 def test_other_json_is_refused(tmp_path, content, says):
     own = make_set(tmp_path, "coco")
     (tmp_path / "x.json").write_text(content, encoding="utf-8")

@@ -28,8 +28,9 @@ def made(dir: Path) -> dict[str, str]:
     root = dir / "run"
     return {
         str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in sorted(root.rglob("*")) if p.is_file() and ".work" not in p.parts
-    }  # fmt: skip
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and ".work" not in p.parts
+    }
 
 
 def table(dir: Path, name: str) -> list[dict]:
@@ -92,8 +93,14 @@ def test_a_folder_with_every_fault(tmp_path, caplog):
         assert open_image(Run(tmp_path / "run"), s["sample_id"]).size == (s["width"], s["height"])
     report = json.loads((tmp_path / "run" / "prepare_report.json").read_text())
     dropped = {reason: [n["image"] for n in x["named"]] for reason, x in report["images_dropped"].items()}
-    assert dropped == {"duplicate": ["same"], "unreadable": ["broken"], "too_small": ["thin"], "missing": ["gone"],
-                       "outside": ["out"], "unpaired": ["swapped", "halved"]}  # fmt: skip
+    assert dropped == {
+        "duplicate": ["same"],
+        "unreadable": ["broken"],
+        "too_small": ["thin"],
+        "missing": ["gone"],
+        "outside": ["out"],
+        "unpaired": ["swapped", "halved"],
+    }
     assert {r: x["count"] for r, x in report["captions_dropped"].items()} == {"empty": 2, "language": 2}
     own = [r for r in table(tmp_path, "references") if r["sample_id"] == 0]
     assert [(r["lang"], r["n"]) for r in own] == [("en", 0), ("en", 1), ("ar", 0), ("ar", 1)]

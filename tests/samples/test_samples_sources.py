@@ -60,8 +60,15 @@ def test_encodings_and_delimiters_are_recognised(folder, encoding, delimiter):
     assert load(config(folder), 0)[0].captions["ar"] == ["رجل مع كلب.", "هو مع كلب."]
 
 
-@pytest.mark.parametrize("data", ["é à café noir".encode("latin-1"), "رجل مع كلب على خلفية".encode("iso8859-6"),
-                                  "Привет мир".encode("cp1251"), b"\xff\xfea"])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        "é à café noir".encode("latin-1"),
+        "رجل مع كلب على خلفية".encode("iso8859-6"),
+        "Привет мир".encode("cp1251"),
+        b"\xff\xfea",
+    ],
+)
 def test_other_encodings_are_refused_with_a_hint(data):
     with pytest.raises(UserError) as e:
         decode_table(b"image,en,ar\n" + data if not data.startswith(b"\xff") else data, "t.csv")
@@ -84,8 +91,13 @@ def test_missing_places_are_said(folder, change):
 
 
 def test_gender_annotations(folder):
-    rows = [("a.png", "x", "س", "M"), ("a.png", "y", "ص", ""), ("b.png", "x", "س", "امرأة"), ("b.png", "y", "ص", "man"),
-            ("sub/c.png", "x", "س", "purple")]  # fmt: skip
+    rows = [
+        ("a.png", "x", "س", "M"),
+        ("a.png", "y", "ص", ""),
+        ("b.png", "x", "س", "امرأة"),
+        ("b.png", "y", "ص", "man"),
+        ("sub/c.png", "x", "س", "purple"),
+    ]
     (folder / "t.csv").write_text(table(rows, ("image", "en_caption", "ar_caption", "g")), encoding="utf-8")
     samples = load(config(folder, gender_column="g"), 0)
     assert [s.gender for s in samples] == ["male", "", ""]
@@ -109,12 +121,24 @@ def test_equal_stems_keep_their_whole_names(folder):
     assert samples[1].open().size == (40, 30)
 
 
-@pytest.mark.parametrize("name, reason", [
-    ("../secret.png", "outside"), ("/etc/passwd", "outside"), ("sub/../../secret.png", "outside"),
-    ("C:/x.png", "outside"), ("link.png", "outside"), ("linked/secret.png", "outside"),
-    ("loop", "missing"), ("sub", "missing"),
-    ("no.png", "missing"), ("", "missing"), ("x" * 300, "missing"), ("a\0.png", "outside"), ("pipe", "missing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("../secret.png", "outside"),
+        ("/etc/passwd", "outside"),
+        ("sub/../../secret.png", "outside"),
+        ("C:/x.png", "outside"),
+        ("link.png", "outside"),
+        ("linked/secret.png", "outside"),
+        ("loop", "missing"),
+        ("sub", "missing"),
+        ("no.png", "missing"),
+        ("", "missing"),
+        ("x" * 300, "missing"),
+        ("a\0.png", "outside"),
+        ("pipe", "missing"),
+    ],
+)
 def test_names_that_lead_out_of_the_folder_or_nowhere_are_refused(folder, name, reason):
     images = folder / "images"
     Image.new("RGB", (40, 40)).save(folder / "secret.png")

@@ -107,8 +107,10 @@ def test_the_record_says_what_was_asked_and_what_came():
     h, out = run([along(strength=5.0), edit(4, where=("caption",))], {"gender": d}, record=record)
     seen = record.positions()
     assert [(e["step"], e["row"], e["position"], e["kind"]) for e in seen] == [
-        (0, 0, 3, IMAGE), (0, 0, 4, PROMPT), (0, 0, 5, CAPTION)
-    ]  # fmt: skip
+        (0, 0, 3, IMAGE),
+        (0, 0, 4, PROMPT),
+        (0, 0, 5, CAPTION),
+    ]
     for e in seen[:2]:
         assert e["z_after"]["gender"] - e["z_before"]["gender"] == pytest.approx(5.0, abs=1e-3)
         cosine = torch.nn.functional.cosine_similarity(h[0, e["position"]], out[0, e["position"]], dim=0)
@@ -125,17 +127,23 @@ def test_steps_are_counted_over_the_passes_of_one_caption():
     assert [e["step"] for e in record.positions()] == [0] * 3 + [1] * 3 + [2] * 3
 
 
-@pytest.mark.parametrize("wrong, said", [
-    (lambda: Edit(LAYER), "names neither"),
-    (lambda: Edit(LAYER, 3, "x", direction="d"), "names both"),
-    (lambda: Edit(LAYER, direction="d", condition="fires"), "Only a feature fires"),
-    (lambda: Edit(LAYER, 3, "x", mode="project_out", condition="fires"), "Only a feature fires"),
-    (lambda: Edit(LAYER, 3, "x", condition="sometimes"), "condition"),
-    (lambda: Direction(torch.zeros(4)), "points nowhere"),
-    (lambda: Direction(torch.ones(4), read=torch.ones(3)), "as long as the residual"),
-    (lambda: Direction(torch.tensor([1.0, math.nan])), "finite"),
-    (lambda: edit_hooks([[along("other")]], {}, {}, directions={(LAYER, "gender"): Direction(vector(1))}), "gender"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (lambda: Edit(LAYER), "names neither"),
+        (lambda: Edit(LAYER, 3, "x", direction="d"), "names both"),
+        (lambda: Edit(LAYER, direction="d", condition="fires"), "Only a feature fires"),
+        (lambda: Edit(LAYER, 3, "x", mode="project_out", condition="fires"), "Only a feature fires"),
+        (lambda: Edit(LAYER, 3, "x", condition="sometimes"), "condition"),
+        (lambda: Direction(torch.zeros(4)), "points nowhere"),
+        (lambda: Direction(torch.ones(4), read=torch.ones(3)), "as long as the residual"),
+        (lambda: Direction(torch.tensor([1.0, math.nan])), "finite"),
+        (
+            lambda: edit_hooks([[along("other")]], {}, {}, directions={(LAYER, "gender"): Direction(vector(1))}),
+            "gender",
+        ),
+    ],
+)
 def test_what_makes_no_sense_is_refused(wrong, said):
     with pytest.raises(UserError, match=said):
         wrong()

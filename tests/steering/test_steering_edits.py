@@ -83,9 +83,15 @@ def test_clamping_to_the_value_it_has_changes_nothing():
     assert torch.equal(hooks([[edit(silent, "clamp", 0.0, where=("image",))], []])[LAYER](h, kinds), h)
 
 
-@pytest.mark.parametrize("mode, new", [
-    ("add", lambda z: z + 4), ("scale", lambda z: 4 * z), ("clamp", lambda z: z * 0 + 4), ("ablate", lambda z: z * 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "mode, new",
+    [
+        ("add", lambda z: z + 4),
+        ("scale", lambda z: 4 * z),
+        ("clamp", lambda z: z * 0 + 4),
+        ("ablate", lambda z: z * 0),
+    ],
+)
 def test_every_mode_moves_the_residual_by_the_change_of_the_code(mode, new):
     h, kinds = residuals()
     sae, feature = toy_sae(), active_feature(h)
@@ -173,9 +179,13 @@ def test_half_precision_keeps_untouched_tokens_bit_for_bit():
 def per_row():
     """Different edits for the six toy rows, one row without."""
     return [
-        [edit(1, strength=30.0)], [], [edit(2, "ablate"), edit(3, "clamp", 20.0)], [edit(4, "scale", -2.0)],
-        [edit(5, strength=-25.0, where=("caption",))], [edit(6, strength=40.0, where=("image",))],
-    ]  # fmt: skip
+        [edit(1, strength=30.0)],
+        [],
+        [edit(2, "ablate"), edit(3, "clamp", 20.0)],
+        [edit(4, "scale", -2.0)],
+        [edit(5, strength=-25.0, where=("caption",))],
+        [edit(6, strength=40.0, where=("image",))],
+    ]
 
 
 def test_row_i_of_a_batch_equals_the_run_alone():
@@ -246,9 +256,16 @@ def test_an_edit_of_another_sae_is_refused():
         hooks([[edit(D_SAE)]])
 
 
-@pytest.mark.parametrize("wrong", [
-    {"mode": "multiply"}, {"unit": "percent"}, {"strength": math.nan}, {"strength": math.inf}, {"where": ("bos",)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"mode": "multiply"},
+        {"unit": "percent"},
+        {"strength": math.nan},
+        {"strength": math.inf},
+        {"where": ("bos",)},
+    ],
+)
 def test_edits_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UserError, match=r"An edit cannot|strength of an edit"):
         edit(**{"feature": 1, **wrong})

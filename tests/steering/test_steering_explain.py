@@ -92,8 +92,11 @@ def test_arabic_words_are_compared_without_vowel_signs():
 
 def test_the_table_adjusts_chosen_texts_only_and_stands_in_order():
     there, fires = world()
-    frames = [score(texts(*(f"A {thing}." for thing in THINGS)), there, fires, 10).assign(layer=layer, lang=lang)
-              for lang in ("en", "ar") for layer in (3, 1)]  # fmt: skip
+    frames = [
+        score(texts(*(f"A {thing}." for thing in THINGS)), there, fires, 10).assign(layer=layer, lang=lang)
+        for lang in ("en", "ar")
+        for layer in (3, 1)
+    ]
     table = explanations_table(pd.concat(frames).assign(sae_id="x", finished=True, changed=True)).to_pandas()
     assert table["layer"].tolist() == [1] * 8 + [3] * 8 and table["lang"].tolist()[:2] == ["ar", "en"]
     assert table["q"].notna().all() and (table["q"] >= table["p"]).all()

@@ -70,8 +70,12 @@ def test_the_grid_holds_the_sets_of_the_page_and_unedited_captions_are_the_runs_
     )
     gender = pd.read_parquet(small_run / "gender_features.parquet").query("view == 'before'")
     strengths = Run(small_run).config().explain.dose_strengths
-    wanted = {edits_key((layer, f, s) for f in features)
-              for layer in (3, 5) for features in gender_sets(gender[gender["layer"] == layer]).values()
-              for s in strengths if features}  # fmt: skip
+    wanted = {
+        edits_key((layer, f, s) for f in features)
+        for layer in (3, 5)
+        for features in gender_sets(gender[gender["layer"] == layer]).values()
+        for s in strengths
+        if features
+    }
     assert set(doses["edits"]) == wanted | {""}
     assert (doses["pieces"].map(len) == doses["p_female"].map(len)).all()

@@ -34,8 +34,11 @@ def run_dir(tmp_path):
     resid[60:] += 100
     tensors = {f"n.{v}": np.ones(2 * N, np.int32) for v in VIEWS} | {f"resid.{v}": resid for v in VIEWS}
     for v in VIEWS:
-        tensors |= {f"indptr.{v}": np.zeros(4, np.int64), f"indices.{v}": np.zeros(1, np.int32)[:0],
-                    f"data.{v}": np.zeros(1, np.float32)[:0]}  # fmt: skip
+        tensors |= {
+            f"indptr.{v}": np.zeros(4, np.int64),
+            f"indices.{v}": np.zeros(1, np.int32)[:0],
+            f"data.{v}": np.zeros(1, np.float32)[:0],
+        }
     (tmp_path / "pooled").mkdir()
     save_file(tensors, tmp_path / "pooled" / "layer_03.safetensors", metadata={"sae_id": "x"})
     return tmp_path

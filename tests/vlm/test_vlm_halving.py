@@ -51,11 +51,16 @@ def everything(vlm):
     gradients = resid_gradients(vlm, rows, features, [4], lambda logits: logits[:, 7] - logits[:, 9])
     numbers = uniforms([(1, i) for i in range(2 * len(rows))], 5).reshape(len(rows), 2, 5)
     return {
-        "resid": captured.resid[6], "logits": captured.logits, "mask": captured.mask, "kinds": captured.kinds,
-        "scores": torch.cat(scores), "gradient": gradients.gradient[4], "resid_of_gradient": gradients.resid[4],
+        "resid": captured.resid[6],
+        "logits": captured.logits,
+        "mask": captured.mask,
+        "kinds": captured.kinds,
+        "scores": torch.cat(scores),
+        "gradient": gradients.gradient[4],
+        "resid_of_gradient": gradients.resid[4],
         "captions": vlm.generate(rows, features, 6, own_edits()),
         "sampled": sample_captions(vlm, rows, features, numbers),
-    }  # fmt: skip
+    }
 
 
 def test_halves_give_what_the_whole_batch_gives(small_device, monkeypatch, caplog):

@@ -64,9 +64,13 @@ def test_patterns_are_those_of_eager_attention(demo):
     eager.model.set_attn_implementation("eager")
     with torch.inference_mode():
         found = eager.model.model(
-            inputs_embeds=batch.embeds, attention_mask=batch.mask, position_ids=batch.position,
-            token_type_ids=batch.is_image.long(), output_attentions=True, use_cache=False,
-        ).attentions  # fmt: skip
+            inputs_embeds=batch.embeds,
+            attention_mask=batch.mask,
+            position_ids=batch.position,
+            token_type_ids=batch.is_image.long(),
+            output_attentions=True,
+            use_cache=False,
+        ).attentions
     for layer in range(8):
         torch.testing.assert_close(cache[layer, "pattern"], found[layer][cache.row, :, cache.column], rtol=0, atol=2e-5)
     assert bool((cache[0, "pattern"][-1] >= 0).all()) and float(cache[3, "pattern"].sum(-1).min()) > 0.999

@@ -25,9 +25,17 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from core.samples import demo_world
 
 SPECIAL = (
-    "<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>",
-    "<start_of_image>", "<end_of_image>", "<image_soft_token>",
-)  # fmt: skip
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<unk>",
+    "<mask>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<start_of_image>",
+    "<end_of_image>",
+    "<image_soft_token>",
+)
 ALPHABET = (
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?'\"()-\n▁"
     "ابتثجحخدذرزسشصضطظعغفقكلمنهويىءآأإؤئة؟،"
@@ -66,19 +74,24 @@ def build_tokenizer() -> GemmaTokenizer:
     bpe = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
     bpe.normalizer = normalizers.Replace(" ", "▁")
     # This split is for training only: Gemma's own pipeline, used from here on, does not split at words.
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split("▁", "merged_with_next"),
-        pre_tokenizers.Split("\n", "isolated"),
-        pre_tokenizers.Punctuation(),
-    ])  # fmt: skip
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("▁", "merged_with_next"),
+            pre_tokenizers.Split("\n", "isolated"),
+            pre_tokenizers.Punctuation(),
+        ]
+    )
     byte_tokens = [f"<0x{i:02X}>" for i in range(256)]
     bpe.train_from_iterator(
         corpus,
         trainers.BpeTrainer(
-            vocab_size=VOCAB_SIZE, special_tokens=[*SPECIAL, *byte_tokens], show_progress=False,
-            initial_alphabet=list(ALPHABET), min_frequency=5,
+            vocab_size=VOCAB_SIZE,
+            special_tokens=[*SPECIAL, *byte_tokens],
+            show_progress=False,
+            initial_alphabet=list(ALPHABET),
+            min_frequency=5,
         ),
-    )  # fmt: skip
+    )
     return _as_gemma(bpe)
 
 
@@ -111,22 +124,39 @@ def build_model(tokenizer: GemmaTokenizer) -> Gemma3ForConditionalGeneration:
     ends = [ids["<eos>"], ids["<end_of_turn>"]]
     special = {"pad_token_id": ids["<pad>"], "bos_token_id": ids["<bos>"], "eos_token_id": ends}
     text = Gemma3TextConfig(
-        vocab_size=(len(tokenizer) + 63) // 64 * 64, hidden_size=D_MODEL, intermediate_size=D_MLP,
-        num_hidden_layers=N_LAYERS, num_attention_heads=N_HEADS, num_key_value_heads=N_KV_HEADS, head_dim=D_HEAD,
-        query_pre_attn_scalar=D_HEAD, max_position_embeddings=512,
+        vocab_size=(len(tokenizer) + 63) // 64 * 64,
+        hidden_size=D_MODEL,
+        intermediate_size=D_MLP,
+        num_hidden_layers=N_LAYERS,
+        num_attention_heads=N_HEADS,
+        num_key_value_heads=N_KV_HEADS,
+        head_dim=D_HEAD,
+        query_pre_attn_scalar=D_HEAD,
+        max_position_embeddings=512,
         sliding_window=64,  # covers prompt and caption
         layer_types=["full_attention" if (i + 1) % 4 == 0 else "sliding_attention" for i in range(N_LAYERS)],
         **special,
-    )  # fmt: skip
+    )
     vision = SiglipVisionConfig(
-        hidden_size=VISION_D_MODEL, intermediate_size=VISION_D_MLP, num_hidden_layers=VISION_LAYERS,
-        num_attention_heads=4, image_size=demo_world.CANVAS, patch_size=PATCH, vision_use_head=False,
-    )  # fmt: skip
+        hidden_size=VISION_D_MODEL,
+        intermediate_size=VISION_D_MLP,
+        num_hidden_layers=VISION_LAYERS,
+        num_attention_heads=4,
+        image_size=demo_world.CANVAS,
+        patch_size=PATCH,
+        vision_use_head=False,
+    )
     config = Gemma3Config(
-        text_config=text, vision_config=vision, mm_tokens_per_image=N_IMAGE_TOKENS,
-        boi_token_index=ids["<start_of_image>"], eoi_token_index=ids["<end_of_image>"],
-        image_token_index=ids["<image_soft_token>"], tie_word_embeddings=True, initializer_range=0.02, **special,
-    )  # fmt: skip
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=N_IMAGE_TOKENS,
+        boi_token_index=ids["<start_of_image>"],
+        eoi_token_index=ids["<end_of_image>"],
+        image_token_index=ids["<image_soft_token>"],
+        tie_word_embeddings=True,
+        initializer_range=0.02,
+        **special,
+    )
     model = Gemma3ForConditionalGeneration(config)
     model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=64, cache_implementation=None, **special)
     _rescale(model)
@@ -146,8 +176,15 @@ def _rescale(model: Gemma3ForConditionalGeneration) -> None:
         layer.post_attention_layernorm.weight.fill_(-0.75)
         layer.post_feedforward_layernorm.weight.fill_(-0.75)
         attention, mlp = layer.self_attn, layer.mlp
-        for linear in (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj,
-                       mlp.gate_proj, mlp.up_proj, mlp.down_proj):  # fmt: skip
+        for linear in (
+            attention.q_proj,
+            attention.k_proj,
+            attention.v_proj,
+            attention.o_proj,
+            mlp.gate_proj,
+            mlp.up_proj,
+            mlp.down_proj,
+        ):
             linear.weight.normal_(0, 0.7 * linear.weight.shape[1] ** -0.5)
     # The projector follows an RMS norm, so this scale gives image tokens of RMS near 1, like the embeddings.
     model.model.multi_modal_projector.mm_input_projection_weight.normal_(0, VISION_D_MODEL**-0.5)

@@ -63,9 +63,15 @@ def measure(vlm: VLM, seed: int, n_captions: int = 400, n_neutral: int = 12) -> 
     r = {lang: _pearson(odds[lang], planted[lang]) for lang in LANGUAGES}
     r["difference"] = _pearson(odds["ar"] - odds["en"], planted["ar"] - planted["en"])
     return GateResult(
-        seed, n_captions, n_neutral, accuracy, sum(s.gender != "neutral" for s in scenes), r,
-        {lang: float(odds[lang].mean()) for lang in LANGUAGES}, {lang: float(odds[lang].std()) for lang in LANGUAGES},
-    )  # fmt: skip
+        seed,
+        n_captions,
+        n_neutral,
+        accuracy,
+        sum(s.gender != "neutral" for s in scenes),
+        r,
+        {lang: float(odds[lang].mean()) for lang in LANGUAGES},
+        {lang: float(odds[lang].std()) for lang in LANGUAGES},
+    )
 
 
 def _images(world: DemoWorld, scenes: list[Scene]) -> list[Image.Image]:
@@ -81,8 +87,10 @@ def _accuracy(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch:
         readings += [read(vlm.decode(x), lang) for x in ids]
     pairs = list(zip(scenes, readings, strict=True))
     gendered = [(s, r) for s, r in pairs if s.gender != "neutral"]
-    shares = {name: _share([getattr(s, name) == getattr(r, name) for s, r in pairs])
-              for name in ("role", "object", "background")}  # fmt: skip
+    shares = {
+        name: _share([getattr(s, name) == getattr(r, name) for s, r in pairs])
+        for name in ("role", "object", "background")
+    }
     return {"gender": _share([s.gender == r.gender for s, r in gendered]), **shares}
 
 

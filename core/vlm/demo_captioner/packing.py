@@ -64,8 +64,10 @@ def token_losses(model: Gemma3ForConditionalGeneration, packed: Packed, features
     blocked = torch.finfo(embeds.dtype).min
     mask = torch.zeros(packed.allowed.shape, dtype=embeds.dtype).masked_fill_(~packed.allowed, blocked)[:, None]
     hidden = model.model(
-        inputs_embeds=embeds, position_ids=packed.position, use_cache=False,
+        inputs_embeds=embeds,
+        position_ids=packed.position,
+        use_cache=False,
         attention_mask={"full_attention": mask, "sliding_attention": mask},
-    ).last_hidden_state  # fmt: skip
+    ).last_hidden_state
     logits = model.lm_head(hidden[packed.row, packed.query]).float()
     return F.cross_entropy(logits, packed.target, reduction="none")

@@ -32,9 +32,12 @@ DISK_BYTES = 64 * 2**20
 
 
 def run_probe(
-    config: Config, device: str, say: Callable[[str], None], most: float = MOST_SECONDS,
+    config: Config,
+    device: str,
+    say: Callable[[str], None],
+    most: float = MOST_SECONDS,
     timer: Callable[[], float] = time.perf_counter,
-) -> Probe:  # fmt: skip
+) -> Probe:
     """Measure and keep what was measured; no new measurement begins after ``most`` seconds, loading not counted.
 
     Raises UserError where neither the model's weights nor its config.json are on this machine: nothing is fetched.
@@ -45,9 +48,11 @@ def run_probe(
     weights = find_file(config, "model.safetensors") or find_file(config, "model.safetensors.index.json")
     source = find_file(config, "config.json")
     if source is None:
-        raise UserError(f"There is nothing to measure of {config.model.name}.",
-                        "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
-                        "Set model.name to its folder, or fetch the model first (hf download).")  # fmt: skip
+        raise UserError(
+            f"There is nothing to measure of {config.model.name}.",
+            "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
+            "Set model.name to its folder, or fetch the model first (hf download).",
+        )
     from precompute.forecast.probe.dictionary import measure_dictionaries
     from precompute.forecast.probe.slice import MORE
     from precompute.forecast.probe.stopwatch import Clock
@@ -73,9 +78,20 @@ def run_probe(
     if missing := sorted({f.name for f in fields(Seconds)} - seconds.keys()):
         notes.append(f"There was no time, or no way, to measure {', '.join(missing)}: these are guesses.")
     probe = Probe(
-        now(), device, describe_device(device), Path(config.model.name).name, precision(config), layers, seconds, held,
-        guesses, lengths.prompt, lengths.caption, round(time.monotonic() - began, 1), notes,
-    )  # fmt: skip
+        now(),
+        device,
+        describe_device(device),
+        Path(config.model.name).name,
+        precision(config),
+        layers,
+        seconds,
+        held,
+        guesses,
+        lengths.prompt,
+        lengths.caption,
+        round(time.monotonic() - began, 1),
+        notes,
+    )
     say(f"Measured in {show_time(probe.took)}: {save_probe(probe)}")
     return probe
 
@@ -100,7 +116,7 @@ def _whole(config: Config, device: str, clock: Callable[[float], Clock]) -> tupl
 
 def _cut(
     config: Config, device: str, clock: Callable[[float], Clock], source: Path, lengths: Lengths
-) -> tuple[dict, dict]:  # fmt: skip
+) -> tuple[dict, dict]:
     """A few layers of a captioner whose weights are not here."""
     from precompute.forecast.probe.slice import Slice, measure_slice
 

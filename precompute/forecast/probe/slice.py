@@ -39,8 +39,11 @@ class Slice:
         text.num_hidden_layers = MORE
         for name in ("layer_types", "cross_attention_layers", "no_rope_layers"):
             if getattr(text, name, None):
-                setattr(text, name, [v for i, v in enumerate(getattr(text, name)) if name == "cross_attention_layers"
-                                     or i < MORE])  # fmt: skip
+                setattr(
+                    text,
+                    name,
+                    [v for i, v in enumerate(getattr(text, name)) if name == "cross_attention_layers" or i < MORE],
+                )
         self.vision = getattr(tree, "vision_config", None)
         self.depth_name = next((n for n in DEPTHS if hasattr(self.vision, n)), "")
         self.n_vision = int(getattr(self.vision, self.depth_name)) if self.depth_name else 0
@@ -56,8 +59,11 @@ class Slice:
         self.side = int(getattr(self.vision, "image_size", 0) or 0)
         self.decoder, self.head = self.model.get_decoder(), self.model.get_output_embeddings()
         self._text_layers = list(self.decoder.layers)
-        self._lists = [m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m) == MORE
-                       and m is not self.decoder.layers]  # fmt: skip
+        self._lists = [
+            m
+            for m in self.model.modules()
+            if isinstance(m, nn.ModuleList) and len(m) == MORE and m is not self.decoder.layers
+        ]
         self._kept = [list(m) for m in self._lists]
 
     def keep(self, n: int) -> None:
@@ -75,8 +81,9 @@ class Slice:
             embeds = torch.randn(n, length, self.d_model, device=self.device, dtype=self.dtype)
         past = cache.get_seq_length() if cache is not None else 0
         mask = torch.ones(n, past + length, dtype=torch.long, device=self.device)
-        found = self.decoder(inputs_embeds=embeds, attention_mask=mask, past_key_values=cache,
-                             use_cache=cache is not None)  # fmt: skip
+        found = self.decoder(
+            inputs_embeds=embeds, attention_mask=mask, past_key_values=cache, use_cache=cache is not None
+        )
         return self.head(found.last_hidden_state[:, -1]).float()
 
     @torch.inference_mode()
