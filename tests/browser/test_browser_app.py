@@ -83,8 +83,10 @@ def test_zero_strength_leaves_the_captions_alone_and_the_keyboard_moves_the_slid
     expect(page.locator(".cs .cs-caption[lang=ar]")).to_have_count(2, timeout=READY)
 
 
-STOP_AT_ONCE = """new MutationObserver(() => document.querySelector('.st-key-stop button')?.click())
-    .observe(document.body, {childList: true, subtree: true})"""
+STOP_AT_ONCE = """new MutationObserver((_, watch) => {
+    const stop = document.querySelector('.st-key-stop button')
+    if (stop) { watch.disconnect(); stop.click() }
+}).observe(document.body, {childList: true, subtree: true})"""
 
 
 def test_what_stands_after_stop_belongs_to_the_knobs(page, app, small_run):
