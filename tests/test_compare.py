@@ -1,7 +1,8 @@
-"""The comparison of two runs: the same is the same, and one changed value, type, row or bit is found."""
+"""Comparing two runs and two drawings of the pages: the same is the same, and one changed value or bit is found."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
+from tests.compare_pages import compare
 from tests.compare_runs import main
 
 ROWS = {"layer": [1, 1, 3], "auc": [0.5, float("nan"), 0.9], "words": [["she"], [], ["her", "woman"]]}
@@ -51,3 +53,16 @@ def test_a_changed_weight_and_a_lost_table_are_found(tmp_path, capsys):
 def test_folders_without_tables_are_no_equal_runs(tmp_path):
     with pytest.raises(SystemExit, match="holds a table"):
         main(tmp_path / "a", tmp_path / "b")
+
+
+def drawing(path: Path, y: float, said: str = "feature 3 in 1.25 s") -> Path:
+    figure = {"data": [{"type": "scatter", "x": [1, 2], "y": [y, 0.5]}], "layout": {"template": path.name}}
+    path.write_text(json.dumps({"gender": {"figures": [figure], "texts": [said]}}))
+    return path
+
+
+def test_pages_are_the_same_by_their_data_and_words(tmp_path):
+    before = drawing(tmp_path / "before", 0.25)
+    assert compare(before, drawing(tmp_path / "after", 0.25, "feature 3 in 7.50 s")) == 0
+    assert compare(before, drawing(tmp_path / "after", 0.26)) == 1
+    assert compare(before, drawing(tmp_path / "after", 0.25, "feature 4 in 1.25 s")) == 2
