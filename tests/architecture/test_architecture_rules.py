@@ -1,4 +1,4 @@
-"""The rules of the house that a reader relies on: who imports whom, no pickle, no hidden door to torch, sizes."""
+"""The rules of the house that a reader relies on: who imports whom, no pickle, no swallowed errors."""
 
 import ast
 import re
@@ -17,7 +17,6 @@ TRACKED = [
     if (ROOT / name).is_file()
 ]
 SOURCES = [p for p in TRACKED if p.suffix == ".py"]
-PAGES = [p for p in SOURCES if p.is_relative_to(ROOT / "pages") or p == ROOT / "app.py"]
 
 
 def imported(path: Path) -> set[str]:
@@ -42,26 +41,6 @@ def name(path: Path) -> str:
 def test_import_contracts_hold():
     done = subprocess.run([Path(sys.executable).parent / "lint-imports"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("path", PAGES, ids=name)
-def test_pages_reach_torch_by_one_door_only(path):
-    forbidden = {"torch", "transformers", "precompute", "duckdb", "ray", "umap", "sae_lens"}
-    rooms = {"core.vlm", "core.sae", "core.activations", "core.steering"}
-    if name(path) == "pages/kit/live.py":
-        return
-    assert not packages(path) & forbidden
-    assert not {m for m in imported(path) if any(m == r or m.startswith(r + ".") for r in rooms)}
-
-
-@pytest.mark.parametrize("path", [p for p in PAGES if "kit" not in p.parts], ids=name)
-def test_pages_never_import_pages(path):
-    assert not {m for m in imported(path) if re.match(r"pages\.(?!kit)", m)}
-
-
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "precompute" / "stages")], ids=name)
-def test_stages_never_import_stages(path):
-    assert not {m for m in imported(path) if m.startswith("precompute.stages")}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.is_relative_to(ROOT / "core" / "figures")], ids=name)

@@ -87,7 +87,7 @@ STOP_AT_ONCE = """new MutationObserver(() => document.querySelector('.st-key-sto
     .observe(document.body, {childList: true, subtree: true})"""
 
 
-def test_what_stands_after_stop_belongs_to_the_knobs(page, app, small_run):
+def test_what_stands_after_stop_belongs_to_the_sliders(page, app, small_run):
     """Stop is pressed as soon as it is there, before the first word of -4: nothing of +2 may stand under it."""
     import pandas as pd
 

@@ -15,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from core.errors import UserError
 from core.figures.palette import DARK, LIGHT, contrast
 from core.runs import Run
-from pages.kit import build, images, links, pipeline, questions, text
+from pages.kit import build, images, links, pipeline, text
+from pages.look import overview_questions
 from tests.toy_run import make_toy_run, toy_progress
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")
@@ -348,17 +349,17 @@ def test_agreement_is_unclear_at_chance_and_supported_when_full():
     n = 400
     en = ["male", "female"] * (n // 2)
     frame = pd.DataFrame({"gender": ["neutral"] * n, "en": en, "ar": en})
-    answer = questions.agreement(frame)
+    answer = overview_questions.agreement(frame)
     assert "100%" in answer.text and "agree in 50%" in answer.text and answer.sure == "supported"
     frame["ar"] = ["male", "male", "female", "female"] * (n // 4)
-    answer = questions.agreement(frame)
+    answer = overview_questions.agreement(frame)
     assert answer.text.count("50%") == 2 and answer.sure == "unclear"
-    assert questions.agreement(frame.head(10)) == questions.NOTHING
+    assert overview_questions.agreement(frame.head(10)) == overview_questions.NOTHING
 
 
 def test_a_caption_that_names_both_genders_names_none():
-    assert questions.named_gender("a man and a woman", "en") == ""
-    assert questions.named_gender("a woman and her dog", "en") == "female"
+    assert overview_questions.named_gender("a man and a woman", "en") == ""
+    assert overview_questions.named_gender("a woman and her dog", "en") == "female"
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(None, ""), (8, "8 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])

@@ -1,4 +1,4 @@
-"""The page about layers over toy tables: its answer, its knobs in the address, and how it says that it cannot know."""
+"""The page about layers over toy tables: its answer, pickers in the address, and what it says when it cannot know."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) 
     assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
 
 
-def test_the_knobs_live_in_the_address(visit: Open) -> None:
+def test_the_pickers_live_in_the_address(visit: Open) -> None:
     at = visit(where="Before the word", lang="Arabic", measure="Balanced accuracy", position="Just before the caption")
     assert at.session_state["where"] == "Before the word" and at.session_state["measure"] == "Balanced accuracy"
     assert at.session_state["position"] == "Just before the caption"

@@ -1,4 +1,4 @@
-"""The page about mechanisms over toy tables: its answers, its knobs in the address, and how it says it cannot know."""
+"""The page about mechanisms over toy tables: its answers, pickers in the address, and what is said without data."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_head_that_was_selected_without_its_judges_is_shown_first(visit: Ope
     assert "gives 80% [35%, 85%] of its attention to the image (spread evenly: 44%)" in words(at)
 
 
-def test_the_knobs_live_in_the_address(visit: Open) -> None:
+def test_the_pickers_live_in_the_address(visit: Open) -> None:
     at = visit(lang="Arabic", head="2.0", layer="1", maps="Beyond the average image")
     said = words(at)
     assert "Head 2.0, Arabic" in said and "امرأة" in said and at.session_state["layer"] == 1
