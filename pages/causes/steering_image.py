@@ -156,7 +156,7 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     names = {lang: text.LANGUAGE_NAMES[lang] for lang in cat.languages}
     for lang, name in names.items():
         shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
-    key = f"gallery-{query}"
+    key = f"gallery-{run.name}-{query}"
     st.dataframe(
         shown,
         key=key,

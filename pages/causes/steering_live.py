@@ -71,7 +71,7 @@ class Live:
     """A run's model behind a queue, with the images that it has seen and the captions that it writes unsteered."""
 
     def __init__(self, run: Run):
-        from core.steering.steer import SteeredModel
+        from core.steering.captions import SteeredModel
 
         self.run, self.model, self.queue = run, SteeredModel.of_run(run), Queue()
         self._images: OrderedDict[str, Any] = OrderedDict()
@@ -83,7 +83,7 @@ class Live:
         The unsteered captions are kept, so that another request does not write them again. Closing the generator stops
         the model.
         """
-        from core.steering.steer import steer
+        from core.steering.captions import steer
 
         known = self._before.get((image.key, request.draw))
         if known and not request.rows:

@@ -55,6 +55,21 @@ def test_browser_shows_the_features_picked_on_the_map(visit: Open) -> None:
     assert len(table(at)) > 3 and "picked" not in at.query_params
 
 
+def test_what_a_visit_keeps_of_one_run_is_not_taken_for_another(visit: Open) -> None:
+    at = visit(BROWSER, run="demo", picked="3:many")
+    at.session_state["picked"] = {("demo", 3): [2, 4, 9]}
+    at.run()
+    assert sorted(table(at)["feature"]) == [2, 4, 9]
+    at.selectbox(key="run").set_value("hostile").run()
+    assert not at.exception and len(table(at)) > 3
+    at = visit(FEATURE, run="demo", layer="3", feature="0")
+    at.session_state["more"] = ("demo", 3, 0)
+    at.run()
+    assert "show-more" not in [b.key for b in at.button]
+    at.selectbox(key="run").set_value("hostile").run()
+    assert not at.exception and "show-more" in [b.key for b in at.button]
+
+
 def test_browser_previews_the_feature_of_the_address(visit: Open) -> None:
     at = visit(BROWSER, layer="3", feature="1")
     assert "<h2" in words(at) and "Feature 1</h2>" in words(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -280,7 +281,7 @@ def test_the_model_writes_an_image_as_it_was_once_and_leaving_the_stream_stops_i
             live.left += 1
 
     live, image = Bare(), SteeredImage("1", 1)
-    monkeypatch.setattr("core.steering.steer.steer", steer)
+    monkeypatch.setattr("core.steering.captions.steer", steer)
     with closing(live.captions(image, Request())) as steps:
         next(steps)
     assert live.left == 1 and not live._before  # a half caption is not kept
@@ -406,6 +407,21 @@ def test_a_picture_of_ones_own_is_steered_and_left_again(visit: Open, model: Sta
     assert not at.exception and model.calls[-1][0].startswith("upload-") and "your own picture" in words(at)
     at.button(key="own-back").click().run()
     assert "your own picture" not in words(at) and at.query_params["sample"] == "9"
+
+
+def test_sliders_of_one_run_turn_no_feature_of_another(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: StandIn
+) -> None:
+    for name in ("demo", "other"):
+        shutil.copytree(cache / "demo", tmp_path / name)
+    at = visitor(tmp_path, monkeypatch)(PAGE, run="demo", features="3:0:2", sample="4")
+    at.selectbox(key="run").set_value("other").run()
+    assert not at.exception and turns(at) == [] and "features" not in at.query_params
+    assert not model.calls[-1][1].edits
+    at.selectbox(key="run").set_value("demo")
+    at.query_params["features"] = "3:2:1"  # an address that this page has not written is followed in any run
+    at.run()
+    assert turns(at) == ["turn-3-2"]
 
 
 def turns(at: Any) -> list[str]:

@@ -10,9 +10,9 @@ import torch
 
 from core.errors import UserError
 from core.gender.logit_words import WordSets
+from core.steering.captions import SteeredModel, added, equal_length, steer
 from core.steering.edits import Direction
 from core.steering.request import FeatureEdit, Request, Step
-from core.steering.steer import SteeredModel, added, equal_length, steer
 from tests.steering.test_steering_edits import LAYER, toy_sae
 from tests.vlm.toy_model import toy_features, toy_vlm
 
