@@ -1,7 +1,12 @@
 """Captions of an image as the model writes them, as steered, and with the references that steering is compared with.
 
 References: matched random features and the difference of means, both scaled to the length of the edits, and a question
-that asks for neutral words. All captions are written in one batch.
+that asks for neutral words. All captions are written in one batch::
+
+    model = SteeredModel.of_run(run)
+    request = model.request({(7, 733): 2.0}, control=0, means=True)
+    *_, last = steer(model, image, request)
+    last.texts["after", "en"]
 """
 
 from __future__ import annotations

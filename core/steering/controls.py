@@ -32,7 +32,7 @@ class Candidates:
     def of_layer(cls, features: pd.DataFrame, layer: int, norm: NDArray[np.float64]) -> Candidates:
         """All features of a layer: ``features`` has columns layer, feature, density, mean and alive; ``norm``
         (d_sae,)."""
-        mine = features[features["layer"] == layer].sort_values("feature")
+        mine = features.loc[features["layer"] == layer].sort_values("feature")
         density, mean = (mine[name].to_numpy().astype(float) for name in ("density", "mean"))
         return cls(density, norm, mean, mine["alive"].to_numpy().astype(bool))
 
@@ -112,9 +112,10 @@ def matched_controls(
         if len(candidates.outside([edit.feature for edit in own])) < len(own):
             continue
         drawn = matched_sets([edit.feature for edit in own], candidates, 1, [seed, layer]).features[0]
-        p999 = features[features["layer"] == layer].set_index("feature")["p999"]
+        here = features.loc[features["layer"] == layer]
+        p999 = dict(zip(here["feature"].tolist(), here["p999"].tolist(), strict=True))
         for edit, feature in zip(own, drawn.tolist(), strict=True):
-            scale = float(p999[feature])
+            scale = p999[feature]
             strength = edit.strength if mode == "scale" else edit.push / scale if scale else 0.0
             found.append(FeatureEdit(layer, feature, strength, scale))
     return tuple(found)

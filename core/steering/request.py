@@ -88,11 +88,14 @@ def feature_edits(features: pd.DataFrame, strengths: Mapping[tuple[int, int], fl
 
     ``features`` has columns layer, feature, alive and p999. Raises UserError for a feature that is not there or dead.
     """
-    known = features[features["alive"] & (features["p999"] > 0)].set_index(["layer", "feature"])["p999"]
-    if missing := [f"{layer}:{feature}" for layer, feature in strengths if (layer, feature) not in known.index]:
+    layers = {layer for layer, _ in strengths}
+    there = features.loc[features["layer"].isin(list(layers)) & features["alive"] & (features["p999"] > 0)]
+    names = zip(there["layer"].tolist(), there["feature"].tolist(), strict=True)
+    known = dict(zip(names, there["p999"].tolist(), strict=True))
+    if missing := [f"{layer}:{feature}" for layer, feature in strengths if (layer, feature) not in known]:
         raise UserError(
             f"There is no living feature {', '.join(missing)}.",
             "A feature is named by its layer and its number, and can be edited if it fires on some token of the run.",
             "Choose features whose row in features.parquet says alive.",
         )
-    return tuple(FeatureEdit(*at, float(strength), float(known[at])) for at, strength in strengths.items())
+    return tuple(FeatureEdit(*at, float(strength), known[at]) for at, strength in strengths.items())
