@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def picker(features: pd.DataFrame) -> int:
-    """The number box with its neighbours: the feature before and after that is alive, and the way to the laboratory."""
+    """The number box with its neighbours: the feature before and after that is alive, and the way to steering."""
     alive = features.loc[features["alive"], "feature"].tolist()
     asked = st.query_params.get("feature")
     if asked is not None and not asked.isdecimal():

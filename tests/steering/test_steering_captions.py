@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pandas as pd
@@ -91,3 +93,12 @@ def test_a_request_by_features_and_strengths_brings_its_controls(model: SteeredM
     assert request == model.request({(LAYER, 5): 1.5, (LAYER, 9): -1.0}, control=0, means=True)
     with pytest.raises(UserError, match="no living feature"):
         model.request({(LAYER, len(model.features)): 1.0})
+
+
+def test_a_request_and_its_controls_are_made_without_torch() -> None:
+    code = (
+        "import sys\nfrom core.steering import FeatureEdit, Request\nimport core.steering.controls\n"
+        "assert Request((FeatureEdit(3, 0, 1.0, 2.0),)).rows == ['after']\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
