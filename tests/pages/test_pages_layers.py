@@ -21,7 +21,7 @@ PAGE = "pages/languages/layers.py"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
-    for name in ("demo", "few", "half"):
+    for name in ("demo", "few"):
         make_toy_run(root / name, n_samples=12, d_sae=16)
     add_layers_tables(root / "demo")
     add_layers_tables(root / "few", why="7 images of women; at least 20 are needed")
@@ -58,10 +58,6 @@ def test_too_few_images_are_said_and_no_number_is(visit: Open) -> None:
     said = words(visit(run="few"))
     assert "cannot be said: 7 images of women; at least 20 are needed" in said and 'class="cs-sure few"' in said
     assert "not enough data" in said and "nan" not in said.lower()
-
-
-def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
-    assert "has not been computed yet" in words(visit(run="half"))
 
 
 def test_the_catalogue_gives_own_and_transferred_probes_apart(cat: Catalog) -> None:

@@ -20,7 +20,7 @@ PAGE = "pages/causes/mechanisms.py"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
-    for name in ("demo", "few", "half"):
+    for name in ("demo", "few"):
         make_toy_run(root / name, n_samples=12, d_sae=16)
     add_mechanisms_tables(root / "demo")
     add_mechanisms_tables(root / "few", why="7 captions of a gender and split; at least 10 are needed")
@@ -79,10 +79,6 @@ def test_pairs_and_patching_are_answered_with_their_controls(visit: Open) -> Non
 def test_too_few_captions_are_said_and_no_number_is(visit: Open) -> None:
     said = words(visit(run="few"))
     assert "This cannot be said: 7 captions" in said and 'class="cs-sure few"' in said and "nan" not in said.lower()
-
-
-def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
-    assert "has not been computed yet" in words(visit(run="half"))
 
 
 def test_an_answer_is_unclear_where_the_first_part_is_within_its_controls(cat: Catalog) -> None:
