@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamlit.web import cli
 
-from pages.kit.live import Live
+from pages.causes.steering_live import Live
 
 
 def hold(file: Path) -> None:

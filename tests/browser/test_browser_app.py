@@ -83,7 +83,7 @@ def test_zero_strength_leaves_the_captions_alone_and_the_keyboard_moves_the_slid
     expect(page.locator(".cs .cs-caption[lang=ar]")).to_have_count(2, timeout=READY)
 
 
-def test_what_stands_after_stop_belongs_to_the_knobs(page, held_app, small_run):
+def test_what_stands_after_stop_belongs_to_the_sliders(page, held_app, small_run):
     """Stop before the first word of -4: nothing of what +2 wrote may stand under it, or be exported as its caption."""
     import pandas as pd
 
