@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+from core.words import caption_gender, find
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
@@ -22,10 +23,9 @@ from scipy.stats import t as student
 from core.bias.findings import Findings, bias_findings
 from core.bias.shares import MARGIN, image_counts
 from core.config import PROJECT_ROOT
+from core.demo import LANGUAGES, PROMPTS, ROLES, DemoWorld
 from core.errors import UserError
-from core.gender import caption_gender, find
 from core.runs import Run, open_run, write_json
-from core.samples.demo_world import LANGUAGES, PROMPTS, ROLES, DemoWorld
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -93,8 +93,9 @@ def run_controls(
 
 def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) -> Control:
     """Findings of stage gender with women and men exchanged at random among the images, within train and test."""
+    from core.gender.findings import count_findings, shuffled_labels
+
     from core.features.pooled import Pooled
-    from core.gender.effects_findings import count_findings, shuffled_labels
     from core.gender.pairs import VIEWS
 
     control = Control(

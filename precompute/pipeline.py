@@ -31,34 +31,22 @@ class Stage:
     by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
-SAMPLES_CODE = ("core/samples/*.py",)
+SAMPLES_CODE = ("core/samples/*.py", "core/demo/source.py", "core/demo/world.py")
 VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
 ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/gather.py")
 SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
 FEATURES_CODE = tuple(
     f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
 )
-WORDS_CODE = tuple(
-    f"core/gender/{n}.py"
-    for n in (
-        "tokens",
-        "lexicon",
-        "english",
-        "arabic",
-        "words",
-        "captions",
-        "morphology",
-        "semantics",
-        "farahidi_reader",
-    )
-)
+WORDS_CODE = tuple(f"core/words/{n}.py" for n in ("lexicon", "arabic", "captions", "morphology", "semantics"))
 STEERING_CODE = tuple(f"core/steering/{n}.py" for n in ("apply", "edits", "record", "table"))
 EFFECTS_CODE = (
-    "core/gender/effects*.py",
     *(
         f"core/gender/{n}.py"
-        for n in ("rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")
+        for n in ("effects", "findings", "tables", "rankings", "pairs", "attribution", "positions", "logit_words")
     ),
+    "core/words/lexicon.py",
+    "core/words/arabic.py",
 )
 
 
@@ -92,7 +80,7 @@ def stages() -> tuple[Stage, ...]:
             ("words",),
             "precompute.stages.words:run",
             ("precompute/stages/words.py", *WORDS_CODE),
-            "core.gender.lexicon:digest",
+            "core.words.lexicon:digest",
             "find gendered words; what gender captions and images have",
         ),
         Stage(
@@ -188,13 +176,13 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/intervals.py",
-                "core/samples/demo_world.py",
+                *SAMPLES_CODE,
                 *WORDS_CODE,
                 *VLM_CODE,
                 *ACTIVATIONS_CODE,
                 *SAE_CODE,
             ),
-            "core.gender.lexicon:digest",
+            "core.words.lexicon:digest",
             "compare English and Arabic: features, directions, gender effects",
         ),
         Stage(
@@ -207,7 +195,7 @@ def stages() -> tuple[Stage, ...]:
                 "precompute/stages/layers.py",
                 "core/layers/*.py",
                 "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
+                "core/words/lexicon.py",
                 "core/intervals.py",
                 "core/gender/positions.py",
                 "core/features/pooled.py",
@@ -253,7 +241,8 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/gender/sets.py",
-                "core/gender/effects_ranks.py",
+                "core/gender/effects.py",
+                "core/gender/tables.py",
                 "core/gender/logit_words.py",
                 "core/intervals.py",
                 "core/samples/gather.py",
@@ -321,8 +310,8 @@ def stages() -> tuple[Stage, ...]:
                 "core/gender/attribution.py",
                 "core/gender/positions.py",
                 "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
-                "core/gender/arabic.py",
+                "core/words/lexicon.py",
+                "core/words/arabic.py",
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/intervals.py",

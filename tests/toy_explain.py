@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from core.words import caption_gender, find
 
-from core.gender import caption_gender, find
 from core.runs import write_table
 from core.steering.explain import DOSES_SCHEMA, EXPLANATIONS_SCHEMA, TOO_FEW
 

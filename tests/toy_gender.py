@@ -13,9 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from core.features.labels import LABELS_SCHEMA
-from core.gender.effects_tables import (
+from core.gender.tables import (
     FEATURES_SCHEMA,
     GENDERS,
     PAIRS_SCHEMA,
@@ -25,6 +23,8 @@ from core.gender.effects_tables import (
     SPLITS,
     TOO_FEW,
 )
+
+from core.features.labels import LABELS_SCHEMA
 from core.runs import write_table
 
 CELLS = (("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""))

@@ -9,12 +9,12 @@ from pathlib import Path
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.cells import Cells, ParquetRows
-from core.samples.listed import Entry, Source, attribute_columns, caption_columns
 from core.samples.pictures import picture_name, pictures_at, place
+from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.tables import Cell, Table, is_parquet, parquet_files, read_table
 
 
-def folder_source(config: SamplesConfig) -> Source:
+def folder_source(config: SamplesConfig) -> TableSource:
     """The table (and a second one for Arabic) with its images; UserError where something is missing."""
     path = table_place("captions", config.captions)
     columns = caption_columns(config)
@@ -42,7 +42,7 @@ def folder_source(config: SamplesConfig) -> Source:
         tables.append((arabic, {"ar": config.ar_column}, False))
         files += parquet_files(second)
     notes = [note for t, _, _ in tables for note in t.notes]
-    return Source(
+    return TableSource(
         pictures_at(config.images),
         lambda: itertools.chain.from_iterable(entries(t, config, c, annotated=a) for t, c, a in tables),
         tuple(files),
@@ -59,7 +59,7 @@ def _one_language(table: Table, columns: Mapping[str, str]) -> str:
     return f"Name yours: --set samples.{lacking}_column=..., or do without: --set samples.languages={there}"
 
 
-def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mapping[str, str]) -> Source:
+def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mapping[str, str]) -> TableSource:
     if config.captions_ar and "ar" in config.languages:
         raise UserError(
             "A second table cannot be joined to images that stand in a table.",
@@ -68,7 +68,7 @@ def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mappin
         )
     rows = ParquetRows(parquet_files(path), config.image_column)
     cells = Cells(rows)
-    return Source(cells, lambda: entries(table, config, columns, cells.names), tuple(rows.files), n=rows.n_rows)
+    return TableSource(cells, lambda: entries(table, config, columns, cells.names), tuple(rows.files), n=rows.n_rows)
 
 
 def table_place(setting: str, value: str) -> Path:

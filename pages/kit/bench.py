@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from core.words import find
 
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.densities import percent
-from core.gender import find
 from core.runs import Run
 from pages.kit import text
 from pages.kit.asked import LANGUAGES, NEUTRAL_PROMPTS, Asked, Knob, Step

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from core.words import caption_gender, find
 
 from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, read_attributes, roles_table
 from core.config import LANGUAGES
-from core.gender import caption_gender, find
 from core.runs import write_table
 from core.samples.gather import open_image
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from core.words import caption_gender
 
 from core.errors import TooLittleData
-from core.gender import caption_gender
 from core.interventions import captions, images, tables
 from core.interventions.designs import (
     LEACE,
@@ -140,7 +140,7 @@ class _Stage:
             "arms": self.total,
             "development_images": len(self.material.development),
             "confirming_images": len(self.material.confirming),
-            "fresh_scenes": self.material.confirming[0].scene is not None,
+            "fresh_scenes": self.material.confirming[0].draw is not None,
             "layer": first.layer,
             "strength": first.strength,
             "ranking": first.ranking,

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from core.words.lexicon import WORD_CLASSES, lexicon
 from PIL.Image import Resampling
 
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
-from core.gender.lexicon import WORD_CLASSES, lexicon
 from core.gender.logit_words import word_sets
 from core.layers import LogitLens, TransformerProbeAnalyzer
 from core.layers.emergence import emergence, with_q

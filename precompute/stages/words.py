@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from core.words.captions import caption_gender, find, image_gender
 
 from core.config import LANGUAGES
-from core.gender.captions import caption_gender, image_gender
-from core.gender.words import find
 from core.runs import write_table
 
 if TYPE_CHECKING:

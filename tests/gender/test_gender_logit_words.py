@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from core.words.lexicon import Entry
 
-from core.gender.lexicon import Entry
 from core.gender.logit_words import WordSets, word_sets
 
 

@@ -5,9 +5,9 @@ import hashlib
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from core.words import find
 
 from core.config import config_from_dict, config_to_dict
-from core.gender import find
 from core.runs import Run, write_table
 from precompute.context import StageContext
 from precompute.stages import words

@@ -14,8 +14,7 @@ from core.errors import UserError
 from core.samples.checks import Dropped
 from core.samples.encodings import decode_table
 from core.samples.pictures import locate
-from core.samples.sources import digest, load
-from core.samples.split import split
+from core.samples.sources import digest, load, split
 
 ROWS = [
     ("a.png", "A man with a dog.", "رجل مع كلب."),

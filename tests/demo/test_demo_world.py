@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from core.config import SamplesConfig
-from core.samples import demo_world as dw
+from core.demo import world as dw
 from core.samples.sources import load
 
 MALE_ONLY = {"رجل", "هو", "يقف", "وبجانبه"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.gender import caption_gender, find, image_gender
+from core.words import caption_gender, find, image_gender
 
 NAMED = ("male", "female", "both", "neutral", "none")
 

@@ -1,19 +1,21 @@
 """Arabic gender by the form of the word: what grammar marks, and whether it is a person's, kept apart.
 
-سيارة (car) is feminine and no person; حمزة ends like a woman and is a man; طبيبها (her doctor) is a man, hers.
+سيارة (car) is feminine and no person; حمزة ends like a woman and is a man; طبيبها (her doctor) is a man, hers. Beside
+the rules here stands the analyser farahidi: an optional extra, imported only when asked for.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from core.gender.arabic import ArabicWords, Parts, take_apart
-from core.gender.lexicon import LEXICON_DIR, MARKS, all_entries, plain
-from core.gender.tokens import split_words
+from core.errors import UserError
+from core.words.arabic import ArabicWords, Parts, take_apart
+from core.words.lexicon import LEXICON_DIR, MARKS, all_entries, plain, split_words
 
 ENDINGS = (("تان", "female"), ("تين", "female"), ("ات", "female"), ("ة", "female"), ("ون", "male"), ("ين", "male"))
 OWNERS = {"ه": "male", "ها": "female"}
@@ -148,7 +150,57 @@ def gender_analyzer(name: str = "rules") -> ArabicAnalyzer:
     if name == "rules":
         return MorphologicalGenderAnalyzer()
     if name == "farahidi":
-        from core.gender.farahidi_reader import FarahidiGenderAnalyzer
-
         return FarahidiGenderAnalyzer()
     raise ValueError(f"there is no analyser called {name!r}; known are rules, farahidi")
+
+
+NOUN = {"مذكر": "male", "مؤنث": "female"}
+SHE = ("هي", "هنّ", "هن")
+HE = ("هو", "هم")
+
+
+class FarahidiGenderAnalyzer:
+    """A word by itself is taken in its most frequent reading, a word of a text in the one that its context favours.
+
+    It knows grammar and not persons, so ``person`` is None.
+
+    UserError where the package farahidi is not installed.
+    """
+
+    name = "farahidi"
+
+    def __init__(self) -> None:
+        try:
+            package = importlib.import_module("farahidi")
+        except ModuleNotFoundError as e:
+            why = "It is an optional extra under GPL-3.0 and off by default."
+            do = "pip install farahidi==0.4.0, or use the analyser rules, which needs nothing."
+            raise UserError("The Arabic analyser farahidi is not installed.", why, do) from e
+        self._analyzer: Any = package.Analyzer()
+        self._disambiguator: Any = package.Disambiguator()
+        self._cached = functools.lru_cache(50_000)(self._analyze)
+
+    def analyze(self, word: str) -> Reading:
+        """One word by itself, clitics included."""
+        return Reading(0, len(word), word, *self._cached(word))
+
+    def analyze_text(self, text: str) -> list[Reading]:
+        """Every word of an Arabic text, in order."""
+        words = split_words(text)
+        chosen = self._disambiguator.disambiguate([w.text for w in words])
+        return [
+            Reading(w.start, w.end, w.text, *self._cached(w.text, c.lemma, c.stem))
+            for w, c in zip(words, chosen, strict=True)
+        ]
+
+    def _analyze(self, word: str, lemma: str = "", stem: str = "") -> tuple[str, str, bool | None, str, str]:
+        readings = self._analyzer.analyze(word)
+        if not readings:
+            return "", "", None, "", ""
+        first = next((r for r in readings if lemma and (r.lemma, r.stem) == (lemma, stem)), readings[0])
+        pronoun = MARKS.sub("", first.pronoun or "")
+        gender = NOUN.get(first.gender or "", "")
+        gender = gender or ("female" if pronoun in SHE else "male" if pronoun in HE else "")
+        attached = [MARKS.sub("", affix.form) for affix in first.enclitics]
+        owner = next((OWNERS[form] for form in attached if form in OWNERS), "")
+        return gender, MARKS.sub("", first.pos or ""), None, "", owner

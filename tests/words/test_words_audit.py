@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.gender.audit import MIN_IMAGES, TOTAL, audit, occurrences, signed_rank
-from core.gender.tokens import split_words
+from core.words.audit import MIN_IMAGES, TOTAL, audit, occurrences, signed_rank
+from core.words.lexicon import split_words
 
 LONG = "A {} stands beside a red car near the old stone bridge."
 

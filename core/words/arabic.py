@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from core.gender.lexicon import MARKS, Entry, animals, plain
-from core.gender.tokens import Found, Phrases, Word
+from core.words.lexicon import MARKS, Entry, Found, Phrases, Word, animals, plain
 
 PRONOUNS = {"ه": "male", "ها": "female", "هم": "neutral", "هن": "female", "هما": "neutral"}
 SUFFIXES = (*PRONOUNS, "ك", "كم", "كن", "كما", "نا", "ي")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.gender import describe, find
-from core.gender.lexicon import MARKS, lexicon
-from core.samples.demo_world import N_TEMPLATES, OBJECTS, ROLES, Scene, caption
+from core.demo.world import N_TEMPLATES, OBJECTS, ROLES, Scene, caption
+from core.words import describe, find
+from core.words.lexicon import MARKS, lexicon
 
 
 def genders(text: str, lang: str) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 
 from core.config import load_config
 from core.errors import UserError
-from core.gender import find
-from core.gender.lexicon import (
+from core.words import find
+from core.words.lexicon import (
     DRESSES,
     EXCEPTION,
     GENDERS,
@@ -19,7 +19,7 @@ from core.gender.lexicon import (
     lexicon,
     plain,
 )
-from core.gender.morphology import names
+from core.words.morphology import names
 from tests.small_run import ROOT
 
 HEAD = "lemma\tform\tlanguage\tgender\tclass\n"

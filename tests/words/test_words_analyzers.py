@@ -7,8 +7,8 @@ import random
 import pytest
 
 from core.errors import UserError
-from core.gender import MorphologicalGenderAnalyzer, SemanticGenderAnalyzer, find, gender_analyzer
-from tests.gender.gold import gold
+from core.words import MorphologicalGenderAnalyzer, SemanticGenderAnalyzer, find, gender_analyzer
+from tests.words.gold import gold
 
 RULES = MorphologicalGenderAnalyzer()
 

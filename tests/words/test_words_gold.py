@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from core.gender import find
-from tests.gender.gold import Wanted, gold, score
+from core.words import find
+from tests.words.gold import Wanted, gold, score
 
 # Measured when the sentences were written: words that the lexicon does not have. They are not mended, so that the
 # figure stays one of unseen captions; it may not get worse.

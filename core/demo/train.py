@@ -29,11 +29,19 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
 
+from core.demo.captioner import (
+    D_MODEL,
+    N_IMAGE_TOKENS,
+    Row,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    pack,
+    token_losses,
+)
+from core.demo.world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
 from core.errors import UserError
 from core.first_calls import make_first_calls
-from core.samples.demo_world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
-from core.vlm.demo_captioner.build import D_MODEL, N_IMAGE_TOKENS, build_model, build_processor, build_tokenizer
-from core.vlm.demo_captioner.packing import Row, pack, token_losses
 
 ATTRIBUTES = {"role": len(ROLES), "gender": len(GENDERS), "object": len(OBJECTS), "background": len(BACKGROUNDS)}
 GENDER_WEIGHT = 3.0  # the hardest attribute: a few pixels of hair

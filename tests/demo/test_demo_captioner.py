@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from core.config import PROJECT_ROOT
-from core.samples.demo_world import DemoWorld
+from core.demo.captioner import pack, token_losses
+from core.demo.gate import SEEDS, measure, weights_hash
+from core.demo.world import DemoWorld
 from core.vlm.adapter import load_vlm
-from core.vlm.demo_captioner.card import weights_hash
-from core.vlm.demo_captioner.gate import SEEDS, measure
-from core.vlm.demo_captioner.packing import pack, token_losses
 
 PLANTED, CONTROL = PROJECT_ROOT / "data" / "demo-captioner", PROJECT_ROOT / "data" / "demo-captioner-control"
 

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.gender.captions import caption_gender
-from core.gender.lexicon import plain
-from core.gender.tokens import split_words
-from core.gender.words import find
+from core.words.captions import caption_gender, find
+from core.words.lexicon import plain, split_words
 
 GENDERED = ("male", "female")
 MIN_COUNT = 5  # below which no share and no PMI is said

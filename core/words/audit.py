@@ -16,10 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from core.gender.captions import caption_gender, decides
-from core.gender.tokens import Word, split_words
-from core.gender.words import find
 from core.intervals import percentile_interval, q_values, resampled_counts
+from core.words.captions import caption_gender, decides, find
+from core.words.lexicon import Word, split_words
 
 GENDERS = ("male", "female", "neutral")
 NAMED = ("male", "female", "both", "neutral", "none")
