@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from core.words.audit import Audit, audit
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from core.errors import UserError
 from core.runs import atomic_path, write_json, write_table
-from core.samples.encodings import decode_table
+from core.samples.tables import decode_table
+from core.words.audit import Audit, audit
 
 NEEDED = ("image_id", "before", "after")
 LANGUAGES = ("en", "ar")

@@ -33,7 +33,7 @@ class Stage:
 
 SAMPLES_CODE = ("core/samples/*.py", "core/demo/source.py", "core/demo/world.py")
 VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
-ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/gather.py")
+ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/images.py")
 SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
 FEATURES_CODE = tuple(
     f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
@@ -69,7 +69,7 @@ def stages() -> tuple[Stage, ...]:
             ("captions.parquet",),
             ("model", "caption"),
             "precompute.stages.caption:run",
-            ("precompute/stages/caption.py", "core/samples/gather.py", *VLM_CODE),
+            ("precompute/stages/caption.py", "core/samples/images.py", *VLM_CODE),
             "core.vlm.identity:digest",
             "let the model write its own captions",
         ),
@@ -144,7 +144,7 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/labels.py",
                 "core/features/pooled.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *EFFECTS_CODE,
                 *FEATURES_CODE,
                 *VLM_CODE,
@@ -200,7 +200,7 @@ def stages() -> tuple[Stage, ...]:
                 "core/gender/positions.py",
                 "core/features/pooled.py",
                 "core/features/tokens.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *VLM_CODE,
                 *ACTIVATIONS_CODE,
             ),
@@ -217,7 +217,7 @@ def stages() -> tuple[Stage, ...]:
                 "precompute/stages/bias.py",
                 "core/bias/*.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *WORDS_CODE,
                 *VLM_CODE,
             ),
@@ -245,7 +245,7 @@ def stages() -> tuple[Stage, ...]:
                 "core/gender/tables.py",
                 "core/gender/logit_words.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *WORDS_CODE,
                 *VLM_CODE,
                 *SAE_CODE,
@@ -315,7 +315,7 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *VLM_CODE,
                 *SAE_CODE,
                 *ACTIVATIONS_CODE,

@@ -20,7 +20,7 @@ from core.activations.writer import shard_blocks
 from core.config import Config
 from core.errors import UserError
 from core.runs import Run
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from core.vlm.loading import DTYPES
 
 if TYPE_CHECKING:

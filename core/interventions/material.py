@@ -27,7 +27,7 @@ from core.interventions.designs import (
 from core.interventions.outcomes import Reader, common_words
 from core.interventions.writing import Workbench
 from core.runs import Run, atomic_path
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from core.samples.sources import knowledge
 
 ROWS = 4  # batches of captions that go through a model together

@@ -18,8 +18,7 @@ import pyarrow as pa
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples import checks
-from core.samples.cells import Cells
-from core.samples.folder import entries
+from core.samples.folder import Cells, entries
 from core.samples.pictures import place
 from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.tables import Table, arrow_table

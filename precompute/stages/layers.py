@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from core.words.lexicon import WORD_CLASSES, lexicon
 from PIL.Image import Resampling
 
 from core.features.pooled import VIEWS, Pooled
@@ -24,7 +23,8 @@ from core.layers.emergence import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
 from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
+from core.words.lexicon import WORD_CLASSES, lexicon
 from precompute.context import StageContext
 
 Rows = list[dict[str, Any]]
