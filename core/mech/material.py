@@ -16,7 +16,7 @@ from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
 from core.gender.logit_words import WordSets, word_sets
 from core.runs import Run
-from core.sae.layers import SAEs
+from core.sae.files import SAEs
 from core.samples.images import open_image
 from core.words.lexicon import WORD_CLASSES, lexicon
 

@@ -15,7 +15,7 @@ from core.config import Config
 from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
 from core.runs import Run
-from core.sae.layers import SAEs
+from core.sae.files import SAEs
 from core.samples.images import open_image
 from core.steering.apply import edit_hooks
 from core.steering.edits import Edit

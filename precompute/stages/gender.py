@@ -90,7 +90,7 @@ def attributed(ctx: StageContext, world: World) -> Effects:
 def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.attribution import balanced, effect_columns, targets_of
     from core.gender.logit_words import word_sets
-    from core.sae.layers import SAEs
+    from core.sae.files import SAEs
     from core.vlm import load_captioner
     from core.words.lexicon import WORD_CLASSES, lexicon
 
