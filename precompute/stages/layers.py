@@ -19,7 +19,7 @@ from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.gender.logit_words import word_sets
 from core.layers import LogitLens, TransformerProbeAnalyzer
-from core.layers.emergence import emergence, with_q
+from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
 from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
 from core.runs import write_table
