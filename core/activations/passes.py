@@ -1,4 +1,4 @@
-"""The passes that make a run's activations: which tokens and blocks there are, and what the model computes in one block.
+"""The passes that make a run's activations: which tokens and blocks there are, and what the model computes in one.
 
 The plan of passes over image, prompt and own caption follows from captions and settings alone, as do blocks and the
 batches within them, so that a block that is computed again gives the same bytes, whoever asks for it and whatever ran

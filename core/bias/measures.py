@@ -138,7 +138,7 @@ def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tu
 
 
 GENDERS = ("male", "female")
-METRICS = ("amplification_zhao", "amplification_directional")
+AMPLIFICATIONS = ("amplification_zhao", "amplification_directional")
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def amplification(
     n = int(((mine.sum(1) > 0) & (theirs.sum(1) > 0)).sum())
     if n < min_images or len(known.groups) < 2:
         why = f"{n} images with a gender in caption and reference; {min_images} are needed"
-        return dict.fromkeys(METRICS, not_enough(n, why))
+        return dict.fromkeys(AMPLIFICATIONS, not_enough(n, why))
     member = (value.to_numpy()[:, None] == np.asarray(known.groups)).astype(float)
     weights = np.vstack([np.ones((1, len(value))), resampled_counts(len(value), n_draws, [seed, 0])])
     rng = np.random.default_rng([seed, 1])
@@ -215,7 +215,7 @@ def amplification(
         _normalised(np.stack([dealt[:, :, g] @ member for g in range(len(GENDERS))], axis=-1)),
     )
     result = {}
-    for name, metric in zip(METRICS, (zhao, directional), strict=True):
+    for name, metric in zip(AMPLIFICATIONS, (zhao, directional), strict=True):
         drawn = metric(_shares(weights, mine, member), _shares(weights, theirs, member), known)
         chance = metric(by_chance, flat, known)
         low, high = percentile_interval(drawn[1:])
