@@ -35,9 +35,7 @@ SAMPLES_CODE = ("core/samples/*.py", "core/demo/source.py", "core/demo/world.py"
 VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
 ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/images.py")
 SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
-FEATURES_CODE = tuple(
-    f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
-)
+FEATURES_CODE = tuple(f"core/features/{n}.py" for n in ("codes", "examples", "statistics", "tables", "tokens"))
 WORDS_CODE = tuple(f"core/words/{n}.py" for n in ("lexicon", "arabic", "captions", "morphology", "semantics"))
 STEERING_CODE = tuple(f"core/steering/{n}.py" for n in ("apply", "edits", "record", "table"))
 EFFECTS_CODE = (
