@@ -34,6 +34,7 @@ SOURCES = {
     "visogender": "core.samples.visogender:visogender_source",
 }
 """Name of a source (samples.source) and what opens it, as "module:function"; called with the settings of samples."""
+IMPORTED_BY_NAME = "core.samples.sources:imported"  # which of them a run imports
 
 GENDER_WORDS = {
     "male": "male",
@@ -174,6 +175,11 @@ def knowledge(config: SamplesConfig) -> Knowledge:
     """What the configured source knows of its images. The source need not be there any more."""
     kind = _opener(config.source)
     return kind(config) if isinstance(kind, type) and issubclass(kind, Knowledge) else Knowledge()
+
+
+def imported(config: Config) -> set[str]:
+    """The modules that opening the run's source may import."""
+    return {SOURCES[config.samples.source].partition(":")[0]}
 
 
 def _opener(source: str) -> Callable[[SamplesConfig], Any]:
