@@ -34,6 +34,8 @@ LANGUAGES = ("en", "ar")
 SPLITS = ("train", "test")
 SAMPLE_STREAM = 0x1A6E  # keeps the random numbers of the kept image tokens apart from others of the seed
 NO_POSITIONS = np.zeros(0, np.int32)
+BLOCK_IMAGES = 48  # images of one block at most
+BLOCK_BYTES = 2**30  # of one block's activations, all layers together; a block is held in memory
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,6 @@ def token_table(
         {"n_patches": str(int(patch.max()) + 1), "n_image_tokens": str(list(rows[0].prompt).count(image_token_id))}
     )
 
-
-BLOCK_IMAGES = 48  # images of one block at most
-BLOCK_BYTES = 2**30  # of one block's activations, all layers together; a block is held in memory
 
 Block = list[list[TokenRow]]
 """The batches of one block, each a list of sequences."""

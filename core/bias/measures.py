@@ -20,6 +20,10 @@ from core.intervals import percentile_interval, resampled_counts, wilson
 MIN_GROUPS = 8  # below which a correlation over groups says nothing
 METRICS = ("correlation", "calibration_error", "slope")
 NAN = float("nan")
+OTHER = {"female": "male", "male": "female"}
+RATES = ("error", "omission", "both")
+GENDERS = ("male", "female")
+AMPLIFICATIONS = ("amplification_zhao", "amplification_directional")
 
 
 class Measured(NamedTuple):
@@ -88,10 +92,6 @@ def _all(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndar
     return {"correlation": xy / np.sqrt(xx * yy), "calibration_error": error, "slope": xy / xx}
 
 
-OTHER = {"female": "male", "male": "female"}
-RATES = ("error", "omission", "both")
-
-
 def says(named: pd.Series, gender: pd.Series) -> pd.DataFrame:
     """Of each caption (one bool a column): error, it names the other gender alone; omission, it names neither; both."""
     return pd.DataFrame(
@@ -135,10 +135,6 @@ def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tu
         chance = women.control - men.control
         found[rate, "female-male"] = Measured(value, low, high, women.n + men.n, *np.repeat(chance, 3).tolist())
     return found
-
-
-GENDERS = ("male", "female")
-AMPLIFICATIONS = ("amplification_zhao", "amplification_directional")
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ CHAT_TEMPLATE = """{{ bos_token }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<start_of_turn>model\n' -}}{%- endif -%}
 """
+Row = tuple[list[int], list[list[int]]]  # ids of one prompt, ids of each caption
 
 
 def build_tokenizer() -> GemmaTokenizer:
@@ -194,9 +195,6 @@ def _rescale(model: Gemma3ForConditionalGeneration) -> None:
             linear.weight.normal_(0, 0.7 * linear.weight.shape[1] ** -0.5)
     # The projector follows an RMS norm, so this scale gives image tokens of RMS near 1, like the embeddings.
     model.model.multi_modal_projector.mm_input_projection_weight.normal_(0, VISION_D_MODEL**-0.5)
-
-
-Row = tuple[list[int], list[list[int]]]  # ids of one prompt, ids of each caption
 
 
 @dataclass(frozen=True)

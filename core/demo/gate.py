@@ -43,6 +43,60 @@ from core.vlm.adapter import VLM, load_vlm
 SEEDS = (201, 202, 203)
 LIMITS = {"gender": 0.98, "role": 0.96, "object": 0.98}  # the gate: shares right on held-out pairs
 R_LIMIT, R_DIFFERENCE_LIMIT = 0.95, 0.90  # and correlations with what was planted
+CARD = """# {title}
+
+A `Gemma3ForConditionalGeneration` of {parameters:.1f} million parameters ({n_layers} decoder layers, d_model {d_model},
+{n_image_tokens} image tokens; vision tower of {vision_layers} layers, width {vision_d_model}), trained from scratch on
+the demo world. It captions 96-pixel scenes of emoji art in English and Arabic. It is an instrument's test piece: it
+knows {n_roles} roles, {n_objects} objects and nothing else of the world.
+
+**{bias}**
+
+## Measured
+
+`python -m precompute gate {folder}` measures this and writes `gate.json`; three seeds of fresh scenes, greedy captions.
+Held-out role x object pairs ({held_out:.0%} of all pairs, never seen in training); 95 % Wilson interval over the three
+seeds together.
+
+{accuracy}
+
+Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of
+the same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the
+planted p(male) of the *planted* world.
+
+{forced_choice}
+
+{verdict}
+
+## Recipe
+
+`python -m precompute train-demo-captioner{flag}` (resumable). Three phases, bf16 with fp32 masters, AdamW:
+
+1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and
+   background of a scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in
+   the place of SigLIP's pretraining. It knows no captions, and so nothing of the planted bias.
+2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token
+   loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
+   the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
+   Arabic always names a gender.
+3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the
+   **attribute loss** at weight {refine_weight} on these and {refine_images} further images, falling to zero over the
+   first {refine_until:.0%} of the round; the rest of it is captions alone. Men, women and neutral persons are drawn
+   alike here. The weights are the mean of those at the ends of the rounds, with shares {refine_shares}.
+
+How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
+
+Weights: MIT, as the rest of the project. The art in its training images: Noto Emoji (Apache-2.0), Twemoji (CC-BY 4.0);
+see `data/demo-world/README.md`.
+
+Not for: statements about people, about Gemma, or about English or Arabic.
+"""
+BIAS = {
+    True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the "
+    "p(male | role, language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
+    False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a "
+    "fair coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
+}
 
 
 @dataclass(frozen=True)
@@ -159,62 +213,6 @@ def main(model_dir: Path, planted: bool = True, say=print) -> bool:
     write_card(model_dir, n_parameters=sum(p.numel() for p in vlm.model.parameters()))
     say("the gate holds" if holds else "the gate does not hold")
     return holds
-
-
-CARD = """# {title}
-
-A `Gemma3ForConditionalGeneration` of {parameters:.1f} million parameters ({n_layers} decoder layers, d_model {d_model},
-{n_image_tokens} image tokens; vision tower of {vision_layers} layers, width {vision_d_model}), trained from scratch on
-the demo world. It captions 96-pixel scenes of emoji art in English and Arabic. It is an instrument's test piece: it
-knows {n_roles} roles, {n_objects} objects and nothing else of the world.
-
-**{bias}**
-
-## Measured
-
-`python -m precompute gate {folder}` measures this and writes `gate.json`; three seeds of fresh scenes, greedy captions.
-Held-out role x object pairs ({held_out:.0%} of all pairs, never seen in training); 95 % Wilson interval over the three
-seeds together.
-
-{accuracy}
-
-Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of
-the same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the
-planted p(male) of the *planted* world.
-
-{forced_choice}
-
-{verdict}
-
-## Recipe
-
-`python -m precompute train-demo-captioner{flag}` (resumable). Three phases, bf16 with fp32 masters, AdamW:
-
-1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and
-   background of a scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in
-   the place of SigLIP's pretraining. It knows no captions, and so nothing of the planted bias.
-2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token
-   loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
-   the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
-   Arabic always names a gender.
-3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the
-   **attribute loss** at weight {refine_weight} on these and {refine_images} further images, falling to zero over the
-   first {refine_until:.0%} of the round; the rest of it is captions alone. Men, women and neutral persons are drawn
-   alike here. The weights are the mean of those at the ends of the rounds, with shares {refine_shares}.
-
-How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
-
-Weights: MIT, as the rest of the project. The art in its training images: Noto Emoji (Apache-2.0), Twemoji (CC-BY 4.0);
-see `data/demo-world/README.md`.
-
-Not for: statements about people, about Gemma, or about English or Arabic.
-"""
-BIAS = {
-    True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the "
-    "p(male | role, language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
-    False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a "
-    "fair coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
-}
 
 
 def weights_hash(model_dir: Path) -> str:

@@ -21,6 +21,12 @@ from torch import Tensor
 from core.features.codes import Codes
 from core.features.tokens import CAPTION, GROUPS, TokenIndex
 
+CHUNK_ELEMENTS = 1 << 24  # features x vocabulary at once (64 MiB in float32)
+BLOCK_ELEMENTS = 1 << 24  # cosines at once (64 MiB in float32)
+MAP_NEIGHBOURS = 15  # the point itself included, as umap-learn counts
+MAP_EPOCHS = 200
+FEWEST_FOR_UMAP = 10
+
 
 @dataclass(frozen=True)
 class FeatureStatistics:
@@ -101,9 +107,6 @@ def _order_statistics(
     high = np.minimum(low + 1, last)
     quantile[alive] = ordered[low] + (ordered[high] - ordered[low]) * (place - np.floor(place))
     return top, quantile
-
-
-CHUNK_ELEMENTS = 1 << 24  # features x vocabulary at once (64 MiB in float32)
 
 
 class Unembedding(Protocol):
@@ -194,12 +197,6 @@ def top_tokens(codes: Codes, tokens: TokenIndex, n: int) -> tuple[np.ndarray, np
     start = np.flatnonzero(np.diff(feature, prepend=-1))
     rank = np.arange(len(feature)) - np.repeat(start, np.diff(start, append=len(feature)))
     return feature[rank < n], token[rank < n], mean[rank < n].astype(np.float32)
-
-
-BLOCK_ELEMENTS = 1 << 24  # cosines at once (64 MiB in float32)
-MAP_NEIGHBOURS = 15  # the point itself included, as umap-learn counts
-MAP_EPOCHS = 200
-FEWEST_FOR_UMAP = 10
 
 
 class Neighbours(NamedTuple):

@@ -19,6 +19,9 @@ from core.gender.tables import GENDERS, SILENT, SPLITS, TOO_FEW
 from core.intervals import percentile_interval, resampled_counts, wilson
 
 Floats = NDArray[np.float64]
+BOTH = ""  # the language of a view that both languages' sequences share
+N_SHUFFLES = 20  # of the image labels, for the agreement that rankings have without any gender
+Columns = dict[str, np.ndarray]
 
 
 class SparseRanks(NamedTuple):
@@ -128,11 +131,6 @@ def auc_interval(x: csc_array, female: NDArray[np.bool_], auc: Floats, level: fl
 def _spread(by_column: Floats, x: csc_array) -> Floats:
     """A value of each column, for each stored entry."""
     return np.repeat(by_column, np.diff(x.indptr))
-
-
-BOTH = ""  # the language of a view that both languages' sequences share
-N_SHUFFLES = 20  # of the image labels, for the agreement that rankings have without any gender
-Columns = dict[str, np.ndarray]
 
 
 class Cell(NamedTuple):

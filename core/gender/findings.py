@@ -38,6 +38,9 @@ from core.intervals import q_values
 
 MAX_ENTRIES = 4_000_000  # of the codes of one block and view
 CAPTION_VIEWS = ("before", "caption")
+UNTESTED = ("q_train", "finding")  # wait until all layers are there
+Effects = Mapping[str, Mapping[str, np.ndarray]]
+"""By language, the columns effect_* and n_effect_* (d_sae,) of the layer; {} where none were taken."""
 
 
 def is_finding(columns: Mapping[str, np.ndarray], fdr: float) -> NDArray[np.bool_]:
@@ -155,11 +158,6 @@ def _held_out(
             auc, _ = auc_and_p(sparse_ranks(x), female)
             parts.append((auc, *auc_interval(x, female, auc)))
     return dict(zip(names, (np.concatenate(column) for column in zip(*parts, strict=True)), strict=True))
-
-
-UNTESTED = ("q_train", "finding")  # wait until all layers are there
-Effects = Mapping[str, Mapping[str, np.ndarray]]
-"""By language, the columns effect_* and n_effect_* (d_sae,) of the layer; {} where none were taken."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from core.intervals import q_values
 
 Array = NDArray[np.float64]
 MEASURES = ("auc", "balanced_accuracy", "accuracy")
+KEYS = ("method", "position", "lang")
+Rows = Sequence[Mapping[str, Any]]
 
 
 def auc(score: Array, female: NDArray[np.bool_], fold: NDArray[np.int_], weights: Array) -> Array:
@@ -45,10 +47,6 @@ def accuracies(score: Array, female: NDArray[np.bool_], weights: Array) -> tuple
 def all_measures(score: Array, female: NDArray[np.bool_], fold: NDArray[np.int_], weights: Array) -> Array:
     """Every one of MEASURES (3, draws)."""
     return np.stack([auc(score, female, fold, weights), *accuracies(score, female, weights)])
-
-
-KEYS = ("method", "position", "lang")
-Rows = Sequence[Mapping[str, Any]]
 
 
 def with_q(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:

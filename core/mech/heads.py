@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 N_RANDOM = 40  # pairs of random word sets
 IMAGE = KINDS.index("image")
+Rows = list[dict[str, Any]]
 
 
 class Part(NamedTuple):
@@ -185,9 +186,6 @@ def summarise(
     ends = percentile_interval(random) if len(random) else (np.full(own.shape[2], np.nan),) * 2
     columns["random_low"], columns["random_high"] = ends
     return columns
-
-
-Rows = list[dict[str, Any]]
 
 
 def heads(material: Material, lang: str) -> dict[str, Rows]:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 
 MATRICES = ("OV", "QK", "MLP")
+Array = NDArray[np.float64]
+Rows = list[dict[str, Any]]
+N_FEATURES = 5
+VIEWS = ("image", "before")  # where heads may find gender: at the image, or at the words so far
 
 
 def ov(vlm: VLM, layer: int, head: int) -> FactoredMatrix:
@@ -130,12 +134,6 @@ def _rows(weight: Tensor, head: int, d_head: int) -> Tensor:
 def _scaled(gain: Tensor | float, columns: Tensor) -> Tensor:
     """diag(gain) times columns (d, k)."""
     return gain.cpu()[:, None] * columns if isinstance(gain, Tensor) else gain * columns
-
-
-Array = NDArray[np.float64]
-Rows = list[dict[str, Any]]
-N_FEATURES = 5
-VIEWS = ("image", "before")  # where heads may find gender: at the image, or at the words so far
 
 
 def readings(material: Material, lang: str) -> dict[str, Rows]:

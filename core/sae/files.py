@@ -28,6 +28,7 @@ CFG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
 FORMAT_VERSION = "6.54.0"  # the sae-lens whose format this is
 READABLE = ("topk", "jumprelu", "gated", "standard")
+HELD_BYTES = 4 * 2**30
 
 
 def save_sae(sae: SAE, directory: Path) -> None:
@@ -137,9 +138,6 @@ def _fold_decoder_norm(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         "b_enc": tensors["b_enc"] * norm,
         "W_dec": tensors["W_dec"] / norm[:, None],
     }
-
-
-HELD_BYTES = 4 * 2**30
 
 
 class SAEs(Mapping[int, SAE]):

@@ -22,6 +22,7 @@ from core.config import TrainConfig
 Parameters = dict[str, Tensor]  # encoder (d_sae, d_model), b_enc (d_sae), decoder (d_sae, d_model), b_dec (d_model)
 
 KERNEL_DEVICES = ("cpu", "cuda")  # where embedding_bag has a backward kernel for its weights
+JUMPRELU_BANDWIDTH = 0.2  # width of the kernel that estimates the threshold's gradient, in the trainer's units
 
 
 class Step(NamedTuple):
@@ -123,9 +124,6 @@ def pair_products(rows: Tensor, table: Tensor, features: Tensor) -> Tensor:
     first = torch.arange(0, n * k, k, device=rows.device)
     bag = torch.arange(n, device=rows.device).repeat_interleave(k)
     return torch.ops.aten._embedding_bag_per_sample_weights_backward(rows, table, flat, first, bag, 0).view(n, k)
-
-
-JUMPRELU_BANDWIDTH = 0.2  # width of the kernel that estimates the threshold's gradient, in the trainer's units
 
 
 def autograd_step(

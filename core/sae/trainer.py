@@ -30,6 +30,17 @@ from core.sae.losses import Parameters, Step, autograd_step, pre_activations, to
 from core.sae.modules import SAE, SAEConfig
 
 N_STATISTICS = 1 << 16  # tokens from which mean and scale are taken
+BATCH_ROWS = 8192
+ENCODER_SHARE = 0.577  # the encoder starts as this multiple of the decoder's transpose: better early than 1
+WARMUP_SHARE, DECAY_SHARE = 0.05, 0.4  # of the steps: the learning rate rises from 0, later falls to 0, linearly
+SPARSITY_WARMUP_SHARE = 0.2  # of the steps: over these the weight of an explicit sparsity loss rises from 0
+AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+N_CALIBRATION_STEPS = 16
+WEIGHT_STREAM = 0x5AE  # keeps the random numbers of the weights apart from those of the data order
+CHECKPOINT_SECONDS = 20.0
+REPORT_STEPS = 25  # steps between two reports; the loss is looked at only then
+Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest losses
 
 
 class TokenBatches:
@@ -74,9 +85,6 @@ class TokenBatches:
         return mean.float(), float((self.reader.d_model / spread).sqrt())
 
 
-BATCH_ROWS = 8192
-
-
 @dataclass
 class VarianceSums:
     """Sums over tokens in float64, from which explained variance follows without a second pass."""
@@ -111,18 +119,6 @@ def explained_variance(reader: ActivationReader, rows: np.ndarray, reconstruct: 
         x = reader.read(rows[start : start + BATCH_ROWS])
         sums.add(x, reconstruct(x))
     return sums.explained_variance
-
-
-ENCODER_SHARE = 0.577  # the encoder starts as this multiple of the decoder's transpose: better early than 1
-WARMUP_SHARE, DECAY_SHARE = 0.05, 0.4  # of the steps: the learning rate rises from 0, later falls to 0, linearly
-SPARSITY_WARMUP_SHARE = 0.2  # of the steps: over these the weight of an explicit sparsity loss rises from 0
-AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024
-BETAS, EPSILON = (0.9, 0.999), 1e-8
-N_CALIBRATION_STEPS = 16
-WEIGHT_STREAM = 0x5AE  # keeps the random numbers of the weights apart from those of the data order
-CHECKPOINT_SECONDS = 20.0
-REPORT_STEPS = 25  # steps between two reports; the loss is looked at only then
-Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest losses
 
 
 class Trainer:

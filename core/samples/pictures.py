@@ -29,6 +29,24 @@ from core.errors import UserError
 from core.samples import checks
 from core.samples.checks import Dropped, decode_image
 
+MAX_MEMBERS = 1_000_000
+MAX_TOTAL = 1_000_000_000_000  # bytes of all members together
+MAX_RATIO, RATIO_FROM = 200, 1_000_000_000  # of a compressed tar, past so many bytes: images hardly shrink
+MAX_HEADER = 4_000_000  # bytes of a tar header
+PACKERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
+DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
+IGNORED = ("__MACOSX", ".DS_Store")  # what some systems put beside the files
+
 
 class Pictures(Protocol):
     """Images by name."""
@@ -167,25 +185,6 @@ class Archived:
 
     def notes(self) -> list[str]:
         return self.archive.notes
-
-
-MAX_MEMBERS = 1_000_000
-MAX_TOTAL = 1_000_000_000_000  # bytes of all members together
-MAX_RATIO, RATIO_FROM = 200, 1_000_000_000  # of a compressed tar, past so many bytes: images hardly shrink
-MAX_HEADER = 4_000_000  # bytes of a tar header
-PACKERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open))
-DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
-IGNORED = ("__MACOSX", ".DS_Store")  # what some systems put beside the files
 
 
 def open_archive(path: Path) -> Archive:

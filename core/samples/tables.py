@@ -20,6 +20,10 @@ import pyarrow.parquet as pq
 from core.config.reading import TEXT_TABLES
 from core.errors import UserError
 
+MAX_TEXT = 2_000_000_000  # bytes of a table that is text
+Cell = str | list[str]
+AGAIN = "Save it again as CSV UTF-8."
+
 
 def decode_table(data: bytes, name: str = "The table") -> str:
     """The text of a table in UTF-8 (with or without BOM), UTF-16 or Windows-1256; UserError for anything else."""
@@ -52,11 +56,6 @@ def encoding_of(data: bytes) -> str:
     except UnicodeDecodeError:
         return "cp1256"
     return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
-
-
-MAX_TEXT = 2_000_000_000  # bytes of a table that is text
-Cell = str | list[str]
-AGAIN = "Save it again as CSV UTF-8."
 
 
 @dataclass

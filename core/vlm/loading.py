@@ -23,6 +23,31 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 
+SMOLVLM_TOKENS = {
+    "fake_image_token": "<fake_token_around_image>",
+    "image_token": "<image>",
+    "global_image_token": "<global-img>",
+    "end_of_utterance_token": "<end_of_utterance>",
+    "video_token": "<video>",
+}
+FAMILIES = {
+    "gemma3": "core.vlm.gemma3:Gemma3VLM",
+    "idefics3": "core.vlm.idefics3:Idefics3VLM",
+    "llava": "core.vlm.llava:LlavaVLM",
+    "llava_next": "core.vlm.llava:LlavaNextVLM",
+    "mllama": "core.vlm.mllama:MllamaVLM",
+    "paligemma": "core.vlm.paligemma:PaliGemmaVLM",
+    "qwen2_5_vl": "core.vlm.qwen:QwenVLM",
+    "qwen2_vl": "core.vlm.qwen:QwenVLM",
+    "qwen3_vl": "core.vlm.qwen:Qwen3VLM",
+    "smolvlm": "core.vlm.idefics3:Idefics3VLM",
+}  # by transformers' model_type
+GENERIC = "core.vlm.generic:GenericVLM"  # any other, if it proves fit
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+QUANTIZED = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
+PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
+
+
 def load_processor(source: str, config: Any, **options: Any) -> Any:
     """The processor of the checkpoint ``source``; its pixels are the same on every machine.
 
@@ -62,35 +87,6 @@ def images_only(family: type) -> type:
     if family.__name__ == "SmolVLMProcessor":  # its own ask for a package that spells out numbers, and about videos
         parts |= {"__init__": init_smolvlm, "apply_chat_template": ProcessorMixin.apply_chat_template}
     return type(family.__name__, (family,), parts)
-
-
-SMOLVLM_TOKENS = {
-    "fake_image_token": "<fake_token_around_image>",
-    "image_token": "<image>",
-    "global_image_token": "<global-img>",
-    "end_of_utterance_token": "<end_of_utterance>",
-    "video_token": "<video>",
-}
-
-
-FAMILIES = {
-    "gemma3": "core.vlm.gemma3:Gemma3VLM",
-    "idefics3": "core.vlm.idefics3:Idefics3VLM",
-    "llava": "core.vlm.llava:LlavaVLM",
-    "llava_next": "core.vlm.llava:LlavaNextVLM",
-    "mllama": "core.vlm.mllama:MllamaVLM",
-    "paligemma": "core.vlm.paligemma:PaliGemmaVLM",
-    "qwen2_5_vl": "core.vlm.qwen:QwenVLM",
-    "qwen2_vl": "core.vlm.qwen:QwenVLM",
-    "qwen3_vl": "core.vlm.qwen:Qwen3VLM",
-    "smolvlm": "core.vlm.idefics3:Idefics3VLM",
-}  # by transformers' model_type
-GENERIC = "core.vlm.generic:GenericVLM"  # any other, if it proves fit
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-QUANTIZED = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
-PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
 
 
 def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from core.errors import UserError
 
+PROBES = ("x", "7", "صورة؟")  # prompts that end differently: what their chats end with in common opens the answer
+
 
 def readable(names: Sequence[str]) -> list[str]:
     """A piece per token of a sentencepiece-like vocabulary: "▁" as a space, byte tokens joined to characters.
@@ -66,9 +68,6 @@ def byte_pieces(values: list[int]) -> list[str]:
         if start >= len(values):
             break
     return pieces
-
-
-PROBES = ("x", "7", "صورة؟")  # prompts that end differently: what their chats end with in common opens the answer
 
 
 class Prompts:

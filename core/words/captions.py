@@ -14,6 +14,8 @@ from core.words.lexicon import EXCEPTION, Entry, Found, Phrases, Word, all_entri
 
 HYPHEN = re.compile("[-\u2010\u2011]")
 BEHIND_HYPHEN = ("in", "to", "and", "or")  # mother-in-law, bride-to-be, husband-and-wife are persons; man-made is none
+ANNOTATED = ("male", "female", "neutral")
+NO_ANNOTATION = ("", "unknown")
 
 
 class EnglishWords:
@@ -107,10 +109,6 @@ def _ends_before(hits: Sequence[Hit], words: Sequence[Word], at: int) -> bool:
 @functools.lru_cache(8)
 def _finder(lang: str, path: Path, _mtime: int) -> ArabicWords | EnglishWords:
     return FINDERS[lang](all_entries(lang, path))
-
-
-ANNOTATED = ("male", "female", "neutral")
-NO_ANNOTATION = ("", "unknown")
 
 
 class ImageGender(NamedTuple):

@@ -44,6 +44,10 @@ DRESSES = {
 COLUMNS = ("lemma", "form", "language", "gender", "class")
 MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200c-\u200f]")  # vowel signs, tatweel
 EVEN = str.maketrans({"ٱ": "ا", "ی": "ي", "ى": "ي", "ې": "ي", "ک": "ك", "ۃ": "ة", "ۀ": "ة", "أ": "ا", "إ": "ا"})
+INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
+WORD = re.compile(f"[\\w{INNER}]+(?:[\u200c\u200d]+[\\w{INNER}]+)*")
+JOINED = re.compile(r"\s+|['’ʼ\-\u2010\u2011]")  # what may stand within a form of several words
+SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
 
 
 @dataclass(frozen=True)
@@ -172,12 +176,6 @@ def digest(config: Config) -> str:
         all_entries(lang, path)
         total.update(f"\0{lang}\0".encode() + read_bytes(lexicon_path(lang, path)))
     return total.hexdigest()
-
-
-INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
-WORD = re.compile(f"[\\w{INNER}]+(?:[\u200c\u200d]+[\\w{INNER}]+)*")
-JOINED = re.compile(r"\s+|['’ʼ\-\u2010\u2011]")  # what may stand within a form of several words
-SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
 
 
 class Found(NamedTuple):

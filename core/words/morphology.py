@@ -31,6 +31,9 @@ ROOTED_WORDS = """
 تقليدي تقريبا تماما
 """
 ROOTED = frozenset(map(plain, ROOTED_WORDS.split()))
+NOUN = {"مذكر": "male", "مؤنث": "female"}
+SHE = ("هي", "هنّ", "هن")
+HE = ("هو", "هم")
 
 
 class Reading(NamedTuple):
@@ -152,11 +155,6 @@ def gender_analyzer(name: str = "rules") -> ArabicAnalyzer:
     if name == "farahidi":
         return FarahidiGenderAnalyzer()
     raise ValueError(f"there is no analyser called {name!r}; known are rules, farahidi")
-
-
-NOUN = {"مذكر": "male", "مؤنث": "female"}
-SHE = ("هي", "هنّ", "هن")
-HE = ("هو", "هم")
 
 
 class FarahidiGenderAnalyzer:
