@@ -37,34 +37,15 @@ SOURCES = {
 IMPORTED_BY_NAME = "core.samples.sources:imported"  # which of them a run imports
 
 GENDER_WORDS = {
-    "male": "male",
-    "m": "male",
-    "man": "male",
-    "men": "male",
-    "boy": "male",
-    "masculine": "male",
-    "ذكر": "male",
-    "رجل": "male",
-    "مذكر": "male",
-    "female": "female",
-    "f": "female",
-    "woman": "female",
-    "women": "female",
-    "girl": "female",
-    "feminine": "female",
-    "أنثى": "female",
-    "امرأة": "female",
-    "مؤنث": "female",
-    "neutral": "neutral",
-    "n": "neutral",
-    "محايد": "neutral",
-    "": "",
-    "unknown": "",
-    "unsure": "",
-    "none": "",
-    "nan": "",
-    "na": "",
-}
+    word: gender
+    for gender, words in {
+        "male": "male m man men boy masculine ذكر رجل مذكر",
+        "female": "female f woman women girl feminine أنثى امرأة مؤنث",
+        "neutral": "neutral n محايد",
+        "": "unknown unsure none nan na",
+    }.items()
+    for word in words.split()
+} | {"": ""}
 
 
 @dataclass(frozen=True)

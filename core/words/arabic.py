@@ -14,36 +14,11 @@ from core.words.lexicon import MARKS, Entry, Found, Phrases, Word, animals, plai
 
 PRONOUNS = {"ه": "male", "ها": "female", "هم": "neutral", "هن": "female", "هما": "neutral"}
 SUFFIXES = (*PRONOUNS, "ك", "كم", "كن", "كما", "نا", "ي")
-PREPOSITIONS = frozenset(
-    (
-        "ل",
-        "ب",
-        "مع",
-        "من",
-        "عن",
-        "علي",
-        "الي",
-        "في",
-        "عند",
-        "لدي",
-        "بين",
-        "فوق",
-        "تحت",
-        "حول",
-        "خلف",
-        "امام",
-        "وراء",
-        "قرب",
-        "بقرب",
-        "جانب",
-        "بجانب",
-        "جوار",
-        "بجوار",
-        "قبل",
-        "بعد",
-        "نحو",
-    )
-)
+PREPOSITION_WORDS = """
+ل ب مع من عن علي الي في عند لدي بين فوق تحت حول خلف امام وراء قرب بقرب جانب بجانب جوار بجوار قبل بعد
+نحو
+"""
+PREPOSITIONS = frozenset(PREPOSITION_WORDS.split())
 FRONTS = tuple(re.compile(p) for p in ("()ال", "()[وف]", "([وف]?)[بكلس]", "([وف]?)[بك]?ال", "([وف]?)لل"))
 MAX_KNOWN = 200_000  # words that are kept with what they were found to be
 OR_WORDS = frozenset(map(plain, ("هل", "سواء", "أكان", "أهو", "أهي")))
