@@ -154,8 +154,9 @@ def source_of(config: SamplesConfig) -> Any:
 
 def knowledge(config: SamplesConfig) -> Knowledge:
     """What the configured source knows of its images. The source need not be there any more."""
-    kind = _opener(config.source)
-    return kind(config) if isinstance(kind, type) and issubclass(kind, Knowledge) else Knowledge()
+    opener = _opener(config.source)
+    knows = isinstance(opener, type) and issubclass(opener, Knowledge)
+    return opener(config) if knows else Knowledge()
 
 
 def imported(config: Config) -> set[str]:
