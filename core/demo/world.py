@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -167,7 +168,7 @@ GENDER_WORDS = {
 }
 
 
-def _longest(text: str, names: list[tuple[object, str]]) -> object | None:
+def _longest(text: str, names: list[tuple[Any, str]]) -> Any:
     """The key of the longest name that stands in ``text`` as whole words."""
     found = [(len(name), key) for key, name in names if f" {name} " in text]
     return max(found, key=lambda x: x[0])[1] if found else None

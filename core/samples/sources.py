@@ -109,6 +109,9 @@ class Knowledge:
 
     makes_images = False  # whether ``fresh`` has images to give
 
+    def __init__(self, config: SamplesConfig | None = None):
+        del config  # of which one that knows nothing needs nothing
+
     def fresh(self, samples: pd.DataFrame, n: int, seed: int) -> list[FreshImage]:
         """``n`` new images, none of which shows what a sample (rows of samples.parquet) shows; fixed by the seed."""
         return []
@@ -154,9 +157,8 @@ def source_of(config: SamplesConfig) -> Any:
 
 def knowledge(config: SamplesConfig) -> Knowledge:
     """What the configured source knows of its images. The source need not be there any more."""
-    opener = _opener(config.source)
-    knows = isinstance(opener, type) and issubclass(opener, Knowledge)
-    return opener(config) if knows else Knowledge()
+    kind = _opener(config.source)
+    return kind(config) if isinstance(kind, type) and issubclass(kind, Knowledge) else Knowledge()
 
 
 def imported(config: Config) -> set[str]:
