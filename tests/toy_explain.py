@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.gender import caption_gender, find
 from core.runs import write_table
 from core.steering.explain import DOSES_SCHEMA, EXPLANATIONS_SCHEMA, TOO_FEW
+from core.words import caption_gender, find
 
 TEXTS = {
     0: {"en": "A woman at her desk.", "ar": "امرأة وراء مكتبها."},

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.features.labels import LABELS_SCHEMA
-from core.gender.effects_tables import (
+from core.gender.tables import (
     FEATURES_SCHEMA,
     GENDERS,
     PAIRS_SCHEMA,

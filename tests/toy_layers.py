@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.layers import lens, probes
-from core.layers.emergence import emergence, with_q
-from core.layers.measures import MEASURES
+from core.layers.measures import MEASURES, emergence, with_q
 from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
 from core.runs import write_table
 

@@ -12,9 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from core.bias import NAMED, SOURCES
-from core.bias.agreement import METRICS, Measured, agreement
-from core.bias.amplification import amplification, corpus
-from core.bias.errors import error_rates
+from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates
 from core.bias.shares import difference, dispersion, group_shares, image_counts
 from core.config import LANGUAGES
 

@@ -12,9 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.features.examples import Examples, ImageMaxima, Traces, bin_names
-from core.features.geometry import Neighbours
-from core.features.logits import FeatureWords
-from core.features.statistics import FeatureStatistics
+from core.features.statistics import FeatureStatistics, FeatureWords, Neighbours
 from core.features.tokens import GROUPS, KINDS, LANGUAGES, TokenIndex
 from core.runs import atomic_path
 

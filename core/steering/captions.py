@@ -22,10 +22,9 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from core.config import LANGUAGES
-from core.gender.lexicon import lexicon
 from core.gender.logit_words import WordSets, word_sets
 from core.runs import Run
-from core.sae.layers import SAEs
+from core.sae.files import SAEs
 from core.steering.apply import edit_hooks, known_sae_id
 from core.steering.controls import decoder_norm, matched_controls
 from core.steering.edits import Direction, Edit
@@ -35,6 +34,7 @@ from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, S
 from core.steering.writing import write
 from core.vlm.hooks import EditFn
 from core.vlm.sampling import uniforms
+from core.words.lexicon import lexicon
 
 if TYPE_CHECKING:
     from PIL.Image import Image

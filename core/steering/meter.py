@@ -17,10 +17,10 @@ from torch import Tensor
 
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
-from core.gender import find
 from core.gender.positions import token_at
 from core.steering.edits import Direction
 from core.vlm.hooks import EditFn
+from core.words import find
 
 if TYPE_CHECKING:
     from core.gender.logit_words import WordSets

@@ -21,10 +21,10 @@ from core.catalog import Catalog
 from core.config import LANGUAGES
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.densities import percent
-from core.gender import find
 from core.gender.sets import edits_key
 from core.runs import Run, manifest_version
 from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, Strip
+from core.words import find
 from pages.causes import steering_live as door
 from pages.causes.steering_image import SteeredImage
 from pages.kit import text

@@ -49,7 +49,7 @@ class SteeredImage:
 
     def open(self, run: Run) -> Image.Image:
         """The picture itself."""
-        from core.samples.gather import open_image
+        from core.samples.images import open_image
 
         if self.image is not None:
             return self.image

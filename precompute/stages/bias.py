@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, read_attributes, roles_table
 from core.config import LANGUAGES
-from core.gender import caption_gender, find
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
+from core.words import caption_gender, find
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM

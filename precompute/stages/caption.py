@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from core.vlm import load_captioner
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
 from core.runs import write_json, write_table
 from core.sae.files import load_sae, save_sae
+from core.samples.sources import knowledge
 from core.vlm import load_captioner
 from precompute.context import StageContext
 
@@ -55,7 +56,8 @@ class _Work:
         order = np.argsort(genders["sample_id"].to_numpy())
         self.gender = np.array(genders["gender"].to_pylist(), dtype=object)[order]
         self.train = np.array(samples["split"].to_pylist()) == "train"
-        self.attributes = samples["attributes"].to_pylist()
+        source = knowledge(ctx.config.samples)
+        self.things = [source.thing(attributes, "ar") for attributes in samples["attributes"].to_pylist()]
         self.pooled = {layer: Pooled(ctx.run.dir, layer) for layer in self.layers}
         self.n_paired = len(paired_images(self.pooled[self.layers[0]].n_positions["caption"]))
         self.too_few = self.n_paired < 2 * self.config.min_images
@@ -71,7 +73,7 @@ class _Work:
             ("languages", lambda: ([], compared.languages())),
             ("residuals", lambda: (_tagged(*compared.residuals()), {})),
             ("gender", compared.gender_scores),
-            ("words", lambda: ([], compared.words(*words_for_things(self.ctx.run, self.attributes)))),
+            ("words", lambda: ([], compared.words(*words_for_things(self.ctx.run, self.things)))),
         )
         for step, (name, make) in enumerate(steps):
             if not (folder / f"{name}.json").exists():

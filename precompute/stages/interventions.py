@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import TooLittleData
-from core.gender import caption_gender
 from core.interventions import captions, images, tables
 from core.interventions.designs import (
     LEACE,
@@ -33,6 +32,7 @@ from core.interventions.inputs import Inputs
 from core.interventions.listing import CONFIRMATION, DEVELOPMENT, arms_table, images_table
 from core.interventions.writing import Row, together
 from core.runs import write_table
+from core.words import caption_gender
 from precompute.context import StageContext
 
 
@@ -140,7 +140,7 @@ class _Stage:
             "arms": self.total,
             "development_images": len(self.inputs.development),
             "confirming_images": len(self.inputs.confirming),
-            "fresh_scenes": self.inputs.confirming[0].scene is not None,
+            "fresh_scenes": self.inputs.confirming[0].draw is not None,
             "layer": first.layer,
             "strength": first.strength,
             "ranking": first.ranking,

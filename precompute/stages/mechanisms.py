@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.mech import effects, heads, readings, weights
+from core.mech import effects, heads, weights
 from core.mech.inputs import Inputs
 from core.mech.tables import SCHEMAS, table
 from core.runs import write_table
@@ -76,7 +76,7 @@ class _Work:
         """What is asked of a language, by name."""
         return {
             "heads": lambda: heads.heads(self.inputs, lang),
-            "readings": lambda: readings.readings(self.inputs, lang),
+            "readings": lambda: weights.readings(self.inputs, lang),
             "features": lambda: effects.features(self.inputs, lang, lambda text: self.tick(f"{text}, {lang}")),
         }
 

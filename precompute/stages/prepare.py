@@ -18,8 +18,7 @@ from core.config import LANGUAGES
 from core.errors import UserError
 from core.runs import atomic_path, write_json, write_table
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
-from core.samples.sources import RawSample, load
-from core.samples.split import split
+from core.samples.sources import RawSample, load, split
 from precompute.context import StageContext
 
 PART = 50  # samples between two checkpoints

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.config import LANGUAGES
-from core.gender.captions import caption_gender, image_gender
-from core.gender.words import find
 from core.runs import write_table
+from core.words.captions import caption_gender, find, image_gender
 
 if TYPE_CHECKING:
     from precompute.context import StageContext

@@ -8,7 +8,7 @@ import pytest
 from core.catalog import Catalog
 from core.errors import UserError
 from core.features.labels import LABELS_SCHEMA
-from core.gender.effects_tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
+from core.gender.tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
