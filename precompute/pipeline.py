@@ -13,10 +13,10 @@ class Stage:
     """One step of the pipeline.
 
     ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such
-    as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function"; ``code`` are source files or patterns from
-    the project root. ``digest`` (one or several) is called with the whole Config and answers for what lies outside the
-    run. ``check`` is called with the Config before anything runs, and whether it may download; it raises UserError, and
-    returns what should be said.
+    as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function". The code that counts is what ``fn``
+    imports (``precompute.engine.closure``). ``digest`` (one or several) is called with the whole Config and answers for
+    what lies outside the run. ``check`` is called with the Config before anything runs, and whether it may download; it
+    raises UserError, and returns what should be said.
     """
 
     name: str
@@ -24,151 +24,95 @@ class Stage:
     makes: tuple[str, ...]
     sections: tuple[str, ...]
     fn: str
-    code: tuple[str, ...]
     digest: str | tuple[str, ...] = ""
     says: str = ""  # what it does, in a few words
     check: str = ""
     by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
-SAMPLES_CODE = ("core/samples/*.py",)
-VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
-ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/gather.py")
-SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
-FEATURES_CODE = tuple(
-    f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
-)
-WORDS_CODE = tuple(
-    f"core/gender/{n}.py"
-    for n in (
-        "tokens",
-        "lexicon",
-        "english",
-        "arabic",
-        "words",
-        "captions",
-        "morphology",
-        "semantics",
-        "farahidi_reader",
-    )
-)
-STEERING_CODE = tuple(f"core/steering/{n}.py" for n in ("apply", "edits", "record", "table"))
-EFFECTS_CODE = (
-    "core/gender/effects*.py",
-    *(
-        f"core/gender/{n}.py"
-        for n in ("rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")
-    ),
-)
-
-
 def stages() -> tuple[Stage, ...]:
     """The pipeline, in the order in which it runs."""
     return (
         Stage(
-            "prepare",
-            (),
-            ("samples.parquet", "references.parquet", "images/", "thumbs/", "prepare_report.json"),
-            ("seed", "samples"),
-            "precompute.stages.prepare:run",
-            ("precompute/stages/prepare.py", *SAMPLES_CODE),
-            "core.samples.sources:digest",
-            "read, pair, check and split images and captions",
+            name="prepare",
+            says="read, pair, check and split images and captions",
+            needs=(),
+            makes=("samples.parquet", "references.parquet", "images/", "thumbs/", "prepare_report.json"),
+            sections=("seed", "samples"),
+            fn="precompute.stages.prepare:run",
+            digest="core.samples.sources:digest",
         ),
         Stage(
-            "caption",
-            ("prepare",),
-            ("captions.parquet",),
-            ("model", "caption"),
-            "precompute.stages.caption:run",
-            ("precompute/stages/caption.py", "core/samples/gather.py", *VLM_CODE),
-            "core.vlm.identity:digest",
-            "let the model write its own captions",
+            name="caption",
+            says="let the model write its own captions",
+            needs=("prepare",),
+            makes=("captions.parquet",),
+            sections=("model", "caption"),
+            fn="precompute.stages.caption:run",
+            digest="core.vlm.identity:digest",
+            check="core.vlm.families:check",
         ),
         Stage(
-            "words",
-            ("prepare", "caption"),
-            ("words.parquet", "genders.parquet"),
-            ("words",),
-            "precompute.stages.words:run",
-            ("precompute/stages/words.py", *WORDS_CODE),
-            "core.gender.lexicon:digest",
-            "find gendered words; what gender captions and images have",
+            name="words",
+            says="find gendered words; what gender captions and images have",
+            needs=("prepare", "caption"),
+            makes=("words.parquet", "genders.parquet"),
+            sections=("words",),
+            fn="precompute.stages.words:run",
+            digest="core.gender.lexicon:digest",
         ),
         Stage(
-            "activations",
-            ("prepare", "caption"),
-            ("activations/",),
-            ("seed", "model", "caption.prompt_en", "caption.prompt_ar", "activations"),
-            "precompute.stages.activations:run",
-            ("precompute/stages/activations.py", *VLM_CODE, *ACTIVATIONS_CODE),
-            "core.vlm.identity:digest",
-            "record what the model computes while it writes",
+            name="activations",
+            says="record what the model computes while it writes",
+            needs=("prepare", "caption"),
+            makes=("activations/",),
+            sections=("seed", "model", "caption.prompt_en", "caption.prompt_ar", "activations"),
+            fn="precompute.stages.activations:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "train",
-            ("prepare", "caption", "activations"),
-            ("saes/", "saes.parquet", "sae_fit.parquet"),
-            ("seed", "model.dtype", "train"),
-            "precompute.stages.train:run",
-            ("precompute/stages/train.py", "core/intervals.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE),
-            ("core.vlm.identity:digest", "core.sae.sources:digest"),
-            "train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
-            "precompute.sae_check:check",
+            name="train",
+            says="train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
+            needs=("prepare", "caption", "activations"),
+            makes=("saes/", "saes.parquet", "sae_fit.parquet"),
+            sections=("seed", "model.dtype", "train"),
+            fn="precompute.stages.train:run",
+            digest=("core.vlm.identity:digest", "core.sae.sources:digest"),
+            check="precompute.forecast.shape:check_saes",
             by_layer=True,
         ),
         Stage(
-            "features",
-            ("prepare", "caption", "activations", "train"),
-            ("features.parquet", "examples.parquet"),
-            ("seed", "features"),
-            "precompute.stages.features:run",
-            ("precompute/stages/features.py", *VLM_CODE, *ACTIVATIONS_CODE, *SAE_CODE, *FEATURES_CODE),
-            "core.vlm.identity:digest",
-            "describe every feature: statistics, examples, words, neighbours",
+            name="features",
+            says="describe every feature: statistics, examples, words, neighbours",
+            needs=("prepare", "caption", "activations", "train"),
+            makes=("features.parquet", "examples.parquet"),
+            sections=("seed", "features"),
+            fn="precompute.stages.features:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "pool",
-            ("prepare", "caption", "words", "activations", "train"),
-            ("pooled/",),
-            ("model.dtype",),
-            "precompute.stages.pool:run",
-            (
-                "precompute/stages/pool.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/gender/positions.py",
-                *VLM_CODE,
-                *ACTIVATIONS_CODE,
-                *SAE_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "average residuals and features over the parts of each caption",
+            name="pool",
+            says="average residuals and features over the parts of each caption",
+            needs=("prepare", "caption", "words", "activations", "train"),
+            makes=("pooled/",),
+            sections=("model.dtype",),
+            fn="precompute.stages.pool:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "gender",
-            ("prepare", "caption", "words", "train", "pool"),
-            ("gender_features.parquet", "gender_rankings.parquet", "gender_pairs.parquet", "labels.parquet"),
-            ("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"),
-            "precompute.stages.gender:run",
-            (
-                "precompute/stages/gender.py",
-                "core/features/labels.py",
-                "core/features/pooled.py",
-                "core/intervals.py",
-                "core/samples/gather.py",
-                *EFFECTS_CODE,
-                *FEATURES_CODE,
-                *VLM_CODE,
-                *SAE_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "ask what each feature has to do with gender; give features labels",
+            name="gender",
+            says="ask what each feature has to do with gender; give features labels",
+            needs=("prepare", "caption", "words", "train", "pool"),
+            makes=("gender_features.parquet", "gender_rankings.parquet", "gender_pairs.parquet", "labels.parquet"),
+            sections=("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"),
+            fn="precompute.stages.gender:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "crosslingual",
-            ("prepare", "caption", "words", "activations", "train", "pool"),
-            (
+            name="crosslingual",
+            says="compare English and Arabic: features, directions, gender effects",
+            needs=("prepare", "caption", "words", "activations", "train", "pool"),
+            makes=(
                 "language_features.parquet",
                 "language_classes.parquet",
                 "alignment.parquet",
@@ -180,101 +124,49 @@ def stages() -> tuple[Stage, ...]:
                 "shared_gender.parquet",
                 "grammatical_gender.parquet",
             ),
-            ("seed", "train", "crosslingual"),
-            "precompute.stages.crosslingual:run",
-            (
-                "precompute/stages/crosslingual.py",
-                "core/crosslingual/*.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/intervals.py",
-                "core/samples/demo_world.py",
-                *WORDS_CODE,
-                *VLM_CODE,
-                *ACTIVATIONS_CODE,
-                *SAE_CODE,
-            ),
-            "core.gender.lexicon:digest",
-            "compare English and Arabic: features, directions, gender effects",
+            sections=("seed", "train", "crosslingual"),
+            fn="precompute.stages.crosslingual:run",
+            digest="core.gender.lexicon:digest",
         ),
         Stage(
-            "layers",
-            ("prepare", "caption", "words", "activations", "pool"),
-            ("probes.parquet", "lens.parquet", "emergence.parquet"),
-            ("seed", "model.dtype", "activations.layers", "layers"),
-            "precompute.stages.layers:run",
-            (
-                "precompute/stages/layers.py",
-                "core/layers/*.py",
-                "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
-                "core/intervals.py",
-                "core/gender/positions.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/samples/gather.py",
-                *VLM_CODE,
-                *ACTIVATIONS_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "probe each layer for the image's gender; read its next word off early",
+            name="layers",
+            says="probe each layer for the image's gender; read its next word off early",
+            needs=("prepare", "caption", "words", "activations", "pool"),
+            makes=("probes.parquet", "lens.parquet", "emergence.parquet"),
+            sections=("seed", "model.dtype", "activations.layers", "layers"),
+            fn="precompute.stages.layers:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "bias",
-            ("prepare", "caption", "words"),
-            ("bias_roles.parquet", "bias_metrics.parquet", "sampled_captions.parquet"),
-            ("seed", "model", "caption", "words", "bias", "gender.min_images"),
-            "precompute.stages.bias:run",
-            (
-                "precompute/stages/bias.py",
-                "core/bias/*.py",
-                "core/intervals.py",
-                "core/samples/gather.py",
-                *WORDS_CODE,
-                *VLM_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "compare captions with images; sample captions of neutral images",
+            name="bias",
+            says="compare captions with images; sample captions of neutral images",
+            needs=("prepare", "caption", "words"),
+            makes=("bias_roles.parquet", "bias_metrics.parquet", "sampled_captions.parquet"),
+            sections=("seed", "model", "caption", "words", "bias", "gender.min_images"),
+            fn="precompute.stages.bias:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "explain",
-            ("prepare", "caption", "words", "train", "features", "pool", "gender"),
-            ("explanations.parquet", "doses.parquet"),
-            ("model", "caption", "words", "activations.layers", "explain"),
-            "precompute.stages.explain:run",
-            (
-                "precompute/stages/explain.py",
-                *STEERING_CODE,
-                "core/steering/explain.py",
-                "core/steering/jobs.py",
-                "core/steering/job_writing.py",
-                "core/steering/writing.py",
-                "core/features/labels.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/gender/sets.py",
-                "core/gender/effects_ranks.py",
-                "core/gender/logit_words.py",
-                "core/intervals.py",
-                "core/samples/gather.py",
-                *WORDS_CODE,
-                *VLM_CODE,
-                *SAE_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "ask the model what its features are; a grid of steered captions",
+            name="explain",
+            says="ask the model what its features are; a grid of steered captions",
+            needs=("prepare", "caption", "words", "train", "features", "pool", "gender"),
+            makes=("explanations.parquet", "doses.parquet"),
+            sections=("model", "caption", "words", "activations.layers", "explain"),
+            fn="precompute.stages.explain:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "interventions",
-            ("prepare", "caption", "words", "train", "features", "pool", "gender"),
-            (
+            name="interventions",
+            says="change features, directions and prompts; compare captions with controls",
+            needs=("prepare", "caption", "words", "train", "features", "pool", "gender"),
+            makes=(
                 *(
                     f"intervention_{name}.parquet"
                     for name in ("arms", "images", "captions", "effects", "verdicts", "terms")
                 ),
                 "intervention_images/",
             ),
-            (
+            sections=(
                 "seed",
                 "samples.source",
                 "samples.planted",
@@ -284,26 +176,14 @@ def stages() -> tuple[Stage, ...]:
                 "activations.layers",
                 "interventions",
             ),
-            "precompute.stages.interventions:run",
-            (
-                "precompute/stages/interventions.py",
-                "core/interventions/*.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/intervals.py",
-                *STEERING_CODE,
-                *SAMPLES_CODE,
-                *WORDS_CODE,
-                *VLM_CODE,
-                *SAE_CODE,
-            ),
-            "core.vlm.identity:digest",
-            "change features, directions and prompts; compare captions with controls",
+            fn="precompute.stages.interventions:run",
+            digest="core.vlm.identity:digest",
         ),
         Stage(
-            "mechanisms",
-            ("prepare", "caption", "words", "train", "pool"),
-            (
+            name="mechanisms",
+            says="ask which heads, MLPs and features carry gender into the words",
+            needs=("prepare", "caption", "words", "train", "pool"),
+            makes=(
                 "head_effects.parquet",
                 "head_attention.parquet",
                 "weight_spectra.parquet",
@@ -312,27 +192,16 @@ def stages() -> tuple[Stage, ...]:
                 "patching.parquet",
                 "patching_checks.parquet",
             ),
-            ("seed", "model.dtype", "caption.prompt_en", "caption.prompt_ar", "activations.layers", "mechanisms"),
-            "precompute.stages.mechanisms:run",
-            (
-                "precompute/stages/mechanisms.py",
-                "core/mech/*.py",
-                *STEERING_CODE,
-                "core/gender/attribution.py",
-                "core/gender/positions.py",
-                "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
-                "core/gender/arabic.py",
-                "core/features/pooled.py",
-                "core/features/tokens.py",
-                "core/intervals.py",
-                "core/samples/gather.py",
-                *VLM_CODE,
-                *SAE_CODE,
-                *ACTIVATIONS_CODE,
+            sections=(
+                "seed",
+                "model.dtype",
+                "caption.prompt_en",
+                "caption.prompt_ar",
+                "activations.layers",
+                "mechanisms",
             ),
-            "core.vlm.identity:digest",
-            "ask which heads, MLPs and features carry gender into the words",
+            fn="precompute.stages.mechanisms:run",
+            digest="core.vlm.identity:digest",
         ),
     )
 

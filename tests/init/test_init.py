@@ -10,8 +10,8 @@ import pytest
 from core.config import load_config
 from core.samples.sources import load
 from precompute.__main__ import main
+from precompute.commands.init.preset import sizes
 from precompute.forecast.shape import model_shape
-from precompute.init.preset import sizes
 from tests.own_data import FORMS, GOOD, make_set, write_images, write_zip
 
 MODEL = "data/demo-captioner"
@@ -240,13 +240,13 @@ def replace_model(name: str):
 
 
 def test_a_large_set_is_bounded(tmp_path, init, monkeypatch):
-    monkeypatch.setattr("precompute.init.preset.MOST_IMAGES", 5)
+    monkeypatch.setattr("precompute.commands.init.preset.MOST_IMAGES", 5)
     _, _, config = init(*table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True)))
     assert config.samples.n == 5
 
 
 def test_a_place_in_the_project_is_written_from_its_root(tmp_path, init, monkeypatch):
-    for module in ("precompute.init.look", "core.samples.pictures"):
+    for module in ("precompute.commands.init.look", "core.samples.pictures"):
         monkeypatch.setattr(f"{module}.PROJECT_ROOT", tmp_path)
     _, _, config = init(*table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True)))
     assert (config.samples.images, config.samples.captions) == ("images", "t.csv")

@@ -8,9 +8,9 @@ import time
 import pytest
 from rich.console import Console
 
-from precompute import gpu as gpu_module
-from precompute import status
-from precompute.gpu import Gpu, gpus
+from precompute.commands import status
+from precompute.engine import machine as gpu_module
+from precompute.engine.machine import Gpu, gpus
 
 TWO = """0, GPU-aaaa1111, NVIDIA RTX 3090, 87, 8123, 24576
 1, GPU-bbbb2222, NVIDIA T4, [N/A], 10, 15360

@@ -8,9 +8,9 @@ import pytest
 
 from core.errors import UserError
 from core.runs import Run
-from precompute import notify
 from precompute.__main__ import main
-from precompute.notify import notifying, parse_command
+from precompute.commands import run as notify
+from precompute.commands.run import notifying, parse_command
 
 
 @pytest.fixture
