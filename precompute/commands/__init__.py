@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
+WITH_DATA = ("run", "plan", "slurm", "init", "controls", "train_demo_captioner", "gate")  # which read data/
+
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options; each answers in the module ``args.module`` of this package."""
@@ -111,5 +113,14 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def call(args: argparse.Namespace) -> int:
-    """Run the command that was asked for."""
+    """Run the command that was asked for; UserError where it needs the project's data and they are not here."""
+    from core.config import PROJECT_ROOT
+    from core.errors import UserError
+
+    if args.module in WITH_DATA and not (PROJECT_ROOT / "data" / "demo-world").is_dir():
+        raise UserError(
+            "The demo world and its captioner are not here.",
+            f"This is an installed copy, which has no data/, and {PROJECT_ROOT} is no checkout of the project.",
+            "Call it in the folder of a checkout, or install that: pip install -e FOLDER",
+        )
     return importlib.import_module(f"{__name__}.{args.module}").command(args)

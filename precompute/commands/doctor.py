@@ -90,6 +90,8 @@ def _presets() -> list[Finding]:
 def _preset(name: str, device: str) -> Finding:
     """A preset's needs beside what there is; those that are too large come first in the line."""
     config = load_config(name)
+    if config.model.name.startswith("data/") and not (PROJECT_ROOT / config.model.name).is_dir():
+        return Finding(f"preset {name}", f"{config.model.name} is not in {PROJECT_ROOT}: run it in a checkout", None)
     found = estimate(config, device, config.samples.n or UNKNOWN_IMAGES, model_shape(config))
     there = {"disk": free_disk(runs_dir()), "memory": psutil.virtual_memory().total}
     if device == "cuda":
@@ -119,6 +121,8 @@ def _disk() -> Finding:
 
 def _fonts() -> Finding:
     fonts = sorted(p.name for p in (PROJECT_ROOT / "static").rglob("*") if p.suffix in (".ttf", ".woff2", ".otf"))
+    if not (PROJECT_ROOT / "static").is_dir():
+        return Finding("fonts", f"no static/ in {PROJECT_ROOT}: app, demo and fonts belong to a checkout", None)
     arabic = [f for f in fonts if "arabic" in f.lower()]
     if not arabic:
         return Finding("fonts", "no Arabic font in static/: figures fall back to the system's", False)

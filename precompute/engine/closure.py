@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.config import PROJECT_ROOT, Config
+from core.config import SOURCE_ROOT, Config
 from precompute.engine.fingerprint import hash_json, tree_hash
 from precompute.pipeline import load_function
 
@@ -57,7 +57,7 @@ def code_of(fn: str, config: Config, root: Path | None = None) -> tuple[dict[str
 
     ``root`` is where the sources lie. Raises ValueError where one imports by a string and does not say what.
     """
-    root = root or PROJECT_ROOT
+    root = root or SOURCE_ROOT
     found = Closure(root)
     found.follow(fn.partition(":")[0])
     dynamic = {}

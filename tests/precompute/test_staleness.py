@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import PROJECT_ROOT, Config, load_config
+from core.config import SOURCE_ROOT, Config, load_config
 from core.runs import Manifest, Run, StageRecord
 from precompute.engine import closure
 from precompute.engine.closure import code_of
@@ -24,14 +24,14 @@ def project(tmp_path_factory) -> Path:
     """A copy of the project's sources."""
     root = tmp_path_factory.mktemp("project")
     for top in ("core", "precompute", "pages", "docs"):
-        shutil.copytree(PROJECT_ROOT / top, root / top, ignore=shutil.ignore_patterns("__pycache__", "*.tsv", "*.png"))
+        shutil.copytree(SOURCE_ROOT / top, root / top, ignore=shutil.ignore_patterns("__pycache__", "*.tsv", "*.png"))
     return root
 
 
 @pytest.fixture
 def source(project, monkeypatch) -> Path:
     """The copy, whose stages are those that are planned."""
-    monkeypatch.setattr(closure, "PROJECT_ROOT", project)
+    monkeypatch.setattr(closure, "SOURCE_ROOT", project)
     return project
 
 
