@@ -17,9 +17,8 @@ from core.config.sections import LANGUAGES, SECTIONS, TOKEN_KINDS, Config, Sampl
 from core.errors import UserError
 
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
-PROJECT_ROOT = (
-    SOURCE_ROOT if (SOURCE_ROOT / "app.py").is_file() else Path.cwd()
-)  # installed elsewhere: where one stands
+# Data, runs and models lie in the checkout; for a copy that was installed elsewhere, in the current folder.
+PROJECT_ROOT = SOURCE_ROOT if (SOURCE_ROOT / "app.py").is_file() else Path.cwd()
 PRESETS_DIR = SOURCE_ROOT / "precompute" / "presets"
 
 

@@ -16,10 +16,10 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in names.stdout.splitlines():
-        if name.startswith(("core/", "precompute/")) or name in ("pyproject.toml", "requirements.txt"):
-            if (ROOT / name).is_file():
-                (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
+        belongs = name.startswith(("core/", "precompute/")) or name in ("pyproject.toml", "requirements.txt")
+        if belongs and (ROOT / name).is_file():
+            (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
     options = ["--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", str(folder / "source"), *options], check=True)
     (wheel,) = folder.glob("*.whl")
