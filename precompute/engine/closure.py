@@ -22,7 +22,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +60,15 @@ def code_of(fn: str, config: Config, root: Path | None = None) -> tuple[dict[str
     root = root or SOURCE_ROOT
     found = Closure(root)
     found.follow(fn.partition(":")[0])
-    dynamic = {}
-    for declaration in sorted(found.declarations):
-        for module in _declared(declaration, config):
+    dynamic: dict[str, dict[str, str]] = {}
+    waiting, seen = sorted(found.declarations), set(found.declarations)
+    while waiting:
+        for module in sorted(load_function(waiting.pop())(config)):
             more = Closure(root, found.modules)
             more.follow(module)
             dynamic[module] = {m: s.hash for m, s in sorted(more.modules.items()) if m not in found.modules}
+            waiting += sorted(more.declarations - seen)
+            seen |= more.declarations
     return {m: s.hash for m, s in sorted(found.modules.items())}, dynamic
 
 
@@ -226,7 +229,3 @@ def _acts(node: ast.stmt) -> bool:
     if isinstance(node, ast.Expr):
         return not isinstance(node.value, ast.Constant)
     return not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-
-
-def _declared(declaration: str, config: Config) -> Sequence[str]:
-    return sorted(load_function(declaration)(config))
