@@ -35,10 +35,9 @@ def call(installed, tmp_path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_the_wheel_has_a_command_presets_lexicons_and_the_dependencies_of_requirements(installed):
     (info,) = installed.glob("*.dist-info")
     assert "captionscope = precompute.__main__:main" in (info / "entry_points.txt").read_text()
-    assert {p.name for p in (ROOT / "precompute" / "presets").iterdir()} == {
-        p.name for p in (installed / "precompute" / "presets").iterdir()
-    }
-    assert (installed / "core" / "gender" / "lexicons" / "ar.tsv").is_file()
+    for top, kind in (("core", "tsv"), ("precompute", "toml")):
+        there = {p.relative_to(ROOT).as_posix() for p in (ROOT / top).rglob(f"*.{kind}")}
+        assert there and all((installed / name).is_file() for name in there), there
     wanted = {line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()} - {""}
     found = [line.split(":", 1)[1] for line in (info / "METADATA").read_text().splitlines() if "Requires-Dist" in line]
     assert wanted == {line.strip() for line in found if "extra ==" not in line}
