@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.config import Config
 from core.runs import Run
-
-if TYPE_CHECKING:
-    from core.activations.replay import Activations
-    from core.vlm.adapter import VLM
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -37,14 +33,6 @@ class StageContext:
     on_progress: Callable[[int, int, str, str], None] = _nothing
     on_metrics: Callable[[Mapping[str, float], int | None], None] = _nothing
     on_images: Callable[[Mapping[str, Any]], None] = _nothing
-
-    def activations(self, load: Callable[[], VLM], layers: Sequence[int]) -> Activations:
-        """The run's activations of some layers, stored or computed again by the model that ``load`` gives."""
-        from core.activations.replay import Activations
-
-        # Processes that compute other layers of this stage have passes of their own.
-        name = "-".join(["passes", *(f"{layer:02d}" for layer in self.layers)])
-        return Activations(self.run, self.config, layers, load, self.work_dir / name, self.log)
 
     def progress(self, done: int, total: int, unit: str = "samples", message: str = "") -> None:
         """Say how far the stage is; cheap enough to call at every step."""

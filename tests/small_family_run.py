@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.config import load_config
 from core.runs import Run
-from precompute.engines.local import LocalEngine
+from precompute.engine.local import LocalEngine
 from tests.tiny_models import tiny_model_dir
 
 SMALLEST = (

@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,21 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 GB = 1e9
+
+
+class StageContext(Protocol):
+    """Of what a stage is given, what is needed here; ``layers`` are those that this process is to compute, () all."""
+
+    @property
+    def run(self) -> Run: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def work_dir(self) -> Path: ...
+    @property
+    def layers(self) -> tuple[int, ...]: ...
+    @property
+    def log(self) -> logging.Logger: ...
 
 
 class Activations:
@@ -51,6 +66,13 @@ class Activations:
         self.run, self.config, self.layers = run, config, list(layers)
         self._load, self._folder, self._log = load, folder, log
         self._replay: Replay | None = None
+
+    @classmethod
+    def of(cls, ctx: StageContext, load: Callable[[], VLM], layers: Sequence[int]) -> Activations:
+        """Those of a stage at work, whose blocks lie in its work folder."""
+        # Processes that compute other layers of this stage have passes of their own.
+        name = "-".join(["passes", *(f"{layer:02d}" for layer in ctx.layers)])
+        return cls(ctx.run, ctx.config, layers, load, ctx.work_dir / name, ctx.log)
 
     @property
     def stored(self) -> bool:

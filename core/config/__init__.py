@@ -3,6 +3,7 @@
 from core.config.reading import (
     PRESETS_DIR,
     PROJECT_ROOT,
+    SOURCE_ROOT,
     all_keys,
     config_from_dict,
     config_to_dict,
@@ -40,6 +41,7 @@ __all__ = [
     "PRESETS_DIR",
     "PROJECT_ROOT",
     "SECTIONS",
+    "SOURCE_ROOT",
     "TOKEN_KINDS",
     "ActivationsConfig",
     "BiasConfig",

@@ -16,8 +16,10 @@ from typing import Any, Literal
 from core.config.sections import LANGUAGES, SECTIONS, TOKEN_KINDS, Config, SamplesConfig
 from core.errors import UserError
 
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PRESETS_DIR = PROJECT_ROOT / "precompute" / "presets"
+SOURCE_ROOT = Path(__file__).resolve().parents[2]
+# Data, runs and models lie in the checkout; for a copy that was installed elsewhere, in the current folder.
+PROJECT_ROOT = SOURCE_ROOT if (SOURCE_ROOT / "app.py").is_file() else Path.cwd()
+PRESETS_DIR = SOURCE_ROOT / "precompute" / "presets"
 
 
 def load_config(preset: str | Path, overrides: Sequence[str] = ()) -> Config:

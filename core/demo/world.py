@@ -15,14 +15,15 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-DATA_DIR = Path(__file__).resolve().parents[2] / "data" / "demo-world"
+from core.config import PROJECT_ROOT
+
+DATA_DIR = PROJECT_ROOT / "data" / "demo-world"
 CANVAS, PERSON, OBJECT = 96, 62, 32  # pixels
 GENDERS = ("male", "female", "neutral")
 LANGUAGES = ("en", "ar")

@@ -8,6 +8,7 @@ eager implementation, and families differ in nothing here.
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -39,7 +40,7 @@ def observing(modules: Mapping[nn.Module, Keep]) -> Iterator[None]:
             name = getattr(config, "_attn_implementation", None)
             if name is None or (name != "eager" and name not in ALL_ATTENTION_FUNCTIONS):
                 raise ValueError(f"{type(module).__name__} names no attention function in its config.")
-            default: Any = getattr(__import__(type(module).__module__, fromlist=["x"]), "eager_attention_forward", None)
+            default: Any = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
             _observed[module] = (ALL_ATTENTION_FUNCTIONS.get_interface(name, default), keep)
             configs[module], module.config = config, copy.copy(config)
             module.config._attn_implementation_internal = NAME

@@ -160,3 +160,12 @@ def unfit_side(image_side: int, why: str, fit: str) -> UserError:
     """What to say where a family cannot take the chosen square."""
     what = f"This model cannot take images of {image_side} pixels."
     return UserError(what, why, f"Set model.image_side to 0 or {fit}.")
+
+
+def unknown_family(model_type: str, why: str) -> UserError:
+    """What to say of a model that no adapter fits."""
+    return UserError(
+        f"There is no adapter for models of type {model_type}.",
+        why,
+        "Choose a family of docs/models.md, or write an adapter beside core/vlm/gemma3.py.",
+    )

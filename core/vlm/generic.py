@@ -8,9 +8,9 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from core.errors import UserError
 from core.vlm.adapter import VLM
 from core.vlm.batch import Batch
+from core.vlm.family import unknown_family
 from core.vlm.prompts import PROBES
 
 SIDE = 448  # pixels, where the vision tower names none
@@ -83,12 +83,3 @@ class GenericVLM(VLM):
         check = Conformance(self, PROBES[:2]).reuse()
         if not check.passed:
             raise ValueError(f"logits differ by {check.measured:.2g} of the largest from its own pass over a picture")
-
-
-def unknown_family(model_type: str, why: str) -> UserError:
-    """What to say of a model that no adapter fits."""
-    return UserError(
-        f"There is no adapter for models of type {model_type}.",
-        why,
-        "Choose a family of docs/models.md, or write an adapter beside core/vlm/gemma3.py.",
-    )

@@ -43,6 +43,21 @@ def locate(name: str) -> Path | None:
     return None
 
 
+def find_file(config: Config, name: str) -> Path | None:
+    """A file of the model on this machine, in its folder or in the hub's cache; never fetched."""
+    path = PROJECT_ROOT / config.model.name / name  # an absolute name stays as it is
+    if path.is_file():
+        return path
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(config.model.name, name, revision=config.model.revision or None)
+    except HFValidationError:  # a path that does not exist; the run itself will say so
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
 def digest(config: Config) -> str:
     """Content identity of the model that ``config.model`` names (64 hex digits).
 

@@ -15,6 +15,7 @@ import torch
 from core.errors import UserError
 from core.first_calls import make_first_calls
 from core.runs import write_json
+from core.vlm.families import adapter_of
 from core.vlm.identity import locate
 
 if TYPE_CHECKING:
@@ -30,19 +31,7 @@ SMOLVLM_TOKENS = {
     "end_of_utterance_token": "<end_of_utterance>",
     "video_token": "<video>",
 }
-FAMILIES = {
-    "gemma3": "core.vlm.gemma3:Gemma3VLM",
-    "idefics3": "core.vlm.idefics3:Idefics3VLM",
-    "llava": "core.vlm.llava:LlavaVLM",
-    "llava_next": "core.vlm.llava:LlavaNextVLM",
-    "mllama": "core.vlm.mllama:MllamaVLM",
-    "paligemma": "core.vlm.paligemma:PaliGemmaVLM",
-    "qwen2_5_vl": "core.vlm.qwen:QwenVLM",
-    "qwen2_vl": "core.vlm.qwen:QwenVLM",
-    "qwen3_vl": "core.vlm.qwen:Qwen3VLM",
-    "smolvlm": "core.vlm.idefics3:Idefics3VLM",
-}  # by transformers' model_type
-GENERIC = "core.vlm.generic:GenericVLM"  # any other, if it proves fit
+IMPORTED_BY_NAME = "core.vlm.families:imported"  # which of the adapters a run imports
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 QUANTIZED = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
 PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
@@ -129,7 +118,7 @@ def load_vlm(
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
     from transformers.utils import logging
 
-    from core.vlm.generic import unknown_family
+    from core.vlm.family import unknown_family
 
     if dtype not in DTYPES:
         known = " or ".join(DTYPES)
@@ -153,7 +142,7 @@ def load_vlm(
             str(error).strip().splitlines()[0],
             "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
         ) from error
-    module, _, family = FAMILIES.get(config.model_type, GENERIC).partition(":")
+    module, family = adapter_of(config.model_type)
     if "device_map" not in placement:
         model = model.to(pick_device(device))
     vlm = getattr(importlib.import_module(module), family)(name, model.eval(), processor, image_side)

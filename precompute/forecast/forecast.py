@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from core.config import Config
 from core.errors import UserError
 from core.runs import Run, list_runs
+from precompute.engine.machine import describe_device, resolve_device
+from precompute.engine.plan import Planned
+from precompute.engine.progress import show_bytes
 from precompute.forecast.estimate import Before, Estimate, count_samples, earlier, estimate, scaled
-from precompute.forecast.knobs import Way, together, ways
-from precompute.forecast.limits import NAMES, OPTIONS, Break, Limits, broken
-from precompute.forecast.probe.record import Probe, find_probe
-from precompute.forecast.shape import ModelShape, model_shape
-from precompute.machine import describe_device, resolve_device
-from precompute.plan import Planned
-from precompute.progress import show_bytes
-from precompute.sae_check import as_trained, widest
+from precompute.forecast.limits import NAMES, OPTIONS, Break, Limits, Way, broken, together, ways
+from precompute.forecast.probe import Probe, find_probe
+from precompute.forecast.shape import ModelShape, as_trained, model_shape, widest
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
-"""The sizes of a captioner, read from its config.json without loading it."""
+"""Sizes of what a run computes with, read without loading it: of the captioner, and of SAEs that others trained."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from core.config import PROJECT_ROOT, Config
+from core.config import Config
+from core.sae.pretrained import Facts, check_sources
+from core.vlm.identity import find_file
 from core.vlm.image_tokens import image_cost
 
 
@@ -45,16 +46,23 @@ def model_shape(config: Config) -> ModelShape:
     )
 
 
-def find_file(config: Config, name: str) -> Path | None:
-    """A file of the captioner on this machine, in its folder or in the hub's cache; never fetched."""
-    path = PROJECT_ROOT / config.model.name / name  # an absolute name stays as it is
-    if path.is_file():
-        return path
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+def check_saes(config: Config, fetch: bool = False) -> list[str]:
+    """What should be said of the SAEs that sae.source names; UserError for one that does not fit the model."""
+    return _checked(config, fetch)[1] if config.sae.source else []
 
-    try:
-        found = try_to_load_from_cache(config.model.name, name, revision=config.model.revision or None)
-    except HFValidationError:  # a path that does not exist; the run itself will say so
-        return None
-    return Path(found) if isinstance(found, str) else None
+
+def widest(config: Config) -> int:
+    """The largest d_sae of the SAEs that sae.source names, 0 where there is none or its files are not here."""
+    return max((facts.d_sae for facts in _checked(config, False)[0]), default=0) if config.sae.source else 0
+
+
+def as_trained(config: Config, d_sae: int) -> Config:
+    """The settings as an estimate reads them: SAEs by others have their own width, and are not trained."""
+    if not config.sae.source:
+        return config
+    return replace(config, train=replace(config.train, d_sae=d_sae or config.train.d_sae, steps=1))
+
+
+def _checked(config: Config, fetch: bool) -> tuple[list[Facts], list[str]]:
+    shape = model_shape(config)
+    return check_sources(config, shape.d_model if shape.known else None, fetch)

@@ -1,7 +1,7 @@
 """How much each stage does: images seen, tokens passed, words written, steps trained, bytes kept and held.
 
-Only the settings, the number of images and the model's shape are asked. What a unit costs on a device is said by
-``precompute.forecast.speeds``; ``precompute.forecast.estimate`` puts the two together.
+Only the settings, the number of images and the model's shape are asked. What a unit costs on a device, and the two
+together, are ``precompute.forecast.estimate``.
 """
 
 from __future__ import annotations

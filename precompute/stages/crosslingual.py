@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.activations.replay import Activations
 from core.config import only_language
 from core.crosslingual.assembled import PARTS, Part, assembled
 from core.crosslingual.compared_saes import compare_saes
@@ -50,7 +51,7 @@ class _Work:
         self.ctx, self.config, self.layers = ctx, ctx.config.crosslingual, ctx.config.activations.layers
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
-        self.activations = ctx.activations(load, self.separate_layers)
+        self.activations = Activations.of(ctx, load, self.separate_layers)
         samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"])
         genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"])
         order = np.argsort(genders["sample_id"].to_numpy())

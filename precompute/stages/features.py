@@ -53,7 +53,7 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
     vlm = open_vlm(ctx)
-    activations = ctx.activations(lambda: vlm, layers)
+    activations = Activations.of(ctx, lambda: vlm, layers)
     texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
     notes: dict[str, Any] = {}
     for number, layer in enumerate(layers):

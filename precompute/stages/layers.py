@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL.Image import Resampling
 
+from core.activations.replay import Activations
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.gender.logit_words import word_sets
@@ -185,7 +186,7 @@ class _Lens:
         layers, languages = self.ctx.config.activations.layers, self.ctx.config.samples.languages
         self.places = {(p, lang): self._places(p, lang) for p in POSITIONS for lang in languages}
         self.rows = np.unique(np.array([p.row for at in self.places.values() for p in at], np.int64))
-        activations = self.ctx.activations(lambda: self.vlm, layers)
+        activations = Activations.of(self.ctx, lambda: self.vlm, layers)
         self.resid = {layer: activations.reader(layer).read(self.rows) for layer in layers}
 
     def _written(self, lang: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 
+from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.features.pooled import FOLDER, join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
@@ -27,7 +28,7 @@ def run(ctx: StageContext) -> dict:
 
     layers = ctx.config.activations.layers
     vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-    activations = ctx.activations(lambda: vlm, layers)
+    activations = Activations.of(ctx, lambda: vlm, layers)
     tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
     first = first_gendered(ctx, tokens, vlm)
     views = view_rows(tokens, first)

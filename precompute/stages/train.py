@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.errors import UserError
 from core.runs import write_json, write_table
@@ -49,7 +50,7 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     given = {source.layer: source for source in sources(ctx.config)}
     load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
-    activations = ctx.activations(load, ctx.layers or layers)
+    activations = Activations.of(ctx, load, ctx.layers or layers)
     for number, layer in enumerate(ctx.layers or layers):
         folder = ctx.work_dir / f"layer_{layer:02d}"
         if not (folder / "metrics.json").exists():

@@ -11,7 +11,7 @@ import torch
 from core.activations import passes as passing
 from core.activations import replay as replaying
 from core.activations.passes import Passes
-from core.activations.replay import Replay, layer_groups
+from core.activations.replay import Activations, Replay, layer_groups
 from core.activations.store import ActivationReader
 from core.config import load_config
 from core.errors import UserError
@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_are_refused(replay, monkeypatch):
 
 def test_where_the_stage_has_not_run_that_is_said(tmp_path):
     with pytest.raises(UserError, match="no activations of layer 1"):
-        context(tmp_path, "train").activations(toy_vlm, LAYERS).reader(1)
+        Activations.of(context(tmp_path, "train"), toy_vlm, LAYERS).reader(1)
 
 
 def results(folder):
@@ -195,6 +195,6 @@ def test_the_setting_says_only_what_the_stage_keeps(runs, monkeypatch):
     """A run that has its activations reads them whatever the setting has become, and one without computes them."""
     stored, without = runs
     monkeypatch.setattr(replaying, "Replay", None)
-    assert context(stored, "x", "none").activations(None, LAYERS).reader(3).n_rows
+    assert Activations.of(context(stored, "x", "none"), None, LAYERS).reader(3).n_rows
     with pytest.raises(TypeError):
-        context(without, "x", "all").activations(toy_vlm, LAYERS).reader(3)
+        Activations.of(context(without, "x", "all"), toy_vlm, LAYERS).reader(3)

@@ -39,12 +39,12 @@ def main() -> None:
     torch.set_num_threads(1)
     from core.config import load_config
     from core.runs import Run
-    from precompute.engines.local import LocalEngine
+    from precompute.engine.local import LocalEngine
+    from precompute.engine.progress import show_bytes, show_time
+    from precompute.engine.screens import PlainScreen
     from precompute.forecast.estimate import estimate
-    from precompute.forecast.probe.run import run_probe
+    from precompute.forecast.probe import run_probe
     from precompute.forecast.shape import model_shape
-    from precompute.progress import show_bytes, show_time
-    from precompute.screens import PlainScreen
 
     class Stopwatch(PlainScreen):
         """Processor seconds of each stage."""

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from core.config import TrainConfig  # noqa: E402
 from core.sae.losses import Parameters, topk_step  # noqa: E402
 from core.sae.trainer import AUX_COEFFICIENT, adam, initial_parameters  # noqa: E402
-from precompute.machine import versions  # noqa: E402
+from precompute.engine.machine import versions  # noqa: E402
 
 SIZES = ((192, 1536, 24, 1024), (256, 4096, 32, 1024), (512, 8192, 48, 512))  # d_model, d_sae, k, batch
 ROUNDS = 9

@@ -9,8 +9,8 @@ import pytest
 from core.bias.findings import bias_findings
 from core.demo.world import ROLES
 from core.errors import UserError
-from precompute import controls
 from precompute.__main__ import main
+from precompute.commands import controls
 from tests.toy_run import make_toy_run
 from tests.vlm.toy_model import toy_vlm
 

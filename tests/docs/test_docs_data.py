@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", flags=re.M | re.S)
 def example(tmp_path, monkeypatch):
     """example(title) -> the settings of a section; its files lie in the current folder, as in the project's."""
     monkeypatch.chdir(tmp_path)
-    for module in ("core.samples.pictures", "precompute.init.look"):
+    for module in ("core.samples.pictures", "precompute.commands.init.look"):
         monkeypatch.setattr(f"{module}.PROJECT_ROOT", tmp_path)
 
     def write(title: str):
@@ -62,7 +62,7 @@ def test_every_example_is_read_by_its_settings(example, title):
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_init_finds_the_same_settings(example, title, tmp_path, monkeypatch):
-    monkeypatch.setattr("precompute.init.look.MIN_PAIRED", 2)
+    monkeypatch.setattr("precompute.commands.init.look.MIN_PAIRED", 2)
     right = example(title).samples
     places = [
         (f"--{key.replace('_', '-')}", getattr(right, key)) for key in ("images", "captions", "captions_ar", "dataset")

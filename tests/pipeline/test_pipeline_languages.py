@@ -6,7 +6,7 @@ import pytest
 from core.config import LANGUAGE_NAME, load_config
 from core.features import statistics as geometry
 from core.runs import Run
-from precompute.engines.local import LocalEngine
+from precompute.engine.local import LocalEngine
 from precompute.pipeline import stages
 from tests.pages.visitor import visitor, words
 from tests.small_run import ROOT, SMALL

@@ -11,8 +11,8 @@ import pytest
 
 from core.config import Config, load_config
 from core.runs import Run
-from precompute.engines.local import LocalEngine
-from precompute.screens import PlainScreen
+from precompute.engine.local import LocalEngine
+from precompute.engine.screens import PlainScreen
 
 HERE = Path(__file__).parent
 SMALL = ("samples.n=12", "train.k=3", "model.device=cpu")

@@ -13,26 +13,35 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import precompute.engines.local as local
+import precompute.engine.local as local
 from core.runs import atomic_path
 from precompute.context import StageContext
 from precompute.pipeline import Stage
 
-CODE = ("tests/precompute/fake_pipeline.py",)
-
 
 def pipeline(**changes: dict) -> tuple[Stage, ...]:
     found = (
-        Stage("numbers", (), ("numbers.txt",), ("seed", "samples.n"), "fake_pipeline:numbers", CODE),
-        Stage("squares", ("numbers",), ("squares/",), ("train.k",), "fake_pipeline:squares", CODE),
         Stage(
-            "total",
-            ("numbers", "squares"),
-            ("total.txt", "mean.txt"),
-            ("features",),
-            "fake_pipeline:total",
-            CODE,
-            "fake_pipeline:outside",
+            name="numbers",
+            needs=(),
+            makes=("numbers.txt",),
+            sections=("seed", "samples.n"),
+            fn="fake_pipeline:numbers",
+        ),
+        Stage(
+            name="squares",
+            needs=("numbers",),
+            makes=("squares/",),
+            sections=("train.k",),
+            fn="fake_pipeline:squares",
+        ),
+        Stage(
+            name="total",
+            needs=("numbers", "squares"),
+            makes=("total.txt", "mean.txt"),
+            sections=("features",),
+            fn="fake_pipeline:total",
+            digest="fake_pipeline:outside",
         ),
     )
     return tuple(replace(s, **changes.get(s.name, {})) for s in found)

@@ -4,8 +4,8 @@ import pytest
 
 from core.errors import UserError
 from core.vlm.qwen import QwenVLM
-from precompute import check_model
 from precompute.__main__ import main
+from precompute.commands import check_model
 from tests.tiny_models import tiny_model_dir
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from core.config import PROJECT_ROOT
 from core.errors import UserError
 from core.runs import Run
-from precompute import doctor, status
 from precompute.__main__ import main
-from precompute.gpu import Gpu
-from precompute.progress import Meter, show_bytes, show_time
-from precompute.screens import PlainScreen
+from precompute.commands import doctor, status
+from precompute.engine.machine import Gpu
+from precompute.engine.progress import Meter, show_bytes, show_time
+from precompute.engine.screens import PlainScreen
 
 COMMANDS = ("", "run", "plan", "slurm", "status", "doctor", "list", "train-demo-captioner", "gate")
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "numpy", "rich", "PIL", "wandb", "sae_lens")
@@ -26,7 +26,7 @@ def test_help_imports_nothing_heavy_and_is_quick():
     code = f"""
 import sys
 from precompute.__main__ import main
-from precompute.gpu import Gpu
+from precompute.engine.machine import Gpu
 for command in {COMMANDS!r}:
     try:
         main([*([command] if command else []), "--help"])
@@ -43,7 +43,7 @@ assert not heavy, heavy
 
 
 def test_browsing_needs_no_torch():
-    code = "import sys, core.config, core.runs, core.errors, precompute.plan; assert 'torch' not in sys.modules"
+    code = "import sys, core.config, core.runs, core.errors, precompute.engine.plan; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True)
 
 

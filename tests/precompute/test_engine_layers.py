@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from core.activations.replay import Activations
 from core.errors import UserError
 from core.runs import Run, RunHeld
 from precompute.context import StageContext
-from precompute.engines.layers import LayersEngine
-from precompute.engines.local import LocalEngine
-from precompute.plan import make_plan
+from precompute.engine.layers import LayersEngine
+from precompute.engine.local import LocalEngine
+from precompute.engine.plan import make_plan
 from tests.small_run import ROOT, SMALL, precompute_command
 
 
@@ -103,7 +104,7 @@ def test_layers_at_work_tell_how_far_they_are(engine, cache, fake, monkeypatch):
 def test_layers_side_by_side_compute_passes_of_their_own(tmp_path, tools):
     """With activations.store = "none", blocks of one process are not those of another."""
     contexts = [StageContext(Run(tmp_path), tools.small(), tmp_path, layers=of) for of in ((), (3,), (5, 7))]
-    assert len({c.activations(lambda: None, (3,))._folder for c in contexts}) == 3
+    assert len({Activations.of(c, lambda: None, (3,))._folder for c in contexts}) == 3
 
 
 def test_two_layer_jobs_at_once_train_the_same_bytes_as_one_run(small_run, tmp_path):

@@ -3,8 +3,10 @@
 import pytest
 
 from core.errors import UserError
+from precompute.engine.plan import choose, make_plan
 from precompute.pipeline import Stage, check_stages
-from precompute.plan import choose, make_plan
+
+STAGES = ["numbers", "squares", "total"]
 
 
 def test_a_second_run_does_nothing(compute):
@@ -43,10 +45,14 @@ def test_the_plan_says_what_changed(compute, fake, tools):
     assert plan["total"].why == "changed: stage squares"
 
 
-def test_code_counts_and_comments_do_not(compute, fake):
-    compute()
-    code = ("tests/precompute/fake_pipeline.py", "core/errors.py")
-    assert compute(pipeline=fake.pipeline(squares={"code": code}))[1] == ["squares", "total"]
+def test_code_counts_and_comments_do_not(compute, fake, tmp_path, monkeypatch):
+    """The function of a stage in a file of its own, which is changed between two runs."""
+    path, text = tmp_path / "own_squares.py", "from fake_pipeline import squares\n"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pipeline = fake.pipeline(squares={"fn": "own_squares:squares"})
+    for change, again in ((text, STAGES), (f"{text}# said\n", []), (f"{text}MORE = 1\n", ["squares", "total"])):
+        path.write_text(change)
+        assert compute(pipeline=pipeline)[1] == again
 
 
 def test_files_outside_the_run_count(compute, monkeypatch):
@@ -98,7 +104,7 @@ def test_another_preset_does_not_overwrite_a_run(compute, cache, fake, tools):
     other.write_text("seed = 1\n")
     from core.config import load_config
     from core.runs import Run
-    from precompute.engines.local import LocalEngine
+    from precompute.engine.local import LocalEngine
 
     engine = LocalEngine(Run(cache / "one"), load_config(other, tools.SMALL), fake.pipeline(), tools.Quiet())
     with pytest.raises(UserError, match="holds something else"):
@@ -107,7 +113,7 @@ def test_another_preset_does_not_overwrite_a_run(compute, cache, fake, tools):
 
 def test_a_pipeline_that_makes_no_sense_is_refused():
     def stage(name, needs=(), makes=("x",)):
-        return Stage(name, needs, makes, (), "", ())
+        return Stage(name=name, needs=needs, makes=makes, sections=(), fn="")
 
     with pytest.raises(ValueError, match="needs b"):
         check_stages([stage("a", ("b",)), stage("b", makes=("y",))])

@@ -14,7 +14,7 @@ from precompute.__main__ import main
 @pytest.fixture
 def command(cache, fake, monkeypatch, capsys, tools):
     """The command line in this process over the fake pipeline: code, stdout, stderr."""
-    import precompute.engines.local as local
+    import precompute.engine.local as local
 
     monkeypatch.setattr(local, "stages", fake.pipeline)
     before = signal.getsignal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_a_disk_too_full_for_anything_still_ends_in_words(command, cache, monkey
 
 
 def test_rust_libraries_say_it_in_words():
-    from precompute.engines.local import is_disk_full
+    from precompute.engine.local import is_disk_full
 
     assert is_disk_full(RuntimeError("IoError(Os { code: 28, message: 'No space left on device' })"))
     assert not is_disk_full(RuntimeError("something else")) and not is_disk_full(None)

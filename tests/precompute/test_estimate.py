@@ -7,10 +7,20 @@ import pytest
 from core.activations.replay import layer_groups
 from core.config import config_to_dict, load_config
 from core.runs import Manifest, Run, StageRecord
-from precompute.forecast.estimate import GUESS, PROBED, count_samples, earlier, estimate, scaled
-from precompute.forecast.probe.record import Probe
+from precompute.forecast.estimate import (
+    GUESS,
+    PROBED,
+    Bytes,
+    Seconds,
+    count_samples,
+    earlier,
+    estimate,
+    guessed_bytes,
+    guessed_seconds,
+    scaled,
+)
+from precompute.forecast.probe import Probe
 from precompute.forecast.shape import model_shape
-from precompute.forecast.speeds import Bytes, Seconds, guessed_bytes, guessed_seconds
 from precompute.forecast.work import Lengths, Work, work
 from precompute.pipeline import stages
 

@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.runs import write_table
 from core.sae.files import load_sae
 from precompute.__main__ import main
-from precompute.export_saes import export_saes
+from precompute.commands.export_saes import export_saes
 from tests.toy_run import make_toy_run
 
 

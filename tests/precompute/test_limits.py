@@ -11,8 +11,19 @@ from core.errors import UserError
 from core.runs import Run
 from precompute.__main__ import main
 from precompute.forecast.estimate import Estimate, estimate
-from precompute.forecast.knobs import KNOBS, allowed, get, together, ways, with_settings
-from precompute.forecast.limits import Limits, broken, disk_at_most, needs, parse_size
+from precompute.forecast.limits import (
+    KNOBS,
+    Limits,
+    allowed,
+    broken,
+    disk_at_most,
+    get,
+    needs,
+    parse_size,
+    together,
+    ways,
+    with_settings,
+)
 from precompute.forecast.shape import model_shape
 
 DEMO, GEMMA = load_config("demo"), load_config("gemma-3-4b", ["model.name=no/such-model"])

@@ -11,14 +11,12 @@ import torch
 
 from core.config import PROJECT_ROOT, load_config
 from core.errors import UserError
-from precompute.forecast.estimate import PROBED, estimate
+from precompute.forecast import slice as slice_module
+from precompute.forecast.estimate import PROBED, Seconds, estimate
 from precompute.forecast.forecast import forecast
-from precompute.forecast.probe import slice as slice_module
-from precompute.forecast.probe.record import find_probe, probes_dir, save_probe
-from precompute.forecast.probe.run import run_probe
-from precompute.forecast.probe.stopwatch import Clock, Peak, halve_until_it_fits
+from precompute.forecast.measure import Clock, Peak, halve_until_it_fits
+from precompute.forecast.probe import find_probe, probes_dir, run_probe, save_probe
 from precompute.forecast.shape import model_shape
-from precompute.forecast.speeds import Seconds
 
 TINY = (
     "train.d_sae=64",

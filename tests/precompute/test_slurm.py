@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from precompute import slurm
 from precompute.__main__ import main
+from precompute.commands import slurm
+from precompute.commands.slurm import wall_time
 from precompute.forecast.estimate import Estimate
-from precompute.slurm import wall_time
 
 ODD = "samples.images=/my photos/it's"
 

@@ -19,9 +19,9 @@ from core.runs import Run
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.pretrained import check_sources, load_pretrained, residual_layer, same_model
 from core.sae.sources import PICKLED, digest, fill_in, folder_of, registry, sources
-from precompute.engines.local import LocalEngine
+from precompute.commands.plan import show_plan
+from precompute.engine.local import LocalEngine
 from precompute.pipeline import stages
-from precompute.show_plan import show_plan
 from tests.sae.scope_toys import ENTRY, LAYER, RELEASE, REPO, TEMPLATE, WIDTH, hub_cache, scope_tensors, write_scope
 from tests.sae.test_sae_files import random_sae
 from tests.small_run import SMALL

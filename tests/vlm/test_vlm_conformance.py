@@ -157,14 +157,14 @@ def test_a_family_without_a_file_of_its_own_is_tried(tmp_path):
 
 def test_an_unknown_family_whose_logits_would_be_others_is_refused(tmp_path, monkeypatch):
     """Gemma 3 needs its token types, which an adapter that knows nothing of them leaves out."""
-    monkeypatch.setattr("core.vlm.loading.FAMILIES", {})
+    monkeypatch.setattr("core.vlm.families.FAMILIES", {})
     with pytest.raises(UserError, match="no adapter for models of type gemma3") as refused:
         load_vlm(str(tiny_model_dir("gemma3")))
     assert "logits differ" in refused.value.why
 
 
 def test_unknown_families_that_lack_what_is_needed_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("core.vlm.loading.FAMILIES", {})
+    monkeypatch.setattr("core.vlm.families.FAMILIES", {})
     monkeypatch.setattr("transformers.LlavaForConditionalGeneration.get_decoder", lambda self: None, raising=False)
     with pytest.raises(UserError, match="no adapter for models of type llava") as refused:
         load_vlm(str(tiny_model_dir("llava")))

@@ -1,1 +1,0 @@
-"""Where stages run: ``local`` is this process, one stage after the other."""
