@@ -124,19 +124,3 @@ def meter_chart(frame: pd.DataFrame, measure: str, dark: bool = False, height: i
     fig.update_xaxes(tickvals=sorted(set(mine["layer"])), title_text="layer", showgrid=False)
     fig.update_yaxes(title_text=MEASURES[measure], tickformat="+.1~f")
     return fig
-
-
-def meter_answer(frame: pd.DataFrame) -> str:
-    """One sentence on how far the edit moved gender at the last layer that is read, by language."""
-    parts = []
-    for lang, language in LANGUAGE_NAME.items():
-        mine = frame[
-            (frame["lang"] == lang) & (frame["measure"] == ("probe" if (frame["measure"] == "probe").any() else "lens"))
-        ]
-        last = mine[mine["layer"] == mine["layer"].max()].set_index("row")["value"]
-        if {"before", "after"} <= set(last.index):
-            parts.append(f"{language} from {last['before']:+.1f} to {last['after']:+.1f}".replace("-", "−"))
-    if not parts:
-        return ""
-    name = "probe" if (frame["measure"] == "probe").any() else "lens"
-    return f"At layer {frame['layer'].max()} the {name} goes, in {' and in '.join(parts)}."

@@ -8,10 +8,11 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import Answer
+from core.answers import interventions as interventions_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import interventions, interventions_answers, interventions_paper
-from core.figures.answers import Answer
+from core.figures import interventions, interventions_paper
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import intervened, panels, pickers, runs, states, text
 from pages.kit.style import is_dark

@@ -7,7 +7,8 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
+from core.answers import mechanisms as mechanisms_answers
+from core.figures import mechanisms, mechanisms_paper
 from pages.kit import circuits, head_panel, panels, pickers, runs, states, text
 from pages.kit.style import is_dark
 

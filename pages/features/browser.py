@@ -8,8 +8,8 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from core.answers.feature import layer_answer
 from core.figures import paper
-from core.figures.answers import layer_answer
 from core.figures.densities import language_scatter
 from core.figures.points import NAMES
 from core.figures.umap_map import feature_map

@@ -8,9 +8,10 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import gender as gender_answers
 from core.catalog import Catalog
 from core.config import GenderConfig
-from core.figures import gender, gender_answers, gender_paper
+from core.figures import gender, gender_paper
 from core.figures.palette import LANGUAGE_NAME
 from core.runs import Run
 from pages.kit import export, notes, panels, pickers, runs, selection, states, text

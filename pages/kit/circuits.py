@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from core.answers import Answer
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms_answers, mechanisms_features, mechanisms_paper
-from core.figures.answers import Answer
+from core.figures import mechanisms_features, mechanisms_paper
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, states, text
 from pages.kit.examples import feature_link

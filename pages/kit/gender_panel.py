@@ -8,11 +8,11 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import Answer
+from core.answers.gender import feature_gender_answer, label_answer, lift_answer
 from core.catalog import Catalog
 from core.figures import gender_paper
-from core.figures.answers import Answer
 from core.figures.gender import SCORES
-from core.figures.gender_answers import feature_gender_answer, label_answer, lift_answer
 from core.figures.gender_rates import rates_dots, rates_frame, scores_frame
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, states, text

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
+from core.figures import mechanisms, mechanisms_paper
 from core.figures.palette import LANGUAGE_NAME
 from core.runs import Run
 from pages.kit import export, images, panels, pickers, text

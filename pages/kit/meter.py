@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.answers.steering import meter_answer
 from core.figures import steering, steering_paper
 from core.runs import Run
 from pages.kit import panels, text
@@ -54,7 +55,7 @@ def off_target(run: Run, step: Step) -> None:
     panels.panel(
         "What else moves", METER_NOTE, "steering-layers", frame, None, partial(steering_paper.meter, frame), ""
     )
-    said = steering.meter_answer(frame)
+    said = meter_answer(frame)
     if said:
         text.html(f'<p class="cs-small">{said}</p>')
     measures = [m for m in steering.MEASURES if (frame["measure"] == m).any()]

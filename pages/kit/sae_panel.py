@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from html import escape
 
-from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
+from core.answers import sae_fit as sae_fit_answers
+from core.figures import sae_fit, sae_fit_paper
 from core.runs import Run
 from pages.kit import panels, runs, states, text
 from pages.kit.style import is_dark

@@ -8,9 +8,10 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import alignment as alignment_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import alignment, alignment_answers, alignment_paper
+from core.figures import alignment, alignment_paper
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.palette import LANGUAGE_NAME
 from core.figures.words import is_word, visible

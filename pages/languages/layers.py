@@ -8,9 +8,10 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import layers as layers_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import layers, layers_answers, layers_lens, layers_paper
+from core.figures import layers, layers_lens, layers_paper
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, pickers, runs, states, text
 from pages.kit.style import is_dark

@@ -8,8 +8,9 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.figures import bias, bias_answers, bias_paper
-from core.figures.answers import Answer
+from core.answers import Answer
+from core.answers import bias as bias_answers
+from core.figures import bias, bias_paper
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import panels, pickers, runs, states, text
 from pages.kit.style import is_dark

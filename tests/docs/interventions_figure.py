@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from core.answers import interventions as interventions_answers
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
 from core.config import PROJECT_ROOT
-from core.figures import interventions, interventions_answers, interventions_paper, mechanisms_answers, paper
+from core.figures import interventions, interventions_paper, paper
 from core.runs import atomic_path
 
 FIGURE = PROJECT_ROOT / "docs" / "interventions.png"

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.figures import gender, gender_answers, gender_paper, gender_rates
+from core.answers import gender as gender_answers
+from core.figures import gender, gender_paper, gender_rates
 from core.figures.paper import render
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
+from core.answers import sae_fit as sae_fit_answers
+from core.figures import sae_fit, sae_fit_paper
 from core.figures.paper import render
 from tests.toy_run import toy_fit
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from core.answers.steering import meter_answer
 from core.figures import steering_paper
 from core.figures.paper import render
-from core.figures.steering import MOST_TOKENS, meter_answer, meter_chart, meter_frame, strip_chart, strip_frame
+from core.figures.steering import MOST_TOKENS, meter_chart, meter_frame, strip_chart, strip_frame
 from pages.kit.asked import Strip
 
 STRIPS = {

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.answers import alignment as alignment_answers
 from core.catalog import Catalog
-from core.figures import alignment, alignment_answers, alignment_paper, paper
+from core.figures import alignment, alignment_paper, paper
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_run import make_toy_run

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.figures import bias, bias_answers, bias_paper, paper
+from core.answers import bias as bias_answers
+from core.figures import bias, bias_paper, paper
 from tests.toy_bias import add_toy_bias, toy_captions, unplanted
 from tests.toy_run import make_toy_run
 

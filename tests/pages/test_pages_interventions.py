@@ -2,8 +2,9 @@
 
 import pytest
 
+from core.answers import interventions as interventions_answers
 from core.catalog import Catalog
-from core.figures import interventions, interventions_answers, interventions_paper, paper
+from core.figures import interventions, interventions_paper, paper
 from core.interventions import tables
 from core.runs import StageRecord, write_table
 from tests.pages.visitor import visitor, words

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.answers import layers as layers_answers
 from core.catalog import Catalog
-from core.figures import layers, layers_answers, layers_lens, layers_paper
+from core.figures import layers, layers_lens, layers_paper
 from core.figures.paper import render
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_layers import add_layers_tables

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms, mechanisms_answers, mechanisms_features, mechanisms_paper
+from core.figures import mechanisms, mechanisms_features, mechanisms_paper
 from core.figures.paper import render
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_mechanisms import add_mechanisms_tables
