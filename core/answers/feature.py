@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from core.answers import Answer
-from core.figures.densities import KINDS, language_lean, percent
+from core.figures.feature import KINDS, is_word, language_lean, percent, visible
 from core.figures.palette import LANGUAGE_NAME
-from core.figures.words import is_word, visible
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
 ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own

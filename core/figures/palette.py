@@ -42,6 +42,14 @@ class Look:
     single: str  # the colour of a figure that has only one series
     languages: dict[str, str]  # the palette's two, lightened where the ground is dark
 
+    def of(self, colour: str) -> str:
+        """The hex colour of an ink by its name, "en" and "ar" among them; "clear" is none, hex stays as it is."""
+        if colour.startswith("#"):
+            return colour
+        if colour == "clear":
+            return "rgba(0,0,0,0)"
+        return self.languages[colour] if colour in self.languages else getattr(self, colour)
+
 
 LIGHT = Look("#1C1B19", "#5F5B54", "#E3DFD7", "#FFFFFF", "#4A5568", LANGUAGE)
 DARK = Look("#EDEAE4", "#A8A39A", "#3A3835", "#171615", "#A9B4C2", {"en": "#4BA3DB", "ar": "#F0803C"})
