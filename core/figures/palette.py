@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from core.config import LANGUAGE_NAME as LANGUAGE_NAME  # read from here by all figures
 
 LANGUAGE = {"en": "#0072B2", "ar": "#D55E00"}
@@ -60,11 +58,6 @@ def look(dark: bool) -> Look:
     return DARK if dark else LIGHT
 
 
-def scale(colours: Sequence[str]) -> list[list[float | str]]:
-    """A plotly colour scale with the colours at equal distances."""
-    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
-
-
 def mix(colours: Sequence[str], share: float) -> str:
     """The hex colour at `share` (0..1, clipped) of a scale, linear in sRGB between its stops."""
     place = min(max(share, 0.0), 1.0) * (len(colours) - 1)
@@ -88,36 +81,3 @@ def _luminance(colour: str) -> float:
     parts = [c / 255 for c in _rgb(colour)]
     r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-
-def dress(fig: go.Figure, dark: bool, height: int, margin: tuple[int, int, int, int] = (52, 10, 44, 12)) -> go.Figure:
-    """Set type, inks, rules and margins (left, right, bottom, top; pixels) of a figure for one theme; returns it."""
-    inks = look(dark)
-    left, right, bottom, top = margin
-    fig.update_layout(
-        height=height,
-        margin={"l": left, "r": right, "b": bottom, "t": top, "pad": 2},
-        font={"family": FONT, "size": 14, "color": inks.ink},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={
-            "font": {"family": FONT, "size": 14, "color": inks.ink},
-            "bgcolor": inks.ground,
-            "bordercolor": inks.rule,
-        },
-        showlegend=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": inks.muted, "activecolor": inks.ink},
-        bargap=0.06,
-    )
-    axis = {
-        "gridcolor": inks.rule,
-        "linecolor": inks.muted,
-        "tickcolor": inks.muted,
-        "zeroline": False,
-        "tickfont": {"size": 13, "color": inks.muted},
-        "title": {"font": {"size": 14, "color": inks.ink}},
-        "automargin": True,
-    }
-    fig.update_xaxes(**axis)
-    fig.update_yaxes(**axis)
-    return fig

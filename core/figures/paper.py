@@ -414,17 +414,3 @@ def _legend(fig: Figure, chart: Chart) -> None:
         columns = min(len(shown), max(2, int(chart.inches * 16 / max(map(len, shown)))))
         place = "outside upper left" if chart.legend.y > 0 else "outside lower left"
         fig.legend([found[name] for name in shown], shown, loc=place, ncols=columns)
-
-
-from collections.abc import Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-
-WIDTH = 5.2
-
-
-@contextmanager
-def sheet(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """An empty figure (inches) and its axes, to be drawn on within the settings of all paper figures."""
-    with mpl.rc_context(settings()):
-        fig = Figure(figsize=(width, height), layout="constrained")
-        yield fig, fig.add_subplot()

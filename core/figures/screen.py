@@ -135,13 +135,12 @@ def _axis(axis: Axis, inks: Look, other: str) -> dict[str, Any]:
 def _legend(fig: go.Figure, chart: Chart) -> None:
     assert chart.legend is not None
     y, size = chart.legend.y, chart.legend.size
-    place = BELOW if not y else {"y": y, "yanchor": "bottom" if y > 0 else "top"}
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, **place})
-    fig.update_layout(
-        legend_font_size=size,
-        legend_traceorder="reversed" if chart.legend.turned else None,
-        legend_itemclick=False if chart.legend.fixed else None,
-    )
+    place: dict[str, Any] = dict(BELOW) if not y else {"y": y, "yanchor": "bottom" if y > 0 else "top"}
+    if chart.legend.turned:
+        place["traceorder"] = "reversed"
+    if chart.legend.fixed:
+        place["itemclick"] = False
+    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "font_size": size, **place})
     seen: set[str] = set()
     for trace in fig.data:
         if not trace.name:
