@@ -109,7 +109,8 @@ def curves_figure(frame: pd.DataFrame, layer: int | None = None) -> Chart:
         row, column = number // 3 + 1, number % 3 + 1
         x = Axis("layer" if row == 2 else "", ticks=layers, grid=False)
         panels.append(Panel(marks, x, Axis(range=(-0.05, 1.05), step=0.5), title, row, column))
-    return Chart(panels, 560, (44, 10, 40, 34), gaps=(0.06, 0.17), titles=(14, "center"), inches=7.2)
+    style = {"gaps": (0.06, 0.17), "titles": (14, "center"), "inches": 7.2}
+    return Chart(panels, 560, (44, 10, 40, 34), Legend(printed=True), **style)
 
 
 def _line(line: pd.DataFrame, lang: str, colour: str) -> Points:

@@ -25,6 +25,7 @@ VIEW_NAMES = {
 WHO = {"female": "women", "male": "men", "neutral": "neither"}
 SPLITS = {"test": "held out", "train": "train"}
 SYMBOLS = {"female": "circle", "male": "diamond", "neutral": "square"}
+N_NAMED = 6  # findings that are named beside their mark on paper
 MORE = {
     "female": "more for women",
     "male": "more for men",
@@ -155,6 +156,12 @@ def selection_scatter(cell: pd.DataFrame, fdr: float, chosen: int | None = None,
             )
         )
     marks += ring(tested, "auc_train", "auc_test", chosen, (2, "ink"))
+    clear = tested[tested["state"].isin(SYMBOLS)]
+    clear = clear.assign(far=(clear["auc_test"] - 0.5).abs()).nlargest(N_NAMED, "far")
+    marks += [
+        Note(r["auc_train"], r["auc_test"], tick(r["feature"], r["name"]), "left", "bottom", 6, printed=True)
+        for r in clear.to_dict("records")
+    ]
     x, y = (
         Axis(title, range=(-0.02, 1.02), format=".1f", step=0.25)
         for title in ("AUC on the images that selected it", "AUC on held-out images")
@@ -242,7 +249,7 @@ def agreement_bars(frame: pd.DataFrame) -> Chart:
     low = min(-0.1, float(frame[["spearman", "spearman_shuffled_low"]].min().min()) - 0.05) if len(frame) else -0.1
     x = Axis("rank correlation of the features' sizes (Spearman)", range=(low, 1.03))
     panel = Panel([shuffled, observed], x, rows(list(frame["pair"])))
-    return Chart([panel], 66 + 28 * max(len(frame), 1), (8, 14, 50, 8))
+    return Chart([panel], 66 + 28 * max(len(frame), 1), (8, 14, 50, 8), Legend(1.0, printed=True))
 
 
 def of_language(lang: str) -> str:
@@ -303,7 +310,7 @@ def rates_dots(frame: pd.DataFrame) -> Chart:
             )
     x = Axis("share of images on which it fires", format=".0%", to_zero=True, n_ticks=5, angle=0)
     panel = Panel(marks, x, rows([row_name(*key) for key in groups]))
-    return Chart([panel], 58 + 26 * max(len(groups), 1), (8, 12, 46, 6))
+    return Chart([panel], 58 + 26 * max(len(groups), 1), (8, 12, 46, 6), Legend(1.0, printed=True))
 
 
 def rows_of(frame: pd.DataFrame) -> dict[tuple[str, str], int]:

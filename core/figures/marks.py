@@ -155,6 +155,7 @@ class Note:
     colour: str = "ink"
     x_in: Literal["data", "panel"] = "data"
     y_in: Literal["data", "panel"] = "data"
+    printed: bool = False  # on paper alone, where nothing can be pointed at
 
 
 Mark = Points | Band | Bars | Cells | Rule | Box | Note
@@ -212,6 +213,7 @@ class Legend:
     size: int | None = None
     turned: bool = False
     fixed: bool = False  # a click hides nothing
+    printed: bool = False  # on paper alone, where no text of the page says it
 
 
 @dataclass(frozen=True)

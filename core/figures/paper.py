@@ -23,7 +23,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Mark, Note, Panel, Points, Rule, Shades
+from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Legend, Mark, Note, Panel, Points, Rule, Shades
 from core.figures.palette import LIGHT
 
 FONTS_DIR = Path(__file__).resolve().parents[2] / "static"
@@ -108,7 +108,7 @@ def paper(chart: Chart) -> Figure:
             first = first or ax
             _panel(ax, panel, chart, hidden=chart.share_y and ax is not first)
         if chart.legend is not None:
-            _legend(fig, chart)
+            _legend(fig, chart, chart.legend)
         return fig
 
 
@@ -249,7 +249,7 @@ def _bars(mark: Bars, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> A
     if chart.bars == "stack":
         base = bottom.copy()
         bottom += length
-    wide = 1 - chart.bar_gap if mark.width is None else mark.width
+    wide = min(1 - chart.bar_gap, 0.8) if mark.width is None else mark.width
     colour = LIGHT.of(mark.colour) if isinstance(mark.colour, str) else [LIGHT.of(one) for one in mark.colour]
     style = {"color": colour, "alpha": mark.opacity, "zorder": z, "label": mark.name, "linewidth": 0}
     if mark.edge or chart.bars == "stack":
@@ -397,20 +397,19 @@ def _axis(ax: Axes, side: str, axis: Axis, names: Sequence[str], filled: bool) -
 def _number(value: float, format: str) -> str:
     if "%" in format:
         return f"{100 * value:.3g} %"
-    return f"{value:+g}".replace("-", "−") if format.startswith("+") else f"{value:,.4g}"
+    return f"{value:+g}".replace("-", "−") if format.startswith("+") and value else f"{value:,.4g}"
 
 
-def _legend(fig: Figure, chart: Chart) -> None:
+def _legend(fig: Figure, chart: Chart, legend: Legend) -> None:
     """Every name once, under or over the panels; what stands first on the screen stands first."""
-    assert chart.legend is not None
     found: dict[str, Any] = {}
     for ax in fig.axes:
         for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
     ranks = {m.name: m.rank for p in chart.panels for m in p.marks if isinstance(m, (Points, Band)) and m.rank}
     shown = sorted(found, key=lambda name: ranks.get(name, 0))
-    shown = shown[::-1] if chart.legend.turned else shown
+    shown = shown[::-1] if legend.turned else shown
     if shown:
         columns = min(len(shown), max(2, int(chart.inches * 16 / max(map(len, shown)))))
-        place = "outside upper left" if chart.legend.y > 0 else "outside lower left"
+        place = "outside upper left" if legend.y > 0 else "outside lower left"
         fig.legend([found[name] for name in shown], shown, loc=place, ncols=columns)

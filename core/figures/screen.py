@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Note, Points, Rule, Shades
+from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Legend, Note, Points, Rule, Shades
 from core.figures.palette import FONT, Look, look
 
 BELOW = {"xref": "container", "y": 0, "yref": "container", "yanchor": "bottom", "traceorder": "normal"}
@@ -29,8 +29,8 @@ def draw(chart: Chart, dark: bool = False) -> go.Figure:
         at = {"row": panel.row, "col": panel.column} if many else {}
         fig.update_xaxes(**_axis(panel.x, inks, "y"), **at)
         fig.update_yaxes(**_axis(panel.y, inks, "x"), **at)
-    if chart.legend is not None:
-        _legend(fig, chart)
+    if chart.legend is not None and not chart.legend.printed:
+        _legend(fig, chart.legend, chart.once)
     return fig
 
 
@@ -132,20 +132,19 @@ def _axis(axis: Axis, inks: Look, other: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _legend(fig: go.Figure, chart: Chart) -> None:
-    assert chart.legend is not None
-    y, size = chart.legend.y, chart.legend.size
+def _legend(fig: go.Figure, legend: Legend, once: bool) -> None:
+    y = legend.y
     place: dict[str, Any] = dict(BELOW) if not y else {"y": y, "yanchor": "bottom" if y > 0 else "top"}
-    if chart.legend.turned:
+    if legend.turned:
         place["traceorder"] = "reversed"
-    if chart.legend.fixed:
+    if legend.fixed:
         place["itemclick"] = False
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "font_size": size, **place})
+    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "font_size": legend.size, **place})
     seen: set[str] = set()
     for trace in fig.data:
         if not trace.name:
             trace.showlegend = False
-        elif chart.once:
+        elif once:
             trace.legendgroup, trace.showlegend = trace.name, trace.name not in seen
             seen.add(trace.name)
 
@@ -285,6 +284,8 @@ def _box(mark: Box, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 @_add.register
 def _note(mark: Note, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+    if mark.printed:
+        return
     frames = {"xref": "x domain" if mark.x_in == "panel" else "x", "yref": "y domain" if mark.y_in == "panel" else "y"}
     fig.add_annotation(
         x=mark.x,

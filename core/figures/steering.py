@@ -54,7 +54,7 @@ def strip_chart(frame: pd.DataFrame, *langs: str) -> Chart:
     """
     panels = [_strip(frame, lang, n, len(langs) > 1) for n, lang in enumerate(langs, start=1)]
     margin = (8, 46, 70, 8) if langs == ("ar",) else (46, 8, 70, 8)
-    return Chart(panels, 250, margin, Legend(1.02), once=len(langs) > 1, inches=7.2 if len(langs) > 1 else 5.2)
+    return Chart(panels, 300 if len(langs) > 1 else 250, margin, Legend(1.02), once=len(langs) > 1, inches=7.2 if len(langs) > 1 else 5.2)
 
 
 def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:
@@ -69,13 +69,13 @@ def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:
                 Points(
                     part["step"],
                     part[gender],
-                    words,
+                    f"{words}, {name}" if titled and name else words,
                     GENDER[gender],
                     SYMBOLS[gender] + opened,
                     6 if opened else 8,
                     dash=dash,
                     width=1.4 if opened else 2,
-                    legend=row == last_row,
+                    legend=titled or row == last_row,
                     data=part["piece"],
                     hover=f"%{{y:.1%}} {words}, where “%{{customdata}}” was written<extra>{name}</extra>",
                 )
@@ -90,7 +90,8 @@ def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:
         angle=40 if arabic else -40,
         range=(last, -0.4) if arabic else (-0.4, last),
     )
-    y = Axis(range=(-0.04, 1.04), format=".0%", n_ticks=5, side="right" if arabic else "left")
+    title = "probability of the next word" if titled and column == 1 else ""
+    y = Axis(title, range=(-0.04, 1.04), format=".0%", n_ticks=5, side="right" if arabic else "left")
     return Panel(marks, x, y, LANGUAGE_NAME[lang] if titled else "", column=column)
 
 
