@@ -95,7 +95,7 @@ def render(fig: Figure, kind: str, dpi: int = 220) -> bytes:
     return out.getvalue()
 
 
-def paper(chart: Chart) -> Figure:
+def draw(chart: Chart) -> Figure:
     """The matplotlib figure of a chart, in the light theme."""
     with mpl.rc_context(settings()):
         fig = Figure(figsize=(chart.inches, chart.height / PER_INCH), layout="constrained")

@@ -157,11 +157,12 @@ def _add(mark: Any, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 @_add.register
 def _points(mark: Points, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
     colour = _colours(mark.colour, inks)
-    modes = [("lines", mark.dash), ("markers", mark.symbol), ("text", mark.text)]
+    marked = not isinstance(mark.symbol, str) or bool(mark.symbol)
+    modes = [("lines", bool(mark.dash)), ("markers", marked), ("text", mark.text is not None)]
     trace: dict[str, Any] = {
         "x": mark.x,
         "y": mark.y,
-        "mode": "+".join(name for name, there in modes if there is not None and len(there)),
+        "mode": "+".join(name for name, there in modes if there),
         "opacity": mark.opacity if mark.dash else None,
         "legendgroup": mark.group or None,
         "legendrank": mark.rank,
@@ -170,7 +171,7 @@ def _points(mark: Points, fig: go.Figure, at: dict[str, int], inks: Look) -> Non
     }
     if mark.dash:
         trace["line"] = {"color": colour, "width": mark.width, "dash": mark.dash}
-    if len(mark.symbol):
+    if marked:
         trace["marker"] = {"color": colour, "size": mark.size, "symbol": mark.symbol}
         if mark.opacity is not None and not mark.dash:
             trace["marker"]["opacity"] = mark.opacity

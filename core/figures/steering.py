@@ -52,9 +52,11 @@ def strip_chart(frame: pd.DataFrame, *langs: str) -> Chart:
 
     Under the axis stand the tokens of the steered caption; Arabic runs from right to left.
     """
-    panels = [_strip(frame, lang, n, len(langs) > 1) for n, lang in enumerate(langs, start=1)]
+    many = len(langs) > 1
+    panels = [_strip(frame, lang, n, many) for n, lang in enumerate(langs, start=1)]
     margin = (8, 46, 70, 8) if langs == ("ar",) else (46, 8, 70, 8)
-    return Chart(panels, 300 if len(langs) > 1 else 250, margin, Legend(1.02), once=len(langs) > 1, inches=7.2 if len(langs) > 1 else 5.2)
+    height, inches = (300, 7.2) if many else (250, 5.2)
+    return Chart(panels, height, margin, Legend(1.02), once=many, inches=inches)
 
 
 def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:

@@ -54,9 +54,9 @@ MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
 def _drawn(figure: Chart | Callable[[], Figure], kind: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from core.figures.paper import paper, render
+        from core.figures import paper
 
-        return render(paper(figure) if isinstance(figure, Chart) else figure(), kind)
+        return paper.render(paper.draw(figure) if isinstance(figure, Chart) else figure(), kind)
 
     return make
 
