@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.marks import Axis, Band, Bars, Chart, Legend, Mark, Panel, Points, Rule
+from core.figures.marks import Axis, Band, Bars, Chart, Legend, Mark, Panel, Points, Rule, line
 from core.figures.palette import CONTROL, LANGUAGE_NAME
 
 PANELS = {
@@ -99,31 +99,31 @@ def curves_figure(frame: pd.DataFrame, layer: int | None = None) -> Chart:
     for number, (measure, title) in enumerate(PANELS.items()):
         part = frame[(frame["measure"] == measure) & frame["value"].notna()]
         marks: list[Mark] = []
-        for lang, line in part.groupby("lang", sort=False):
+        for lang, own in part.groupby("lang", sort=False):
             colour = lang or "single"
-            ceiling = Points(line["layer"], line["ceiling"], "", colour, "", dash="dot", width=1)
-            floor = Band(line["layer"], line["floor_low"], line["floor_high"], CONTROL, edge=1)
-            marks += [floor, ceiling, _line(line, str(lang), colour)]
+            ceiling = line(own["layer"], own["ceiling"], colour, dash="dot")
+            floor = Band(own["layer"], own["floor_low"], own["floor_high"], CONTROL, edge=1)
+            marks += [floor, ceiling, _measured(own, lang, colour)]
         if layer is not None and len(part):
             marks.append(Rule(x=layer, colour="rule", below=True))
         row, column = number // 3 + 1, number % 3 + 1
         x = Axis("layer" if row == 2 else "", ticks=layers, grid=False)
         panels.append(Panel(marks, x, Axis(range=(-0.05, 1.05), step=0.5), title, row, column))
-    style = {"gaps": (0.06, 0.17), "titles": (14, "center"), "inches": 7.2}
-    return Chart(panels, 560, (44, 10, 40, 34), Legend(printed=True), **style)
+    legend = Legend(printed=True)
+    return Chart(panels, 560, (44, 10, 40, 34), legend, gaps=(0.06, 0.17), titles=(14, "center"), inches=7.2)
 
 
-def _line(line: pd.DataFrame, lang: str, colour: str) -> Points:
+def _measured(part: pd.DataFrame, lang: str, colour: str) -> Points:
     return Points(
-        line["layer"],
-        line["value"],
+        part["layer"],
+        part["value"],
         LANGUAGE_NAME.get(lang, "both"),
         colour,
         "diamond" if lang == "ar" else "circle",
         8,
         dash=DASHES[lang],
-        y_ends=(line["low"], line["high"]),
-        data=line[["low", "high", "floor_high", "ceiling", "n", "unit"]],
+        y_ends=(part["low"], part["high"]),
+        data=part[["low", "high", "floor_high", "ceiling", "n", "unit"]],
         hover="layer %{x}: %{y:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>chance up to "
         "%{customdata[2]:.2f}, ceiling %{customdata[3]:.2f}<br>n = %{customdata[4]} %{customdata[5]}"
         "<extra>%{fullData.name}</extra>",
@@ -170,13 +170,12 @@ def matches_frame(alignment: pd.DataFrame, layer: int) -> pd.DataFrame:
 def matches_figure(frame: pd.DataFrame) -> Chart:
     """A row a score: chance (grey), what was measured with its interval, and the ceiling (open mark)."""
     marks: list[Mark] = [
-        Points([row["floor"], row["ceiling"]], [row["name"]] * 2, "", "rule", "", dash="solid", width=3)
-        for row in frame.to_dict("records")
+        line([row["floor"], row["ceiling"]], [row["name"]] * 2, "rule", width=3) for row in frame.to_dict("records")
     ]
-    for title, column, style in (
-        ("pairs shuffled", "floor", {"colour": CONTROL, "symbol": "line-ns-open", "size": 15, "edge": (3, CONTROL)}),
-        ("same language, another seed", "ceiling", {"colour": "ink", "symbol": "circle-open", "size": 11}),
-        ("English and Arabic", "value", {"size": 11}),
+    for title, column, colour, symbol in (
+        ("pairs shuffled", "floor", CONTROL, "line-ns-open"),
+        ("same language, another seed", "ceiling", "ink", "circle-open"),
+        ("English and Arabic", "value", "single", "circle"),
     ):
         low, high = ("low", "high") if column == "value" else (f"{column}_low", f"{column}_high")
         marks.append(
@@ -184,7 +183,10 @@ def matches_figure(frame: pd.DataFrame) -> Chart:
                 frame[column],
                 frame["name"],
                 title,
-                **style,
+                colour,
+                symbol,
+                15 if column == "floor" else 11,
+                edge=(3, CONTROL) if column == "floor" else None,
                 x_ends=(frame[low], frame[high]),
                 bar=1.6,
                 legend=True,

@@ -57,8 +57,10 @@ def language_scatter(
 def ring(frame: pd.DataFrame, x: str, y: str, chosen: int | None, edge: tuple[float, str]) -> list[Points]:
     """The chosen feature with its number; nothing where the frame has it not."""
     mark = frame[frame["feature"] == chosen]
-    named = {"text": [str(chosen)], "text_size": 15, "legend": False}
-    return [Points(mark[x], mark[y], "chosen", "clear", size=17, edge=edge, **named)] if len(mark) else []
+    if mark.empty:
+        return []
+    named = [str(chosen)]
+    return [Points(mark[x], mark[y], "chosen", "clear", size=17, edge=edge, text=named, text_size=15, legend=False)]
 
 
 def _features(

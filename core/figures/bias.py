@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core.figures.marks import Axis, Bars, Chart, Legend, Panel, Points, Rule
+from core.figures.marks import Axis, Bars, Chart, Legend, Panel, Points, Rule, line
 from core.figures.palette import CONTROL, LANGUAGE_NAME, beside
 
 DIFFERENCE = "ar-en"
@@ -39,13 +39,12 @@ def recovery_scatter(frame: pd.DataFrame, everywhere: dict[str, float]) -> Chart
     On the dotted line what was planted is found; ``everywhere`` gives each panel's share over all groups, the grey
     line, on which all would lie if captions ignored the group.
     """
-    panels, line = [], {"symbol": "", "colour": "muted", "dash": "dot", "width": 1}
+    panels = []
     for column, lang in enumerate((one for one in PANELS if (frame["lang"] == one).any()), start=1):
         part, (low, high) = frame[frame["lang"] == lang], RANGE[lang]
-        marks = [Points([low, high], [low, high], **line)]
+        marks = [line([low, high], [low, high], dash="dot")]
         if np.isfinite(everywhere.get(lang, np.nan)):
-            ignored = {"colour": CONTROL, "dash": "solid", "width": 5, "opacity": 0.45}
-            marks.append(Points([low, high], [everywhere[lang]] * 2, **line | ignored))
+            marks.append(line([low, high], [everywhere[lang]] * 2, CONTROL, width=5, opacity=0.45))
         marks.append(
             Points(
                 part["planted"] + _spread(part, (high - low) / 260),
@@ -78,10 +77,10 @@ def groups_ranges(frame: pd.DataFrame) -> Chart:
     names = frame.drop_duplicates("place").sort_values("place")["value"].tolist()
     marks: list[Points | Rule] = [Rule(x=0.5, colour=CONTROL, width=5, opacity=0.45)]
     for lang, shift in beside(frame["lang"], -0.16).items():
-        for source, style in (
-            ("reference", {"symbol": f"{SYMBOLS[lang]}-open", "size": 11, "opacity": 0.55}),
-            ("greedy", {"symbol": "line-ns-open", "size": 13}),
-            ("sampled", {"symbol": SYMBOLS[lang]}),
+        for source, symbol, size in (
+            ("reference", f"{SYMBOLS[lang]}-open", 11),
+            ("greedy", "line-ns-open", 13),
+            ("sampled", SYMBOLS[lang], 9),
         ):
             part = frame[(frame["lang"] == lang) & (frame["source"] == source)]
             if part.empty:
@@ -92,13 +91,15 @@ def groups_ranges(frame: pd.DataFrame) -> Chart:
                     part["place"] + shift,
                     f"{LANGUAGE_NAME[lang]}, {SOURCES[source]}",
                     lang,
+                    symbol,
+                    size,
                     edge=(2, lang),
+                    opacity=0.55 if source == "reference" else None,
                     x_ends=(part["low"], part["high"]) if source == "sampled" else None,
                     data=part[["value", "low", "high", "n_images", "n_captions"]],
                     hover=f"%{{customdata[0]}}, {LANGUAGE_NAME[lang]}, {SOURCES[source]}: %{{x:.2f}} "
                     "[%{customdata[1]:.2f}, %{customdata[2]:.2f}], %{customdata[4]} captions of "
                     "%{customdata[3]} images",
-                    **style,
                 )
             )
     x = Axis("share of captions that name a man, among those that name one gender", range=(-0.03, 1.03))

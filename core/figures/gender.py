@@ -200,9 +200,9 @@ def ranking_forest(best: pd.DataFrame, ranking: str) -> Chart:
                 hover="feature %{customdata[0]}: held out %{x:.3g} [%{customdata[1]:.3g}, %{customdata[2]:.3g}]",
             )
         )
-    within = {"range": (-0.03, 1.03), "step": 0.25} if ranking == "auc" else {}
     names = [tick(feature, name) for feature, name in zip(best["feature"], best["name"], strict=True)]
-    panel = Panel(marks, Axis(score.axis, **within), rows(names))
+    x = Axis(score.axis, range=(-0.03, 1.03), step=0.25) if ranking == "auc" else Axis(score.axis)
+    panel = Panel(marks, x, rows(names))
     return Chart([panel], 70 + 30 * max(len(best), 1), (8, 14, 50, 8))
 
 

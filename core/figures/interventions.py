@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core.figures.marks import Axis, Box, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades
+from core.figures.marks import Axis, Box, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades, line
 from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, beside
 
 OUTCOMES = {
@@ -52,14 +52,13 @@ def curves(frame: pd.DataFrame, along: str, outcome: str) -> Chart:
     for column, lang in enumerate(_langs(frame), start=1):
         part = frame[frame["lang"] == lang]
         x = [values.index(v) for v in part[along]]
-        stroke = {"symbol": "line-ew", "size": 22, "edge": (2.4, CONTROL)}
         marks: list[Mark] = [
             Box((row.control_low, row.control_high + 1e-9), CONTROL, 0.4, (at - 0.16, at + 0.16))
             for at, row in zip(x, part.itertuples(), strict=True)
             if np.isfinite(row.control_low)
         ]
         marks += [
-            Points(x, part["control"], colour=CONTROL, **stroke),
+            Points(x, part["control"], "", CONTROL, "line-ew", 22, edge=(2.4, CONTROL)),
             Points(
                 x,
                 part["target"],
@@ -72,7 +71,7 @@ def curves(frame: pd.DataFrame, along: str, outcome: str) -> Chart:
                 data=_hover(part, outcome),
                 hover="%{customdata}",
             ),
-            Points(x, part["baseline"], "", "muted", "", dash="dot", width=1),
+            line(x, part["baseline"], dash="dot"),
         ]
         labels, ends = [f"{v:g}" for v in values], (-0.35, len(values) - 0.65)
         x_axis = Axis(AXES[along], ticks=range(len(values)), labels=labels, range=ends)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.marks import Axis, Band, Chart, Legend, Mark, Note, Panel, Points, Rule
+from core.figures.marks import Axis, Band, Chart, Legend, Mark, Note, Panel, Points, Rule, line
 from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME
 
 PLACES = {
@@ -105,8 +105,9 @@ def layers_figure(
             x = Axis("layer" if row == 2 else "", ticks=layers, range=ends, grid=False)
             y = _shares(frame, name if not number else "", numbers=not number)
             panels.append(Panel(marks, x, y, titles[place], row, 1 + number * span, span))
-    style = {"gaps": (0.035, 0.19), "titles": (14, "left"), "inches": 7.2}
-    return Chart(panels, 640, (60, 10, 92, 34), Legend(-0.11), once=True, **style)
+    return Chart(
+        panels, 640, (60, 10, 92, 34), Legend(-0.11), once=True, gaps=(0.035, 0.19), titles=(14, "left"), inches=7.2
+    )
 
 
 def transfer_figure(curves: pd.DataFrame, measure: str) -> Chart:
@@ -123,8 +124,17 @@ def transfer_figure(curves: pd.DataFrame, measure: str) -> Chart:
         x = Axis("layer", ticks=layers, grid=False)
         y = _shares(curves, f"probe {MEASURES[measure]}" if number == 1 else "")
         panels.append(Panel(marks, x, y, PLACES[place], column=number))
-    style = {"share_y": True, "gaps": (0.035, None), "titles": (14, "left"), "inches": 7.2}
-    return Chart(panels, 390, (60, 10, 84, 34), Legend(-0.2), once=True, **style)
+    return Chart(
+        panels,
+        390,
+        (60, 10, 84, 34),
+        Legend(-0.2),
+        once=True,
+        share_y=True,
+        gaps=(0.035, None),
+        titles=(14, "left"),
+        inches=7.2,
+    )
 
 
 def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int]) -> list[Mark]:
@@ -134,12 +144,12 @@ def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int
         Band(band["layer"], band["low"], band["high"], CONTROL, 0.28, name="control", rank=5),
         Rule(y=float(part["chance"].max()), dash="dot"),
     ]
-    for lang, line in part.groupby("lang", sort=False):
+    for lang, own in part.groupby("lang", sort=False):
         name = LANGUAGE_NAME.get(lang, "both languages (the image comes before the question)")
         shift = _shift(lang, layers)
-        here = line[line["layer"] == firsts.get(lang, firsts.get("en") if lang == BOTH else None)]
+        here = own[own["layer"] == firsts.get(lang, firsts.get("en") if lang == BOTH else None)]
         marks += [
-            _line(line, lang, name, shift, RANKS[lang]),
+            _line(own, lang, name, shift, RANKS[lang]),
             Points(
                 here["layer"] + shift,
                 here["value"],
@@ -155,19 +165,19 @@ def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int
     return marks
 
 
-def _line(line: pd.DataFrame, lang: str, name: str, shift: float, rank: int, own: bool = True) -> Points:
+def _line(part: pd.DataFrame, lang: str, name: str, shift: float, rank: int, own: bool = True) -> Points:
     return Points(
-        line["layer"] + shift,
-        line["value"],
+        part["layer"] + shift,
+        part["value"],
         name,
         COLOURS[lang],
         MARKERS[lang] + ("" if own else "-open"),
         8,
         dash="solid" if own else "dot",
-        y_ends=(line["low"], line["high"]),
+        y_ends=(part["low"], part["high"]),
         rank=rank,
         clip=False,
-        data=line[["layer", "low", "high", "n"]].to_numpy(),
+        data=part[["layer", "low", "high", "n"]].to_numpy(),
         hover="layer %{customdata[0]}: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
         "n = %{customdata[3]} images<extra>%{fullData.name}</extra>",
     )
@@ -209,26 +219,26 @@ def difference_figure(curves: pd.DataFrame) -> Chart:
     """Mean log-odds of a word for a woman against one for a man, by layer and by what the image shows."""
     marks: list[Mark] = [Rule(y=0, dash="dot")]
     for gender, name in WHO.items():
-        line = curves[curves["gender"] == gender]
+        part = curves[curves["gender"] == gender]
         marks.append(
             Points(
-                line["layer"],
-                line["value"],
+                part["layer"],
+                part["value"],
                 name,
                 GENDER[gender],
                 WHO_MARKERS[gender],
                 8,
                 dash="solid",
-                y_ends=(line["low"], line["high"]),
+                y_ends=(part["low"], part["high"]),
                 bar=2,
-                data=line[["low", "high", "n"]],
+                data=part[["low", "high", "n"]],
                 hover="layer %{x}: %{y:+.2f} [%{customdata[0]:+.2f}, %{customdata[1]:+.2f}], "
                 "n = %{customdata[2]}<extra>%{fullData.name}</extra>",
             )
         )
     offset = curves.drop_duplicates("layer")
-    average = {"symbol": "", "dash": "dash", "width": 1.4}
-    marks.append(Points(offset["layer"], offset["offset"], "the average of all, read off", "muted", **average))
+    name = "the average of all, read off"
+    marks.append(line(offset["layer"], offset["offset"], "muted", name, "dash", 1.4))
     x = Axis("layer", ticks=sorted(set(curves["layer"])), grid=False)
     y = Axis("log-odds, women over men", format="+.1~f")
     return Chart([Panel(marks, x, y)], 370, (58, 10, 84, 12), Legend(-0.24))

@@ -186,6 +186,21 @@ class Axis:
     equal: bool = False  # as long a unit as on the other axis
 
 
+def line(
+    x: Values,
+    y: Values,
+    colour: str = "muted",
+    name: str = "",
+    dash: str = "solid",
+    width: float = 1,
+    opacity: float | None = None,
+    hover: str = "",
+    legend: bool | None = None,
+) -> Points:
+    """A line without marks."""
+    return Points(x, y, name, colour, "", dash=dash, width=width, opacity=opacity, hover=hover, legend=legend)
+
+
 def rows(names: Sequence[str], last: float | None = None) -> Axis:
     """The y axis of named rows, the first on top; `last` is the row below which nothing is drawn."""
     end = len(names) - 1 if last is None else last

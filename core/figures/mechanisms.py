@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.figures.marks import Axis, Band, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades
+from core.figures.marks import Axis, Band, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades, line
 from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME, LIGHT, PUOR, STEERED
 
 MLP, INK = "MLP", LIGHT.ink  # the ink of marks on cells, which are light in both themes
@@ -73,8 +73,7 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "") -> Chart:
         x = Axis("head", category=True, grid=False)
         panels.append(Panel(marks, x, y, LANGUAGE_NAME[lang], column=column))
     height = 120 + (16 if dense else 34) * max(4, len(layers))
-    style = {"share_y": True, "gaps": (0.04, None), "titles": (14, "center"), "inches": 7.2}
-    return Chart(panels, height, (52, 10, 50, 34), **style)
+    return Chart(panels, height, (52, 10, 50, 34), share_y=True, gaps=(0.04, None), titles=(14, "center"), inches=7.2)
 
 
 def layer_shares(effects: pd.DataFrame) -> pd.DataFrame:
@@ -108,8 +107,8 @@ def spectrum_figure(curves: pd.DataFrame) -> Chart:
     )
     for matrix, dash in (("OV", "solid"), ("QK", "dash")):
         mine = curves[(curves["matrix"] == matrix) & curves["this"].astype(bool)]
-        line = {"symbol": "", "dash": dash, "hover": "%{x}: %{y:.2f}<extra>%{fullData.name}</extra>"}
-        marks.append(Points(mine["number"], mine["value"], f"{matrix} of this head", **line))
+        hover = "%{x}: %{y:.2f}<extra>%{fullData.name}</extra>"
+        marks.append(line(mine["number"], mine["value"], "single", f"{matrix} of this head", dash, 2, hover=hover))
     panel = Panel(marks, Axis("singular value, by size", grid=False), Axis("of the largest", range=(0, 1.03)))
     return Chart([panel], 280, (52, 10, 104, 8), Legend(-0.3))
 
@@ -152,11 +151,10 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Chart:
     for r in edges.sort_values("beyond").to_dict("records"):
         (x0, y0), (x1, y1) = place.loc[r["feature_a"]], place.loc[r["feature_b"]]
         if r["n_ablated"] and r["beyond"]:
-            line = {"colour": STEERED, "width": 4, "dash": "solid"}
+            colour, width, dash = STEERED, 4, "solid"
         elif r["firm"]:
             share = min(1.0, abs(r["pmi_within"]) / strong) if strong else 0.0
-            dash = "solid" if r["pmi_within"] > 0 else "dot"
-            line = {"colour": "muted", "width": 0.6 + 2.4 * share, "dash": dash}
+            colour, width, dash = "muted", 0.6 + 2.4 * share, "solid" if r["pmi_within"] > 0 else "dot"
         else:
             continue
         said = f"{r['feature_a']} and {r['feature_b']}: on {r['n_both']:,} images both, PMI {r['pmi']:+.2f} bits"
@@ -164,7 +162,7 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Chart:
             within = f"{r['interaction']:+.3f} [{r['low']:.3f}, {r['high']:.3f}]"
             said += f"<br>both {r['effect_both']:+.2f}, beyond the sum {within}"
         marks += [
-            Points([x0, x1], [y0, y1], symbol="", opacity=0.9 if r["beyond"] else 0.45, **line),
+            line([x0, x1], [y0, y1], colour, "", dash, width, 0.9 if r["beyond"] else 0.45),
             Points([(x0 + x1) / 2], [(y0 + y1) / 2], size=12, opacity=0, hover=said),  # an unseen place to point at
         ]
     for side, at in ((1, "middle right"), (-1, "middle left")):
@@ -200,9 +198,8 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
     methods = [m for m in METHODS if m in patched and patched[m].notna().any()]
     reach, panels = 1.1 * float(np.nanmax([0.01, patched["true"].abs().max()])), []
     for column, method in enumerate(methods, start=1):
-        wide, first = max(reach, 1.1 * float(patched[method].abs().max())), {"legend": column == 1}
-        line = {"colour": CONTROL, "symbol": "", "dash": "dash", "width": 1}
-        marks: list[Mark] = [Points([-wide, wide], [-wide, wide], "as predicted", **line, **first)]
+        wide, first = max(reach, 1.1 * float(patched[method].abs().max())), column == 1
+        marks: list[Mark] = [line([-wide, wide], [-wide, wide], CONTROL, "as predicted", "dash", legend=first)]
         for chosen, (name, symbol) in CHOSEN.items():
             part = patched[patched["chosen"] == chosen]
             marks.append(
@@ -217,7 +214,7 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
                     data=part[["feature", "n_fires", "low", "high"]].to_numpy(),
                     hover="feature %{customdata[0]}: predicted %{x:+.3f}, true %{y:+.3f} "
                     "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>fires on %{customdata[1]} captions",
-                    **first,
+                    legend=first,
                 )
             )
         row = checks[(checks["method"] == method) & (checks["chosen"] == "all")].dropna(subset=["r"])
@@ -226,8 +223,16 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
             marks.append(Note(0.03, 0.97, said, "left", "top", x_in="panel", y_in="panel"))
         y = Axis("true change of the log-odds" if column == 1 else "", range=(-reach, reach))
         panels.append(Panel(marks, Axis("predicted", range=(-wide, wide)), y, METHODS[method], column=column))
-    style = {"share_y": True, "gaps": (0.04, None), "titles": (13, "center"), "inches": 7.2}
-    return Chart(panels, 380, (60, 10, 84, 34), Legend(-0.24), **style)
+    return Chart(
+        panels,
+        380,
+        (60, 10, 84, 34),
+        Legend(-0.24),
+        share_y=True,
+        gaps=(0.04, None),
+        titles=(13, "center"),
+        inches=7.2,
+    )
 
 
 def by_layer(checks: pd.DataFrame) -> pd.DataFrame:

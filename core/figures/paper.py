@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, singledispatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
@@ -127,8 +128,8 @@ def _panel(ax: Axes, panel: Panel, chart: Chart, hidden: bool) -> None:
         if isinstance(mark, (Points, Cells)) and mark.shades and mark.shades.bar:
             _key(ax, artist, mark.shades)
     filled = any(len(m.x if isinstance(m, Points) else m.at) for m in panel.marks if isinstance(m, (Points, Bars)))
-    for side, axis in (("x", panel.x), ("y", panel.y)):
-        _axis(ax, side, axis, names[side], filled)
+    _axis(ax, "x", panel.x, names["x"], filled)
+    _axis(ax, "y", panel.y, names["y"], filled)
     if hidden:
         ax.tick_params(axis="y", labelleft=False)
     if panel.title:
@@ -173,7 +174,7 @@ def _points(mark: Points, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) 
     if mark.opacity == 0:
         return None
     colour = LIGHT.of(mark.colour) if isinstance(mark.colour, str) else [LIGHT.of(one) for one in mark.colour]
-    common = {"zorder": z, "alpha": mark.opacity}
+    common: dict[str, Any] = {"zorder": z, "alpha": mark.opacity}
     if mark.dash:
         ax.plot(mark.x, mark.y, DASHES[mark.dash], color=colour, linewidth=LINE * mark.width, **common)
     ends = {
@@ -196,7 +197,7 @@ def _points(mark: Points, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) 
             ha=SIDES[side],
             va={6: "bottom", -6: "top"}.get(up, "center"),
         )
-    label = {"color": colour if isinstance(colour, str) else LIGHT.single, "label": mark.name}
+    label: dict[str, Any] = {"color": colour if isinstance(colour, str) else LIGHT.single, "label": mark.name}
     if mark.name and mark.legend is not False and len(mark.x):
         one = mark.symbol if isinstance(mark.symbol, str) else next(iter(mark.symbol), "circle")
         shape = {"marker": SYMBOLS[one.removesuffix("-open")], "markersize": 4} if one else {}
@@ -221,7 +222,7 @@ def _symbols(mark: Points, ax: Axes, colour: Any, common: dict[str, Any]) -> Any
             scale = Normalize(mark.shades.low, mark.shades.high)
             shades = LinearSegmentedColormap.from_list("shades", list(mark.shades.colours))
             fill = shades(scale(np.asarray(mark.shades.values, float)[here]))
-            artist = mpl.cm.ScalarMappable(scale, shades)
+            artist = ScalarMappable(scale, shades)
         if name.startswith("line"):
             style |= {"color": ink if mark.edge else fill, "linewidths": LINE * np.maximum(edges[here], 2)}
         elif name == "x":
@@ -236,7 +237,12 @@ def _symbols(mark: Points, ax: Axes, colour: Any, common: dict[str, Any]) -> Any
 
 @_add.register
 def _band(mark: Band, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
-    style = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": LINE * mark.edge, "zorder": z}
+    style: dict[str, Any] = {
+        "color": LIGHT.of(mark.colour),
+        "alpha": mark.opacity,
+        "linewidth": LINE * mark.edge,
+        "zorder": z,
+    }
     return ax.fill_between(
         np.asarray(mark.x, float), np.asarray(mark.low, float), np.asarray(mark.high, float), **style, label=mark.name
     )
@@ -251,7 +257,7 @@ def _bars(mark: Bars, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> A
         bottom += length
     wide = min(1 - chart.bar_gap, 0.8) if mark.width is None else mark.width
     colour = LIGHT.of(mark.colour) if isinstance(mark.colour, str) else [LIGHT.of(one) for one in mark.colour]
-    style = {"color": colour, "alpha": mark.opacity, "zorder": z, "label": mark.name, "linewidth": 0}
+    style: dict[str, Any] = {"color": colour, "alpha": mark.opacity, "zorder": z, "label": mark.name, "linewidth": 0}
     if mark.edge or chart.bars == "stack":
         style |= {"edgecolor": LIGHT.ground, "linewidth": 0.4}
     if mark.across:
@@ -304,7 +310,11 @@ def _borders(middles: Any) -> np.ndarray:
 
 @_add.register
 def _rule(mark: Rule, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
-    style = {"color": LIGHT.of(mark.colour), "linewidth": LINE * mark.width, "linestyle": DASHES[mark.dash]}
+    style: dict[str, Any] = {
+        "color": LIGHT.of(mark.colour),
+        "linewidth": LINE * mark.width,
+        "linestyle": DASHES[mark.dash],
+    }
     style |= {"alpha": mark.opacity, "zorder": z - 0.6 if mark.below else z}
     if mark.x is None:
         return ax.axhline(mark.y, **style)
@@ -313,7 +323,7 @@ def _rule(mark: Rule, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> A
 
 @_add.register
 def _box(mark: Box, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
-    style = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": 0, "zorder": z}
+    style: dict[str, Any] = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": 0, "zorder": z}
     if mark.x is None:
         return ax.axhspan(*mark.y, **style) if np.isfinite(mark.y).all() else None
     return ax.fill_between(mark.x, *mark.y, **style)
@@ -338,22 +348,22 @@ def _note(mark: Note, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> A
 
 def _on(colour: Any) -> str:
     """Ink that is read on a colour."""
-    red, green, blue = mpl.colors.to_rgb(colour)
+    red, green, blue = to_rgb(colour)
     return LIGHT.ink if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else LIGHT.ground
 
 
 def _key(ax: Axes, artist: Any, shades: Shades) -> None:
     bar, fig = shades.bar, ax.get_figure()
     assert bar is not None and fig is not None
-    across = {"location": "top", "shrink": 0.4, "aspect": 30, "anchor": (0, 0)}
+    across: dict[str, Any] = {"location": "top", "shrink": 0.4, "aspect": 30, "anchor": (0, 0)}
     drawn = fig.colorbar(artist, ax=ax, **(across if bar.across else {"aspect": 25}))
     if bar.ticks is not None:
-        drawn.set_ticks(list(bar.ticks), labels=list(bar.labels or bar.ticks))
+        drawn.set_ticks(list(bar.ticks), labels=list(bar.labels or map(str, bar.ticks)))
     drawn.set_label(bar.title, fontsize=8)
     drawn.outline.set_visible(False)
 
 
-def _axis(ax: Axes, side: str, axis: Axis, names: Sequence[str], filled: bool) -> None:
+def _axis(ax: Axes, side: Literal["x", "y"], axis: Axis, names: Sequence[str], filled: bool) -> None:
     one = ax.xaxis if side == "x" else ax.yaxis
     if axis.log and filled:
         (ax.set_xscale if side == "x" else ax.set_yscale)("log")

@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Legend, Note, Points, Rule, Shades
 from core.figures.palette import FONT, Look, look
 
+At = dict[str, Any]  # row and column of a panel, nothing where there is but one
 BELOW = {"xref": "container", "y": 0, "yref": "container", "yanchor": "bottom", "traceorder": "normal"}
 
 
@@ -21,12 +22,12 @@ def draw(chart: Chart, dark: bool = False) -> go.Figure:
     inks, fig = look(dark), _grid(chart)
     many = bool(fig._has_subplots())
     for panel in chart.panels:
-        at = {"row": panel.row, "col": panel.column} if many else {}
+        at: At = {"row": panel.row, "col": panel.column} if many else {}
         for mark in sorted(panel.marks, key=lambda mark: isinstance(mark, (Rule, Box, Note))):
             _add(mark, fig, at, inks)
     _dress(fig, chart, inks)
     for panel in chart.panels:
-        at = {"row": panel.row, "col": panel.column} if many else {}
+        at: At = {"row": panel.row, "col": panel.column} if many else {}
         fig.update_xaxes(**_axis(panel.x, inks, "y"), **at)
         fig.update_yaxes(**_axis(panel.y, inks, "x"), **at)
     if chart.legend is not None and not chart.legend.printed:
@@ -141,7 +142,8 @@ def _legend(fig: go.Figure, legend: Legend, once: bool) -> None:
         place["itemclick"] = False
     fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "font_size": legend.size, **place})
     seen: set[str] = set()
-    for trace in fig.data:
+    traces: Any = fig.data
+    for trace in traces:
         if not trace.name:
             trace.showlegend = False
         elif once:
@@ -150,12 +152,12 @@ def _legend(fig: go.Figure, legend: Legend, once: bool) -> None:
 
 
 @singledispatch
-def _add(mark: Any, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _add(mark: Any, fig: go.Figure, at: At, inks: Look) -> None:
     raise TypeError(f"{type(mark).__name__} is no mark")
 
 
 @_add.register
-def _points(mark: Points, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _points(mark: Points, fig: go.Figure, at: At, inks: Look) -> None:
     colour = _colours(mark.colour, inks)
     marked = not isinstance(mark.symbol, str) or bool(mark.symbol)
     modes = [("lines", bool(mark.dash)), ("markers", marked), ("text", mark.text is not None)]
@@ -201,7 +203,7 @@ def _points(mark: Points, fig: go.Figure, at: dict[str, int], inks: Look) -> Non
 
 
 @_add.register
-def _band(mark: Band, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _band(mark: Band, fig: go.Figure, at: At, inks: Look) -> None:
     colour = inks.of(mark.colour)
     fig.add_trace(
         go.Scatter(
@@ -220,7 +222,7 @@ def _band(mark: Band, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 
 @_add.register
-def _bars(mark: Bars, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _bars(mark: Bars, fig: go.Figure, at: At, inks: Look) -> None:
     places = {"y": mark.at, "x": mark.length} if mark.across else {"x": mark.at, "y": mark.length}
     marker: dict[str, Any] = {"color": _colours(mark.colour, inks), "opacity": mark.opacity}
     if mark.edge:
@@ -243,7 +245,7 @@ def _bars(mark: Bars, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 
 @_add.register
-def _cells(mark: Cells, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _cells(mark: Cells, fig: go.Figure, at: At, inks: Look) -> None:
     shades, low = _shades(mark.shades, inks), {"color": "z", "cmin": "zmin", "cmax": "zmax"}
     trace = {low.get(name, name): value for name, value in shades.items()}
     fig.add_trace(
@@ -262,7 +264,7 @@ def _cells(mark: Cells, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 
 @_add.register
-def _rule(mark: Rule, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _rule(mark: Rule, fig: go.Figure, at: At, inks: Look) -> None:
     line = {"color": inks.of(mark.colour), "width": mark.width, "dash": mark.dash or None}
     options = {"line": line, "opacity": mark.opacity, "layer": "below" if mark.below else None, **at}
     if mark.x is None:
@@ -274,7 +276,7 @@ def _rule(mark: Rule, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 
 @_add.register
-def _box(mark: Box, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _box(mark: Box, fig: go.Figure, at: At, inks: Look) -> None:
     fill = {"fillcolor": inks.of(mark.colour), "opacity": mark.opacity, "line_width": 0}
     fill["layer"] = "below" if mark.below else None
     if mark.x is None:
@@ -284,7 +286,7 @@ def _box(mark: Box, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
 
 
 @_add.register
-def _note(mark: Note, fig: go.Figure, at: dict[str, int], inks: Look) -> None:
+def _note(mark: Note, fig: go.Figure, at: At, inks: Look) -> None:
     if mark.printed:
         return
     frames = {"xref": "x domain" if mark.x_in == "panel" else "x", "yref": "y domain" if mark.y_in == "panel" else "y"}
