@@ -197,14 +197,20 @@ def _points(mark: Points, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) 
             ha=SIDES[side],
             va={6: "bottom", -6: "top"}.get(up, "center"),
         )
-    label: dict[str, Any] = {"color": colour if isinstance(colour, str) else LIGHT.single, "label": mark.name}
     if mark.name and mark.legend is not False and len(mark.x):
-        one = mark.symbol if isinstance(mark.symbol, str) else next(iter(mark.symbol), "circle")
-        shape = {"marker": SYMBOLS[one.removesuffix("-open")], "markersize": 4} if one else {}
-        face = {"markerfacecolor": "none"} if one.endswith("-open") else {}
-        line = DASHES[mark.dash] if mark.dash else "none"
-        ax.plot([], [], linestyle=line, linewidth=LINE * mark.width, **shape, **face, **label, alpha=mark.opacity)
+        _named(mark, ax, colour if isinstance(colour, str) else LIGHT.single)
     return artist
+
+
+def _named(mark: Points, ax: Axes, colour: str) -> None:
+    """The entry of the legend: a mark as the first of them, on its line."""
+    symbol = mark.symbol if isinstance(mark.symbol, str) else next(iter(mark.symbol))
+    style: dict[str, Any] = {"color": colour, "alpha": mark.opacity, "linewidth": LINE * mark.width}
+    if symbol:
+        style |= {"marker": SYMBOLS[symbol.removesuffix("-open")], "markersize": 4}
+    if symbol.endswith("-open"):
+        style["markerfacecolor"] = "none"
+    ax.plot([], [], label=mark.name, linestyle=DASHES[mark.dash] if mark.dash else "none", **style)
 
 
 def _symbols(mark: Points, ax: Axes, colour: Any, common: dict[str, Any]) -> Any:
@@ -237,15 +243,9 @@ def _symbols(mark: Points, ax: Axes, colour: Any, common: dict[str, Any]) -> Any
 
 @_add.register
 def _band(mark: Band, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
-    style: dict[str, Any] = {
-        "color": LIGHT.of(mark.colour),
-        "alpha": mark.opacity,
-        "linewidth": LINE * mark.edge,
-        "zorder": z,
-    }
-    return ax.fill_between(
-        np.asarray(mark.x, float), np.asarray(mark.low, float), np.asarray(mark.high, float), **style, label=mark.name
-    )
+    x, low, high = (np.asarray(values, float) for values in (mark.x, mark.low, mark.high))
+    style: dict[str, Any] = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "zorder": z, "label": mark.name}
+    return ax.fill_between(x, low, high, linewidth=LINE * mark.edge, **style)
 
 
 @_add.register
@@ -264,24 +264,23 @@ def _bars(mark: Bars, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> A
         ax.barh(mark.at, length, left=base, height=wide, **style)
     else:
         ax.bar(mark.at, length, bottom=base, width=wide, **style)
-    if mark.text is not None and mark.across:
-        for at, end, start, text in zip(mark.at, base + length, base, mark.text, strict=True):
-            place, shift, side = ((start + end) / 2, 0, "center") if mark.inside else (end, 4, "left")
-            if mark.inside and (end - start) < 0.04 * max(float(bottom.max()), 1e-9):
-                continue  # too narrow for its number
-            said = text if isinstance(text, str) else f"{text:g}"
-            ax.annotate(
-                plain(said),
-                (place, at),
-                xytext=(shift, 0),
-                textcoords="offset points",
-                va="center",
-                ha=side,
-                fontsize=7.5,
-                color=LIGHT.ink if not mark.inside or mark.text_ink or mark.opacity else _on(colour),
-                zorder=3,
-            )
+    texts = mark.text if mark.text is not None else ()
+    for at, start, end, text in zip(mark.at, base, base + length, texts, strict=False):
+        _bar_text(mark, ax, at, start, end, text if isinstance(text, str) else f"{text:g}")
     return None
+
+
+def _bar_text(mark: Bars, ax: Axes, at: float, start: float, end: float, text: str) -> None:
+    """What is written at the end of a bar that lies on its side, or in it."""
+    if mark.inside and end <= start:
+        return
+    if mark.inside:
+        ink = LIGHT.of(mark.text_ink) if mark.text_ink else _on(LIGHT.of(str(mark.colour)))
+        place, shift, side = (start + end) / 2, 0, "center"
+    else:
+        ink, place, shift, side = LIGHT.ink, end, 4, "left"
+    style: dict[str, Any] = {"va": "center", "ha": side, "fontsize": 7.5, "color": ink, "zorder": 3}
+    ax.annotate(plain(text), (place, at), xytext=(shift, 0), textcoords="offset points", **style)
 
 
 @_add.register
@@ -310,12 +309,8 @@ def _borders(middles: Any) -> np.ndarray:
 
 @_add.register
 def _rule(mark: Rule, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
-    style: dict[str, Any] = {
-        "color": LIGHT.of(mark.colour),
-        "linewidth": LINE * mark.width,
-        "linestyle": DASHES[mark.dash],
-    }
-    style |= {"alpha": mark.opacity, "zorder": z - 0.6 if mark.below else z}
+    style: dict[str, Any] = {"color": LIGHT.of(mark.colour), "linewidth": LINE * mark.width, "alpha": mark.opacity}
+    style |= {"linestyle": DASHES[mark.dash], "zorder": z - 0.6 if mark.below else z}
     if mark.x is None:
         return ax.axhline(mark.y, **style)
     return ax.axvline(mark.x, **style) if mark.y is None else ax.plot(mark.x, mark.y, **style)
@@ -355,8 +350,10 @@ def _on(colour: Any) -> str:
 def _key(ax: Axes, artist: Any, shades: Shades) -> None:
     bar, fig = shades.bar, ax.get_figure()
     assert bar is not None and fig is not None
-    across: dict[str, Any] = {"location": "top", "shrink": 0.4, "aspect": 30, "anchor": (0, 0)}
-    drawn = fig.colorbar(artist, ax=ax, **(across if bar.across else {"aspect": 25}))
+    style: dict[str, Any] = {"aspect": 25}
+    if bar.across:
+        style = {"location": "top", "shrink": 0.4, "aspect": 30, "anchor": (0, 0)}
+    drawn = fig.colorbar(artist, ax=ax, **style)
     if bar.ticks is not None:
         drawn.set_ticks(list(bar.ticks), labels=list(bar.labels or map(str, bar.ticks)))
     drawn.set_label(bar.title, fontsize=8)

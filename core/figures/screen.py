@@ -21,13 +21,12 @@ def draw(chart: Chart, dark: bool = False) -> go.Figure:
     """The plotly figure of a chart."""
     inks, fig = look(dark), _grid(chart)
     many = bool(fig._has_subplots())
-    for panel in chart.panels:
-        at: At = {"row": panel.row, "col": panel.column} if many else {}
-        for mark in sorted(panel.marks, key=lambda mark: isinstance(mark, (Rule, Box, Note))):
+    places: list[At] = [{"row": panel.row, "col": panel.column} if many else {} for panel in chart.panels]
+    for panel, at in zip(chart.panels, places, strict=True):
+        for mark in sorted(panel.marks, key=lambda mark: isinstance(mark, (Rule, Box, Note))):  # a rule needs a trace
             _add(mark, fig, at, inks)
     _dress(fig, chart, inks)
-    for panel in chart.panels:
-        at: At = {"row": panel.row, "col": panel.column} if many else {}
+    for panel, at in zip(chart.panels, places, strict=True):
         fig.update_xaxes(**_axis(panel.x, inks, "y"), **at)
         fig.update_yaxes(**_axis(panel.y, inks, "x"), **at)
     if chart.legend is not None and not chart.legend.printed:
