@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from core.figures.answers import Answer, steering_answer
+from core.answers import Answer
+from core.answers.steering import steering_answer
 from core.runs import Run
 from core.steering.request import FeatureEdit, Request, Step
 from pages.causes import steering_captions as captions

@@ -20,7 +20,7 @@ import streamlit as st
 from core.catalog import Catalog
 from core.config import LANGUAGES
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
-from core.figures.densities import percent
+from core.figures.feature import percent
 from core.gender.sets import edits_key
 from core.runs import Run, manifest_version
 from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, Strip

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.answers.explain import fits_answer
+from core.answers.feature import feature_answer
 from core.catalog import Catalog
-from core.figures.answers import feature_answer
-from core.figures.explain_answers import fits_answer
 from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES

@@ -2,18 +2,17 @@
 
 import json
 from dataclasses import asdict
-from functools import partial
 from html import escape
 from typing import Any
 
 import streamlit as st
 
+from core.answers import sae_fit as sae_fit_answers
 from core.errors import UserError
-from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
+from core.figures import sae_fit
 from core.runs import Manifest, Run
 from pages.kit import panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
-from pages.kit.style import is_dark
 
 
 def mono(value: object) -> str:
@@ -126,9 +125,9 @@ def sae_fit_panel(run: Run) -> None:
         note,
         f"{run.name}-sae-fit",
         frame,
-        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None,
-        partial(sae_fit_paper.fit_figure, frame),
+        sae_fit.fit_figure(frame),
         answer.text,
+        shown=len(frame) > 0,
         key="figure-sae-fit",
     )
     warned = sae_fit_answers.cautions(fit)
