@@ -3,8 +3,9 @@
 Run: python tests/compare_pages.py draw cache/demo before.json       # from the root of any checkout
      python tests/compare_pages.py compare before.json after.json    # exits with 1 where they differ
 
-Each Plotly figure counts by its traces and layout, every other block by what it says; styles and measured seconds do
-not count.
+Of a Plotly figure its data count: every trace with its places, values, intervals, names, colours and hover texts, in
+any order, and the axes' titles and ranges. Every other block counts by what it says; styles and measured seconds do not
+count.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ ADDRESSES: tuple[tuple[str, dict[str, str]], ...] = (
     ("status", {}),
     ("provenance", {}),
 )
+TRACE = ("type", "x", "y", "z", "base", "text", "name", "customdata", "hovertemplate", "orientation", "xaxis", "yaxis")
 SPOKEN = ("markdown", "button", "alert", "caption", "exception", "code")
 PASSING = re.compile(r"<style>.*?</style>|\d+\.\d\d s", re.S)
 
@@ -108,16 +110,41 @@ def plain(value: Any) -> Any:
     return float(f"{value:.10g}") if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def differences(before: Any, after: Any, place: str) -> Iterator[str]:
-    """Where two figures' data differ, with both values; NaN equals NaN."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted(before.keys() | after.keys()):
-            yield from differences(before.get(key), after.get(key), f"{place}.{key}")
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for n, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from differences(one, other, f"{place}[{n}]")
-    elif before != after and str(before) != str(after):
-        yield f"{place}: {str(before)[:160]} -> {str(after)[:160]}"
+def data_of(figure: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """A figure's traces and axes, each as a line of what it shows; traces in the order of their lines."""
+    traces = []
+    for trace in figure["data"]:
+        marker = trace.get("marker", {})
+        shown = {name: trace.get(name) for name in TRACE}
+        shown |= {
+            n: trace[n].get("array")
+            for n in ("error_x", "error_y")
+            if trace.get(n, {}).get("visible", True)
+            if n in trace
+        }
+        if trace["type"] == "bar" or "markers" in trace.get("mode", ""):
+            shown["color"] = marker.get("color") or trace.get("line", {}).get("color")
+        traces.append(json.dumps({k: v for k, v in shown.items() if v}, ensure_ascii=False, sort_keys=True))
+    layout = figure["layout"]
+    axes = [
+        f"{name}: {axis.get('title', {}).get('text') or ''} {axis.get('range')} {axis.get('ticktext')}"
+        for name, axis in sorted(layout.items())
+        if name.startswith(("xaxis", "yaxis"))
+    ]
+    words = sorted(str(note.get("text")) for note in layout.get("annotations", []))
+    return sorted(traces), [*axes, *words]
+
+
+def differences(before: list[Any], after: list[Any]) -> Iterator[str]:
+    """What one list of figures shows and the other does not."""
+    if len(before) != len(after):
+        yield f"{len(before)} figures -> {len(after)}"
+        return
+    for n, figures in enumerate(zip(before, after, strict=True)):
+        for one, other in zip(*(data_of(plain(figure)) for figure in figures), strict=True):
+            for line in unified_diff(one, other, n=0, lineterm=""):
+                if not line.startswith(("---", "+++", "@@")):
+                    yield f"figure {n} {line}"
 
 
 def compare(before: Path, after: Path) -> int:
@@ -127,7 +154,7 @@ def compare(before: Path, after: Path) -> int:
         raise SystemExit(f"The drawings are of different pages: {sorted(one.keys() ^ other.keys())}.")
     total = 0
     for name in one:
-        found = list(differences(plain(one[name]["figures"]), plain(other[name]["figures"]), "figure"))
+        found = list(differences(one[name]["figures"], other[name]["figures"]))
         texts = ([PASSING.sub("", text) for text in shown[name]["texts"]] for shown in (one, other))
         found += [line for line in unified_diff(*texts, n=0, lineterm="") if not line.startswith(("---", "+++", "@@"))]
         print(f"{name}: {len(one[name]['figures'])} figures, {len(found)} differences")
