@@ -71,8 +71,8 @@ class ActivationCache:
         max_bytes: int = 1024 * MIB,
     ):
         if unknown := [kind for kind in kinds if kind not in ALL_KINDS]:
-            why = f"Kinds are {', '.join(ALL_KINDS)}."
-            raise UserError(f"There are no positions of kind {', '.join(map(repr, unknown))}.", why, "Use some of them.")
+            what, why = f"There are no positions of kind {unknown[0]!r}.", f"Kinds are {', '.join(ALL_KINDS)}."
+            raise UserError(what, why, "Use some of them.")
         self._vlm: VLM | None = None
         self._module: nn.Module | None = None
         self._blocks: dict[int, Block] = {}
