@@ -7,29 +7,33 @@ from importlib import import_module
 from typing import Any
 
 DOOR = {
-    "ActivationCache": "core.vlm.hookpoints",
-    "ContrastiveLanguageAnalyzer": "core.crosslingual",
-    "CrossLingualFeatureAligner": "core.crosslingual",
-    "Dictionary": "core.crosslingual",
-    "Direction": "core.steering",
+    # a run, its dictionaries and its model
+    "list_runs": "core.notebook",
+    "open_run": "core.notebook",
+    "load_sae": "core.notebook",
+    "encode": "core.notebook",
+    "load_model": "core.notebook",
+    "steer": "core.notebook",
+    "figure": "core.notebook",
     "Edit": "core.steering",
-    "FactoredMatrix": "core.mech.factored",
+    "Direction": "core.steering",
+    "UserError": "core.errors",
+    # what passes through a model
     "HookPoint": "core.vlm.hookpoints",
-    "InteractionPatternAnalyzer": "core.mech.interactions",
-    "LanguageFeatureProfile": "core.crosslingual",
-    "LanguageSpecificFeatureIdentifier": "core.crosslingual",
+    "ActivationCache": "core.vlm.hookpoints",
+    "FactoredMatrix": "core.mech.factored",
     "LogitLens": "core.layers",
+    "TransformerProbeAnalyzer": "core.layers",
+    "InteractionPatternAnalyzer": "core.mech.interactions",
+    # gender in words
     "MorphologicalGenderAnalyzer": "core.gender",
     "SemanticGenderAnalyzer": "core.gender",
-    "TransformerProbeAnalyzer": "core.layers",
-    "UserError": "core.errors",
-    "encode": "core.notebook",
-    "figure": "core.notebook",
-    "list_runs": "core.notebook",
-    "load_model": "core.notebook",
-    "load_sae": "core.notebook",
-    "open_run": "core.notebook",
-    "steer": "core.notebook",
+    # two languages
+    "Dictionary": "core.crosslingual",
+    "CrossLingualFeatureAligner": "core.crosslingual",
+    "ContrastiveLanguageAnalyzer": "core.crosslingual",
+    "LanguageSpecificFeatureIdentifier": "core.crosslingual",
+    "LanguageFeatureProfile": "core.crosslingual",
 }
 """Name -> the module that it is loaded from."""
 

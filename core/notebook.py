@@ -121,7 +121,7 @@ def load_sae(run: OpenRun, layer: int, device: str = "cpu") -> SAE:
 def encode(sae: SAE, residuals: NDArray) -> NDArray: ...
 @overload
 def encode(sae: SAE, residuals: Tensor) -> Tensor: ...
-def encode(sae: SAE, residuals: Any) -> Any:
+def encode(sae: SAE, residuals: NDArray | Tensor) -> NDArray | Tensor:
     """Feature activations (n, d_sae) of residuals (n, d_model), an array of an array and a tensor of a tensor.
 
     UserError for residuals of another width or that are not finite.

@@ -27,7 +27,14 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class LanguageFeatureProfile:
-    """What one feature does in the two languages; ``n_en`` and ``n_ar`` count images on whose captions it fires."""
+    """What one feature does in the two languages, over captions of the same ``n_images`` images.
+
+    ``n_en`` and ``n_ar`` count images on whose captions it fires, ``rate_`` is their share and ``mean_`` its mean
+    activation. ``language_index`` is -1 for English only to 1 for Arabic only, with its 95 % interval (low, high) and
+    what swapped languages give (null_low, null_high); ``pair_correlation`` is that of the two languages' activations
+    over images. p and q are those of "no more of one language" and of "no more on the same images than by chance";
+    ``language_class`` is one of CLASSES.
+    """
 
     feature: int
     n_images: int
