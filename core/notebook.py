@@ -146,18 +146,17 @@ def steer(
     run: OpenRun,
     sample: int | Image,
     features: Mapping[tuple[int, int], float],
-    lang: str = "en",
     mode: str = "add",
     model: VLM | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """The caption of an image as the model writes it, with features changed, and with as many matched ones changed.
+    """Captions of an image as the model writes them, with features changed, and with as many matched ones changed.
 
     ``sample`` is a sample_id of the run or an image; ``features`` are (layer, feature) -> strength in units of the
     feature's 99.9th percentile of activation; ``mode`` is that of Edit (add, scale, clamp, floor, ablate). The control
     changes features of the same layer that fire as often, write as long a row and are as strong on average, by the
-    same strength of their own. ``model`` is loaded unless given. One row a caption: row (before, after, control),
-    caption, features, ratio: the mean of |change| / |residual| over edited positions.
+    same strength of their own. ``model`` is loaded unless given. One row a caption, in each language of the run: row
+    (before, after, control), lang, caption, ratio: the mean of |change| / |residual| over edited positions.
     UserError for a feature, layer or mode that there is not.
     """
     import pandas as pd
@@ -167,26 +166,25 @@ def steer(
 
     if not features:
         raise UserError("There is nothing to steer.", "No feature is given.", "Give {(layer, feature): strength}.")
-    if lang not in run.languages:
-        why, do = f"Its captions are in {', '.join(run.languages)}.", "Choose one of these."
-        raise UserError(f"The run {run.name} has no captions in {lang!r}.", why, do)
-    of_row = {"before": {}, "after": dict(features), "control": _matched(run, features, seed)}
+    changed = {"before": {}, "after": dict(features), "control": _matched(run, features, seed)}
     saes = {layer: load_sae(run, layer) for layer in sorted({layer for layer, _ in features})}
-    edits = {row: _edits(chosen, saes, mode) for row, chosen in of_row.items()}
-    p999 = {key: float(run.feature(*key)["p999"] or 0.0) for chosen in of_row.values() for key in chosen}
-    vlm = model or load_model(run)
-    record = EditRecord()
-    hooks = edit_hooks(list(edits.values()), {n: s.to(vlm.device) for n, s in saes.items()}, p999, record=record)
-    image = run.image(sample) if isinstance(sample, int | np.integer) else sample
-    pictures = vlm.encode_images([image]).expand(len(edits), -1, -1)
-    prompts = [vlm.prompt_ids(run.config.prompts[lang])] * len(edits)
+    edits = {row: _edits(chosen, saes, mode) for row, chosen in changed.items()}
+    p999 = {key: float(run.feature(*key)["p999"] or 0.0) for chosen in changed.values() for key in chosen}
+    jobs = [(row, lang) for row in changed for lang in run.languages]
+    vlm = load_model(run) if model is None else model
+    record, held = EditRecord(), {layer: sae.to(vlm.device) for layer, sae in saes.items()}
+    hooks = edit_hooks([edits[row] for row, _ in jobs], held, p999, record=record)
+    picture = vlm.encode_images([run.image(sample) if isinstance(sample, int | np.integer) else sample])
+    prompts = [vlm.prompt_ids(run.config.prompts[lang]) for _, lang in jobs]
+    pictures = picture.expand(len(jobs), -1, -1)
     *_, written = write(vlm, prompts, pictures, run.config.caption.max_new_tokens, hooks)
-    ratios = [[place["ratio"] for place in record.positions() if place["row"] == i] for i in range(len(edits))]
+    places = record.positions()
+    ratios = [[place["ratio"] for place in places if place["row"] == i] for i in range(len(jobs))]
     return pd.DataFrame(
         {
-            "row": list(edits),
+            "row": [row for row, _ in jobs],
+            "lang": [lang for _, lang in jobs],
             "caption": [vlm.decode(one.ids) for one in written],
-            "features": [list(chosen) for chosen in of_row.values()],
             "ratio": [float(np.mean(found)) if found else 0.0 for found in ratios],
         }
     )

@@ -51,7 +51,7 @@ class Dictionary:
     decoder: NDArray
 
     def __post_init__(self) -> None:
-        if np.ndim(self.codes) != 2 or np.ndim(self.decoder) != 2 or self.codes.shape[1] != len(self.decoder):
+        if self.codes.ndim != 2 or self.decoder.ndim != 2 or self.codes.shape[1] != len(self.decoder):
             what = f"Codes {self.codes.shape} and decoder {self.decoder.shape} are not those of one dictionary."
             why = "Codes are (n_images, d_sae), the decoder is (d_sae, d_model)."
             raise UserError(what, why, "Take both from one SAE: encode(sae, residuals) and sae.W_dec.numpy().")

@@ -184,7 +184,7 @@ def profiles_of(classified: Columns) -> Iterator[LanguageFeatureProfile]:
 
 def _codes(en: csc_array | NDArray, ar: csc_array | NDArray) -> tuple[csc_array, csc_array]:
     """Both languages' codes, sparse; UserError where they cannot be compared."""
-    if np.ndim(en) != 2 or en.shape != ar.shape:
+    if en.ndim != 2 or en.shape != ar.shape:
         what = f"Codes of shape {en.shape} in English and {ar.shape} in Arabic cannot be compared."
         why = "Row i is the same image in both, and column j the same feature of one shared SAE."
         raise UserError(what, why, "Encode captions of the same images with one SAE, one row an image.")

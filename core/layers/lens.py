@@ -92,7 +92,8 @@ class LogitLens:
                 "The lens needs a captioner's last norm and words.",
             )
             raise UserError(what, why, "Load one: load_model(run).")
-        sets = sets or WordSets("", *(torch.tensor([], dtype=torch.int64) for _ in range(2)))
+        none = torch.tensor([], dtype=torch.int64)
+        sets = sets or WordSets("", none, none)
         self.vlm, self.sets, self.config, self.seed = vlm, sets, config or LayersConfig(), seed
         known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
         others, n = np.setdiff1d(np.asarray(words, np.int64), known), [len(sets.female), len(sets.male)]

@@ -36,10 +36,10 @@ True
 """,
     "steer": """
 >>> from core import open_run, steer
->>> captions = steer(open_run("demo"), sample=0, features={(3, 5): 2.0}, lang="en")
->>> captions["row"].tolist()
+>>> captions = steer(open_run("demo"), sample=0, features={(3, 5): 2.0})
+>>> captions["row"].unique().tolist()
 ['before', 'after', 'control']
->>> bool(captions["ratio"][1] > 0)
+>>> bool((captions["ratio"][captions["row"] != "before"] > 0).all())
 True
 """,
     "figure": """

@@ -114,7 +114,7 @@ def test_codes_are_the_saes_and_of_the_kind_of_what_was_given(toy):
         ("Layer 3 .* has not been pooled", lambda run: run.residuals(3)),
         ("has no table probes", lambda run: run.probes()),
         ("nothing to steer", lambda run: core.steer(run, 0, {})),
-        ("no captions in 'fr'", lambda run: core.steer(run, 0, {(3, 1): 1.0}, lang="fr")),
+        ("no feature 99 in layer 3", lambda run: core.steer(run, 0, {(3, 99): 1.0})),
         ("no figure 'nothing'", lambda run: core.figure("nothing")),
         ("no figure 'layers.nothing'", lambda run: core.figure("layers.nothing")),
         ("no backend 'svg'", lambda run: core.figure("layers.transfer_figure", backend="svg")),
