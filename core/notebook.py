@@ -25,8 +25,10 @@ from core.runs import Run
 if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
+    from scipy.sparse import csr_array
     from torch import Tensor
 
+    from core.features.pooled import Pooled
     from core.sae.modules import SAE
     from core.vlm.adapter import VLM
 
@@ -64,14 +66,20 @@ class OpenRun(Catalog):
         ``view`` is image, prompt (its last token), before (up to the first word for a woman or a man) or caption.
         UserError where the stage pool has not run for this layer, or for another view or language.
         """
+        return self._pooled(layer, view, lang).resid(view)[LANGUAGES.index(lang) :: len(LANGUAGES)]
+
+    def codes(self, layer: int, view: str = "before", lang: str = "en") -> csr_array:
+        """Mean activation of each feature over the same positions, (n_samples, d_sae) sparse; errors as residuals."""
+        return self._pooled(layer, view, lang).codes(view).tocsr()[LANGUAGES.index(lang) :: len(LANGUAGES)]
+
+    def _pooled(self, layer: int, view: str, lang: str) -> Pooled:
         from core.features.pooled import VIEWS, Pooled
 
-        pooled = Pooled(self.run.dir, layer)
         for what, given, known in (("view", view, VIEWS), ("language", lang, LANGUAGES)):
             if given not in known:
-                why = "Residuals are pooled over views of captions in two languages."
+                why = "Captions are pooled over views in two languages."
                 raise UserError(f"There is no {what} {given!r}.", why, f"Use one of {', '.join(known)}.")
-        return pooled.resid(view)[LANGUAGES.index(lang) :: len(LANGUAGES)]
+        return Pooled(self.run.dir, layer)
 
 
 def list_runs(root: Path | None = None) -> list[str]:

@@ -112,6 +112,8 @@ def test_codes_are_the_saes_and_of_the_kind_of_what_was_given(toy):
         ("width 16, but was given width 5", lambda run: core.encode(core.load_sae(run, 3), np.ones((2, 5)))),
         ("1 of the residuals are not finite", lambda run: core.encode(core.load_sae(run, 3), with_nan())),
         ("Layer 3 .* has not been pooled", lambda run: run.residuals(3)),
+        ("no view 'middle'", lambda run: run.residuals(3, "middle")),
+        ("no language 'fr'", lambda run: run.codes(3, lang="fr")),
         ("has no table probes", lambda run: run.probes()),
         ("nothing to steer", lambda run: core.steer(run, 0, {})),
         ("no feature 99 in layer 3", lambda run: core.steer(run, 0, {(3, 99): 1.0})),
