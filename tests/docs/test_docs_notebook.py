@@ -39,9 +39,8 @@ def test_gender_emerges_at_a_layer_of_the_run_in_both_languages(said):
 
 def test_captions_are_steered_beside_a_control_of_other_features(said):
     captions = said["captions"]
-    assert (
-        list(captions["row"].unique()) == ["before", "after", "control"] and captions["caption"].str.len().gt(0).all()
-    )
+    assert list(captions["row"].unique()) == ["before", "after", "control"]
+    assert captions["caption"].str.len().gt(0).all()
     changed = captions[captions["row"] != "before"]
     assert (changed["ratio"] > 0).all() and (captions.loc[captions["row"] == "before", "ratio"] == 0).all()
 
