@@ -215,7 +215,11 @@ def _matched(run: OpenRun, features: Mapping[tuple[int, int], float], seed: int)
         own = [feature for at, feature in features if at == layer]
         table = run.features(layer, alive=False)
         if missing := sorted(set(own) - set(table["feature"])):
-            run.feature(layer, missing[0])  # says which there are
+            what, why = (
+                f"There is no feature {missing[0]} in layer {layer}.",
+                f"The layer has {len(table)}, counted from 0.",
+            )
+            raise UserError(what, why, "Name one of run.features(layer).")
         norm = load_sae(run, layer).W_dec.detach().norm(dim=1).double().numpy()
         columns = [table[name].to_numpy(float) for name in ("density", "mean")]
         candidates = Candidates(columns[0], norm, columns[1], table["alive"].to_numpy(bool))
