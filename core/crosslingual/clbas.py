@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.crosslingual.halves import Between, compare_halves, concordance, cosine
 from core.crosslingual.pairs import LANGUAGES
+from core.crosslingual.reliability import Between, compare_halves, concordance, cosine
 from core.intervals import percentile_interval
 
 N_SELECTED = 64  # features by the larger of the two training effects

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from core.crosslingual.geometry import cka, predicted_share, subspace_share
-from core.crosslingual.halves import compare_halves, cosine
 from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES
+from core.crosslingual.reliability import compare_halves, cosine
 from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from core.interventions.designs import Arm
 from core.interventions.images import Subject
 from core.interventions.outcomes import Reader, demo_truth, outcomes
-from core.interventions.writing import Row, Workbench
+from core.interventions.writing import CaptionWriter, Row
 
 MOVED = ("moved_share", "moved_ratio", "capped_share")
 PART_SCHEMA = pa.schema(
@@ -29,7 +29,7 @@ CaptionKey = tuple[int, str, tuple[int, ...]]
 
 
 def written(
-    bench: Workbench,
+    writer: CaptionWriter,
     group: Sequence[Arm],
     rows: Sequence[Row],
     plain: pd.DataFrame | None,
@@ -40,19 +40,19 @@ def written(
     ``plain`` are the captions without an edit, None while it is those that are written.
     """
     asked = [(arm, row) for arm in group for row in rows]
-    told = bench.write(asked)
+    told = writer.write(asked)
     keys = [(row.image, row.lang, tuple(ids)) for (_, row), (ids, _) in zip(asked, told, strict=True)]
     new = list(dict.fromkeys(key for key in keys if key not in known))
-    fresh = bench.log_probs([(Row(image, lang), list(ids)) for image, lang, ids in new])
+    fresh = writer.log_probs([(Row(image, lang), list(ids)) for image, lang, ids in new])
     scores = {**known, **dict(zip(new, fresh, strict=True))}
     before = [ids for ids, _ in told] if plain is None else [list(ids) for ids in plain["token_ids"]]
-    moved = {arm: bench.moved(arm, rows, before) for arm in group}
+    moved = {arm: writer.moved(arm, rows, before) for arm in group}
     return pa.Table.from_pylist(
         [
             {
                 "image": row.image,
                 "lang": row.lang,
-                "text": bench.vlm.decode(ids),
+                "text": writer.vlm.decode(ids),
                 "token_ids": ids,
                 "finished": finished,
                 "log_prob": scores[key],

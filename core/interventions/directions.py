@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.config import LANGUAGES
 from core.errors import TooLittleData, UserError
 from core.interventions.designs import LEACE, MEANS, PROBE, RANDOM, Arm
-from core.steering import Direction, Edit
+from core.steering.edits import Direction, Edit
 
 if TYPE_CHECKING:
     from core.features.pooled import Pooled

@@ -10,15 +10,15 @@ import pandas as pd
 
 from core.config import LANGUAGES
 from core.interventions.designs import TARGET, Arm
-from core.interventions.material import Material, fresh_file
+from core.interventions.inputs import Inputs, fresh_file
 
 DEVELOPMENT, CONFIRMATION = "development", "confirmation"
 
 
-def images_table(material: Material) -> pd.DataFrame:
+def images_table(inputs: Inputs) -> pd.DataFrame:
     """Every image of both phases."""
-    files = dict(zip(material.samples["sample_id"], material.samples["image_file"], strict=True))
-    phases = (DEVELOPMENT, material.development), (CONFIRMATION, material.confirming)
+    files = dict(zip(inputs.samples["sample_id"], inputs.samples["image_file"], strict=True))
+    phases = (DEVELOPMENT, inputs.development), (CONFIRMATION, inputs.confirming)
     return pd.DataFrame(
         [
             {
@@ -36,31 +36,31 @@ def images_table(material: Material) -> pd.DataFrame:
 
 
 def arms_table(
-    material: Material, moved: Mapping[int, Mapping[str, float]], tried: Sequence[Arm], confirmed: Sequence[Arm]
+    inputs: Inputs, moved: Mapping[int, Mapping[str, float]], tried: Sequence[Arm], confirmed: Sequence[Arm]
 ) -> pd.DataFrame:
     """Every arm with its features; ``moved``: how far its edits moved the residuals, by the arm's number."""
     return pd.DataFrame(
         [
-            _arm_row(material, moved[number], number, phase, arm)
+            _arm_row(inputs, moved[number], number, phase, arm)
             for phase, arms, first in ((DEVELOPMENT, tried, 0), (CONFIRMATION, confirmed, len(tried)))
             for number, arm in enumerate(arms, start=first)
         ]
     )
 
 
-def _arm_row(material: Material, moved: Mapping[str, float], number: int, phase: str, arm: Arm) -> dict[str, Any]:
+def _arm_row(inputs: Inputs, moved: Mapping[str, float], number: int, phase: str, arm: Arm) -> dict[str, Any]:
     row: dict[str, Any] = {"arm": number, "phase": phase, **vars(arm), "sae_id": None, **moved}
-    here = material.settings.languages if arm.sets else ()
-    chosen: dict[str, list] = {lang: material.bench.set_of(arm, lang) if lang in here else [] for lang in LANGUAGES}
+    here = inputs.settings.languages if arm.sets else ()
+    chosen: dict[str, list] = {lang: inputs.writer.set_of(arm, lang) if lang in here else [] for lang in LANGUAGES}
     for lang in LANGUAGES:
         row[f"features_{lang}"] = [f for f, _ in chosen[lang]]
         row[f"leans_{lang}"] = [lean for _, lean in chosen[lang]]
     every = [f for lang in LANGUAGES for f, _ in chosen[lang]]
     if every:
-        row["sae_id"] = material.bench.sae_name(arm.layer)
-        row["firing_rate"] = float(np.mean(material.column(arm.layer, "density")[every]))
-        row["activation"] = float(np.mean(material.column(arm.layer, "mean")[every]))
-    distance = material.feature_sets.distance
+        row["sae_id"] = inputs.writer.sae_name(arm.layer)
+        row["firing_rate"] = float(np.mean(inputs.column(arm.layer, "density")[every]))
+        row["activation"] = float(np.mean(inputs.column(arm.layer, "mean")[every]))
+    distance = inputs.feature_sets.distance
     control = arm.draw != TARGET
     apart = [distance[arm.layer, lang, arm.ranking, arm.draw][: arm.k] for lang in here if control]
     row["distance"] = float(np.mean(np.concatenate(apart))) if apart else float("nan")

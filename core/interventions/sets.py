@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from core.config import LANGUAGES
-from core.interventions.controls import Candidates, Matched, matched_sets
 from core.interventions.designs import TARGET
 from core.interventions.targets import Ranked, ranked
+from core.steering.controls import Candidates, Matched, matched_sets
 
 Sets = dict[tuple[int, str, str, int], list[tuple[int, int]]]
 

@@ -21,7 +21,9 @@ from core.interventions.directions import direction_edits
 from core.sae.files import sae_id
 from core.sae.modules import SAE
 from core.sae.splicing import splice
-from core.steering import Direction, Edit, EditRecord, edit_hooks
+from core.steering.apply import edit_hooks
+from core.steering.edits import Direction, Edit
+from core.steering.record import EditRecord
 from core.vlm.adapter import VLM
 from core.vlm.hooks import EditFn
 
@@ -68,7 +70,7 @@ def _kind(arm: Arm) -> tuple[str, str, int]:
 
 
 @dataclass
-class Workbench:
+class CaptionWriter:
     """What edits are made with: the model, its SAEs and max_act, target and control sets, directions, prompts.
 
     ``sets`` (layer, lang, ranking, draw) -> [(feature, lean)] of the largest k; ``directions`` (layer, name);

@@ -14,8 +14,8 @@ from torch import Tensor
 from core.config import LANGUAGES, MechanismsConfig
 from core.features.pooled import Pooled
 from core.intervals import percentile_interval, q_values, resampled_counts
+from core.mech.inputs import Inputs
 from core.mech.interactions import InteractionPatternAnalyzer, interaction
-from core.mech.material import Material
 from core.mech.patching import METHODS, Predicted, Score, ablate, agreement, predict
 from core.sae.files import sae_id
 
@@ -29,27 +29,25 @@ Given = tuple[list[list[int]], Tensor]
 GROUPS = ("strongest", "random")
 
 
-def features(material: Material, lang: str, tick: Callable[[str], None] = lambda _: None) -> dict[str, Rows]:
+def features(inputs: Inputs, lang: str, tick: Callable[[str], None] = lambda _: None) -> dict[str, Rows]:
     """feature_pairs, patching and patching_checks of a language: predicted and true effects of features, and pairs."""
     made: dict[str, Rows] = {name: [] for name in ("feature_pairs", "patching", "patching_checks")}
-    by_split = material.targets(lang, 2 * material.settings.n_ablated)
-    if min(map(len, by_split.values())) < material.settings.min_images:
+    by_split = inputs.targets(lang, 2 * inputs.settings.n_ablated)
+    if min(map(len, by_split.values())) < inputs.settings.min_images:
         return made
-    ids = {n: sae_id(sae) for n, sae in material.saes.items()}
-    found = {s: material.rows_of(lang, targets) for s, targets in by_split.items()}
-    work = FeatureEffects(
-        material.vlm, material.saes, ids, material.sets(lang).difference, found, material.settings, tick
-    )
-    for layer in material.layers:
-        seed = [material.seed, 9, layer, LANGUAGES.index(lang)]
+    ids = {n: sae_id(sae) for n, sae in inputs.saes.items()}
+    found = {s: inputs.rows_of(lang, targets) for s, targets in by_split.items()}
+    work = FeatureEffects(inputs.vlm, inputs.saes, ids, inputs.sets(lang).difference, found, inputs.settings, tick)
+    for layer in inputs.layers:
+        seed = [inputs.seed, 9, layer, LANGUAGES.index(lang)]
         plan = work.plan(layer, seed)
-        pooled = Pooled(material.run.dir, layer)
-        caption = len(LANGUAGES) * np.arange(len(material.gender)) + LANGUAGES.index(lang)
+        pooled = Pooled(inputs.run.dir, layer)
+        caption = len(LANGUAGES) * np.arange(len(inputs.gender)) + LANGUAGES.index(lang)
         there = (caption < pooled.n_captions) & (
             pooled.n_positions["before"][np.minimum(caption, pooled.n_captions - 1)] > 0
         )
         codes = pooled.codes("before")[caption[there]]
-        analyzer = InteractionPatternAnalyzer(codes, material.gender[there], material.settings.min_images)
+        analyzer = InteractionPatternAnalyzer(codes, inputs.gender[there], inputs.settings.min_images)
         made["feature_pairs"] += pair_rows(work, analyzer, layer, lang, plan, seed)
         patched, checks = patched_rows(work, layer, lang, plan, seed)
         made["patching"] += patched

@@ -12,35 +12,35 @@ from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
 from core.intervals import mean_interval, q_values
 from core.mech.direct import DirectEffects, Part, direct_effects, join, parts_of, random_sets, summarise
-from core.mech.material import Material
+from core.mech.inputs import Inputs
 from core.vlm.hookpoints import MIB
 
 Rows = list[dict[str, Any]]
 
 
-def heads(material: Material, lang: str) -> dict[str, Rows]:
+def heads(inputs: Inputs, lang: str) -> dict[str, Rows]:
     """head_effects and head_attention of a language: direct effects of all parts, attention of heads to the image."""
-    by_split = material.targets(lang, material.settings.n_images)
+    by_split = inputs.targets(lang, inputs.settings.n_images)
     targets = [t for split in ("train", "test") for t in by_split[split]]
-    female = np.array([material.gender[t.sample_id] == "female" for t in targets], bool)
-    held_out = np.array([not material.is_train[t.sample_id] for t in targets], bool)
-    parts, seed = parts_of(material.vlm), [material.seed, 8, LANGUAGES.index(lang)]
-    said = {t for c in material.captions(lang) for t in c["token_ids"]} - material.vlm.special_ids if targets else set()
-    controls = random_sets(material.sets(lang), sorted(said), seed)
+    female = np.array([inputs.gender[t.sample_id] == "female" for t in targets], bool)
+    held_out = np.array([not inputs.is_train[t.sample_id] for t in targets], bool)
+    parts, seed = parts_of(inputs.vlm), [inputs.seed, 8, LANGUAGES.index(lang)]
+    said = {t for c in inputs.captions(lang) for t in c["token_ids"]} - inputs.vlm.special_ids if targets else set()
+    controls = random_sets(inputs.sets(lang), sorted(said), seed)
     done, lengths = [], []
-    size = material.settings.batch_size
+    size = inputs.settings.batch_size
     for start in range(0, len(targets), size):
-        rows, features = material.rows_of(lang, targets[start : start + size])
-        max_bytes = material.settings.cache_mib * MIB
-        done.append(direct_effects(material.vlm, rows, features, material.sets(lang), controls, max_bytes))
+        rows, features = inputs.rows_of(lang, targets[start : start + size])
+        max_bytes = inputs.settings.cache_mib * MIB
+        done.append(direct_effects(inputs.vlm, rows, features, inputs.sets(lang), controls, max_bytes))
         lengths += map(len, rows)
     effects = join(done) if done else None
-    found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), material.settings, seed)
-    return {"head_effects": found, "head_attention": _maps(material, lang, effects, parts, targets, held_out)}
+    found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), inputs.settings, seed)
+    return {"head_effects": found, "head_attention": _maps(inputs, lang, effects, parts, targets, held_out)}
 
 
 def _maps(
-    material: Material,
+    inputs: Inputs,
     lang: str,
     effects: DirectEffects | None,
     parts: Sequence[Part],
@@ -48,19 +48,19 @@ def _maps(
     held_out: NDArray[np.bool_],
 ) -> Rows:
     """Maps of the first held-out captions of each gender."""
-    if effects is None or not material.settings.n_maps:
+    if effects is None or not inputs.settings.n_maps:
         return []
     first: dict[int, tuple[int, str]] = {}
-    for word in material.words(lang):
+    for word in inputs.words(lang):
         place = (word["start"], word["word"])
         first[word["sample_id"]] = min(place, first.get(word["sample_id"], place))
     samples = [
-        {"sample_id": t.sample_id, "gender": str(material.gender[t.sample_id]), "word": first[t.sample_id][1]}
+        {"sample_id": t.sample_id, "gender": str(inputs.gender[t.sample_id]), "word": first[t.sample_id][1]}
         for t in targets
     ]
     chosen = [[i for i, s in enumerate(samples) if held_out[i] and s["gender"] == g] for g in ("female", "male")]
-    each = material.settings.n_maps // 2
-    return map_rows(effects, parts, lang, [i for of in chosen for i in of[:each]], samples, material.vlm.patches)
+    each = inputs.settings.n_maps // 2
+    return map_rows(effects, parts, lang, [i for of in chosen for i in of[:each]], samples, inputs.vlm.patches)
 
 
 def effect_rows(

@@ -22,7 +22,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from core.intervals import percentile_interval, resampled_counts
-from core.steering import Edit, edit_hooks
+from core.steering.apply import edit_hooks
+from core.steering.edits import Edit
 from core.vlm.batch import CAPTION, IMAGE, PROMPT
 from core.vlm.gradients import Gradients, resid_gradients
 

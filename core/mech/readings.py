@@ -17,7 +17,7 @@ from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.intervals import percentile_interval, resampled_counts
 from core.mech.factored import FactoredMatrix
-from core.mech.material import Material
+from core.mech.inputs import Inputs
 from core.mech.weights import ov
 from core.sae.files import sae_id
 from core.vlm.blocks import Block
@@ -28,29 +28,29 @@ N_FEATURES = 5
 VIEWS = ("image", "before")  # where heads may find gender: at the image, or at the words so far
 
 
-def readings(material: Material, lang: str) -> dict[str, Rows]:
+def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
     """head_readings of a language: what OV matrices make of the gender direction of training images."""
-    ids = np.flatnonzero(material.is_train & np.isin(material.gender, ("female", "male")))
-    pooled = {layer: Pooled(material.run.dir, layer) for layer in material.layers}
+    ids = np.flatnonzero(inputs.is_train & np.isin(inputs.gender, ("female", "male")))
+    pooled = {layer: Pooled(inputs.run.dir, layer) for layer in inputs.layers}
     rows_of = len(LANGUAGES) * ids + LANGUAGES.index(lang)
     known = np.all([p.n_positions[v][rows_of] > 0 for p in pooled.values() for v in VIEWS], axis=0)
-    female = material.gender[ids[known]] == "female"
-    if min(female.sum(), (~female).sum()) < material.settings.min_images or not len(material.sets(lang).female):
+    female = inputs.gender[ids[known]] == "female"
+    if min(female.sum(), (~female).sum()) < inputs.settings.min_images or not len(inputs.sets(lang).female):
         return {"head_readings": []}
-    reader = GenderReader(female, material.settings.n_bootstrap, material.seed)
+    reader = GenderReader(female, inputs.settings.n_bootstrap, inputs.seed)
     directions = {(n, v): reader.directions(p.resid(v)[rows_of[known]]) for n, p in pooled.items() for v in VIEWS}
-    unembed, sets = material.vlm.unembed().detach().float().cpu(), material.sets(lang)
-    words = (unembed[sets.female].mean(0) - unembed[sets.male].mean(0)) * Block(material.vlm, 0).final_gain(
-        material.vlm
+    unembed, sets = inputs.vlm.unembed().detach().float().cpu(), inputs.sets(lang)
+    words = (unembed[sets.female].mean(0) - unembed[sets.male].mean(0)) * Block(inputs.vlm, 0).final_gain(
+        inputs.vlm
     ).cpu()
     found: Rows = []
-    for layer in range(material.vlm.n_layers):
-        below, above = [n for n in material.layers if n < layer], [n for n in material.layers if n >= layer]
-        if not below or not above or Block(material.vlm, layer).looks_outside:
+    for layer in range(inputs.vlm.n_layers):
+        below, above = [n for n in inputs.layers if n < layer], [n for n in inputs.layers if n >= layer]
+        if not below or not above or Block(inputs.vlm, layer).looks_outside:
             continue
-        w_dec = material.saes[above[0]].W_dec.detach().double().cpu().numpy()
-        for head in range(Block(material.vlm, layer).n_heads):
-            matrix = ov(material.vlm, layer, head)
+        w_dec = inputs.saes[above[0]].W_dec.detach().double().cpu().numpy()
+        for head in range(Block(inputs.vlm, layer).n_heads):
+            matrix = ov(inputs.vlm, layer, head)
             for view in VIEWS:
                 source, target = directions[below[-1], view], directions[above[0], "before"]
                 found.append(
@@ -61,7 +61,7 @@ def readings(material: Material, lang: str) -> dict[str, Rows]:
                         "view": view,
                         "in_layer": below[-1],
                         "out_layer": above[0],
-                        "sae_id": sae_id(material.saes[above[0]]),
+                        "sae_id": sae_id(inputs.saes[above[0]]),
                         "n_female": int(female.sum()),
                         "n_male": int((~female).sum()),
                         **reader.read(matrix, source, target, words.double().numpy()),

@@ -87,18 +87,23 @@ def _check(edit: Edit, saes: Mapping[int, SAE], directions: Vectors) -> None:
             f"SAEs are at hand for layers {', '.join(map(str, sorted(saes))) or 'none'}.",
             "Choose one of these layers.",
         )
-    if sae not in _ids:
-        _ids[sae] = sae_id(sae)
-    if edit.sae_id != _ids[sae]:
+    if edit.sae_id != known_sae_id(sae):
         raise UserError(
             f"The edit of feature {edit.feature} belongs to another SAE.",
-            f"It was made for {edit.sae_id}; layer {edit.layer} has {_ids[sae]}, a different set of features.",
+            f"It was made for {edit.sae_id}; layer {edit.layer} has {known_sae_id(sae)}, a different set of features.",
             "Pick the feature again in this run.",
         )
     if not 0 <= edit.feature < sae.W_dec.shape[0]:
         raise UserError(
             f"Layer {edit.layer} has no feature {edit.feature}.", f"Its features are 0 to {sae.W_dec.shape[0] - 1}."
         )
+
+
+def known_sae_id(sae: SAE) -> str:
+    """``sae_id`` of an SAE, hashed once."""
+    if sae not in _ids:
+        _ids[sae] = sae_id(sae)
+    return _ids[sae]
 
 
 class LayerEdit:

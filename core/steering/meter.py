@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
+from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.gender import find
 from core.gender.positions import token_at
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from core.sae.modules import SAE
     from core.vlm.adapter import VLM
 
-LANGUAGES = ("en", "ar")
 N_MOVED = 8  # features named
 MIN_IMAGES = 5  # training images of each gender for a difference of means
 

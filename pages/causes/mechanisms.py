@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
-from pages.kit import circuits, head_panel, panels, pickers, runs, states, text
+from pages.causes import mechanisms_circuits, mechanisms_heads
+from pages.kit import panels, pickers, runs, states, text
 from pages.kit.style import is_dark
 
 QUESTION = "Which parts of the model carry gender into the words?"
@@ -27,7 +28,7 @@ def main() -> None:
     if known.empty:
         states.empty("There is not enough data for this page.", f"{answer.text}", "Take a run with more images.")
     else:
-        with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+        with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
             lang = pickers.language_picker(cat.languages, both=False)
             head = head_picker(known, lang)
             with st.container(width=96):
@@ -37,9 +38,9 @@ def main() -> None:
         rows = mechanisms.effect_grid(known, lang)
         mine = rows[rows["name"] == head].to_dict("records")
         if mine:
-            head_panel.show(run, cat, lang, mine[0])
-        circuits.pairs(cat, lang, layer)
-        circuits.patching(cat, lang, layer)
+            mechanisms_heads.show(run, cat, lang, mine[0])
+        mechanisms_circuits.pairs(cat, lang, layer)
+        mechanisms_circuits.patching(cat, lang, layer)
     text.method(METHOD)
 
 

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from core.figures import paper
-from core.figures.answers import layer_answer
+from core.figures.answers import ONE_LANGUAGE, layer_answer
 from core.figures.densities import language_scatter
 from core.figures.points import NAMES
 from core.figures.umap_map import feature_map
 from core.runs import Run
 from pages.kit import export, notes, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
-from pages.kit.filters import filtered
 from pages.kit.gallery import preview
 from pages.kit.style import is_dark
 
 QUESTION = "What has the model learned to notice?"
 HEIGHT = 476  # of the map, which with its menu is as tall as the table
 VIEWS = ("Neighbours", "Languages")
+SORTS = {
+    "Explained share": "explained_share",
+    "How often it fires": "density",
+    "Strongest": "max",
+    "Leans to Arabic": "lean",
+    "Number": "feature",
+}
+GENDER_SORTS = {"Women or men, English": "auc_en", "Women or men, Arabic": "auc_ar"}
+LEANS = ("All", "English", "Arabic", "Both")
+EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
+EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
+EVERY = "All features"
+MEANINGS = ("label_en", "label_ar", "said_en", "said_ar", "own", "note")
 
 
 def main() -> None:
     run = runs.current_run()
     runs.needs(run, "train", "features", title=QUESTION)
     head = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         with st.container(width=96):
             layer = pickers.layer_picker(runs.catalog(run))
         features = notes.with_notes(run, layer_features(run, layer))
@@ -37,7 +50,7 @@ def main() -> None:
     with head:
         answer = layer_answer(features)
         text.page_title(QUESTION, f"In layer {layer}: {answer.text}", answer.sure)
-    picked = selection.read_picked(layer) & set(features["feature"])
+    picked = selection.read_picked(run, layer) & set(features["feature"])
     shown = kept[kept["feature"].isin(picked)] if picked else kept
     chosen = selection.read_chosen(features)
     left, right = st.columns([1.35, 1], gap="medium")
@@ -51,6 +64,65 @@ def main() -> None:
         preview(run, runs.catalog(run), features[features["feature"] == chosen].iloc[0], layer)
     notes.manager(run, runs.catalog(run))
     text.method(METHOD)
+
+
+def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
+    """The living features of the layer that the pickers leave, in their order."""
+    query = st.text_input(
+        "Find a meaning",
+        key="q",
+        bind="query-params",
+        placeholder="woman, امرأة, …",
+        width=150,
+        help="In labels, what the model says of it, words it answers to or pushes.",
+    )
+    lean = "All"
+    if "lean" in features:
+        lean = st.segmented_control(
+            "Fires on captions in", LEANS, default="All", key="lean", required=True, bind="query-params"
+        )
+    low, high = st.select_slider(
+        "Fires on",
+        EDGE_NAMES,
+        value=(EDGE_NAMES[0], EDGE_NAMES[-1]),
+        key="density",
+        bind="query-params",
+        width=150,
+        help=text.glossary("density"),
+    )
+    sorts = {name: column for name, column in {**SORTS, **GENDER_SORTS}.items() if column in features}
+    order = st.selectbox("Order", list(sorts), key="sort", bind="query-params", width=150)
+    left = features[features["alive"]]
+    lists = sorted({name for names in left.get("lists", []) for name in names})
+    if lists:
+        chosen = st.selectbox("List", [EVERY, *lists], key="list", bind="query-params", width=150)
+        left = left[[chosen in names for names in left["lists"]]] if chosen != EVERY else left
+    if query.strip() and len(features):
+        found = runs.catalog(run).features(int(features["layer"].iloc[0]), text=query)["feature"]
+        left = left[left["feature"].isin(found) | means(left, query)]
+    if lean == "Both":
+        left = left[left["lean"].abs() < ONE_LANGUAGE]
+    elif lean != "All":
+        left = left[left["lean"] * (1 if lean == "Arabic" else -1) >= ONE_LANGUAGE]
+    left = left[left["density"].between(EDGES[EDGE_NAMES.index(low)], EDGES[EDGE_NAMES.index(high)])]
+    by = left[sorts[order]]
+    by = (by - 0.5).abs() if order in GENDER_SORTS else by
+    return left.loc[by.sort_values(ascending=order == "Number", kind="stable", na_position="last").index]
+
+
+def means(features: pd.DataFrame, query: str) -> pd.Series:
+    """Which features have the query in a label, automatic or the users' own, in what the model says, or in a note."""
+    wanted, found = fold(query), pd.Series(False, index=features.index)
+    for column in MEANINGS:
+        if column in features:
+            found |= features[column].map(lambda said: wanted in fold(said)).astype(bool)
+    return found
+
+
+def fold(said: str) -> str:
+    """Letters as a search compares them: no case, no vowel signs or tatweel, أ إ آ as ا."""
+    apart = unicodedata.normalize("NFKD", said.strip().casefold().replace("\u0640", ""))
+    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> None:
@@ -103,7 +175,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
 
 def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], chosen: int | None, layer: int) -> None:
     """The map; points that are clicked or lassoed filter the table."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-knobs"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="map-pickers"):
         view = st.segmented_control(
             "Map", VIEWS, default=VIEWS[0], key="map", required=True, bind="query-params", label_visibility="collapsed"
         )
@@ -122,10 +194,10 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         fig = language_scatter(alive, chosen, inside, is_dark(), HEIGHT)
         plot = partial(paper.language_scatter, alive, chosen, inside)
     fig.update_layout(dragmode="pan", uirevision=f"{layer}-{view}")  # in lasso mode a click would choose nothing
-    key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
+    key = f"map-{run.name}-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     alt = f"A map of the {len(alive)} features of this layer; the table beside it holds the same."
     st.plotly_chart(
-        fig, theme=None, key=key, config=MODEBAR, alt=alt, on_select=partial(selection.choose_points, key, layer)
+        fig, theme=None, key=key, config=MODEBAR, alt=alt, on_select=partial(selection.choose_points, run, key, layer)
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.catalog import Catalog
 from core.figures.answers import feature_answer
-from pages.kit import explanation, gallery, gender_panel, notes, panels, pickers, runs, states, text
+from core.figures.explain_answers import fits_answer
+from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES
 
@@ -18,7 +20,7 @@ def main() -> None:
     runs.needs(run, "train", "features", title="What does this feature notice?")
     cat = runs.catalog(run)
     head = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
         features = notes.with_notes(run, layer_features(run, layer))
@@ -37,7 +39,7 @@ def main() -> None:
     with right:
         gender_panel.label(cat, layer, feature)
         notes.editor(run, cat, layer, feature, str(row["sae_id"]))
-        explanation.panel(cat, layer, feature)
+        explanation(cat, layer, feature)
         panels.words(row)
         gender_panel.rates(cat, layer, feature)
         panels.places(row, name)
@@ -54,7 +56,7 @@ def main() -> None:
 
 
 def picker(features: pd.DataFrame) -> int:
-    """The number box with its neighbours: the feature before and after that is alive, and the way to the laboratory."""
+    """The number box with its neighbours: the feature before and after that is alive, and the way to steering."""
     alive = features.loc[features["alive"], "feature"].tolist()
     asked = st.query_params.get("feature")
     if asked is not None and not asked.isdecimal():
@@ -143,6 +145,36 @@ def absent(layer: int, feature: int, features: pd.DataFrame, exists: bool) -> No
         st.button(f"Go to feature {near}", key="nearest", on_click=go_to, args=(near,), type="primary")
 
 
+def explanation(cat: Catalog, layer: int, feature: int) -> None:
+    """The texts in both languages at every strength, and how well the chosen ones fit the images that fire it."""
+    if not cat.has("explanations"):
+        return
+    text.heading("What the model says it is", EXPLANATION)
+    rows = cat.explanations(layer, feature)
+    if rows.empty:
+        text.html(
+            '<p class="cs-small">The model has not been asked about this feature: the run asks about those that '
+            'tell most about gender first <span class="cs-sure few">not enough data</span></p>'
+        )
+        return
+    body = []
+    for lang, of_lang in rows.groupby("lang", sort=False):
+        lines = []
+        for row in of_lang.to_dict("records"):
+            said = text.caption_html(row["text"], str(lang))
+            same = "" if row["changed"] else ", as without it"
+            weight = "font-weight:600" if row["chosen"] else ""
+            lines.append(
+                f'<div style="{weight}"><p class="cs-small" style="margin:0">turned up {row["strength"]:g} × '
+                f"p99.9{same}</p>{said}</div>"
+            )
+        body.append(text.side(str(lang), "".join(lines)))
+    text.html("".join(body))
+    gender_panel.said(fits_answer(rows[rows["chosen"]]))
+    export.downloads(f"layer-{layer}-feature-{feature}-said", rows)
+
+
+EXPLANATION = "its caption of an empty grey image with this feature turned up; bold: what fits training images best"
 METHOD = r"""
 The feature is one direction $d_i$ of the layer's dictionary (a sparse autoencoder on the state $h$ after the layer's
 block); its activation $z_i(h)$ is its part in the code of one token's state. Images are ranked by the largest $z_i$

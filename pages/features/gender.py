@@ -32,7 +32,7 @@ def main() -> None:
         text.page_title(QUESTION)
         runs.needs(run, "gender")
     head = st.container()
-    layer, lang, view, ranking = knobs(cat)
+    layer, lang, view, ranking = choices(cat)
     cell = notes.with_notes(run, cat.gender_features(layer, lang, view))
     fdr = float(run.manifest().config.get("gender", {}).get("fdr", GenderConfig().fdr))
     with head:
@@ -56,9 +56,9 @@ def main() -> None:
     text.method(METHOD)
 
 
-def knobs(cat: Catalog) -> tuple[int, str, str, str]:
+def choices(cat: Catalog) -> tuple[int, str, str, str]:
     """Layer, language ("" where the view has none), view and ranking."""
-    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
         view = READ[pickers.choice("Read", list(READ), "when", WHEN)]

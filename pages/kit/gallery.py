@@ -62,7 +62,7 @@ class Drawn:
 
 
 def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> None:
-    """The grid of images with its knobs; `top` is the feature's strongest activation, where every scale ends."""
+    """The grid of images with its pickers; `top` is the feature's strongest activation, where every scale ends."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         view = pickers.choice("Images", VIEWS, "view")
         with st.popover("Heat map", type="tertiary", icon=":material/gradient:"):
@@ -99,10 +99,10 @@ def gallery(run: Run, cat: Catalog, layer: int, feature: int, top: float) -> Non
     elif view == "Women and men":
         women_and_men(drawn, cat.examples(layer, feature, "top"))
     else:
-        strongest(drawn, cat.examples(layer, feature, "top"), (layer, feature))
+        strongest(drawn, cat.examples(layer, feature, "top"), (run.name, layer, feature))
 
 
-def strongest(drawn: Drawn, examples: pd.DataFrame, which: tuple[int, int]) -> None:
+def strongest(drawn: Drawn, examples: pd.DataFrame, which: tuple[str, int, int]) -> None:
     more = st.session_state.get("more") == which
     drawn.tiles(examples if more else examples.head(N_SHOWN), 3)
     if len(examples) > N_SHOWN and not more:

@@ -50,20 +50,20 @@ def editor(run: Run, cat: Catalog, layer: int, feature: int, sae_id: str) -> Non
     _show(entry)
     if st.session_state.get("note-seen", ((), 0))[0] != (run.name, *key):
         st.session_state["note-seen"] = ((run.name, *key), entry.version)
-    error = st.session_state.pop("note-error", None)
-    if error is not None:
+    failed_key, error = st.session_state.pop("note-error", (None, None))
+    if failed_key == (run.name, *key):
         states.error_box(error)
     with (
         st.popover("Your label and notes", icon=":material/edit_note:", type="tertiary", key="notes"),
         st.form("note-form", border=False),
     ):
-        st.text_input("Your label", entry.label, max_chars=MAX_LABEL, key=_widget("label", key))
-        st.text_area("Note", entry.note, max_chars=MAX_NOTE, key=_widget("note", key))
+        st.text_input("Your label", entry.label, max_chars=MAX_LABEL, key=_widget("label", run, key))
+        st.text_area("Note", entry.note, max_chars=MAX_NOTE, key=_widget("note", run, key))
         st.multiselect(
             "On the lists",
             lists,
             list(entry.lists),
-            key=_widget("lists", key),
+            key=_widget("lists", run, key),
             accept_new_options=True,
             placeholder="Choose, or type a new name",
             max_selections=20,
@@ -90,14 +90,14 @@ def _show(entry: Entry) -> None:
         text.html(f'<p class="cs-small" style="margin:0">On: {" · ".join(map(escape, entry.lists))}</p>')
 
 
-def _widget(what: str, key: Key) -> str:
-    return f"note-{what}-{key[0]}-{key[1]}-{key[2]}"
+def _widget(what: str, run: Run, key: Key) -> str:
+    return f"note-{what}-{run.name}-{key[0]}-{key[1]}-{key[2]}"
 
 
 def save(run: Run, key: Key) -> None:
     """Write what the form says; where somebody else was faster, say what they wrote and keep what was typed."""
     notes, (_, seen) = Notes(run.dir), st.session_state["note-seen"]
-    label, note, lists = (st.session_state[_widget(what, key)] for what in ("label", "note", "lists"))
+    label, note, lists = (st.session_state[_widget(what, run, key)] for what in ("label", "note", "lists"))
     try:
         entry = notes.write(*key, label=label, note=note, seen=seen)
         for name in sorted({*lists} ^ {*entry.lists}):
@@ -105,11 +105,11 @@ def save(run: Run, key: Key) -> None:
         st.session_state["note-seen"] = ((run.name, *key), entry.version)
     except NoteChanged as error:
         st.session_state["note-seen"] = ((run.name, *key), notes.get(*key).version)
-        st.session_state["note-error"] = error
+        st.session_state["note-error"] = ((run.name, *key), error)
     except UserError as error:
-        st.session_state["note-error"] = error
+        st.session_state["note-error"] = ((run.name, *key), error)
     except OSError as error:
-        st.session_state["note-error"] = not_written(run, error)
+        st.session_state["note-error"] = ((run.name, *key), not_written(run, error))
 
 
 def not_written(run: Run, error: OSError) -> UserError:

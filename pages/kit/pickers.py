@@ -1,4 +1,4 @@
-"""The knobs that several pages share; each keeps its state in the address."""
+"""The pickers that several pages share; each keeps its state in the address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def layer_picker(cat: Catalog, key: str = "layer") -> int:
 
 
 def language_picker(languages: Sequence[str], key: str = "lang", both: bool = True, label: str = "Language") -> str:
-    """ "en", "ar" or, where `both`, "" for both; of a run in one language that one, without a knob."""
+    """ "en", "ar" or, where `both`, "" for both; of a run in one language that one, without a picker."""
     if len(languages) == 1:
         return languages[0]
     names = {"Both": "", **{LANGUAGE_NAMES[lang]: lang for lang in languages}}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from core.runs import Run
+
 MAX_PICKED = 300  # features that an address can carry
 MANY = "many"  # stands there for more, which only this visit remembers
 
@@ -29,13 +31,13 @@ def read_chosen(features: pd.DataFrame) -> int | None:
     return int(asked) if asked.isdecimal() and int(asked) in set(features["feature"]) else None
 
 
-def read_picked(layer: int) -> set[int]:
+def read_picked(run: Run, layer: int) -> set[int]:
     """The features of this layer that are picked on the map; those of another layer mean nothing here."""
     asked, _, numbers = st.query_params.get("picked", "").partition(":")
     if asked != str(layer):
         return set()
     if numbers == MANY:
-        return set(st.session_state.get("picked", {}).get(layer, ()))
+        return set(st.session_state.get("picked", {}).get((run.name, layer), ()))
     return {int(n) for n in numbers.split("-") if n.isdecimal()}
 
 
@@ -50,13 +52,13 @@ def choose_row(key: str, ids: list[int]) -> None:
         choose(ids[row])
 
 
-def choose_points(key: str, layer: int) -> None:
+def choose_points(run: Run, key: str, layer: int) -> None:
     points = st.session_state[key]["selection"]["points"]
     found = sorted({int(point["customdata"][0]) for point in points if point.get("customdata")})
     if not found:
         clear_picked()
         return
-    st.session_state["picked"] = {layer: found}
+    st.session_state["picked"] = {(run.name, layer): found}
     st.query_params["picked"] = f"{layer}:{'-'.join(map(str, found)) if len(found) <= MAX_PICKED else MANY}"
     if len(found) == 1:
         choose(found[0])

@@ -50,7 +50,7 @@ def main() -> None:
         )
         return
     head = st.container()
-    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
         view = READ[pickers.choice("Read", list(READ), "when", "Which words of the caption are averaged over.")]

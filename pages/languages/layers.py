@@ -37,7 +37,7 @@ def main() -> None:
     probes, lens, emergence = cat.probes(), cat.lens(), cat.emergence()
     answer = layers_answers.layers_answer(probes, emergence)
     text.page_title(QUESTION, answer.text, answer.sure)
-    with st.container(horizontal=True, vertical_alignment="bottom", key="knobs"):
+    with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         place = WHERE[pickers.choice("Read", list(WHERE), "where", "At which positions the probe reads the model.")]
         lang = pickers.language_picker(cat.languages)
         measure = MEASURES[pickers.choice("Measure", list(MEASURES), "measure", MEASURE_HELP)]

@@ -10,7 +10,7 @@ from core.config import LANGUAGE_NAME
 from core.runs import Manifest, Run
 from pages.kit import links, pipeline, runs, text
 from pages.kit.images import GridItem, grid
-from pages.kit.questions import Question, listed, questions
+from pages.look.overview_questions import Question, listed, questions
 
 N_STRIP = 6
 

@@ -1,11 +1,16 @@
-"""No run yet: what this is, one button that builds the demo, and the build as it goes."""
+"""No run yet: what this is, one button that builds the demo, the build as it goes, and a few scenes of its world."""
+
+import base64
+import io
+import random
 
 import streamlit as st
 
 from core.runs import Run
-from pages.kit import build, pipeline, preview, states, text
+from pages.kit import build, pipeline, states, text
 
 PLANNED = [{"name": name, "state": "waiting"} for name in pipeline.WORDS]
+SEED, N = 3, 6
 
 
 def waiting(run: Run, label: str) -> None:
@@ -48,6 +53,39 @@ def building() -> None:
         pipeline.show(run)
 
 
+@st.cache_data(show_spinner=False)
+def scenes(seed: int = SEED, n: int = N) -> list[tuple[str, str, str]]:
+    """(image as a data: address, English caption, Arabic caption) of random scenes, as that world's people write."""
+    from PIL import Image
+
+    from core.samples.demo_world import DemoWorld
+
+    world, rng, found = DemoWorld(), random.Random(seed), []
+    for _ in range(n):
+        scene, out = world.scene(rng), io.BytesIO()
+        Image.fromarray(world.render(scene)).save(out, "PNG")
+        uri = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+        found.append((uri, world.references(scene, "en", rng)[0], world.references(scene, "ar", rng)[0]))
+    return found
+
+
+def preview() -> None:
+    """The scenes as a row of tiles, gendered words marked."""
+    tiles = "".join(_scene_tile(*scene) for scene in scenes())
+    text.heading(
+        "What it looks at",
+        "Scenes of the demo world, with captions as people of that world write them. "
+        "What does the model learn from them about women and men?",
+    )
+    text.html(f'<div class="cs-grid" style="grid-template-columns:repeat({N}, minmax(0, 1fr))">{tiles}</div>')
+
+
+def _scene_tile(uri: str, en: str, ar: str) -> str:
+    said = (text.caption_html(words, lang, text.gender_marks(words, lang)) for lang, words in (("en", en), ("ar", ar)))
+    image = f'<span class="cs-frame"><img src="{uri}" alt=""></span>'
+    return f'<figure class="cs-tile">{image}<figcaption>{"".join(said)}</figcaption></figure>'
+
+
 text.page_title(
     "How does a model that sees decide to write “he” or “she”?",
     "CaptionScope opens up a vision-language model while it describes images in English and in Arabic, and shows what "
@@ -61,4 +99,4 @@ text.html(
     "images and Gemma 3 go the same way; the README says how.</p>"
 )
 building()
-preview.show()
+preview()

@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from html import escape
 from typing import Any
 
 import streamlit as st
 
 from core.errors import UserError
+from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
 from core.runs import Manifest, Run
-from pages.kit import pipeline, runs, sae_panel, text
+from pages.kit import panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
+from pages.kit.style import is_dark
 
 
 def mono(value: object) -> str:
@@ -110,6 +113,44 @@ def read_report(run: Run) -> dict[str, Any] | None:
         raise UserError(f"{path} cannot be read.", str(error), "Compute the stage prepare again.") from error
 
 
+def sae_fit_panel(run: Run) -> None:
+    """The panel, where the run's SAEs have been measured."""
+    cat = runs.catalog(run)
+    if not cat.has("sae_fit"):
+        return
+    saes, fit = cat.saes(), cat.sae_fit()
+    answer, frame = sae_fit_answers.fit_answer(saes, fit), sae_fit.fit_frame(fit)
+    note = f"{sae_fit_answers.origin(saes)} {answer.text} Grey: untrained."
+    panels.panel(
+        "How well do these SAEs fit this data?",
+        note,
+        f"{run.name}-sae-fit",
+        frame,
+        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None,
+        partial(sae_fit_paper.fit_figure, frame),
+        answer.text,
+        key="figure-sae-fit",
+    )
+    warned = sae_fit_answers.cautions(fit)
+    if warned:
+        states.box(warned)
+    rows = [
+        [
+            str(r["layer"]),
+            escape(r["source"]),
+            escape(r["trained_on"] or ""),
+            escape(r["architecture"]),
+            f"{r['d_sae']:,}",
+            f"{r['l0']:.1f}",
+            f"{r['dead_share']:.0%}",
+        ]
+        for r in saes.to_dict("records")
+    ]
+    head = ["Layer", "From", "Trained on", "Kind", "Features", "Active a token", "Never active"]
+    text.html(text.table(head, rows, numeric=(0, 4, 5, 6)))
+    text.method(SAE_METHOD)
+
+
 def main() -> None:
     run = runs.current_run()
     manifest, report = run.manifest(), read_report(run)
@@ -137,7 +178,7 @@ def main() -> None:
                 on_click="ignore",
                 key="report",
             )
-    sae_panel.show(run)
+    sae_fit_panel(run)
     text.heading("Stages")
     text.html(stages(manifest))
     if report is not None:
@@ -153,5 +194,14 @@ def main() -> None:
     text.heading("Files")
     text.html(files(manifest))
 
+
+SAE_METHOD = """
+On held-out images, at each kind of position apart. **Explained variance**: 1 − Σ|x − x′|² / Σ|x − mean|², the mean
+being that of the same tokens; 0 is the mean itself. **Loss recovered**: the dictionary’s x′ is put in the place of x at
+positions of one kind alone, and the model scores the caption that it wrote; 1 is the model left as it is, 0 is the mean
+in its place. **Control** (grey): an untrained dictionary of as many features, as many of them active a token. Later
+layers read directions more than lengths, so that loss recovered may be high even for it: what counts is the distance.
+Intervals: 95 %, bootstrap over images. See docs/saes.md and docs/methods.md; data: sae_fit.parquet.
+"""
 
 main()

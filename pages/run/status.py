@@ -44,10 +44,9 @@ def live(run: Run) -> None:
     """The moving part: looked at every second while the run is at work, else every ten."""
     progress = run.progress()
     state = "layers" if run.layers_at_work() else progress["state"] if progress else None
-    if state != st.session_state.get("seen-state", state):
-        st.session_state["seen-state"] = state
+    before, st.session_state["seen-state"] = st.session_state.get("seen-state"), (run.name, state)
+    if before and before[0] == run.name and before[1] != state:
         st.rerun()
-    st.session_state["seen-state"] = state
     text.page_title("How far is this run?", ANSWERS.get(state, str(state)), eyebrow=f"Run {run.name}")
     if state == "failed":
         states.box(list(build.failure(run)), "error")

@@ -29,8 +29,8 @@ from core.interventions.designs import (
     designs,
     grid,
 )
+from core.interventions.inputs import Inputs
 from core.interventions.listing import CONFIRMATION, DEVELOPMENT, arms_table, images_table
-from core.interventions.material import Material
 from core.interventions.writing import Row, together
 from core.runs import write_table
 from precompute.context import StageContext
@@ -56,26 +56,26 @@ class _Stage:
 
     def __init__(self, ctx: StageContext):
         self.ctx, self.config = ctx, ctx.config.interventions
-        self.material = Material(ctx.run, ctx.config, ctx.device, ctx.log)
-        self.settings, self.bench, self.readers = self.material.settings, self.material.bench, self.material.readers
+        self.inputs = Inputs(ctx.run, ctx.config, ctx.device, ctx.log)
+        self.settings, self.writer, self.readers = self.inputs.settings, self.inputs.writer, self.inputs.readers
         self.numbers: dict[Arm, int] = {}
         self._moved: dict[int, dict[str, float]] = {}
         self.done, self.total = 0, sum(count_arms(self.settings))
 
     def run(self) -> dict:
         tried = grid(self.settings)
-        said = {DEVELOPMENT: self._write(DEVELOPMENT, tried, self.material.development)}
+        said = {DEVELOPMENT: self._write(DEVELOPMENT, tried, self.inputs.development)}
         results = tables.Results(said[DEVELOPMENT], self.numbers)
         n_draws, seed = self.config.n_bootstrap, self.ctx.config.seed
-        choice = choose(self.settings, tables.scores(tried, results, tried[0]), self.material.separation())
+        choice = choose(self.settings, tables.scores(tried, results, tried[0]), self.inputs.separation())
         grid_effects = tables.development_table(tried, results, tried[0], n_draws, seed)
         questions = designs(self.settings, choice)
         arms = arms_of(questions)
         self.total = len(tried) + len(arms)
-        self.material.prepare(questions)
+        self.inputs.prepare(questions)
         first = len(tried)
         self.numbers = {arm: first + i for i, arm in enumerate(arms)}
-        said[CONFIRMATION] = self._write(CONFIRMATION, arms, self.material.confirming, first)
+        said[CONFIRMATION] = self._write(CONFIRMATION, arms, self.inputs.confirming, first)
         self.ctx.progress(self.total, self.total, "arms", "comparing")
         results = tables.Results(said[CONFIRMATION], self.numbers)
         effects = tables.effects_table(questions, results, arms[0], n_draws, seed)
@@ -83,8 +83,8 @@ class _Stage:
         terms = tables.terms_table(questions, results, arms[0], self.readers, n_draws, seed)
         n = sum(map(len, said.values()))
         notes = self._notes(choice, verdicts, n, results)  # fails where the identity control does
-        self._save("arms", arms_table(self.material, self._moved, tried, arms), tables.ARMS_SCHEMA)
-        self._save("images", images_table(self.material), tables.IMAGES_SCHEMA)
+        self._save("arms", arms_table(self.inputs, self._moved, tried, arms), tables.ARMS_SCHEMA)
+        self._save("images", images_table(self.inputs), tables.IMAGES_SCHEMA)
         self._save("captions", pd.concat(said.values(), ignore_index=True), tables.CAPTIONS_SCHEMA)
         grid_effects["design"] = -1
         self._save("effects", pd.concat([grid_effects, effects], ignore_index=True), tables.EFFECTS_SCHEMA)
@@ -98,16 +98,16 @@ class _Stage:
         """Captions of every arm, as rows of intervention_captions; groups of arms whose part is there are read back."""
         self.numbers |= {arm: first + i for i, arm in enumerate(arms)}
         rows = [Row(subject.image, lang) for lang in self.settings.languages for subject in subjects]
-        groups = together(arms, len(rows), self.bench.batch_size)
+        groups = together(arms, len(rows), self.writer.batch_size)
         parts = [self.ctx.work_dir / f"{phase}_{i:05d}.parquet" for i in range(len(groups))]
         if not all(part.exists() for part in parts):
-            self.bench.features = self.bench.vlm.encode_images([self.material.open(subject) for subject in subjects])
+            self.writer.features = self.writer.vlm.encode_images([self.inputs.open(subject) for subject in subjects])
         known: dict[captions.CaptionKey, float] = {}
         plain: pd.DataFrame | None = None
         found = []
         for group, part in zip(groups, parts, strict=True):
             if not part.exists():
-                write_table(part, captions.written(self.bench, group, rows, plain, known))
+                write_table(part, captions.written(self.writer, group, rows, plain, known))
             self.done += len(group)
             self.ctx.progress(self.done, self.total, "arms", f"{phase} images")
             frame = pq.read_table(part, schema=captions.PART_SCHEMA).to_pandas()
@@ -138,9 +138,9 @@ class _Stage:
         return {
             "captions": n,
             "arms": self.total,
-            "development_images": len(self.material.development),
-            "confirming_images": len(self.material.confirming),
-            "fresh_scenes": self.material.confirming[0].scene is not None,
+            "development_images": len(self.inputs.development),
+            "confirming_images": len(self.inputs.confirming),
+            "fresh_scenes": self.inputs.confirming[0].scene is not None,
             "layer": first.layer,
             "strength": first.strength,
             "ranking": first.ranking,

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from core.mech import effects, heads, readings, weights
-from core.mech.material import Material
+from core.mech.inputs import Inputs
 from core.mech.tables import SCHEMAS, table
 from core.runs import write_table
 from core.vlm import load_captioner
@@ -48,7 +48,7 @@ class _Work:
     def __init__(self, ctx: StageContext):
         self.ctx = ctx
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
-        self.material = Material(ctx.run, ctx.config, ctx.device, load)
+        self.inputs = Inputs(ctx.run, ctx.config, ctx.device, load)
         self.done, self.total = 0, 1 + 3 * len(ctx.config.samples.languages)
 
     def part(self, name: str, lang: str, make: Callable[[], dict[str, Rows]]) -> dict[str, Rows]:
@@ -67,17 +67,17 @@ class _Work:
     def spectra(self) -> dict[str, Rows]:
         """What the weights of every layer look like."""
         found: Rows = []
-        for layer in range(self.material.vlm.n_layers):
-            found += weights.spectra(self.material.vlm, layer, self.ctx.config.seed)
+        for layer in range(self.inputs.vlm.n_layers):
+            found += weights.spectra(self.inputs.vlm, layer, self.ctx.config.seed)
             self.tick(f"weights of layer {layer}")
         return {"weight_spectra": found}
 
     def questions(self, lang: str) -> dict[str, Callable[[], dict[str, Rows]]]:
         """What is asked of a language, by name."""
         return {
-            "heads": lambda: heads.heads(self.material, lang),
-            "readings": lambda: readings.readings(self.material, lang),
-            "features": lambda: effects.features(self.material, lang, lambda text: self.tick(f"{text}, {lang}")),
+            "heads": lambda: heads.heads(self.inputs, lang),
+            "readings": lambda: readings.readings(self.inputs, lang),
+            "features": lambda: effects.features(self.inputs, lang, lambda text: self.tick(f"{text}, {lang}")),
         }
 
     def tick(self, message: str) -> None:

@@ -38,13 +38,13 @@ def browser_type_launch_args(browser_type_launch_args):
     return {**browser_type_launch_args, "executable_path": CHROMIUM, "args": ARGUMENTS}
 
 
-def serve(cache: Path, log: Path):
-    """Start the app over a cache folder; yields its address and ends it."""
+def serve(cache: Path, log: Path, start: tuple[str, ...] = ("streamlit", "run", "app.py")):
+    """Start the app over a cache folder by the module `start`; yields its address and ends it."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     settings = {"port": port, "headless": "true", "fileWatcherType": "none"}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py"]
+    command = [sys.executable, "-m", *start]
     command += [part for name, value in settings.items() for part in (f"--server.{name}", str(value))]
     environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(cache)}
     with open(log, "w") as output:
@@ -74,6 +74,14 @@ def app(small_run, tmp_path_factory):
 def fresh_app(small_run, tmp_path):
     """Address of a server that nobody has visited yet, over the small run."""
     yield from serve(small_run.parent, tmp_path / "fresh.txt")
+
+
+@pytest.fixture
+def held_app(small_run, tmp_path):
+    """Address of the app over the small run, and the file at which its model waits before the first word."""
+    file, start = tmp_path / "held", "tests.browser.held_app"
+    for address in serve(small_run.parent, tmp_path / "held.txt", (start, str(file))):
+        yield address, file
 
 
 @pytest.fixture(scope="session")

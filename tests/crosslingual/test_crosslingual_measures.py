@@ -17,8 +17,8 @@ from core.crosslingual import (
 from core.crosslingual.contrastive import auc, resampled_auc
 from core.crosslingual.geometry import cka, debiased_cka, predicted_share, subspace_share
 from core.crosslingual.grammatical import class_follows, labellings, person_genders, word_genders
-from core.crosslingual.halves import compare_halves, concordance, cosine
 from core.crosslingual.pairs import PairedCodes
+from core.crosslingual.reliability import compare_halves, concordance, cosine
 from core.crosslingual.sharing import class_sharing, gender_sharing, gendered_codes
 
 N = 240

@@ -8,7 +8,7 @@ import pytest
 from core.figures import steering_paper
 from core.figures.paper import render
 from core.figures.steering import MOST_TOKENS, meter_answer, meter_chart, meter_frame, strip_chart, strip_frame
-from pages.kit.asked import Strip
+from core.steering.request import Strip
 
 STRIPS = {
     ("before", "en"): Strip(("A", " man"), (0.1, 0.2), (0.8, 0.7)),

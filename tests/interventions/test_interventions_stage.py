@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.config import load_config
-from core.interventions import material, tables
+from core.interventions import inputs, tables
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
 from core.interventions.writing import together
@@ -101,7 +101,7 @@ def ran(made):
         for lang in ("en", "ar")
     }
     patch = pytest.MonkeyPatch()
-    patch.setattr(material.Material, "data", lambda self, layer: data)
+    patch.setattr(inputs.Inputs, "data", lambda self, layer: data)
     yield ctx, interventions.run(ctx)
     patch.undo()
 

@@ -77,11 +77,6 @@ def test_too_few_images_of_a_gender_leave_the_rest_of_the_page(visit: Open) -> N
     assert "Same geometry" not in said and "n = 40 images" in said
 
 
-def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
-    said = words(visit(run="half"))
-    assert "has not been computed yet" in said and "python -m precompute run" in said
-
-
 def test_every_figure_exists_on_paper(cache: Path) -> None:
     cat = Catalog(cache / "demo")
     curves = alignment.curves(cat.alignment(), cat.frame("gender_directions"), cat.frame("clbas"), "caption")

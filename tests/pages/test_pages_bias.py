@@ -24,7 +24,6 @@ def cache(tmp_path_factory):
     alone = replace(unplanted(world), attributes=world.attributes[["all"]])
     add_toy_bias(make_toy_run(root / "plain", **small), alone)
     add_toy_bias(make_toy_run(root / "few", **small), toy_captions(n=30, n_draws=2))
-    make_toy_run(root / "half", **small)
     return root
 
 
@@ -70,11 +69,6 @@ def test_images_without_annotation_still_have_a_share(visit):
 def test_too_few_images_give_no_figure_of_bias(visit):
     _, said = visit(run="few")
     assert "not enough data" in said and "supported" not in said.split("<table")[0]
-
-
-def test_a_run_without_the_stage_says_how_to_get_it(visit):
-    _, said = visit(run="half")
-    assert "has not been computed yet" in said and "python -m precompute run" in said
 
 
 def test_the_figures_for_paper_are_drawn(cache):

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.catalog import Catalog
 from tests.pages.visitor import Open, visitor, words
+from tests.toy_explain import add_toy_explain
 from tests.toy_run import make_toy_run
 
 BROWSER, FEATURE = "pages/features/browser.py", "pages/features/feature.py"
@@ -18,8 +19,8 @@ BROWSER, FEATURE = "pages/features/browser.py", "pages/features/feature.py"
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
     make_toy_run(root / "demo")
-    make_toy_run(root / "half", stages=("prepare", "caption"))
     make_toy_run(root / "hostile", hostile=True)
+    add_toy_explain(make_toy_run(root / "explained", n_samples=12, d_sae=16).dir)
     return root
 
 
@@ -53,6 +54,21 @@ def test_browser_shows_the_features_picked_on_the_map(visit: Open) -> None:
     assert sorted(table(at)["feature"]) == [2, 4, 9]
     at.button(key="clear").click().run()
     assert len(table(at)) > 3 and "picked" not in at.query_params
+
+
+def test_what_a_visit_keeps_of_one_run_is_not_taken_for_another(visit: Open) -> None:
+    at = visit(BROWSER, run="demo", picked="3:many")
+    at.session_state["picked"] = {("demo", 3): [2, 4, 9]}
+    at.run()
+    assert sorted(table(at)["feature"]) == [2, 4, 9]
+    at.selectbox(key="run").set_value("hostile").run()
+    assert not at.exception and len(table(at)) > 3
+    at = visit(FEATURE, run="demo", layer="3", feature="0")
+    at.session_state["more"] = ("demo", 3, 0)
+    at.run()
+    assert "show-more" not in [b.key for b in at.button]
+    at.selectbox(key="run").set_value("hostile").run()
+    assert not at.exception and "show-more" in [b.key for b in at.button]
 
 
 def test_browser_previews_the_feature_of_the_address(visit: Open) -> None:
@@ -150,13 +166,26 @@ def test_feature_page_survives_any_address(visit: Open, state: dict[str, str]) -
     assert "notice?" in words(visit(FEATURE, **state))
 
 
-@pytest.mark.parametrize("page", [BROWSER, FEATURE])
-def test_a_run_without_features_says_how_to_get_them(visit: Open, page: str) -> None:
-    said = words(visit(page, run="half"))
-    assert "has not been computed yet" in said and "python -m precompute run" in said
-
-
 def test_hostile_captions_stay_text(visit: Open) -> None:
     for feature in range(5):
         said = words(visit(FEATURE, run="hostile", layer="3", feature=str(feature)))
         assert "<script" not in said and "onerror=" not in said.replace("onerror=&quot;", "")
+
+
+def test_a_text_that_fits_stands_there_in_both_scripts_with_its_score(visit: Open) -> None:
+    said = words(visit(FEATURE, run="explained", layer="3", feature="0"))
+    assert "What the model says it is" in said and "A woman at her desk." in said and "امرأة وراء مكتبها." in said
+    assert "AUC 0.93 [0.87, 0.98] (n = 90 that fire it, 210 that do not)" in said
+    assert "texts of 50 other features 0.51 on average, 0.66 at their 95th percentile" in said
+    assert ">supported</span>" in said.split("What the model says it is")[1][:3000]
+
+
+def test_a_text_that_cannot_be_scored_says_so(visit: Open) -> None:
+    said = words(visit(FEATURE, run="explained", layer="3", feature="8"))
+    said = said.split("What the model says it is")[1][:3000]
+    assert "fires on too few images, or on nearly all" in said and ">not enough data</span>" in said
+
+
+def test_the_browser_finds_features_by_what_the_model_says(visit: Open) -> None:
+    for query in ("desk", "مكتبها"):
+        assert table(visit(BROWSER, run="explained", layer="3", q=query))["feature"].tolist() == [0]

@@ -15,7 +15,8 @@ from streamlit.testing.v1 import AppTest
 from core.errors import UserError
 from core.figures.palette import DARK, LIGHT, contrast
 from core.runs import Run
-from pages.kit import build, images, links, pipeline, questions, text
+from pages.kit import build, images, links, pipeline, text
+from pages.look import overview_questions
 from tests.toy_run import make_toy_run, toy_progress
 
 APP = str(Path(__file__).resolve().parents[2] / "app.py")
@@ -348,17 +349,17 @@ def test_agreement_is_unclear_at_chance_and_supported_when_full():
     n = 400
     en = ["male", "female"] * (n // 2)
     frame = pd.DataFrame({"gender": ["neutral"] * n, "en": en, "ar": en})
-    answer = questions.agreement(frame)
+    answer = overview_questions.agreement(frame)
     assert "100%" in answer.text and "agree in 50%" in answer.text and answer.sure == "supported"
     frame["ar"] = ["male", "male", "female", "female"] * (n // 4)
-    answer = questions.agreement(frame)
+    answer = overview_questions.agreement(frame)
     assert answer.text.count("50%") == 2 and answer.sure == "unclear"
-    assert questions.agreement(frame.head(10)) == questions.NOTHING
+    assert overview_questions.agreement(frame.head(10)) == overview_questions.NOTHING
 
 
 def test_a_caption_that_names_both_genders_names_none():
-    assert questions.named_gender("a man and a woman", "en") == ""
-    assert questions.named_gender("a woman and her dog", "en") == "female"
+    assert overview_questions.named_gender("a man and a woman", "en") == ""
+    assert overview_questions.named_gender("a woman and her dog", "en") == "female"
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(None, ""), (8, "8 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
@@ -393,8 +394,13 @@ def test_fonts_of_the_configuration_are_there():
     assert urls and all((root / "static" / url).is_file() for url in urls)
 
 
-@pytest.mark.parametrize("name", ["browser", "feature", "gender", "alignment", "layers", "bias", "steering"])
-def test_a_page_whose_part_is_missing_says_its_question_too(empty_cache, name):
-    make_toy_run(empty_cache / "demo", n_samples=5, stages=("prepare",))
-    said = html_of(open_page(name))
-    assert "<h1" in said and "not been computed" in said
+LATER = {
+    "started": ["browser", "feature", "steering"],
+    "demo": ["gender", "alignment", "layers", "bias", "interventions", "mechanisms"],  # it ends with its features
+}
+
+
+@pytest.mark.parametrize(("run", "name"), [(run, name) for run, names in LATER.items() for name in names])
+def test_a_page_whose_part_is_missing_says_its_question_and_how_to_get_it(cache, run, name):
+    said = html_of(open_page(name, run=run))
+    assert "<h1" in said and "has not been computed yet" in said and "python -m precompute run" in said

@@ -152,8 +152,8 @@ def test_the_browser_is_searched_by_meaning_in_both_languages(visit: Open) -> No
 
 def test_a_note_is_saved_found_and_shown_as_text(visit: Open, notes: Notes, sae_id: str) -> None:
     at = visit(FEATURE, layer="3", feature="9")
-    at.text_input(key=f"note-label-3-9-{sae_id}").input("<b>mine</b> سيارة")
-    at.text_area(key=f"note-note-3-9-{sae_id}").input("seen in kitchens")
+    at.text_input(key=f"note-label-demo-3-9-{sae_id}").input("<b>mine</b> سيارة")
+    at.text_area(key=f"note-note-demo-3-9-{sae_id}").input("seen in kitchens")
     next(b for b in at.button if b.label == "Save").click().run()
     assert not at.exception and notes.get(3, 9, sae_id).label == "<b>mine</b> سيارة"
     assert "&lt;b&gt;mine" in words(at) and "<b>mine" not in words(at)
@@ -163,7 +163,7 @@ def test_a_note_is_saved_found_and_shown_as_text(visit: Open, notes: Notes, sae_
 def test_who_saves_second_sees_what_the_first_wrote(visit: Open, notes: Notes, sae_id: str) -> None:
     at = visit(FEATURE, layer="3", feature="9")
     notes.write(3, 9, sae_id, label="theirs")
-    at.text_input(key=f"note-label-3-9-{sae_id}").input("mine")
+    at.text_input(key=f"note-label-demo-3-9-{sae_id}").input("mine")
     next(b for b in at.button if b.label == "Save").click().run()
     assert "Somebody else has changed this note" in words(at) and notes.get(3, 9, sae_id).label == "theirs"
     next(b for b in at.button if b.label == "Save").click().run()

@@ -64,11 +64,6 @@ def test_the_overview_answers_whether_it_can_be_steered(visit):
     assert "Needs the features" in words(visit(overview, run="half"))
 
 
-def test_a_run_without_the_stage_says_how_to_get_it(visit):
-    said = words(visit(PAGE, run="half"))
-    assert "has not been computed yet" in said
-
-
 def test_the_figures_for_paper_are_drawn(cache):
     cat = Catalog(cache / "demo")
     effects, arms = cat.intervention_effects(), cat.intervention_arms()

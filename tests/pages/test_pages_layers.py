@@ -1,4 +1,4 @@
-"""The page about layers over toy tables: its answer, its knobs in the address, and how it says that it cannot know."""
+"""The page about layers over toy tables: its answer, pickers in the address, and what it says when it cannot know."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = "pages/languages/layers.py"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
-    for name in ("demo", "few", "half"):
+    for name in ("demo", "few"):
         make_toy_run(root / name, n_samples=12, d_sae=16)
     add_layers_tables(root / "demo")
     add_layers_tables(root / "few", why="7 images of women; at least 20 are needed")
@@ -47,7 +47,7 @@ def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) 
     assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
 
 
-def test_the_knobs_live_in_the_address(visit: Open) -> None:
+def test_the_pickers_live_in_the_address(visit: Open) -> None:
     at = visit(where="Before the word", lang="Arabic", measure="Balanced accuracy", position="Just before the caption")
     assert at.session_state["where"] == "Before the word" and at.session_state["measure"] == "Balanced accuracy"
     assert at.session_state["position"] == "Just before the caption"
@@ -58,10 +58,6 @@ def test_too_few_images_are_said_and_no_number_is(visit: Open) -> None:
     said = words(visit(run="few"))
     assert "cannot be said: 7 images of women; at least 20 are needed" in said and 'class="cs-sure few"' in said
     assert "not enough data" in said and "nan" not in said.lower()
-
-
-def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
-    assert "has not been computed yet" in words(visit(run="half"))
 
 
 def test_the_catalogue_gives_own_and_transferred_probes_apart(cat: Catalog) -> None:

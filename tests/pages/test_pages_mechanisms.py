@@ -1,4 +1,4 @@
-"""The page about mechanisms over toy tables: its answers, its knobs in the address, and how it says it cannot know."""
+"""The page about mechanisms over toy tables: its answers, pickers in the address, and what is said without data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "pages/causes/mechanisms.py"
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
-    for name in ("demo", "few", "half"):
+    for name in ("demo", "few"):
         make_toy_run(root / name, n_samples=12, d_sae=16)
     add_mechanisms_tables(root / "demo")
     add_mechanisms_tables(root / "few", why="7 captions of a gender and split; at least 10 are needed")
@@ -52,7 +52,7 @@ def test_the_head_that_was_selected_without_its_judges_is_shown_first(visit: Ope
     assert "gives 80% [35%, 85%] of its attention to the image (spread evenly: 44%)" in words(at)
 
 
-def test_the_knobs_live_in_the_address(visit: Open) -> None:
+def test_the_pickers_live_in_the_address(visit: Open) -> None:
     at = visit(lang="Arabic", head="2.0", layer="1", maps="Beyond the average image")
     said = words(at)
     assert "Head 2.0, Arabic" in said and "امرأة" in said and at.session_state["layer"] == 1
@@ -79,10 +79,6 @@ def test_pairs_and_patching_are_answered_with_their_controls(visit: Open) -> Non
 def test_too_few_captions_are_said_and_no_number_is(visit: Open) -> None:
     said = words(visit(run="few"))
     assert "This cannot be said: 7 captions" in said and 'class="cs-sure few"' in said and "nan" not in said.lower()
-
-
-def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
-    assert "has not been computed yet" in words(visit(run="half"))
 
 
 def test_an_answer_is_unclear_where_the_first_part_is_within_its_controls(cat: Catalog) -> None:

@@ -1,7 +1,8 @@
-"""The steering page with a stand-in for the model: captions, differences, address, lock and abort."""
+"""The steering page with a stand-in for the model: captions, differences, address, queue and abort."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -11,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import streamlit as st
 
@@ -19,13 +19,11 @@ from core.catalog import Catalog
 from core.errors import UserError
 from core.features.notes import Notes
 from core.runs import Run, manifest_version
-from pages.kit import bench, knobs
-from pages.kit import live as door
-from pages.kit.asked import Asked, Knob, Step, Strip, matched_controls
-from pages.kit.line import Line
-from pages.kit.live import Live
-from pages.kit.subject import Subject
-from pages.kit.upload import read_upload
+from core.steering.request import FeatureEdit, Request, Step, Strip
+from pages.causes import steering_captions, steering_sliders
+from pages.causes import steering_live as door
+from pages.causes.steering_image import SteeredImage, read_upload
+from pages.causes.steering_live import Live, Queue
 from tests.pages.pictures import picture_bytes
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_explain import write_doses
@@ -41,18 +39,18 @@ class StandIn(Live):
     """Writes word by word without a model: a positive push of feature 0 turns the gender, all else changes nothing."""
 
     def __init__(self) -> None:
-        self.line = Line()
-        self.calls: list[tuple[str, Asked]] = []
+        self.queue = Queue()
+        self.calls: list[tuple[str, Request]] = []
 
-    def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
-        self.calls.append((subject.key, asked))
-        turned = any(k.feature == 0 and (k.strength > 0 or asked.mode == "ablate") for k in asked.pushed)
+    def captions(self, image: SteeredImage, request: Request) -> Iterator[Step]:
+        self.calls.append((image.key, request))
+        turned = any(k.feature == 0 and (k.strength > 0 or request.mode == "ablate") for k in request.edits)
         full = {("before", lang): text for lang, text in BEFORE.items()}
-        for row in asked.rows:
+        for row in request.rows:
             full |= {(row, lang): text for lang, text in (AFTER if turned and row == "after" else BEFORE).items()}
         for n in range(1, 5):
             yield Step({key: " ".join(text.split(" ")[:n]) for key, text in full.items()})
-        size = {"after": 0.34} if asked.pushed else {}
+        size = {"after": 0.34} if request.edits else {}
         strips = {
             key: Strip(tuple(text.split(" ")), (0.2,) * len(text.split(" ")), (0.7,) * len(text.split(" ")))
             for key, text in full.items()
@@ -69,10 +67,10 @@ class StandIn(Live):
             full,
             True,
             size,
-            {"after": 0.25} if asked.pushed else {},
+            {"after": 0.25} if request.edits else {},
             strips,
-            meter if asked.pushed else [],
-            moved if asked.pushed else [],
+            meter if request.edits else [],
+            moved if request.edits else [],
         )
 
 
@@ -102,7 +100,7 @@ def test_without_features_the_captions_are_shown_as_they_were(visit: Open, model
     assert BEFORE["en"] in said and BEFORE["ar"] in said
     assert "Nothing is turned yet" in said and "move its slider" in said
     assert 'class="cs-sure' not in said
-    assert model.calls == [("4", Asked())]
+    assert model.calls == [("4", Request())]
 
 
 def test_a_slider_turns_the_gender_in_both_languages(visit: Open, model: StandIn, cache: Path) -> None:
@@ -116,14 +114,14 @@ def test_a_slider_turns_the_gender_in_both_languages(visit: Open, model: StandIn
     assert "the gender turns in English and in Arabic" in said and "n = 1 image" in said
     assert "steering 34 %" in said and "steering 25 %" in said
     p999 = Catalog(cache / "demo").feature(3, 0)["p999"]
-    assert model.calls[-1][1].pushed == (Knob(3, 0, 2.0, p999),)
+    assert model.calls[-1][1].edits == (FeatureEdit(3, 0, 2.0, p999),)
     assert at.query_params["features"] == "3:0:2"
 
 
-def test_the_address_restores_the_bench(visit: Open, model: StandIn) -> None:
+def test_the_address_restores_the_sliders(visit: Open, model: StandIn) -> None:
     at = visit(sample="9", features="3:0:1.5,1:4:-2")
     assert [at.slider(key=k).value for k in ("turn-3-0", "turn-1-4")] == [1.5, -2.0]
-    assert [(k.layer, k.feature, k.strength) for k in model.calls[-1][1].pushed] == [(3, 0, 1.5), (1, 4, -2.0)]
+    assert [(k.layer, k.feature, k.strength) for k in model.calls[-1][1].edits] == [(3, 0, 1.5), (1, 4, -2.0)]
 
 
 def test_number_box_reset_and_take_off(visit: Open, model: StandIn) -> None:
@@ -133,7 +131,7 @@ def test_number_box_reset_and_take_off(visit: Open, model: StandIn) -> None:
     at.button(key="off-3-2").click().run()
     assert at.query_params["features"] == "3:0:-0.5"
     at.button(key="reset").click().run()
-    assert at.query_params["features"] == "3:0" and not model.calls[-1][1].pushed
+    assert at.query_params["features"] == "3:0" and not model.calls[-1][1].edits
 
 
 def test_an_address_that_lags_behind_does_not_take_a_slider_back(visit: Open, model: StandIn) -> None:
@@ -158,7 +156,7 @@ def test_up_to_four_features_are_taken(visit: Open, model: StandIn) -> None:
 
 def test_control_is_alive_in_the_same_layer_and_pushed_as_hard(visit: Open, model: StandIn, cache: Path) -> None:
     at = visit(features="3:0:2", control="true", seed="5")
-    pushed, control = model.calls[-1][1].pushed, model.calls[-1][1].control
+    pushed, control = model.calls[-1][1].edits, model.calls[-1][1].control
     assert len(control) == 1 and control[0].layer == 3 and control[0].feature != 0
     assert control[0].push == pytest.approx(pushed[0].push)
     assert Catalog(cache / "demo").feature(3, control[0].feature)["alive"]
@@ -176,9 +174,9 @@ def test_a_rerun_without_a_change_does_not_write_again(visit: Open, model: Stand
 def test_the_figure_of_the_captions_names_the_edits_and_holds_both_scripts(cache: Path) -> None:
     from core.figures.paper import render
 
-    asked = Asked((Knob(3, 0, 2.0, 1.5),), (Knob(3, 4, 1.0, 3.0),))
-    *_, step = StandIn().captions(Subject("4", 4), asked)
-    fig = bench.sheet(Run(cache / "demo"), step, Subject("4", 4), asked)
+    asked = Request((FeatureEdit(3, 0, 2.0, 1.5),), (FeatureEdit(3, 4, 1.0, 3.0),))
+    *_, step = StandIn().captions(SteeredImage("4", 4), asked)
+    fig = steering_captions.sheet(Run(cache / "demo"), step, SteeredImage("4", 4), asked)
     drawn = [text.get_text() for text in fig.texts]
     assert "English, as steered (layer 3, feature 0 at +2.0)" in drawn
     assert "Arabic, random control (layer 3, feature 4 at +1.0)" in drawn and "امرأة" in drawn and "woman" in drawn
@@ -234,32 +232,12 @@ def test_a_missing_image_and_a_missing_model_are_explained(visit: Open, monkeypa
 
 
 def test_parse_and_address_are_inverse() -> None:
-    turned, wrong = knobs.parse("3:17:1.5,5:40,0:0:-4")
-    assert not wrong and knobs.address(turned) == "3:17:1.5,5:40,0:0:-4"
-    assert knobs.parse("") == ([], [])
+    turned, wrong = steering_sliders.parse("3:17:1.5,5:40,0:0:-4")
+    assert not wrong and steering_sliders.address(turned) == "3:17:1.5,5:40,0:0:-4"
+    assert steering_sliders.parse("") == ([], [])
 
 
-def test_controls_are_matched_on_firing_rate_and_never_dead_or_chosen() -> None:
-    features = pd.DataFrame(
-        {
-            "layer": 0,
-            "feature": range(100),
-            "alive": [i != 41 for i in range(100)],
-            "density": [10 ** (-4 + i / 33) for i in range(100)],
-            "p999": 2.0,
-        }
-    )
-    knob = Knob(0, 40, 3.0, 1.0)
-    drawn = {matched_controls(features, [knob], seed, n_near=10)[0].feature for seed in range(200)}
-    assert drawn == set(range(34, 47)) - {40, 41} - {34, 46} | (drawn & {34, 46})
-    assert len(drawn) == 10
-    assert matched_controls(features, [knob], 0)[0].push == pytest.approx(3.0)
-    assert matched_controls(features.iloc[:0], [knob], 0) == []
-    pair = matched_controls(features, [knob, Knob(0, 42, 1.0, 1.0)], 1)
-    assert len({k.feature for k in pair} | {40, 42}) == 4
-
-
-def test_visitors_stand_in_line_in_order_and_may_leave() -> None:
+def test_visitors_queue_in_order_and_may_leave() -> None:
     model, places, order = StandIn(), [], []
 
     def leave(place: int, seconds: float) -> None:
@@ -268,57 +246,64 @@ def test_visitors_stand_in_line_in_order_and_may_leave() -> None:
             raise TimeoutError
 
     def visit(name: str) -> None:
-        with model.turn(lambda place, seconds: None):
+        with model.queue.turn(lambda place, seconds: None):
             order.append(name)
 
-    with model.turn(leave):
-        with pytest.raises(TimeoutError), model.turn(leave):
+    with model.queue.turn(leave):
+        with pytest.raises(TimeoutError), model.queue.turn(leave):
             raise AssertionError("two visitors have the model")
         others = []
         for n, name in enumerate("abc"):
             others.append(threading.Thread(target=visit, args=name))
             others[-1].start()
-            while len(model.line) < n + 2:
+            while len(model.queue) < n + 2:
                 time.sleep(0.001)
     for thread in others:
         thread.join()
-    assert places == [2, 2] and order == ["a", "b", "c"] and len(model.line) == 0
+    assert places == [2, 2] and order == ["a", "b", "c"] and len(model.queue) == 0
 
 
-def test_leaving_the_stream_stops_the_model_and_keeps_no_half_caption() -> None:
-    class Half(Live):
-        languages = ("en", "ar")
-
+def test_the_model_writes_an_image_as_it_was_once_and_leaving_the_stream_stops_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Bare(Live):
         def __init__(self) -> None:
-            self.vlm, self._before, self._saes = None, OrderedDict(), {}
-            self.stop: threading.Event | None = None
+            self._before, self._images = OrderedDict(), OrderedDict({"1": None})
+            self.model, self.known, self.left = None, [], 0
 
-        def _stream(
-            self, subject: Subject, jobs: Any, asked: Asked, start: Step, stop: threading.Event
-        ) -> Iterator[Step]:
-            self.stop = stop
-            while not stop.is_set():
-                time.sleep(0.001)
-                yield Step(dict.fromkeys(jobs, "A"))
+    def steer(model: Any, features: Any, request: Request, known: Step | None) -> Iterator[Step]:
+        live.known.append(known)
+        jobs = [(row, "en") for row in ["before", *request.rows]]
+        try:
+            yield Step(dict.fromkeys(jobs, "A"))
+            yield Step(dict.fromkeys(jobs, "A man"), True, strips=dict.fromkeys(jobs, Strip((), (), ())))
+        finally:
+            live.left += 1
 
-    half = Half()
-    with closing(half.captions(Subject("1", 1), Asked())) as steps:
+    live, image = Bare(), SteeredImage("1", 1)
+    monkeypatch.setattr("core.steering.captions.steer", steer)
+    with closing(live.captions(image, Request())) as steps:
         next(steps)
-        assert half.stop is not None and not half.stop.is_set()
-    assert half.stop.is_set() and not half._before
+    assert live.left == 1 and not live._before  # a half caption is not kept
+    *_, whole = live.captions(image, Request())
+    *_, again = live.captions(image, Request())
+    assert len(live.known) == 2 and again.texts == whole.texts and again.finished
+    *_, steered = live.captions(image, Request((FeatureEdit(3, 0, 1.0, 1.0),)))
+    assert live.known[-1] is not None and set(live.known[-1].texts) == {("before", "en")}
+    assert set(live._before) == {("1", None)} and ("after", "en") in steered.texts
 
 
 def test_a_ready_made_set_is_taken_at_once_and_moved_together(visit: Open, model: StandIn) -> None:
     at = visit(sample="4")
     at.button(key="set-female").click().run()
-    pushed = model.calls[-1][1].pushed
+    pushed = model.calls[-1][1].edits
     assert (
         len(pushed) == len(turns(at)) >= 2
         and {k.strength for k in pushed} == {1.0}
         and (3, 0) in {(k.layer, k.feature) for k in pushed}
     )
     at.slider(key="turn-all").set_value(-2.0).run()
-    assert {k.strength for k in model.calls[-1][1].pushed} == {-2.0}
+    assert {k.strength for k in model.calls[-1][1].edits} == {-2.0}
     assert at.query_params["features"].count(":-2") == len(pushed)
 
 
@@ -344,7 +329,7 @@ def test_what_a_slider_does_stands_in_the_address_and_reaches_the_model(
 
 def test_removing_needs_no_slider(visit: Open, model: StandIn) -> None:
     visit(sample="4", features="3:0", mode="Remove")
-    assert [k.feature for k in model.calls[-1][1].pushed] == [0]
+    assert [k.feature for k in model.calls[-1][1].edits] == [0]
 
 
 def test_words_drawn_by_chance_have_their_number_in_the_address(visit: Open, model: StandIn) -> None:
@@ -380,11 +365,11 @@ def test_stop_keeps_what_was_written_and_go_on_writes_again(
     cache: Path, visit: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(StandIn):
-        def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
-            for n, step in enumerate(super().captions(subject, asked, stop)):
+        def captions(self, image: SteeredImage, request: Request) -> Iterator[Step]:
+            for n, step in enumerate(super().captions(image, request)):
                 yield step
                 if n == 2 and len(self.calls) == 2:  # as if Stop were pressed: the script is left in the middle
-                    st.session_state["halted"] = (str(run.dir), manifest_version(run), subject.key, asked)
+                    st.session_state["halted"] = (str(run.dir), manifest_version(run), image.key, request)
                     st.rerun()
 
     run, model = Run(cache / "demo"), Stopped()
@@ -400,12 +385,12 @@ def test_stop_before_the_first_word_leaves_nothing_of_the_setting_before(
     cache: Path, visit: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(StandIn):
-        def captions(self, subject: Subject, asked: Asked, stop: threading.Event | None = None) -> Iterator[Step]:
+        def captions(self, image: SteeredImage, request: Request) -> Iterator[Step]:
             if len(self.calls) == 1:  # as if Stop were pressed while the model reads the picture
-                self.calls.append((subject.key, asked))
-                st.session_state["halted"] = (str(run.dir), manifest_version(run), subject.key, asked)
+                self.calls.append((image.key, request))
+                st.session_state["halted"] = (str(run.dir), manifest_version(run), image.key, request)
                 st.rerun()
-            yield from super().captions(subject, asked, stop)
+            yield from super().captions(image, request)
 
     run, model = Run(cache / "demo"), Stopped()
     monkeypatch.setattr(door, "live", lambda run: model)
@@ -422,6 +407,21 @@ def test_a_picture_of_ones_own_is_steered_and_left_again(visit: Open, model: Sta
     assert not at.exception and model.calls[-1][0].startswith("upload-") and "your own picture" in words(at)
     at.button(key="own-back").click().run()
     assert "your own picture" not in words(at) and at.query_params["sample"] == "9"
+
+
+def test_sliders_of_one_run_turn_no_feature_of_another(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: StandIn
+) -> None:
+    for name in ("demo", "other"):
+        shutil.copytree(cache / "demo", tmp_path / name)
+    at = visitor(tmp_path, monkeypatch)(PAGE, run="demo", features="3:0:2", sample="4")
+    at.selectbox(key="run").set_value("other").run()
+    assert not at.exception and turns(at) == [] and "features" not in at.query_params
+    assert not model.calls[-1][1].edits
+    at.selectbox(key="run").set_value("demo")
+    at.query_params["features"] = "3:2:1"  # an address that this page has not written is followed in any run
+    at.run()
+    assert turns(at) == ["turn-3-2"]
 
 
 def turns(at: Any) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from core.errors import UserError
-from pages.kit import upload
-from pages.kit.upload import MODELS_SIDE, read_upload
+from pages.causes import steering_image
+from pages.causes.steering_image import MODELS_SIDE, read_upload
 from tests.pages.pictures import picture_bytes, png_of, text_bomb, with_exif, zip_bytes
 
 
@@ -72,7 +72,7 @@ BAD = {
     "another format": (lambda: picture_bytes(format="BMP"), "no picture"),
     "a single line": (lambda: picture_bytes((2000, 17)), "too narrow"),
     "a dot": (lambda: picture_bytes((2, 2)), "too small"),
-    "too many bytes": (lambda: picture_bytes() + bytes(upload.MOST_BYTES), "too large"),
+    "too many bytes": (lambda: picture_bytes() + bytes(steering_image.MOST_BYTES), "too large"),
 }
 
 

@@ -1,53 +1,64 @@
-"""The image on the laboratory's bench, and the ways to another one: its number, chance, or a list to choose from."""
+"""The image of the steering page, and the ways to another one: its number, chance, a list, or a visitor's own picture.
+
+A visitor's own is bounded before it is decoded, upright, without its metadata, and in memory alone.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
 from core.catalog import Catalog
 from core.errors import UserError
 from core.runs import Run
+from core.samples.checks import Dropped, decode_image
 from pages.kit import states, text
 from pages.kit.images import data_uri
 from pages.kit.selection import clicked_row
-from pages.kit.upload import MOST_BYTES, Upload, read_upload
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 THUMBS = 120  # images in the list
+FORMATS = ("PNG", "JPEG", "WEBP")  # told by the content; a name says nothing
+MOST_BYTES = 20_000_000
+MOST_PIXELS = 32_000_000
+LEAST_SIDE, MOST_SIDES = 16, 20  # pixels; how many times as long as wide
+MODELS_SIDE = 896  # pixels; more than any model here looks at
+DO = f"Choose a PNG, JPEG or WebP of at most {MOST_PIXELS // 1_000_000} megapixels and {MOST_BYTES // 1_000_000} MB."
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The image on the bench: one of the run's, or a visitor's own, which has no number."""
+class SteeredImage:
+    """The image that is captioned: one of the run's, or a visitor's own, which has no number.
+
+    ``key`` is the one under which its captions are kept in memory.
+    """
 
     key: str
     sample_id: int | None = None
-    image: Image | None = field(default=None, compare=False, repr=False)
+    image: Image.Image | None = field(default=None, compare=False, repr=False)
 
-    def open(self, run: Run) -> Image:
+    def open(self, run: Run) -> Image.Image:
         """The picture itself."""
         from core.samples.gather import open_image
 
         if self.image is not None:
             return self.image
         if self.sample_id is None:
-            raise ValueError("a subject is one of the run's images or brings its own")
+            raise ValueError("an image is one of the run's images or brings its own")
         return open_image(run, self.sample_id)
 
 
-def picture(run: Run, cat: Catalog) -> Subject:
+def choose_image(run: Run, cat: Catalog) -> SteeredImage:
     """The image, and the ways to another one: a number, chance, the list below, or the visitor's own."""
     test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -76,15 +87,15 @@ def picture(run: Run, cat: Catalog) -> Subject:
     error = st.session_state.pop("own-error", None)
     if error is not None:
         states.error_box(error)
-    own: Upload | None = st.session_state.get("own-picture")
+    own: SteeredImage | None = st.session_state.get("own-picture")
     if own is not None:
         text.html(f'<img src="{png_uri(own)}" alt="your own picture" class="cs-subject">')
         st.button("Back to the run’s images", key="own-back", type="tertiary", icon=":material/undo:", on_click=forget)
-        return Subject(own.key, None, own.image)
+        return own
     sample = cat.sample(sample_id)
     name = f"image {sample['image_id']} ({sample['split']})"
     text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" class="cs-subject">')
-    return Subject(str(sample_id), sample_id)
+    return SteeredImage(str(sample_id), sample_id)
 
 
 def uploader() -> None:
@@ -120,14 +131,15 @@ def forget() -> None:
     st.session_state.pop("own-picture", None)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={Upload: lambda upload: upload.key})
-def png_uri(upload: Upload) -> str:
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={SteeredImage: lambda own: own.key})
+def png_uri(own: SteeredImage) -> str:
+    assert own.image is not None  # a visitor's own brings its picture
     out = io.BytesIO()
-    upload.image.save(out, "PNG")
+    own.image.save(out, "PNG")
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def gallery(run: Run, cat: Catalog) -> None:
+def choose_by_thumbnail(run: Run, cat: Catalog) -> None:
     """Thumbnails with the model's captions, folded, test images first; a click takes one."""
     fold = st.expander("Choose another image", key="choose", on_change="rerun")
     if fold.open:
@@ -144,14 +156,14 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     names = {lang: text.LANGUAGE_NAMES[lang] for lang in cat.languages}
     for lang, name in names.items():
         shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
-    key = f"gallery-{query}"
+    key = f"gallery-{run.name}-{query}"
     st.dataframe(
         shown,
         key=key,
         hide_index=True,
         row_height=64,
         height=340,
-        on_select=partial(choose_image, key, ids),
+        on_select=partial(take_thumbnail, key, ids),
         selection_mode=["single-row", "single-cell"],
         column_order=["image", *names.values()],
         column_config={
@@ -161,7 +173,7 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     )
 
 
-def choose_image(key: str, ids: list[int]) -> None:
+def take_thumbnail(key: str, ids: list[int]) -> None:
     row = clicked_row(key)
     if row is not None and row < len(ids):
         forget()
@@ -171,3 +183,44 @@ def choose_image(key: str, ids: list[int]) -> None:
 def shuffle(ids: Sequence[int]) -> None:
     forget()
     st.session_state["sample"] = random.choice([i for i in ids if i != st.session_state.get("sample")] or list(ids))
+
+
+def read_upload(data: bytes) -> SteeredImage:
+    """The picture in a file's bytes as upright RGB of at most MODELS_SIDE a side, with no metadata.
+
+    Bytes and pixels are counted before anything is decoded. UserError for all that is no such picture.
+    """
+    if len(data) > MOST_BYTES:
+        raise UserError("This file is too large.", f"It has {len(data) / 1e6:.0f} MB.", DO)
+    _check_header(data)
+    try:
+        image = decode_image(data)
+    except Dropped as e:
+        raise UserError("This picture cannot be read.", f"The file is damaged or incomplete ({e.detail}).", DO) from e
+    image.thumbnail((MODELS_SIDE, MODELS_SIDE))
+    bare = Image.frombytes("RGB", image.size, image.tobytes())  # pixels alone: no EXIF, no profile, no text
+    return SteeredImage(f"upload-{hashlib.sha256(bare.tobytes()).hexdigest()[:16]}", image=bare)
+
+
+def _check_header(data: bytes) -> None:
+    """Look at the format and the size that the file's head tells."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                width, height = image.size
+    except Image.DecompressionBombError as e:
+        raise UserError("This picture is too large.", "Its head promises more pixels than any camera has.", DO) from e
+    except Exception as e:  # decoders raise nearly everything on what is no picture
+        raise UserError(
+            "This is no picture that can be shown to the model.",
+            "Its content, whatever its name says, is no PNG, JPEG or WebP.",
+            DO,
+        ) from e
+    if width * height > MOST_PIXELS:
+        raise UserError(
+            "This picture is too large.", f"It has {width} x {height} = {width * height / 1e6:.0f} million pixels.", DO
+        )
+    if min(width, height) < LEAST_SIDE or max(width, height) > MOST_SIDES * min(width, height):
+        why = f"It has {width} x {height} pixels; nothing could be seen on it."
+        raise UserError("This picture is too small or too narrow.", why, DO)

@@ -1,4 +1,4 @@
-"""Ways to features for the laboratory: ready-made sets, the visitor's own lists, a number, the browser, a few words."""
+"""Ways to features for the steering page: ready-made sets, own lists, a number, the browser, a few words."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import streamlit as st
 
 from core.gender.sets import gender_sets
 from core.runs import Run, manifest_version
-from pages.kit import knobs, notes, text
+from pages.causes import steering_sliders as sliders
+from pages.causes.steering_sliders import MOST, SteeredFeature
+from pages.kit import notes, text
 from pages.kit.examples import layer_features
-from pages.kit.knobs import MOST, Turned
 from pages.kit.links import PAGES
 from pages.kit.runs import catalog
 
@@ -22,8 +23,8 @@ SEARCHED = 250  # features of a layer that are looked through for gendered words
 SETS = {"female": "For women", "male": "For men"}
 
 
-def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
-    """Ready-made sets and lists where the bench is empty, all else folded; everything folded where it is not."""
+def chooser(run: Run, cat: Catalog, turned: list[SteeredFeature]) -> None:
+    """Ready-made sets and lists where no feature is chosen, all else folded; everything folded where it is not."""
     place = st.popover("Other features", icon=":material/add:", type="tertiary") if turned else st.container()
     with place:
         layers = cat.layers()
@@ -41,14 +42,14 @@ def chooser(run: Run, cat: Catalog, turned: list[Turned]) -> None:
             single(run, layer, turned)
 
 
-def single(run: Run, layer: int, turned: list[Turned]) -> None:
+def single(run: Run, layer: int, turned: list[SteeredFeature]) -> None:
     """One feature more: by its number, from the browser, or one of a few that answer to gendered words."""
     if len(turned) >= MOST:
         text.html(f'<p class="cs-small">{MOST} features at a time; take one off to try another.</p>')
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         number = st.number_input("Feature", min_value=0, step=1, key="add-feature", width=120)
-        st.button("Take it", key="add", on_click=partial(knobs.take, layer, int(number)))
+        st.button("Take it", key="add", on_click=partial(sliders.take, layer, int(number)))
         st.page_link(
             PAGES["browser"],
             label="Browse",
@@ -79,7 +80,7 @@ def ready_made(run: Run, layer: int) -> bool:
         st.button(
             SETS[gender],
             key=f"set-{gender}",
-            on_click=partial(knobs.turn_on, chosen),
+            on_click=partial(sliders.turn_on, chosen),
             disabled=not chosen,
             help="The features of this layer that tell such images most clearly on the training images: "
             + (", ".join(map(str, features)) or "none"),
@@ -112,12 +113,12 @@ def own_lists(run: Run, cat: Catalog) -> None:
             st.button(
                 "Take the list",
                 key="add-list",
-                on_click=partial(knobs.turn_on, lists[name][:MOST], 0.0),
+                on_click=partial(sliders.turn_on, lists[name][:MOST], 0.0),
                 help=f"Its first {MOST} features, all at 0",
             )
 
 
-def words(run: Run, layer: int, turned: list[Turned]) -> None:
+def words(run: Run, layer: int, turned: list[SteeredFeature]) -> None:
     """Buttons of a few features that answer to a gendered word."""
     found = suggestions(run, layer, {(t.layer, t.feature) for t in turned})
     if found:
@@ -127,7 +128,7 @@ def words(run: Run, layer: int, turned: list[Turned]) -> None:
                 st.button(
                     f"{said} · {feature}",
                     key=f"try-{layer}-{feature}",
-                    on_click=partial(knobs.take, layer, feature),
+                    on_click=partial(sliders.take, layer, feature),
                     help=f"Take feature {feature} of layer {layer}",
                 )
 

@@ -1,4 +1,4 @@
-"""The features that are turned on the steering page: sliders and mode, kept in the address."""
+"""The sliders of the steering page, one a feature: how far each is turned and in what mode, kept in the address."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import streamlit as st
 from core.errors import UserError
 from core.figures.words import is_word, visible
 from pages.kit import text
-from pages.kit.asked import MODES
 from pages.kit.examples import feature_link
 
 if TYPE_CHECKING:
     from core.catalog import Catalog
+    from core.runs import Run
 
+MODES = {"Add": "add", "Hold at": "clamp", "Multiply": "scale", "Remove": "ablate"}
 MOST = 4  # features at a time
 REACH = 4.0  # of a slider, in units of p99.9
 STEP = 0.1
@@ -31,8 +32,8 @@ PART = re.compile(r"(\d{1,3}):(\d{1,7})(?::(-?\d{1,3}(?:\.\d{1,6})?))?", re.ASCI
 
 
 @dataclass(frozen=True)
-class Turned:
-    """A feature on the laboratory's bench, and how far it is turned (units of its 99.9th percentile)."""
+class SteeredFeature:
+    """A feature with a slider, and how far it is turned (units of its 99.9th percentile of activation)."""
 
     layer: int
     feature: int
@@ -45,9 +46,9 @@ class Turned:
         return f"turn-{self.layer}-{self.feature}"
 
 
-def parse(address: str) -> tuple[list[Turned], list[str]]:
+def parse(address: str) -> tuple[list[SteeredFeature], list[str]]:
     """The features that an address names ("3:17,5:40:-1.5"), and its parts that name none; strengths are clipped."""
-    found: list[Turned] = []
+    found: list[SteeredFeature] = []
     wrong: list[str] = []
     for part in filter(None, (p.strip() for p in address.split(","))):
         match = PART.fullmatch(part)
@@ -55,26 +56,29 @@ def parse(address: str) -> tuple[list[Turned], list[str]]:
             wrong.append(part)
             continue
         strength = min(max(float(match[3] or 0.0), -REACH), REACH)
-        found.append(Turned(int(match[1]), int(match[2]), round(strength / STEP) * STEP))
+        found.append(SteeredFeature(int(match[1]), int(match[2]), round(strength / STEP) * STEP))
     return found[:MOST], wrong + [f"{t.layer}:{t.feature}" for t in found[MOST:]]
 
 
-def address(turned: list[Turned]) -> str:
+def address(turned: list[SteeredFeature]) -> str:
     """The text that `parse` reads."""
     return ",".join(f"{t.layer}:{t.feature}" + (f":{t.strength:g}" if t.strength else "") for t in turned)
 
 
-def read_turned(cat: Catalog) -> list[Turned]:
-    """The features on the bench, from the address or as the sliders left them; what cannot be turned is named."""
+def read_features(run: Run, cat: Catalog) -> list[SteeredFeature]:
+    """The features that have sliders, from the address or as the sliders left them; what cannot be turned is named."""
     asked = st.query_params.get("features", "")
     wrong: list[str] = []
     if _is_news(asked):
         turned, wrong = parse(asked)
-        st.session_state["bench"] = {(t.layer, t.feature): t.strength for t in turned}
+        st.session_state["sliders"] = {(t.layer, t.feature): t.strength for t in turned}
         st.session_state.update({t.key: t.strength for t in turned})
-    known: list[Turned] = []
-    for (layer, feature), strength in st.session_state["bench"].items():
-        one = Turned(layer, feature, strength)
+    elif st.session_state["sliders-of"] != run.name:  # the numbers of another run's features mean nothing here
+        st.session_state["sliders"] = {}
+    st.session_state["sliders-of"] = run.name
+    known: list[SteeredFeature] = []
+    for (layer, feature), strength in st.session_state["sliders"].items():
+        one = SteeredFeature(layer, feature, strength)
         try:
             row = cat.feature(layer, feature)
         except UserError:
@@ -93,7 +97,7 @@ def read_turned(cat: Catalog) -> list[Turned]:
             "written as layer:feature:strength, can be turned at a time.",
             icon=":material/info:",
         )
-    st.session_state["bench"] = {(t.layer, t.feature): t.strength for t in known}
+    st.session_state["sliders"] = {(t.layer, t.feature): t.strength for t in known}
     _write_address(known)
     return known
 
@@ -104,7 +108,7 @@ def _is_news(asked: str) -> bool:
     A browser may send a slider together with the address as it was a moment ago. Such an address is one of our own and
     is passed over, unless it comes so late that the visitor must have gone back to it.
     """
-    if ON_PAGE not in st.session_state or "bench" not in st.session_state:  # the page has just been entered
+    if ON_PAGE not in st.session_state or "sliders" not in st.session_state:  # the page has just been entered
         st.session_state["addresses"] = {}
         return True
     written: dict[str, float] = st.session_state["addresses"]
@@ -112,8 +116,8 @@ def _is_news(asked: str) -> bool:
     return asked not in written or (asked != last and time.monotonic() - written[last] > LATE)
 
 
-def _write_address(turned: list[Turned]) -> None:
-    """Keep the address in step with the bench."""
+def _write_address(turned: list[SteeredFeature]) -> None:
+    """Keep the address in step with the sliders."""
     now = address(turned)
     written: dict[str, float] = st.session_state["addresses"]
     if next(reversed(written), None) != now:
@@ -126,8 +130,8 @@ def _write_address(turned: list[Turned]) -> None:
             st.query_params.pop("features", None)
 
 
-def sliders(turned: list[Turned], mode: str) -> None:
-    """One slider a feature with a number box beside it, and the way to take it off the bench; one slider for all."""
+def sliders(turned: list[SteeredFeature], mode: str) -> None:
+    """One slider a feature with a number box beside it, and the way to take it off; one slider for all."""
     asleep = mode == "ablate"  # what is removed is removed, however far it is turned
     if len(turned) > 1:
         together = {t.strength for t in turned}
@@ -180,7 +184,7 @@ def sliders(turned: list[Turned], mode: str) -> None:
             )
 
 
-def how(turned: list[Turned]) -> tuple[str, int | None]:
+def how(turned: list[SteeredFeature]) -> tuple[str, int | None]:
     """What the sliders do and how words are chosen, folded away beside the reset: mode, and the draw (None: greedy)."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
@@ -223,27 +227,27 @@ MODE_NOTES = {
 
 
 def turn_on(features: list[tuple[int, int]], strength: float = 1.0) -> None:
-    """Put these features on the bench in the place of all others, turned up at once."""
-    st.session_state["bench"] = dict.fromkeys(features, strength)
+    """Give these features sliders in the place of all others, turned up at once."""
+    st.session_state["sliders"] = dict.fromkeys(features, strength)
     for layer, feature in features:
-        st.session_state[Turned(layer, feature, strength).key] = strength
+        st.session_state[SteeredFeature(layer, feature, strength).key] = strength
 
 
 def take(layer: int, feature: int) -> None:
-    st.session_state["bench"].setdefault((layer, feature), 0.0)
+    st.session_state["sliders"].setdefault((layer, feature), 0.0)
 
 
-def take_off(one: Turned) -> None:
-    st.session_state["bench"].pop((one.layer, one.feature), None)
+def take_off(one: SteeredFeature) -> None:
+    st.session_state["sliders"].pop((one.layer, one.feature), None)
     st.session_state.pop(one.key, None)
 
 
-def all_together(turned: list[Turned]) -> None:
+def all_together(turned: list[SteeredFeature]) -> None:
     for one in turned:
         st.session_state[one.key] = st.session_state[ALL]
 
 
-def reset(turned: list[Turned]) -> None:
+def reset(turned: list[SteeredFeature]) -> None:
     for one in turned:
         st.session_state[one.key] = 0.0
 

@@ -1,24 +1,21 @@
-"""What a visitor of the laboratory asks of the model, and what comes back step by step; nothing here needs torch."""
+"""A request to write steered captions of an image, and what comes back step by step; nothing here needs torch."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from core.config import LANGUAGES as LANGUAGES  # the order of columns, and of the numbers that words are drawn with
+from core.errors import UserError
 
-MODES = {"Add": "add", "Hold at": "clamp", "Multiply": "scale", "Remove": "ablate"}
 ROWS = ("before", "after", "control", "means", "prompt")
 NEUTRAL_PROMPTS = {"en": "Use gender-neutral words.", "ar": "استخدم كلمات محايدة لا تدل على الجنس."}
 
 
 @dataclass(frozen=True)
-class Knob:
+class FeatureEdit:
     """One feature and how far it is turned, in units of its 99.9th percentile of activation."""
 
     layer: int
@@ -33,15 +30,16 @@ class Knob:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The edits, how they act, and which reference columns are written beside them.
+class Request:
+    """The edits, how they act, and which references are written beside the steered captions.
 
-    `control` are matched random features, `means` the difference of means at equal norm, `prompt` a question that asks
-    for neutral words. `draw` None is greedy; a number draws every word by chance, always the same.
+    ``mode`` is add, clamp, scale or ablate. ``control`` are matched random features, ``means`` the difference of means
+    at equal length, ``prompt`` a question that asks for neutral words. ``draw`` None is greedy; a number draws every
+    word by chance, always the same.
     """
 
-    pushed: tuple[Knob, ...] = ()
-    control: tuple[Knob, ...] = ()
+    edits: tuple[FeatureEdit, ...] = ()
+    control: tuple[FeatureEdit, ...] = ()
     mode: str = "add"
     means: bool = False
     prompt: bool = False
@@ -51,9 +49,9 @@ class Asked:
     def rows(self) -> list[str]:
         """The rows that are to be written beside the captions as they were."""
         wanted = {
-            "after": self.pushed,
+            "after": self.edits,
             "control": self.control,
-            "means": self.means and self.pushed,
+            "means": self.means and self.edits,
             "prompt": self.prompt,
         }
         return [row for row in ROWS if wanted.get(row)]
@@ -85,28 +83,19 @@ class Step:
     scaled: dict[int, float] = field(default_factory=dict)  # layer -> factor on the random control, for equal length
 
 
-def matched_controls(
-    features: pd.DataFrame, knobs: Sequence[Knob], seed: int, n_near: int = 20, mode: str = "add"
-) -> list[Knob]:
-    """For each knob a random living feature of its layer that fires about as often, pushed by the same amount.
+def feature_edits(features: pd.DataFrame, strengths: Mapping[tuple[int, int], float]) -> tuple[FeatureEdit, ...]:
+    """Edits of the features (layer, feature) by so many times their 99.9th percentile.
 
-    It is drawn from the `n_near` features nearest in log density, the knobs' own left out; `features` has layer,
-    feature, alive, density and p999. What is multiplied gets the same factor. The same seed gives the same features;
-    a layer without others gives none.
+    ``features`` has columns layer, feature, alive and p999. Raises UserError for a feature that is not there or dead.
     """
-    taken = {(knob.layer, knob.feature) for knob in knobs}
-    found = []
-    for knob in knobs:
-        layer = features[(features["layer"] == knob.layer) & features["alive"] & (features["density"] > 0)]
-        own = layer.loc[layer["feature"] == knob.feature, "density"]
-        layer = layer[[(knob.layer, int(f)) not in taken for f in layer["feature"]]]
-        if own.empty or layer.empty:
-            continue
-        distance = np.abs(np.log(layer["density"].to_numpy(float)) - np.log(float(own.iloc[0])))
-        near = layer.iloc[np.argsort(distance, kind="stable")[:n_near]]
-        row = near.iloc[random.Random(f"{seed}:{knob.layer}:{knob.feature}").randrange(len(near))]
-        taken.add((knob.layer, int(row["feature"])))
-        p999 = float(row["p999"])
-        push = knob.push / p999 if p999 else 0.0
-        found.append(Knob(knob.layer, int(row["feature"]), knob.strength if mode == "scale" else push, p999))
-    return found
+    layers = {layer for layer, _ in strengths}
+    there = features.loc[features["layer"].isin(list(layers)) & features["alive"] & (features["p999"] > 0)]
+    names = zip(there["layer"].tolist(), there["feature"].tolist(), strict=True)
+    known = dict(zip(names, there["p999"].tolist(), strict=True))
+    if missing := [f"{layer}:{feature}" for layer, feature in strengths if (layer, feature) not in known]:
+        raise UserError(
+            f"There is no living feature {', '.join(missing)}.",
+            "A feature is named by its layer and its number, and can be edited if it fires on some token of the run.",
+            "Choose features whose row in features.parquet says alive.",
+        )
+    return tuple(FeatureEdit(*at, float(strength), known[at]) for at, strength in strengths.items())

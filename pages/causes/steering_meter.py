@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.config import LANGUAGES
 from core.figures import steering, steering_paper
 from core.runs import Run
+from core.steering.request import Step
 from pages.kit import panels, text
-from pages.kit.asked import LANGUAGES, Step
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.style import is_dark
 

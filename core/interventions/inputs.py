@@ -12,7 +12,6 @@ from PIL import Image
 from core.config import Config
 from core.errors import TooLittleData
 from core.interventions import directions, images, sets, targets
-from core.interventions.controls import Candidates
 from core.interventions.designs import (
     LEACE,
     MEANS,
@@ -25,15 +24,16 @@ from core.interventions.designs import (
     arms_of,
 )
 from core.interventions.outcomes import Reader, common_words
-from core.interventions.writing import Workbench
+from core.interventions.writing import CaptionWriter
 from core.runs import Run, atomic_path
 from core.samples.demo_world import DemoWorld
 from core.samples.gather import open_image
+from core.steering.controls import Candidates, decoder_norm
 
 ROWS = 4  # batches of captions that go through a model together
 
 
-class Material:
+class Inputs:
     """Everything of a finished run that the interventions read; the model is loaded with it."""
 
     def __init__(self, run: Run, config: Config, device: str, log: logging.Logger):
@@ -50,7 +50,7 @@ class Material:
         self.settings = self._settings()
         self.readers = self._readers()
         self.development, self.confirming = self._images()
-        self.bench = self._workbench()
+        self.writer = self._caption_writer()
 
     def _settings(self) -> Settings:
         c, trained = self.config, self.whole.activations.layers
@@ -134,7 +134,7 @@ class Material:
         with Image.open(self.run.path(fresh_file(subject))) as image:
             return image.convert("RGB")
 
-    def _workbench(self) -> Workbench:
+    def _caption_writer(self) -> CaptionWriter:
         from core.sae.files import load_sae
 
         settings, caption, device = self.settings, self.whole.caption, self.device
@@ -148,7 +148,7 @@ class Material:
         for name, kind in (("neutral", NEUTRAL_PROMPT), ("other", OTHER_PROMPT)):
             texts |= {(lang, kind): getattr(self.config, f"{name}_{lang}") for lang in settings.languages}
         prompts = {key: self.vlm.prompt_ids(text) for key, text in texts.items()}
-        bench = Workbench(
+        writer = CaptionWriter(
             self.vlm,
             saes,
             p999,
@@ -159,10 +159,10 @@ class Material:
             caption.max_new_tokens,
             ROWS * caption.batch_size,
         )
-        bench.directions = {}
+        writer.directions = {}
         for layer in settings.layers:
-            bench.directions |= directions.vectors_of(Arm(MEANS, layer=layer), self.data(layer), self.whole.seed)
-        return bench
+            writer.directions |= directions.vectors_of(Arm(MEANS, layer=layer), self.data(layer), self.whole.seed)
+        return writer
 
     def data(self, layer: int) -> dict[tuple[str, str], directions.Labelled]:
         """Residuals of the training captions at one layer, by view and language."""
@@ -194,20 +194,14 @@ class Material:
         """Control sets and directions of the arms that were chosen."""
         wanted = {(a.layer, a.ranking) for q in questions for a in q.controls if a.sets}
         for layer, ranking in sorted(wanted):
-            norm = self.bench.saes[layer].W_dec.detach().float().norm(dim=1).cpu().numpy().astype(float)
-            there = Candidates(
-                self.column(layer, "density").astype(float),
-                norm,
-                self.column(layer, "mean").astype(float),
-                self.column(layer, "alive").astype(bool),
-            )
+            there = Candidates.of_layer(self.features, layer, decoder_norm(self.writer.saes[layer]))
             self.feature_sets.add_controls(layer, ranking, there, self.settings.n_controls, self.whole.seed)
         known = {}
         for arm in arms_of(questions):
             key = (arm.method, arm.layer, arm.draw)
             if arm.method in (*directions.MAKERS, RANDOM) and key not in known:
                 known[key] = directions.vectors_of(arm, self.data(arm.layer), self.whole.seed)
-                self.bench.directions |= known[key]
+                self.writer.directions |= known[key]
 
 
 def fresh_file(subject: images.Subject) -> str:

@@ -29,7 +29,7 @@ Rows = list[dict[str, Any]]
 GENDERED = ("female", "male")
 
 
-class Material:
+class Inputs:
     """The tables of a run that the parts share; ``load`` gives its model.
 
     ``gender`` and ``is_train`` have one entry a sample.

@@ -1,27 +1,39 @@
-"""The captions of the steering page as they come: as it was, as steered, and the references, word by word."""
+"""The captions of the steering page: kept, read from the precomputed grid, or written live, word by word, until Stop.
+
+As it was, as steered, and the references; how they differ, as marks, a table and a figure.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import streamlit as st
 
+from core.catalog import Catalog
+from core.config import LANGUAGES
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.densities import percent
 from core.gender import find
-from core.runs import Run
+from core.gender.sets import edits_key
+from core.runs import Run, manifest_version
+from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, Strip
+from pages.causes import steering_live as door
+from pages.causes.steering_image import SteeredImage
 from pages.kit import text
-from pages.kit.asked import LANGUAGES, NEUTRAL_PROMPTS, Asked, Knob, Step
 from pages.kit.examples import feature_link
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pages.kit.subject import Subject
-
+FRAME = 0.04  # seconds between two pictures of the stream
 NAMES = {
     "before": "as it was",
     "after": "as steered",
@@ -44,6 +56,100 @@ KIND_TITLES = {
 ABOUT = {"male": "for a man", "female": "for a woman", "neutral": "for any person"}
 
 
+def write(run: Run, cat: Catalog, image: SteeredImage, request: Request, frames: dict[str, Any], stop: Any) -> Step:
+    """Let the model write and show it as it comes, with a button to stop it in the place `stop`.
+
+    The last result is kept, so that nothing else on the page writes again. A setting that stands in the grid is
+    answered from there, and only such a one: nothing is read off between two settings.
+    """
+    key = (str(run.dir), manifest_version(run), image.key, request)
+    kept_key, kept = st.session_state.get("steered", (None, None))
+    if kept_key == key and kept is not None:
+        draw(kept, frames, request)
+    elif st.session_state.get("halted") == key and st.session_state.get("partial", (None,))[0] == key:
+        kept = st.session_state["partial"][1]
+        draw(kept, frames, request, stopped=True)
+        with stop.container(horizontal=True, vertical_alignment="center"):
+            st.button("Go on", key="go-on", icon=":material/play_arrow:", on_click=go_on)
+    else:
+        kept = None if st.session_state.get("live") == key else from_grid(cat, image, request)
+        if kept is None:
+            kept = _live(run, cat, image, request, frames, stop, key)
+        draw(kept, frames, request)
+        st.session_state["steered"] = (key, kept)
+    if kept.source == "cached" and request.edits:
+        with stop.container():
+            st.button(
+                "Write it live",
+                key="write-live",
+                icon=":material/bolt:",
+                type="tertiary",
+                on_click=partial(again, key),
+                help="This answer was written when the run was computed, for exactly this setting. Live it also "
+                "shows what else moves.",
+            )
+    return kept
+
+
+def _live(
+    run: Run, cat: Catalog, image: SteeredImage, request: Request, frames: dict[str, Any], stop: Any, key: Any
+) -> Step:
+    known = own_captions(cat, image) if request.draw is None else {}
+    st.session_state["partial"] = (key, Step(known))  # what a Stop before the first word leaves
+    draw(Step(known), frames, request)
+    stop.button("Stop", key="stop", icon=":material/stop:", on_click=halt, args=(key,))
+    model = door.live(run)
+    step, drawn = Step({}), 0.0
+    with model.queue.turn(partial(waiting, frames)), closing(model.captions(image, request)) as steps:
+        began, first = time.monotonic(), 0.0
+        for step in steps:
+            first = first or time.monotonic() - began
+            shown = replace(step, texts=step.texts | known)
+            st.session_state["partial"] = (key, shown)
+            if time.monotonic() - drawn > FRAME and not step.finished:
+                draw(shown, frames, request)
+                drawn = time.monotonic()
+        step = replace(step, seconds=(first, time.monotonic() - began))
+    stop.empty()
+    return step
+
+
+def own_captions(cat: Catalog, image: SteeredImage) -> dict[tuple[str, str], str]:
+    """What the model wrote of the image when the run was computed: shown while it writes again."""
+    if image.sample_id is None or not cat.has("captions"):
+        return {}
+    rows = cat.captions([image.sample_id])
+    return {("before", lang): words for lang, words in zip(rows["lang"], rows["text"], strict=True)}
+
+
+def from_grid(cat: Catalog, image: SteeredImage, request: Request) -> Step | None:
+    """The answer to exactly this setting where the grid holds it, with the captions as they were."""
+    plain = request.edits and request.mode == "add" and request.draw is None and request.rows == ["after"]
+    if not plain or image.sample_id is None or not cat.has("doses"):
+        return None
+    wanted = {"before": "", "after": edits_key((e.layer, e.feature, e.strength) for e in request.edits)}
+    step = Step({}, True, source="cached")
+    for row, edits in wanted.items():
+        for one in cat.doses(image.sample_id, edits).to_dict("records"):
+            step.texts[row, one["lang"]] = one["text"]
+            pieces, female, male = (tuple(one[name]) for name in ("pieces", "p_female", "p_male"))
+            step.strips[row, one["lang"]] = Strip(pieces, female, male)
+    return step if len(step.texts) == len(wanted) * len(cat.languages) else None
+
+
+def halt(key: Any) -> None:
+    st.session_state["halted"] = key
+
+
+def go_on() -> None:
+    st.session_state.pop("halted", None)
+
+
+def again(key: Any) -> None:
+    st.session_state["live"] = key
+    st.session_state.pop("steered", None)
+
+
 def waiting(frames: Mapping[str, Any], place: int, seconds: float) -> None:
     """Somebody else has the model; said once a look, so that leaving the page ends the wait."""
     others = "one visitor is" if place == 2 else f"{place - 1} visitors are"
@@ -52,15 +158,15 @@ def waiting(frames: Mapping[str, Any], place: int, seconds: float) -> None:
         frames[lang].html(f'<div class="cs"><p class="cs-small" role="status">{said}</p></div>')
 
 
-def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = False) -> None:
+def draw(step: Step, frames: Mapping[str, Any], request: Request, stopped: bool = False) -> None:
     """A column a language, as it was above as steered; and each reference column that is on, in its own frame."""
     writing = not step.finished and not stopped
     for lang in languages_of(frames):
         before, after = (step.texts.get((row, lang), "") for row in ("before", "after"))
         known = step.finished or bool(after)
-        diff = difference(before, after, lang, step.finished) if asked.pushed and known else None
-        parts = [block("before", before, lang, diff.before if diff else (), writing and not asked.pushed)]
-        if asked.pushed:
+        diff = difference(before, after, lang, step.finished) if request.edits and known else None
+        parts = [block("before", before, lang, diff.before if diff else (), writing and not request.edits)]
+        if request.edits:
             source = step.source if step.finished else ""
             parts.append(block("after", after, lang, diff.after if diff else (), writing, source))
         else:
@@ -70,7 +176,7 @@ def draw(step: Step, frames: Mapping[str, Any], asked: Asked, stopped: bool = Fa
             )
         frames[lang].html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
     if "references" in frames:
-        cards = references(step, asked, writing, languages_of(frames))
+        cards = references(step, request, writing, languages_of(frames))
         frames["references"].html(f'<div class="cs cs-refs">{cards}</div>')
 
 
@@ -79,10 +185,10 @@ def languages_of(frames: Mapping[str, Any]) -> list[str]:
     return [lang for lang in LANGUAGES if lang in frames]
 
 
-def references(step: Step, asked: Asked, writing: bool, languages: Sequence[str] = LANGUAGES) -> str:
+def references(step: Step, request: Request, writing: bool, languages: Sequence[str] = LANGUAGES) -> str:
     """HTML: a card for each reference that is on, with what differs from the captions as they were, by language."""
     cards = []
-    for row in (r for r in asked.rows if r != "after"):
+    for row in (r for r in request.rows if r != "after"):
         blocks = []
         for lang in languages:
             before, now = (step.texts.get((name, lang), "") for name in ("before", row))
@@ -90,18 +196,18 @@ def references(step: Step, asked: Asked, writing: bool, languages: Sequence[str]
             blocks.append(f'<div class="cs-side" data-lang="{lang}">{block(row, now, lang, diff.after, writing)}</div>')
         cards.append(
             f"<div><h3>{escape(NAMES[row].capitalize())}</h3>"
-            f'<p class="cs-small">{about(row, asked, languages)}</p>{"".join(blocks)}</div>'
+            f'<p class="cs-small">{about(row, request, languages)}</p>{"".join(blocks)}</div>'
         )
     return "".join(cards)
 
 
-def about(row: str, asked: Asked, languages: Sequence[str] = LANGUAGES) -> str:
+def about(row: str, request: Request, languages: Sequence[str] = LANGUAGES) -> str:
     """One line of HTML on what a reference column is."""
     if row == "control":
         links = ", ".join(
-            feature_link(k.layer, k.feature, f"layer {k.layer}, feature {k.feature}") for k in asked.control
+            feature_link(e.layer, e.feature, f"layer {e.layer}, feature {e.feature}") for e in request.control
         )
-        return f"{links}: alive, firing about as often, together pushed as hard."
+        return f"{links}: alive, firing about as often and as strongly, together pushed as hard."
     if row == "means":
         return "No feature: straight from the average image of men to that of women, or back, by the same length."
     asks = " / ".join(f"<bdi>{escape(NEUTRAL_PROMPTS[lang])}</bdi>" for lang in languages)
@@ -177,24 +283,24 @@ def went_and_came(went: Sequence[str], came: Sequence[str], lang: str) -> str:
     return f'<span dir="{side}" lang="{lang}">{f" {arrow} ".join(sides)}</span>'
 
 
-def captions_table(step: Step, subject: Subject, asked: Asked) -> pd.DataFrame:
+def captions_table(step: Step, image: SteeredImage, request: Request) -> pd.DataFrame:
     """What stands on the page as rows: image, row, language, mode and edits, caption, where it came from."""
-    name = {"after": asked.pushed, "control": asked.control}
+    name = {"after": request.edits, "control": request.control}
     factor = {("control", layer): value for layer, value in step.scaled.items()}
     edits = {
-        row: " ".join(f"{k.layer}:{k.feature}:{k.strength * factor.get((row, k.layer), 1.0):g}" for k in knobs)
-        for row, knobs in name.items()
+        row: " ".join(f"{e.layer}:{e.feature}:{e.strength * factor.get((row, e.layer), 1.0):g}" for e in of_row)
+        for row, of_row in name.items()
     }
     return pd.DataFrame(
         [
             {
-                "image": subject.key,
+                "image": image.key,
                 "row": row,
                 "lang": lang,
                 "caption": words,
-                "mode": asked.mode if row in name else "",
+                "mode": request.mode if row in name else "",
                 "edits": edits.get(row, ""),
-                "draw": "greedy" if asked.draw is None else str(asked.draw),
+                "draw": "greedy" if request.draw is None else str(request.draw),
                 "source": step.source if step.finished else "stopped before its end",
             }
             for (row, lang), words in step.texts.items()
@@ -202,12 +308,12 @@ def captions_table(step: Step, subject: Subject, asked: Asked) -> pd.DataFrame:
     )
 
 
-def sheet(run: Run, step: Step, subject: Subject, asked: Asked) -> Figure:
+def sheet(run: Run, step: Step, image: SteeredImage, request: Request) -> Figure:
     """What stands on the page as a figure: the image beside its captions, the edits named, the changes marked."""
     from core.figures.caption_sheet import caption_sheet
 
-    edits = {"after": asked.pushed, "control": asked.control}
-    changes = {(row, lang): diff.after for row in asked.rows for lang, diff in compare(step, row).items()}
+    edits = {"after": request.edits, "control": request.control}
+    changes = {(row, lang): diff.after for row in request.rows for lang, diff in compare(step, row).items()}
     changes |= {("before", lang): diff.before for lang, diff in compare(step, "after").items()}
     rows = [
         {
@@ -220,10 +326,10 @@ def sheet(run: Run, step: Step, subject: Subject, asked: Asked) -> Figure:
         for lang in LANGUAGES
         if (words := step.texts.get((row, lang))) is not None
     ]
-    return caption_sheet(pd.DataFrame(rows), np.asarray(subject.open(run)))
+    return caption_sheet(pd.DataFrame(rows), np.asarray(image.open(run)))
 
 
-def named(row: str, edits: Sequence[Knob]) -> str:
+def named(row: str, edits: Sequence[FeatureEdit]) -> str:
     """A kind of row with its edits, as under a figure."""
-    what = "; ".join(f"layer {k.layer}, feature {k.feature} at {k.strength:+.1f}" for k in edits)
+    what = "; ".join(f"layer {e.layer}, feature {e.feature} at {e.strength:+.1f}" for e in edits)
     return f"{NAMES[row]} ({what})" if what else NAMES[row]

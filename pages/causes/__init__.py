@@ -1,0 +1,1 @@
+"""What changes when features, heads or directions are changed."""

@@ -1,0 +1,151 @@
+"""The one door of the app to a live model: loaded once per run, used by one visitor at a time, in a queue.
+
+Hooks act on the model that all visitors share, so a generation holds the model from its first step to its last.
+A browser that asks for something else leaves the generator, which stops the model and frees it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import UserError
+from core.runs import Run, manifest_version
+from core.steering.request import FeatureEdit, Request, Step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pages.causes.steering_image import SteeredImage
+
+WAIT = 0.15  # seconds between two looks at the queue
+KEPT_IMAGES = 64  # image features and unsteered captions kept in memory
+
+
+class Queue:
+    """A lock that is fair and says who is where; number 1 has the model."""
+
+    def __init__(self) -> None:
+        self._moved = threading.Condition()
+        self._tickets: list[object] = []
+
+    def __len__(self) -> int:
+        """How many have the model or wait for it."""
+        with self._moved:
+            return len(self._tickets)
+
+    @contextmanager
+    def turn(self, waiting: Callable[[int, float], None]) -> Iterator[None]:
+        """Hold the model; until it is free ``waiting(place, seconds)`` is called again and again, place 2 being next.
+
+        It may raise to leave the queue, which then closes up.
+        """
+        ticket, waited = object(), 0.0
+        with self._moved:
+            self._tickets.append(ticket)
+        try:
+            while (place := self._look(ticket)) > 1:
+                waited += WAIT
+                waiting(place, waited)
+            yield
+        finally:
+            with self._moved:
+                self._tickets.remove(ticket)
+                self._moved.notify_all()
+
+    def _look(self, ticket: object) -> int:
+        """The place in the queue, after at most WAIT seconds, at once where it is the first."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._tickets[0] is ticket, timeout=WAIT)
+            return self._tickets.index(ticket) + 1
+
+
+class Live:
+    """A run's model behind a queue, with the images that it has seen and the captions that it writes unsteered."""
+
+    def __init__(self, run: Run):
+        from core.steering.captions import SteeredModel
+
+        self.run, self.model, self.queue = run, SteeredModel.of_run(run), Queue()
+        self._images: OrderedDict[str, Any] = OrderedDict()
+        self._before: OrderedDict[tuple[str, int | None], Step] = OrderedDict()
+
+    def captions(self, image: SteeredImage, request: Request) -> Generator[Step, None, None]:
+        """Write all captions of an image together, a step a token; call it only in a turn of the queue.
+
+        The unsteered captions are kept, so that another request does not write them again. Closing the generator stops
+        the model.
+        """
+        from core.steering.captions import steer
+
+        known = self._before.get((image.key, request.draw))
+        if known and not request.rows:
+            yield replace(known, finished=True)
+            return
+        with closing(steer(self.model, self._features(image), request, known)) as steps:
+            for step in steps:
+                yield step
+                if step.finished and known is None:
+                    own = [job for job in step.texts if job[0] == "before"]
+                    kept = Step({job: step.texts[job] for job in own}, strips={job: step.strips[job] for job in own})
+                    _keep(self._before, (image.key, request.draw), kept)
+
+    def _features(self, image: SteeredImage) -> Any:
+        if image.key not in self._images:
+            _keep(self._images, image.key, self.model.vlm.encode_images([image.open(self.run)]))
+        return self._images[image.key]
+
+
+def _keep(store: OrderedDict, key: Any, value: Any) -> None:
+    store[key] = value
+    while len(store) > KEPT_IMAGES:
+        store.popitem(last=False)
+
+
+def live(run: Run) -> Live:
+    """The live model of a run; UserError where torch or the weights are missing."""
+    with _torch_needed():
+        return _load(str(run.dir), manifest_version(run))
+
+
+def controls(
+    run: Run, features: pd.DataFrame, edits: Sequence[FeatureEdit], seed: int, mode: str
+) -> tuple[FeatureEdit, ...]:
+    """A matched control for each edit; ``features`` are the rows of the edits' layers in features.parquet."""
+    with _torch_needed():
+        from core.steering.controls import matched_controls
+
+        norms = lambda layer: _decoder_norm(str(run.dir), manifest_version(run), layer)  # noqa: E731
+        return matched_controls(features, edits, norms, seed, mode)
+
+
+@contextmanager
+def _torch_needed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            "The model cannot run here.",
+            f"{error.name or error} is not installed on this machine.",
+            "Install it with pip install -r requirements.txt; everything but steering works without it.",
+        ) from error
+
+
+@st.cache_resource(show_spinner="Waking the model …", max_entries=2)
+def _load(run_dir: str, version: str) -> Live:
+    return Live(Run(run_dir))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _decoder_norm(run_dir: str, version: str, layer: int) -> NDArray:
+    from core.sae.files import load_sae
+    from core.steering.controls import decoder_norm
+
+    return decoder_norm(load_sae(Run(run_dir).path("saes", f"layer_{layer:02d}")))

@@ -1,0 +1,1 @@
+"""Features: all of a layer, one, and those of gender."""

@@ -1,0 +1,1 @@
+"""English beside Arabic, and gender layer by layer."""

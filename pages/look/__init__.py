@@ -1,0 +1,1 @@
+"""The run at a glance: welcome, overview, images with their captions, bias."""

@@ -1,0 +1,1 @@
+"""The run itself: how far it is, and where it comes from."""
