@@ -157,75 +157,34 @@ def steer(
     mode: str = "add",
     model: VLM | None = None,
     seed: int = 0,
+    draw: int | None = None,
 ) -> pd.DataFrame:
-    """Captions of an image as the model writes them, with features changed, and with as many matched ones changed.
+    """Captions of an image as the model writes them and with features changed, beside those of the references.
 
     ``sample`` is a sample_id of the run or an image; ``features`` are (layer, feature) -> strength in units of the
-    feature's 99.9th percentile of activation; ``mode`` is that of Edit (add, scale, clamp, floor, ablate). The control
-    changes features of the same layer that fire as often, write as long a row and are as strong on average, by the
-    same strength of their own. ``model`` is loaded unless given. One row a caption, in each language of the run: row
-    (before, after, control), lang, caption, ratio: the mean of |change| / |residual| over edited positions.
-    UserError for a feature, layer or mode that there is not.
+    feature's 99.9th percentile of activation; ``mode`` is add, clamp, scale or ablate. References: control,
+    as many matched random features (of ``seed``) at equal length; means, the difference of means at equal length;
+    prompt, a question for neutral words. ``draw`` None is greedy, a number draws every word by chance, always the same.
+    ``model`` is loaded unless given. One row a caption, in each language of the run: row (before, after, control,
+    means, prompt), lang, caption, ratio: the mean of |change| / |residual| over edited positions.
+    UserError for a feature that is not there or dead, or another mode.
     """
     import pandas as pd
 
-    from core.steering import EditRecord, edit_hooks
-    from core.steering.writing import write
+    from core import steering
 
     if not features:
         raise UserError("There is nothing to steer.", "No feature is given.", "Give {(layer, feature): strength}.")
-    changed = {"before": {}, "after": dict(features), "control": _matched(run, features, seed)}
-    saes = {layer: load_sae(run, layer) for layer in sorted({layer for layer, _ in features})}
-    edits = {row: _edits(chosen, saes, mode) for row, chosen in changed.items()}
-    p999 = {key: float(run.feature(*key)["p999"] or 0.0) for chosen in changed.values() for key in chosen}
-    jobs = [(row, lang) for row in changed for lang in run.languages]
-    vlm = load_model(run) if model is None else model
-    record, held = EditRecord(), {layer: sae.to(vlm.device) for layer, sae in saes.items()}
-    hooks = edit_hooks([edits[row] for row, _ in jobs], held, p999, record=record)
-    picture = vlm.encode_images([run.image(sample) if isinstance(sample, int | np.integer) else sample])
-    prompts = [vlm.prompt_ids(run.config.prompts[lang]) for _, lang in jobs]
-    pictures = picture.expand(len(jobs), -1, -1)
-    *_, written = write(vlm, prompts, pictures, run.config.caption.max_new_tokens, hooks)
-    places = record.positions()
-    ratios = [[place["ratio"] for place in places if place["row"] == i] for i in range(len(jobs))]
+    steered = steering.SteeredModel.of_run(run.run, model)
+    request = steered.request(features, mode, control=seed, means=True, prompt=True, draw=draw)
+    picture = run.image(sample) if isinstance(sample, int | np.integer) else sample
+    *_, last = steering.steer(steered, picture, request)
     return pd.DataFrame(
-        {
-            "row": [row for row, _ in jobs],
-            "lang": [lang for _, lang in jobs],
-            "caption": [vlm.decode(one.ids) for one in written],
-            "ratio": [float(np.mean(found)) if found else 0.0 for found in ratios],
-        }
+        [
+            {"row": row, "lang": lang, "caption": text, "ratio": last.sizes.get(row, 0.0)}
+            for (row, lang), text in last.texts.items()
+        ]
     )
-
-
-def _edits(chosen: Mapping[tuple[int, int], float], saes: Mapping[int, SAE], mode: str) -> list[Any]:
-    from core.sae.files import sae_id
-    from core.steering import Edit
-
-    ids = {layer: sae_id(sae) for layer, sae in saes.items()}
-    return [Edit(layer, feature, ids[layer], mode, strength) for (layer, feature), strength in chosen.items()]
-
-
-def _matched(run: OpenRun, features: Mapping[tuple[int, int], float], seed: int) -> dict[tuple[int, int], float]:
-    """For each feature another of its layer that fires as often, writes as long a row and is as strong on average."""
-    from core.interventions.controls import Candidates, matched_sets
-
-    found = {}
-    for layer in sorted({layer for layer, _ in features}):
-        own = [feature for at, feature in features if at == layer]
-        table = run.features(layer, alive=False)
-        if missing := sorted(set(own) - set(table["feature"])):
-            what, why = (
-                f"There is no feature {missing[0]} in layer {layer}.",
-                f"The layer has {len(table)}, counted from 0.",
-            )
-            raise UserError(what, why, "Name one of run.features(layer).")
-        norm = load_sae(run, layer).W_dec.detach().norm(dim=1).double().numpy()
-        columns = [table[name].to_numpy(float) for name in ("density", "mean")]
-        candidates = Candidates(columns[0], norm, columns[1], table["alive"].to_numpy(bool))
-        (partners,) = matched_sets(own, candidates, 1, [seed, layer]).features
-        found |= {(layer, int(b)): features[layer, a] for a, b in zip(own, partners, strict=True)}
-    return found
 
 
 def figure(name: str, *frames: Any, backend: str = "plotly", **options: Any) -> Any:

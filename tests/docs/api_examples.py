@@ -38,8 +38,8 @@ True
 >>> from core import open_run, steer
 >>> captions = steer(open_run("demo"), sample=0, features={(3, 5): 2.0})
 >>> captions["row"].unique().tolist()
-['before', 'after', 'control']
->>> bool((captions["ratio"][captions["row"] != "before"] > 0).all())
+['before', 'after', 'control', 'means', 'prompt']
+>>> bool((captions["ratio"][captions["row"] == "control"] > 0).all())
 True
 """,
     "figure": """

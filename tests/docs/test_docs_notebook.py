@@ -39,9 +39,9 @@ def test_gender_emerges_at_a_layer_of_the_run_in_both_languages(said):
 
 def test_captions_are_steered_beside_a_control_of_other_features(said):
     captions = said["captions"]
-    assert list(captions["row"].unique()) == ["before", "after", "control"]
+    assert list(captions["row"].unique()) == ["before", "after", "control", "means", "prompt"]
     assert captions["caption"].str.len().gt(0).all()
-    changed = captions[captions["row"] != "before"]
+    changed = captions[captions["row"].isin(["after", "control", "means"])]
     assert (changed["ratio"] > 0).all() and (captions.loc[captions["row"] == "before", "ratio"] == 0).all()
 
 

@@ -116,7 +116,7 @@ def test_codes_are_the_saes_and_of_the_kind_of_what_was_given(toy):
         ("no language 'fr'", lambda run: run.codes(3, lang="fr")),
         ("has no table probes", lambda run: run.probes()),
         ("nothing to steer", lambda run: core.steer(run, 0, {})),
-        ("no feature 99 in layer 3", lambda run: core.steer(run, 0, {(3, 99): 1.0})),
+        ("no living feature 3:99", lambda run: core.steer(run, 0, {(3, 99): 1.0})),
         ("no figure 'nothing'", lambda run: core.figure("nothing")),
         ("no figure 'layers.nothing'", lambda run: core.figure("layers.nothing")),
         ("no backend 'svg'", lambda run: core.figure("layers.transfer_figure", backend="svg")),
