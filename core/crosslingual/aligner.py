@@ -27,6 +27,7 @@ from core.crosslingual.matching import (
     pair_correlations,
 )
 from core.crosslingual.measures import measure_row
+from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
 
 MATCHED_BY = ("activation", "decoder")
@@ -38,13 +39,23 @@ BLOCK_PAIRS = 2048  # scored at once
 
 @dataclass(frozen=True)
 class Dictionary:
-    """One language's SAE: which it is, its features' caption means (n_images, d_sae), decoder rows (d_sae, d_model)."""
+    """One language's SAE: which it is, its features' caption means (n_images, d_sae), decoder rows (d_sae, d_model).
+
+    UserError where these have not the same number of features.
+    """
 
     lang: str
     seed: int
     sae_id: str
     codes: csc_array
     decoder: NDArray
+
+    def __post_init__(self) -> None:
+        if self.codes.ndim != 2 or self.decoder.ndim != 2 or self.codes.shape[1] != len(self.decoder):
+            what = f"Codes {self.codes.shape} and decoder {self.decoder.shape} are not those of one dictionary."
+            why = "Codes are (n_images, d_sae), the decoder is (d_sae, d_model)."
+            raise UserError(what, why, "Take both from one SAE: encode(sae, residuals) and sae.W_dec.numpy().")
+        object.__setattr__(self, "codes", csc_array(self.codes))
 
 
 @dataclass(frozen=True)
@@ -74,7 +85,15 @@ class CrossLingualFeatureAligner:
         self.counts = resampled_counts(int((~self.train).sum()), n_bootstrap, [seed, BOOTSTRAP_STREAM])
 
     def match(self, a: Dictionary, b: Dictionary, matched_by: str = "activation") -> dict[str, Match]:
-        """Both methods' matches of two dictionaries."""
+        """Both methods' matches of two dictionaries, by "activation" or "decoder"; UserError where they do not fit."""
+        if matched_by not in MATCHED_BY:
+            what, why = f"Features cannot be matched by {matched_by!r}.", f"Ways are {', '.join(MATCHED_BY)}."
+            raise UserError(what, why, "Choose one of these.")
+        for d in (a, b):
+            if d.codes.shape[0] != len(self.train):
+                what = f"The codes in {d.lang!r} are of {d.codes.shape[0]} images; the split is of {len(self.train)}."
+                why = "Features are matched over the same images in both languages."
+                raise UserError(what, why, "Give one row an image, in one order.")
         train, test = ([csc_array(d.codes[rows]) for d in (a, b)] for rows in (self.train, ~self.train))
         live = [np.flatnonzero(np.diff(codes.indptr) > 0) for codes in train]
         n_live = [len(part) for part in live]
@@ -107,7 +126,9 @@ class CrossLingualFeatureAligner:
         english = [d for d in dictionaries if d.lang == "en"]
         arabic = [d for d in dictionaries if d.lang == "ar"]
         if not english or not arabic:
-            raise ValueError("a dictionary of either language is needed")
+            found = ", ".join(sorted({d.lang for d in dictionaries})) or "none"
+            what, why = "There is no dictionary to compare with.", f"Languages given: {found}; en and ar are compared."
+            raise UserError(what, why, "Give a Dictionary of either language at least.")
         rows, listed = [], []
         for matched_by in MATCHED_BY:
             between = [self.match(e, a, matched_by) for e in english for a in arabic]

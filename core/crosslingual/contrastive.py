@@ -14,6 +14,7 @@ from core.crosslingual.geometry import cka, predicted_share, subspace_share
 from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES
 from core.crosslingual.reliability import compare_halves, cosine
+from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
 
 RANK_SHARE = 8  # the shared subspace has d_model / RANK_SHARE directions
@@ -35,7 +36,11 @@ class ContrastiveLanguageAnalyzer:
         self.seed = [seed] if isinstance(seed, int) else list(seed)
 
     def similarity(self, x: Residuals, train: NDArray) -> Iterator[dict[str, Any]]:
-        """CKA; shared, language-only and predicted variance of held-out images, from either language."""
+        """CKA; shared, language-only and predicted variance of held-out images, from either language.
+
+        ``x``: residuals (n_images, d_model) by language; ``train``: (n_images,) bool. UserError where they do not fit.
+        """
+        x, train = _fit(x, train=train)
         yield measure_row(
             "cka", len(train), "images", asdict(cka(x["en"], x["ar"], [*self.seed, CKA_STREAM])), lang="", other=""
         )
@@ -53,8 +58,10 @@ class ContrastiveLanguageAnalyzer:
     def directions(self, x: Residuals, gender: NDArray, train: NDArray) -> Iterator[dict[str, Any]]:
         """Cosine of the two languages' gender directions, and held-out AUC of each direction in each language.
 
-        ``gender`` (n_images,) of "female", "male" or anything else, which is left out.
+        ``gender`` (n_images,) of "female", "male" or anything else, which is left out. UserError as in similarity.
         """
+        x, train = _fit(x, train=train, gender=gender)
+        gender = np.asarray(gender)
         known = np.isin(gender, ("female", "male"))
         female, train = gender[known] == "female", train[known]
         x = {lang: part[known] for lang, part in x.items()}
@@ -135,6 +142,20 @@ class ContrastiveLanguageAnalyzer:
             if min(n) < self.min_images:
                 return f"{n[0]} {name} images of women and {n[1]} of men; {self.min_images} of each are needed"
         return ""
+
+
+def _fit(x: Residuals, train: NDArray, **labels: NDArray) -> tuple[Residuals, NDArray[np.bool_]]:
+    """The same as arrays; UserError where a language is missing or the numbers of images differ."""
+    if sorted(x) != sorted(LANGUAGES):
+        what, why = f"There are residuals in {', '.join(x) or 'no language'}.", "Two languages are compared, en and ar."
+        raise UserError(what, why, 'Give {"en": residuals, "ar": residuals} of the same images.')
+    x = {lang: np.asarray(part) for lang, part in x.items()}
+    shapes = {lang: part.shape for lang, part in x.items()}
+    lengths = {name: len(given) for name, given in {"train": train, **labels}.items()}
+    if len({*shapes.values()}) > 1 or x["en"].ndim != 2 or {*lengths.values()} != {len(x["en"])}:
+        what = f"Residuals {shapes} and labels {lengths} do not belong to the same images."
+        raise UserError(what, "Row i is image i everywhere.", "Give (n_images, d_model) in both, and n_images labels.")
+    return x, np.asarray(train, bool)
 
 
 def auc(scores: NDArray, female: NDArray) -> NDArray:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 from scipy.stats import hypergeom
 
+from core.errors import UserError
 from core.intervals import percentile_interval, q_values, resampled_counts
 
 CLASSES = ("shared", "english", "arabic", "leaning english", "leaning arabic", "unclear", "not enough data")
@@ -26,7 +27,14 @@ Columns = dict[str, NDArray]
 
 @dataclass(frozen=True)
 class LanguageFeatureProfile:
-    """What one feature does in the two languages; ``n_en`` and ``n_ar`` count images on whose captions it fires."""
+    """What one feature does in the two languages, over captions of the same ``n_images`` images.
+
+    ``n_en`` and ``n_ar`` count images on whose captions it fires, ``rate_`` is their share and ``mean_`` its mean
+    activation. ``language_index`` is -1 for English only to 1 for Arabic only, with its 95 % interval (low, high) and
+    what swapped languages give (null_low, null_high); ``pair_correlation`` is that of the two languages' activations
+    over images. p and q are those of "no more of one language" and of "no more on the same images than by chance";
+    ``language_class`` is one of CLASSES.
+    """
 
     feature: int
     n_images: int
@@ -59,12 +67,14 @@ class LanguageSpecificFeatureIdentifier:
         self.fdr, self.min_images, self.seed = fdr, min_images, seed
         self._draws: tuple[NDArray, NDArray, NDArray] | None = None
 
-    def measure(self, en: csc_array, ar: csc_array, first: int = 0) -> Columns:
+    def measure(self, en: csc_array | NDArray, ar: csc_array | NDArray, first: int = 0) -> Columns:
         """Columns of the features in two (n_images, n_features) arrays of caption means, row i being one image.
 
         Also ``chance_english`` and ``chance_arabic``, how often the swapped data pass for specific, and
-        ``p_pairs_shuffled``, the test of ``p_pairs`` where nothing is to be found.
+        ``p_pairs_shuffled``, the test of ``p_pairs`` where nothing is to be found. Arrays may be dense. UserError
+        where their shapes differ or an activation is negative.
         """
+        en, ar = _codes(en, ar)
         n = en.shape[0]
         signs, weights, shuffled = self._random(n)
         sums = {lang: np.asarray(c.sum(axis=0), float).ravel() for lang, c in (("en", en), ("ar", ar))}
@@ -150,7 +160,7 @@ class LanguageSpecificFeatureIdentifier:
             for kind in CLASSES
         ]
 
-    def profiles(self, en: csc_array, ar: csc_array) -> list[LanguageFeatureProfile]:
+    def profiles(self, en: csc_array | NDArray, ar: csc_array | NDArray) -> list[LanguageFeatureProfile]:
         """Measure and class all features of one pair of arrays."""
         return list(profiles_of(self.classify(self.measure(en, ar))))
 
@@ -170,6 +180,19 @@ def profiles_of(classified: Columns) -> Iterator[LanguageFeatureProfile]:
     names = [f.name for f in fields(LanguageFeatureProfile)]
     for row in zip(*(classified[name].tolist() for name in names), strict=True):
         yield LanguageFeatureProfile(*row)
+
+
+def _codes(en: csc_array | NDArray, ar: csc_array | NDArray) -> tuple[csc_array, csc_array]:
+    """Both languages' codes, sparse; UserError where they cannot be compared."""
+    if en.ndim != 2 or en.shape != ar.shape:
+        what = f"Codes of shape {en.shape} in English and {ar.shape} in Arabic cannot be compared."
+        why = "Row i is the same image in both, and column j the same feature of one shared SAE."
+        raise UserError(what, why, "Encode captions of the same images with one SAE, one row an image.")
+    made = csc_array(en), csc_array(ar)
+    if any((codes.data < 0).any() for codes in made):
+        why = "The index of a feature compares its mean activations, which an SAE never makes negative."
+        raise UserError("There are negative activations.", why, "Give codes of an SAE: encode(sae, residuals).")
+    return made
 
 
 def _p_swapped(index: NDArray, null: NDArray, total: NDArray, square: NDArray) -> NDArray:

@@ -7,7 +7,7 @@ learns nothing, so it cannot learn gender from the images it is scored on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from scipy.stats import mannwhitneyu, rankdata
 from torch import Tensor
 
 from core.config import LayersConfig
+from core.errors import UserError
 from core.gender.logit_words import WordSets
 from core.intervals import percentile_interval, resampled_counts, wilson
 from core.layers.measures import auc
@@ -54,6 +55,8 @@ class Unembedding(Protocol):
 
     def logits(self, resid: Tensor) -> Tensor: ...
 
+    def token_strings(self, ids: Sequence[int]) -> list[str]: ...
+
 
 @dataclass(frozen=True)
 class LensScores:
@@ -71,17 +74,26 @@ class LogitLens:
     """Reads single residuals of any layer as if they were the last's, and says how far they tell women from men.
 
     ``sets`` are the tokens that begin a word for a woman or for a man; ``words`` the tokens among which random sets of
-    the same sizes are drawn as control, best those that captions of the language are made of.
+    the same sizes are drawn as control, best those that captions of the language are made of. Without sets it reads
+    words (``top_words``), ranks and entropies, and nothing of gender.
     """
 
     def __init__(
         self,
         vlm: Unembedding,
-        sets: WordSets,
+        sets: WordSets | None = None,
         words: Sequence[int] | NDArray[np.integer] = (),
         config: LayersConfig | None = None,
         seed: int = 0,
     ):
+        if not hasattr(vlm, "logits"):
+            what, why = (
+                f"A {type(vlm).__name__} has no logits to read.",
+                "The lens needs a captioner's last norm and words.",
+            )
+            raise UserError(what, why, "Load one: load_model(run).")
+        none = torch.tensor([], dtype=torch.int64)
+        sets = sets or WordSets("", none, none)
         self.vlm, self.sets, self.config, self.seed = vlm, sets, config or LayersConfig(), seed
         known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
         others, n = np.setdiff1d(np.asarray(words, np.int64), known), [len(sets.female), len(sets.male)]
@@ -92,8 +104,15 @@ class LogitLens:
 
     @torch.no_grad()
     def read(self, resid: Tensor, said: ArrayLike) -> LensScores:
-        """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next."""
+        """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next.
+
+        UserError where their numbers differ or residuals are of another width than the model's.
+        """
         written, parts = torch.as_tensor(np.asarray(said, np.int64)), []
+        self._check(resid)
+        if len(written) != len(resid):
+            why = "Each residual is read beside the token that was written next."
+            raise UserError(f"There are {len(resid)} residuals and {len(written)} tokens.", why, "Give one token each.")
         if not len(resid):
             empty = np.zeros(0)
             return LensScores(empty, empty.astype(np.int64), empty, np.zeros((N_RANDOM, 0)), float("nan"))
@@ -105,6 +124,48 @@ class LogitLens:
                 parts.append(self._chunk(logits, written[start : start + chunk].to(logits.device)))
         columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
         return LensScores(*columns, offset=float(offset[0]))  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def top_words(self, resid: Mapping[int, Tensor | NDArray[np.floating]], k: int = 5) -> list[dict[str, Any]]:
+        """The ``k`` tokens that each layer would write next, the likeliest first: rows to make a frame of.
+
+        ``resid`` maps layers to residuals (n, d_model). One row a layer, position (number of the residual) and rank
+        (1 = first): token_id, word (its text) and probability. UserError for residuals of another width.
+        """
+        if not isinstance(resid, Mapping):
+            why = "The lens reads layer by layer."
+            raise UserError(
+                "The residuals are not given by layer.", why, "Give {layer: residuals}, such as {5: resid}."
+            )
+        rows = []
+        for layer, given in resid.items():
+            x = torch.as_tensor(given).float()
+            self._check(x)
+            for position, one in enumerate(x):
+                chances = self.vlm.logits(one[None]).float().softmax(-1)[0]
+                if not 0 < k <= len(chances):
+                    why = f"The model has {len(chances)} tokens."
+                    raise UserError(f"There are no {k} top words.", why, f"Give k from 1 to {len(chances)}.")
+                for rank, (chance, token) in enumerate(zip(*(t.tolist() for t in chances.topk(k)), strict=True), 1):
+                    (word,) = self.vlm.token_strings([token])
+                    rows.append(
+                        {
+                            "layer": layer,
+                            "position": position,
+                            "rank": rank,
+                            "token_id": token,
+                            "word": word,
+                            "probability": chance,
+                        }
+                    )
+        return rows
+
+    def _check(self, resid: Tensor) -> None:
+        width = getattr(self.vlm, "d_model", None)
+        if resid.dim() != 2 or (width is not None and resid.shape[1] != width):
+            what = f"Residuals of shape {tuple(resid.shape)} cannot be read."
+            why = f"They must be (n, {width or 'd_model'}): a row a position, as wide as the model's residual stream."
+            raise UserError(what, why, "Take them from the run or the model that the lens was made with.")
 
     def _chunk(self, logits: Tensor, said: Tensor) -> tuple[NDArray, ...]:
         rank = 1 + (logits > logits.gather(1, said[:, None])).sum(1)

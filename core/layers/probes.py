@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from core.config import LayersConfig
+from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
 from core.layers.measures import MEASURES, all_measures
 
@@ -55,6 +56,10 @@ class TransformerProbeAnalyzer:
     ):
         self.female, self.config, self.seed = np.asarray(female, bool), config or LayersConfig(), seed
         n = len(self.female)
+        for name, given in (("group", group), ("kind", kind)):
+            if given is not None and len(np.asarray(given)) != n:
+                what = f"There are {n} labels and {len(np.asarray(given))} entries of {name}."
+                raise UserError(what, "Each row has one of either.", f"Give {name} as long as female, or leave it out.")
         self.group = np.unique(np.arange(n) if group is None else np.asarray(group), return_inverse=True)[1]
         self.kind = np.unique(self.group if kind is None else np.asarray(kind), return_inverse=True)[1]
         if self.kind.max(initial=-1) + 1 < MIN_TYPES:
@@ -77,7 +82,17 @@ class TransformerProbeAnalyzer:
         with an interval over images and draws, selectivity = value - control, its two-sided p (normal approximation
         with the bootstrap's standard error). Numbers are NaN, with the reason in ``why``, below ``config.min_images``
         images of a gender. ``shared``: all languages have the same residuals, so that there is nothing to transfer.
+        UserError where the residuals are not given by language or have not one row a label.
         """
+        if not isinstance(resid, Mapping) or not resid:
+            why = "Probes are trained in one language and scored in every one."
+            raise UserError("The residuals are not given by language.", why, 'Give {"en": residuals}.')
+        resid = {lang: np.asarray(x) for lang, x in resid.items()}
+        for lang, x in resid.items():
+            if x.ndim != 2 or len(x) != len(self.female):
+                what = f"The residuals in {lang!r} are of shape {x.shape}, the labels {len(self.female)}."
+                why = "A probe reads one residual (d_model,) of each labelled image."
+                raise UserError(what, why, "Give residuals (n_images, d_model) in the order of the labels.")
         langs = list(resid)
         first = resid[langs[0]]
         shared = len(langs) > 1 and all(np.array_equal(first, resid[lang], equal_nan=True) for lang in langs[1:])

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array, csr_array
 from scipy.stats import hypergeom
 
+from core.errors import UserError
 from core.intervals import percentile_interval, q_values, resampled_counts
 
 Pair = tuple[int, int]
@@ -32,11 +33,19 @@ class CoActivation:
 class InteractionPatternAnalyzer:
     """Pairs of one layer's features, from the codes of n images in one language.
 
-    ``codes`` (n_images, d_sae) sparse: a stored entry is an activation; ``groups`` (n_images,) are what must not count
-    as a pattern of the features, such as the image's gender: the second null deals firings out anew within each group.
+    ``codes`` (n_images, d_sae), sparse or dense: an entry other than 0 is an activation; ``groups`` (n_images,) are
+    what must not count as a pattern of the features, such as the image's gender: the second null deals firings out anew
+    within each group. Without them all images are one group. UserError where the numbers of images differ.
     """
 
-    def __init__(self, codes: csc_array | csr_array, groups: ArrayLike, min_images: int = 10):
+    def __init__(self, codes: csc_array | csr_array | NDArray, groups: ArrayLike | None = None, min_images: int = 10):
+        if np.ndim(codes) != 2:
+            what, why = f"Codes of {np.ndim(codes)} axes have no pairs.", "They must be (n_images, d_sae)."
+            raise UserError(what, why, "Encode one residual an image: encode(sae, residuals).")
+        groups = np.zeros(codes.shape[0], int) if groups is None else groups
+        if len(np.asarray(groups)) != codes.shape[0]:
+            what = f"There are codes of {codes.shape[0]} images and groups of {len(np.asarray(groups))}."
+            raise UserError(what, "Row i of the codes is image i.", "Give one group for each row, or none at all.")
         self.fires = csc_array(codes, copy=True)
         self.fires.eliminate_zeros()
         self.fires.data = np.ones_like(self.fires.data, dtype=np.float64)
@@ -46,7 +55,13 @@ class InteractionPatternAnalyzer:
         self.n_fires = np.asarray(self.fires.sum(0)).ravel().astype(np.int64)
 
     def pairs_among(self, features: Sequence[int]) -> NDArray[np.int64]:
-        """All pairs (n_pairs, 2) of these features that fire on ``min_images`` images each, and are off on as many."""
+        """All pairs (n_pairs, 2) of these features that fire on ``min_images`` images each, and are off on as many.
+
+        UserError for a feature that there is not.
+        """
+        if beyond := [f for f in features if not 0 <= f < len(self.n_fires)]:
+            what, why = f"There is no feature {beyond[0]}.", f"The codes have {len(self.n_fires)}, counted from 0."
+            raise UserError(what, why, "Name features of the SAE that the codes were made with.")
         n = self.n_fires[list(features)]
         usable = sorted(
             {int(f) for f, k in zip(features, n, strict=True) if self.min_images <= k <= self.n - self.min_images}

@@ -1,50 +1,38 @@
-"""Named places in a running model, and a cache of what passes there: whole passes and generation, bounded in memory.
+"""A cache of what passes at named places of a running model: whole passes and generation, bounded in memory.
 
 Hooks live exactly as long as the cache's ``with`` block, after an exception too. They only read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
+from core.runs import atomic_path
 from core.vlm.attention import observing
 from core.vlm.batch import KINDS, PAD
 from core.vlm.blocks import Block
+from core.vlm.hook_names import NAMES, OF_MODULES, HookPoint, Place, Places, chosen, hook_points, layer_stack, place
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
-NAMES = ("resid_pre", "attn_out", "mlp_out", "resid_post", "z", "pattern")
+__all__ = ["NAMES", "ActivationCache", "HookPoint", "hook_points"]
+
 MIB = 1 << 20
-
-
-class HookPoint(NamedTuple):
-    """A place in the model.
-
-    resid_pre and resid_post are the residual stream before and after a layer (d_model,); attn_out and mlp_out what the
-    layer's two halves add to it, behind their own norms and gates (d_model,): resid_pre + attn_out + mlp_out =
-    resid_post. The next resid_pre is that again, but where a family adds to it in between (Qwen3-VL). z is
-    what each head has gathered, before the output matrix (n_heads, d_head); pattern its attention from this position
-    (n_heads, n_keys), keys being the columns of the padded batch.
-    """
-
-    layer: int
-    name: str
-
-    def __str__(self) -> str:
-        return f"layers.{self.layer}.{self.name}"
-
-
-def hook_points(layers: Iterable[int], names: Sequence[str] = NAMES) -> list[HookPoint]:
-    """Every name at every layer."""
-    return [HookPoint(layer, name) for layer in layers for name in names]
+FORMAT = "captionscope activation cache 1"
+ALL_KINDS = (*KINDS, "special")
+ROWS = ("row", "column", "kind", "step")  # what a file says of every kept position
 
 
 @dataclass
@@ -55,36 +43,56 @@ class _Pass:
     column: Tensor  # of the padded batch, counted on while generating
     at: Tensor  # place within this pass's own columns
     kind: Tensor
-    values: dict[HookPoint, Tensor] = field(default_factory=dict)
+    values: dict[Place, Tensor] = field(default_factory=dict)
 
 
 class ActivationCache:
     """Keeps activations at ``points`` while a model runs inside the ``with`` block: one whole pass, or one generation.
 
+    ``points`` are hook points, names such as "layers.5.resid_post", or patterns such as "layers.*.z"; one or several.
     ``kinds`` ("bos", "image", "prompt", "caption", "special") says at which positions, so that image and text are
     held apart; ``last_only`` keeps the last position of each pass. Values are copies in ``dtype`` on ``device``, cut
     off from gradients. All reads are (position, ...), by pass, row of the batch and column; ``row``, ``column``,
-    ``kind`` and ``step`` tell them. Raises UserError, before it is full, where more than ``max_bytes`` would be kept.
+    ``kind`` and ``step`` tell them.
+
+    ``model`` may be any torch module as well: then places are resid_pre and resid_post of its layers, and the names of
+    its submodules for what comes out of them; values are whole tensors (batch, ...), call after call.
+    Raises UserError for unknown places and kinds and, before it is full, where more than ``max_bytes`` would be kept.
     """
 
     def __init__(
         self,
-        vlm: VLM,
-        points: Iterable[HookPoint],
-        kinds: Sequence[str] = (*KINDS, "special"),
+        model: VLM | nn.Module,
+        points: Places,
+        kinds: Sequence[str] = ALL_KINDS,
         last_only: bool = False,
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
         max_bytes: int = 1024 * MIB,
     ):
-        self.vlm, self.points = vlm, list(dict.fromkeys(HookPoint(*p) for p in points))
-        names = (*KINDS, "special")
-        unknown = [p.name for p in self.points if p.name not in NAMES] + [k for k in kinds if k not in names]
-        if unknown:
-            raise ValueError(f"{', '.join(unknown)}: places are {', '.join(NAMES)}, kinds {', '.join(names)}.")
-        self._codes = torch.tensor(sorted(names.index(kind) for kind in kinds))
+        if unknown := [kind for kind in kinds if kind not in ALL_KINDS]:
+            what, why = f"There are no positions of kind {unknown[0]!r}.", f"Kinds are {', '.join(ALL_KINDS)}."
+            raise UserError(what, why, "Use some of them.")
+        self._vlm: VLM | None = None
+        self._module: nn.Module | None = None
+        self._blocks: dict[int, Block] = {}
+        if isinstance(model, nn.Module):
+            if last_only or tuple(kinds) != ALL_KINDS:
+                raise UserError(
+                    "Positions of a plain torch module cannot be told apart.",
+                    "Only a captioner says which are its image, its prompt and its caption.",
+                    "Leave out kinds and last_only, and choose among the kept values.",
+                )
+            self._module, self.points = model, _module_places(model, points)
+        elif hasattr(model, "decoder_layers"):
+            has = f"It has layers 0 to {model.n_layers - 1}; places are {', '.join(NAMES)}."
+            self._vlm, self.points = model, chosen(points, hook_points(range(model.n_layers)), has)
+            self._blocks = {p.layer: Block(model, p.layer) for p in self.points if isinstance(p, HookPoint)}
+        else:
+            what, why = f"A {type(model).__name__} is no model.", "Hooks need a captioner or a torch module."
+            raise UserError(what, why, "Load one with load_model(run), or give a torch.nn.Module.")
+        self._codes = torch.tensor(sorted(ALL_KINDS.index(kind) for kind in kinds))
         self.last_only, self.dtype, self.device, self.max_bytes = last_only, dtype, torch.device(device), max_bytes
-        self._blocks = {p.layer: Block(vlm, p.layer) for p in self.points}
         self._stack = ExitStack()
         self.clear()
 
@@ -92,11 +100,15 @@ class ActivationCache:
         """Forget everything, to be used for another batch."""
         self._passes: list[_Pass] = []
         self._kinds: list[Tensor] = []
+        self._whole: dict[Place, list[Tensor]] = {}  # of a plain module, call after call
         self.n_bytes = 0
 
     def __enter__(self) -> ActivationCache:
+        if self._vlm is None and self._module is None:
+            why, do = "It was read from a file and has no model.", "Make another: ActivationCache(model, points)."
+            raise UserError("This cache cannot watch a model.", why, do)
         try:
-            self._install()
+            self._install() if self._vlm is not None else self._install_on_module()
         except BaseException:
             self._stack.close()
             raise
@@ -107,58 +119,129 @@ class ActivationCache:
 
     # Reading
 
-    def __getitem__(self, point: HookPoint | tuple[int, str]) -> Tensor:
-        """All kept values of a point (n, ...); KeyError for one that was not asked for or was not reached."""
-        return self._joined(HookPoint(*point))
+    def __getitem__(self, point: Place | tuple[int, str]) -> Tensor:
+        """All kept values of a place (n, ...); UserError for one that was not asked for or was not reached."""
+        wanted = place(point)
+        if wanted not in self.points:
+            why = f"It keeps {', '.join(map(str, self.points))}."
+            raise UserError(f"The cache does not keep {wanted}.", why, "Name it when the cache is made.")
+        return self._joined(wanted)
 
-    def select(self, point: HookPoint | tuple[int, str], *kinds: str) -> Tensor:
+    def select(self, point: Place | tuple[int, str], *kinds: str) -> Tensor:
         """The values (n, ...) at positions of these kinds."""
         return self[point][self.is_kind(*kinds)]
 
     def is_kind(self, *kinds: str) -> Tensor:
         """Which of the kept positions are of these kinds, (n,) bool."""
-        codes = [(*KINDS, "special").index(kind) for kind in kinds]
-        return torch.isin(self.kind, torch.tensor(codes))
+        return torch.isin(self.kind, torch.tensor([ALL_KINDS.index(kind) for kind in kinds]))
 
     @property
     def row(self) -> Tensor:
-        return torch.cat([p.row for p in self._passes])
+        return torch.cat([p.row for p in self._positions()])
 
     @property
     def column(self) -> Tensor:
-        return torch.cat([p.column for p in self._passes])
+        return torch.cat([p.column for p in self._positions()])
 
     @property
     def kind(self) -> Tensor:
-        return torch.cat([p.kind for p in self._passes])
+        return torch.cat([p.kind for p in self._positions()])
 
     @property
     def step(self) -> Tensor:
         """0 for the pass over the whole rows, then one a generated token."""
-        return torch.cat([torch.full_like(p.row, n) for n, p in enumerate(self._passes)])
+        return torch.cat([torch.full_like(p.row, n) for n, p in enumerate(self._positions())])
 
     @property
     def kinds(self) -> Tensor:
         """Kind codes (batch, n_columns) of all columns, kept or not: what the keys of a pattern are."""
+        self._positions()
         return torch.cat(self._kinds, 1)
 
-    def _joined(self, point: HookPoint) -> Tensor:
-        parts = [p.values[point] for p in self._passes]
-        if not parts:
-            raise KeyError(point)
-        if point.name != "pattern":
-            return torch.cat(parts)
-        width = sum(k.shape[1] for k in self._kinds)  # keys that came later were not attended to
-        return torch.cat([nn.functional.pad(part, (0, width - part.shape[-1])) for part in parts])
+    def _positions(self) -> list[_Pass]:
+        if self._passes:
+            return self._passes
+        if self._whole or self._module is not None:
+            why, do = "A plain torch module does not say what they are.", "Count along the axes of the kept values."
+            raise UserError("The cache knows no positions.", why, do)
+        raise _nothing_kept("any of its places")
+
+    def _joined(self, point: Place) -> Tensor:
+        parts = [p.values[point] for p in self._passes if point in p.values] or self._whole.get(point, [])
+        if not parts or (self._passes and len(parts) < len(self._passes)):
+            raise _nothing_kept(str(point))
+        if isinstance(point, HookPoint) and point.name == "pattern":
+            width = sum(k.shape[1] for k in self._kinds)  # keys that came later were not attended to
+            return torch.cat([nn.functional.pad(part, (0, width - part.shape[-1])) for part in parts])
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise UserError(
+                f"The calls at {point} differ in shape and cannot be put into one tensor.",
+                f"They are {', '.join(str(tuple(part.shape)) for part in parts)}.",
+                "Read the cache and clear() it between batches of different length.",
+            )
+        return torch.cat(parts)
+
+    # Files
+
+    def save(self, path: str | Path) -> None:
+        """Write all that is kept to a safetensors file, in one step; ``load`` gives it back without the model."""
+        tensors = {f"at {point}": self[point].cpu().contiguous() for point in self.points}
+        if self._passes:
+            tensors |= {name: getattr(self, name).cpu().contiguous() for name in ROWS} | {
+                "kinds": self.kinds.contiguous()
+            }
+        metadata = {"format": FORMAT, "points": json.dumps([str(point) for point in self.points])}
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> ActivationCache:
+        """What ``save`` wrote, to be read and not to watch a model; UserError where it is no such file."""
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            do = "Give the path of a file that ActivationCache.save wrote."
+            raise UserError(f"The activation cache {path} cannot be read.", str(error), do) from error
+        if metadata.get("format") != FORMAT:
+            why, do = f"Its format is {metadata.get('format', 'not said')!r}, not {FORMAT!r}.", "Save the cache again."
+            raise UserError(f"{path} is no activation cache.", why, do)
+        cache = cls.__new__(cls)
+        cache._vlm, cache._module, cache._stack, cache._blocks = None, None, ExitStack(), {}
+        cache.points = [place(name) for name in json.loads(metadata["points"])]
+        cache.clear()
+        cache._put_back(tensors)
+        values = [tensors[f"at {point}"] for point in cache.points]
+        cache.dtype, cache.device, cache.last_only = values[0].dtype, values[0].device, False
+        cache.n_bytes = cache.max_bytes = sum(value.nbytes for value in values)
+        return cache
+
+    def _put_back(self, tensors: Mapping[str, Tensor]) -> None:
+        if "step" not in tensors:
+            self._whole = {point: [tensors[f"at {point}"]] for point in self.points}
+            return
+        self._kinds = [tensors["kinds"]]
+        row, column, kind, step = (tensors[name] for name in ROWS)
+        for n in range(int(step.max()) + 1 if len(step) else 1):
+            own = step == n
+            values = {point: tensors[f"at {point}"][own] for point in self.points}
+            self._passes.append(_Pass(row[own], column[own], column[own], kind[own], values))
 
     # Hooks
+
+    @property
+    def vlm(self) -> VLM:
+        """The captioner that is watched."""
+        assert self._vlm is not None
+        return self._vlm
 
     def _install(self) -> None:
         first = self.vlm.decoder_layers[0]
         self._last: list[tuple[nn.Module, int]] = []
         self._add(first.register_forward_pre_hook(self._begin))
         observed = {}
-        for point in self.points:
+        for point in cast(list[HookPoint], self.points):
             block = self._blocks[point.layer]
             if point.name == "resid_pre":
                 self._reads_input(block.module, point)
@@ -180,6 +263,34 @@ class ActivationCache:
                 half = point.name.removesuffix("_out")
                 self._reads_output(block.writer(half), point, block.gate(half))
         self._stack.enter_context(observing(observed))
+
+    def _install_on_module(self) -> None:
+        assert self._module is not None
+        layers = layer_stack(self._module)
+        for point in self.points:
+            if isinstance(point, str):
+                self._add(self._module.get_submodule(point).register_forward_hook(self._whole_output(point)))
+            elif point.name == "resid_post":
+                self._add(layers[point.layer].register_forward_hook(self._whole_output(point)))
+            else:
+                self._add(layers[point.layer].register_forward_pre_hook(self._whole_input(point), with_kwargs=True))
+
+    def _whole_output(self, point: Place) -> Callable[..., None]:
+        return lambda _module, _args, output: self._keep_whole(point, output)
+
+    def _whole_input(self, point: Place) -> Callable[..., None]:
+        return lambda _module, args, kwargs: self._keep_whole(point, (*args, *kwargs.values()))
+
+    def _keep_whole(self, point: Place, output: Any) -> None:
+        several = output.values() if isinstance(output, Mapping) else output
+        parts = several if isinstance(output, Mapping | tuple | list) else [output]
+        x = next((part for part in parts if isinstance(part, Tensor)), None)
+        if x is None:
+            why = f"There passes a {type(output).__name__} without any."
+            raise UserError(f"There is no tensor to keep at {point}.", why, "Choose a submodule that gives a tensor.")
+        x = torch.atleast_1d(x)
+        self._reserve(point, x.numel(), len(x))
+        self._whole.setdefault(point, []).append(x.detach().to(self.device, self.dtype, copy=True))
 
     def _add(self, handle: Any) -> None:
         self._stack.callback(handle.remove)
@@ -220,7 +331,7 @@ class ActivationCache:
             now = self._passes[-1]
             queries, place = now.at.unique(return_inverse=True)
             n_heads = self._blocks[point.layer].n_heads
-            self._reserve(point, len(now.at) * n_heads * key.shape[2])
+            self._reserve(point, len(now.at) * n_heads * key.shape[2], len(now.row))
             if not len(queries):
                 now.values[point] = torch.zeros(0, n_heads, 0, dtype=self.dtype, device=self.device)
                 return
@@ -235,12 +346,17 @@ class ActivationCache:
     def _begin(self, _module: nn.Module, _args: Any) -> None:
         kinds = self.vlm.kinds
         if kinds is None:
-            raise RuntimeError("Activations are kept only in passes that go through VLM.forward or VLM.stream.")
+            raise UserError(
+                "This pass says nothing of its positions.",
+                "The captioner's own torch model was called, past its adapter.",
+                "Call the captioner's forward or generate, or watch its torch model: ActivationCache(vlm.model).",
+            )
         for module, hook in self._last:  # after the edits of this pass, so that resid_post is what has become of it
             module._forward_hooks.move_to_end(hook)
         kinds = kinds.cpu().long()
         if self._kinds and (kinds.shape[1] > 1 or kinds.shape[0] != self._kinds[0].shape[0]):
-            raise RuntimeError("The cache holds another batch. Read it and clear() it first.")
+            why = "It keeps one whole pass or one generation, so that positions stay those of one batch."
+            raise UserError("The cache holds another batch.", why, "Read it and clear() it first.")
         offset = sum(k.shape[1] for k in self._kinds)
         self._kinds.append(kinds)
         wanted = torch.isin(kinds, self._codes) & (kinds != PAD)
@@ -251,16 +367,32 @@ class ActivationCache:
 
     def _keep(self, point: HookPoint, x: Tensor) -> None:
         now = self._passes[-1]
-        self._reserve(point, len(now.row) * x[0, 0].numel())
+        self._reserve(point, len(now.row) * x[0, 0].numel(), len(now.row))
         # A copy: indexing gives new memory, and what comes after may write into the old.
         now.values[point] = x.detach()[now.row.to(x.device), now.at.to(x.device)].to(self.device, self.dtype)
 
-    def _reserve(self, point: HookPoint, n_numbers: int) -> None:
+    def _reserve(self, point: Place, n_numbers: int, n_positions: int) -> None:
         self.n_bytes += n_numbers * self.dtype.itemsize
         if self.n_bytes > self.max_bytes:
             raise UserError(
                 f"Keeping the activations of {len(self.points)} hook points takes more than "
                 f"{self.max_bytes / MIB:,.0f} MiB.",
-                f"The bound was reached at {point} with {len(self._passes[-1].row):,} positions in the pass.",
-                "Set mechanisms.cache_mib higher, or keep fewer rows at once, hook points or kinds of tokens.",
+                f"The bound was reached at {point} with {n_positions:,} positions in the pass.",
+                "Raise max_bytes (mechanisms.cache_mib), or keep fewer rows at once, hook points or kinds of tokens.",
             )
+
+
+def _module_places(module: nn.Module, points: Places) -> list[Place]:
+    """The places of a plain torch module that are asked for."""
+    layers = layer_stack(module)
+    names: list[Place] = [name for name, _ in module.named_modules() if name]
+    stack = (
+        f"Its layers are 0 to {len(layers) - 1}, each with resid_pre and resid_post" if layers else "It has no layers"
+    )
+    has = f"{stack}; any other place is the name of a submodule."
+    return chosen(points, [*hook_points(range(len(layers)), OF_MODULES), *names], has)
+
+
+def _nothing_kept(where: str) -> UserError:
+    why = "The model has not run, or only its lower layers."
+    return UserError(f"No pass has reached {where}.", why, "Run the model inside the cache's with block.")

@@ -81,11 +81,13 @@ class MorphologicalGenderAnalyzer:
         self._cached = functools.lru_cache(50_000)(self._analyze)
 
     def analyze(self, word: str) -> Reading:
-        """One word by itself, clitics included."""
+        """One word by itself, clitics included; UserError for what is no text."""
+        _check(word)
         return Reading(0, len(word), word, *self._cached(word))
 
     def analyze_text(self, text: str) -> list[Reading]:
-        """Every word of an Arabic text, in order."""
+        """Every word of an Arabic text, in order; UserError for what is no text."""
+        _check(text)
         return [Reading(w.start, w.end, w.text, *self._cached(w.text)) for w in split_words(text)]
 
     def _analyze(self, word: str) -> tuple[str, str, bool | None, str, str]:
@@ -110,6 +112,12 @@ class MorphologicalGenderAnalyzer:
             return name, "name", True, name, ""
         grammatical, marker, owner = _by_ending(bare)
         return grammatical, marker, False if marker and not marker.startswith("-") else None, "", owner
+
+
+def _check(text: object) -> None:
+    if not isinstance(text, str):
+        what, why = f"A {type(text).__name__} has no gender to read.", "The form of Arabic words is read."
+        raise UserError(what, why, "Give one word to analyze, or a text to analyze_text.")
 
 
 def _by_ending(word: str) -> tuple[str, str, str]:

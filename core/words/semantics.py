@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.words.captions import caption_gender, find
+from core.errors import UserError
+from core.words.captions import FINDERS, caption_gender, find
 from core.words.lexicon import plain, split_words
 
 GENDERED = ("male", "female")
@@ -48,14 +49,22 @@ class SemanticGenderAnalyzer:
     """Lexical gender of words and of the words a feature fires on, against a corpus of captions in one language.
 
     ``captions`` are the corpus, ``genders`` the gender of each (of the image, say); without them that of the caption's
-    own words, which makes the company of those very words circular. Raises ValueError where the lengths differ.
+    own words, which makes the company of those very words circular. UserError where the lengths differ, for another
+    language than "en" and "ar", and for one text in the place of a list.
     """
 
     def __init__(
         self, captions: Sequence[str], lang: str, genders: Sequence[str] | None = None, lexicon_file: str | Path = ""
     ):
+        if isinstance(captions, str):
+            why = "Words are held against all captions of a corpus."
+            raise UserError("The captions are one text.", why, "Give a list of captions: [text].")
+        if lang not in FINDERS:
+            why, do = f"There are lexicons for {', '.join(FINDERS)}.", "Choose one of these."
+            raise UserError(f"Words of {lang!r} have no known gender.", why, do)
         if genders is not None and len(genders) != len(captions):
-            raise ValueError(f"{len(captions)} captions and {len(genders)} genders")
+            what = f"There are {len(captions)} captions and {len(genders)} genders."
+            raise UserError(what, "Each caption has the gender of its image.", "Give one gender for each caption.")
         self._lang, self._lexicon = lang, lexicon_file
         self._lexical: dict[str, str] = {}
         self._tokens: Counter[str] = Counter()  # words of the corpus by lexical gender

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.errors import UserError
 from core.mech.factored import FactoredMatrix
 from core.mech.weights import mlp, ov, qk, spectra
 from core.vlm.blocks import Block
@@ -73,11 +74,54 @@ def test_copying_is_one_for_the_identity_and_minus_one_for_its_opposite():
     assert turned.copying() == pytest.approx(0, abs=1e-6)
 
 
-def test_what_fits_not_is_refused():
-    with pytest.raises(ValueError, match="no matrix product"):
-        FactoredMatrix(torch.ones(2, 3), torch.ones(2, 3))
-    with pytest.raises(ValueError, match="square"):
-        factored(2, 3, 4).trace()
+@settings(max_examples=30, deadline=None)
+@given(SIZE, SIZE, st.integers(0, 99))
+def test_a_whole_matrix_is_the_product_that_it_is(m, n, seed):
+    whole = torch.randn(m, n, generator=torch.Generator().manual_seed(seed)).double()
+    matrix = FactoredMatrix(whole.numpy())
+    assert torch.equal(matrix.A @ matrix.B, whole) and matrix.shape == whole.shape
+    np.testing.assert_allclose(matrix.singular_values, np.linalg.svd(whole.numpy(), compute_uv=False), atol=1e-9)
+
+
+def test_rank_is_how_many_directions_hold_the_variance():
+    falling = FactoredMatrix(torch.diag(torch.tensor([3.0, 1.0, 0.5, 0.1])))  # squares 9, 1, 0.25, 0.01
+    assert [falling.rank(share) for share in (0.5, 0.95, 0.98, 1.0)] == [1, 2, 3, 4]
+    assert FactoredMatrix(torch.eye(20)).rank() == 19 and FactoredMatrix(torch.ones(5, 9)).rank() == 1
+    assert FactoredMatrix(torch.zeros(3, 3)).rank() == 0
+
+
+def test_entropy_is_that_of_the_spectrum():
+    assert FactoredMatrix(torch.eye(8)).entropy == pytest.approx(np.log(8))
+    assert FactoredMatrix(torch.ones(5, 9).double()).entropy == pytest.approx(0, abs=1e-9)
+
+
+def test_principal_components_are_those_of_the_covariance_of_centred_rows():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 4)) * [5, 2, 1, 0.1] @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    rows -= rows.mean(0)
+    found = FactoredMatrix(rows).principal_components(3)
+    values, vectors = np.linalg.eigh(rows.T @ rows)
+    np.testing.assert_allclose(found.share, values[::-1][:3] / values.sum(), rtol=1e-9)
+    np.testing.assert_allclose(np.abs(found.directions.numpy() @ vectors[:, ::-1][:, :3]), np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("what", "use"),
+    [
+        ("no matrix product", lambda: FactoredMatrix(torch.ones(2, 3), torch.ones(2, 3))),
+        ("no matrix: shape \\(3,\\)", lambda: FactoredMatrix(torch.ones(3))),
+        ("no matrix: .*int64", lambda: FactoredMatrix([[1, 2], [3, 4]])),
+        ("square", lambda: factored(2, 3, 4).trace()),
+        ("no singular values", lambda: FactoredMatrix(torch.full((2, 2), torch.nan)).rank()),
+        ("No rank holds 95", lambda: FactoredMatrix(torch.eye(2)).rank(95)),
+        ("not have 3 components", lambda: FactoredMatrix(torch.eye(2)).principal_components(3)),
+        ("Only one matrix", lambda: FactoredMatrix(torch.ones(2, 3, 3)).rank()),
+    ],
+)
+def test_what_fits_not_is_refused_with_what_why_and_what_to_do(what, use):
+    with pytest.raises(UserError, match=what) as error:
+        use()
+    assert all((error.value.what, error.value.why, error.value.do))
 
 
 def test_ov_is_what_heads_write():

@@ -147,9 +147,9 @@ def test_hooks_are_gone_after_an_exception():
     vlm, before = toy_vlm(), n_hooks(toy_vlm())
     with pytest.raises(ZeroDivisionError), ActivationCache(vlm, hook_points(range(8))):
         vlm.forward(toy_rows(), toy_features(), edits={3: lambda h, kinds: h * (1 / 0)})
-    with pytest.raises(ValueError, match="layers 0 to 7"):
+    with pytest.raises(UserError, match="layers 0 to 7"):
         ActivationCache(vlm, [HookPoint(8, "z")])
-    with pytest.raises(ValueError, match="places are"):
+    with pytest.raises(UserError, match="places are"):
         ActivationCache(vlm, [HookPoint(1, "zz")])
     assert n_hooks(vlm) == before and not attention._observed
 
@@ -168,7 +168,7 @@ def test_two_batches_are_not_mixed_up():
     vlm = toy_vlm()
     with ActivationCache(vlm, [HookPoint(0, "resid_pre")]) as cache:
         vlm.forward(toy_rows(), toy_features())
-        with pytest.raises(RuntimeError, match="another batch"):
+        with pytest.raises(UserError, match="another batch"):
             vlm.forward(toy_rows(), toy_features())
         cache.clear()
         vlm.forward(toy_rows()[:1], toy_features()[:1])

@@ -137,7 +137,7 @@ def test_too_few_words_are_no_number():
     for few in (analyzer.feature({"woman": 4}), analyzer.feature([]), analyzer.word("unheard")):
         assert not few.enough and math.isnan(few.share_female) and math.isnan(few.pmi_female) and few.leans == ""
     assert analyzer.feature({"woman": 4}).n_female == 4
-    with pytest.raises(ValueError, match="2 genders"):
+    with pytest.raises(UserError, match="2 genders"):
         SemanticGenderAnalyzer(["A man"], "en", ["male", "female"])
 
 
