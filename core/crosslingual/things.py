@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -100,9 +99,9 @@ def grammatical_gender(word: str) -> str:
 
 def words_for_things(run: Run, attributes: Sequence[str]) -> tuple[csr_array, NDArray[np.bool_]]:
     """Which words for things stand in each sample's Arabic caption, and which of the words are feminine."""
-    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist()
+    captions = run.table("captions", ["sample_id", "lang", "text"]).to_pylist()
     texts = {row["sample_id"]: row["text"] for row in captions if row["lang"] == "ar"}
-    said = pq.read_table(run.path("words.parquet"), columns=["word", "lang"]).to_pylist()
+    said = run.table("words", ["word", "lang"]).to_pylist()
     persons = {row["word"] for row in said if row["lang"] == "ar"}
     words, stands = things([texts.get(i, "") for i in range(len(attributes))], attributes, persons)
     return stands, np.array([grammatical_gender(word) == "female" for word in words], bool)

@@ -23,6 +23,7 @@ from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES, paired_images
 from core.crosslingual.separate import SEEDS, train_language_sae
 from core.crosslingual.shared_dictionary import SharedDictionary
+from core.crosslingual.tables import TABLES
 from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
 from core.runs import write_json, write_table
@@ -35,7 +36,7 @@ LAYER, SEPARATE = 4, 10  # weights of a layer and of a layer with separate SAEs 
 
 
 def run(ctx: StageContext) -> dict:
-    """Write the tables of ``SCHEMAS`` and language_saes/."""
+    """Write the tables of ``TABLES`` and language_saes/."""
     work = _Work(ctx)
     for number, layer in enumerate(work.layers):
         work.shared(layer, number)
@@ -50,8 +51,8 @@ class _Work:
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
         self.activations = ctx.activations(load, self.separate_layers)
-        samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"])
-        genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"])
+        samples = ctx.run.table("samples", ["sample_id", "split", "attributes"])
+        genders = ctx.run.table("genders", ["sample_id", "gender"])
         order = np.argsort(genders["sample_id"].to_numpy())
         self.gender = np.array(genders["gender"].to_pylist(), dtype=object)[order]
         self.train = np.array(samples["split"].to_pylist()) == "train"
@@ -105,7 +106,7 @@ class _Work:
         instead = [self.nothing(layer) for layer in self.layers] if self.too_few else []
         tables = assembled(parts, self.layers, self.config, instead)
         for name, table in tables.items():
-            write_table(self.ctx.run.path(f"{name}.parquet"), table)
+            TABLES[name].write(self.ctx.run, table)
         self.save_language_saes()
         notes = {"images_in_both_languages": self.n_paired, "separate_layers": list(self.separate_layers)}
         return {"rows": sum(len(t) for t in tables.values()), "notes": notes}

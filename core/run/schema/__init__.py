@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -88,7 +87,7 @@ class Table:
         return pa.Table.from_pylist(rows, schema=self.arrow)
 
     def of_frame(self, frame: pd.DataFrame) -> pa.Table:
-        """The columns of a frame as a table, missing as null; columns that the table has not are left out."""
+        """The columns of a frame as a table, null where missing; KeyError for a column that it lacks."""
         return pa.Table.from_pandas(frame, self.arrow, preserve_index=False)
 
     def checked(self, table: pa.Table) -> pa.Table:
@@ -103,13 +102,13 @@ class Table:
         """Write the whole table into the run in one step; ValueError where it has other columns or types."""
         write_table(run.path(self.file), self.checked(table))
 
-    def write_parts(self, path: Path, parts: Iterable[pa.Table]) -> int:
-        """Write tables one after another as one file in small row groups, in one step; the number of rows."""
+    def write_parts(self, run: Run, parts: Iterable[pa.Table]) -> int:
+        """Write tables one after another as one into the run, in small row groups, in one step; the number of rows."""
         dictionary: Any = [c.name for c in self.columns if c.type == "string"]
         dictionary += [f"{c.name}.list.element" for c in self.columns if c.type == "list of string"]
         n = 0
         with (
-            atomic_path(path) as temporary,
+            atomic_path(run.path(self.file)) as temporary,
             pq.ParquetWriter(temporary, self.arrow, compression="zstd", use_dictionary=dictionary) as writer,
         ):
             for table in self._regrouped(parts):
