@@ -20,6 +20,7 @@ from core.gender.effects_tables import (
     SPLITS,
     TOO_FEW,
 )
+from core.run import Run
 from core.run.tables import TABLES
 
 CELLS = (("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""))

@@ -51,6 +51,12 @@ class Column:
         told = {"unit": self.unit, "meaning": self.meaning}
         return pa.field(self.name, kind, metadata={key: text for key, text in told.items() if text})
 
+    @property
+    def tooltip(self) -> str:
+        """Meaning and unit for people, as the help of a column in the app."""
+        unit = f" ({self.unit})" if self.unit else ""
+        return f"{self.meaning[0].upper()}{self.meaning[1:]}{unit}."
+
 
 @dataclass(frozen=True)
 class Table:

@@ -22,7 +22,7 @@ FEATURES = table(
     max: float64 [activation] - largest activation in the run
     p999: float64 [activation] - 99.9th percentile of the active values
     histogram: list of int32 [tokens] - active values in equal bins from 0 to max
-    explained_share: float64 [share] - share of the layer's variance that is lost without it
+    explained_share: float64 [share] - share of the layer's variance that is lost when this feature alone is left out
     alive: bool - whether it fires at all in this run
     umap_x: float32 - place on the map of decoder rows, from left to right; null when dead
     umap_y: float32 - place on the map of decoder rows, from below; null when dead
