@@ -103,10 +103,8 @@ def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) 
         control.why = f"the run {run.name} lacks the stages words and pool"
         return control
     config = run.config()
-    samples = run.table("samples", ["sample_id", "split"]).to_pandas()
-    labels = run.table("genders", ["sample_id", "gender"]).to_pandas()
-    both = samples.merge(labels, on="sample_id", how="left").sort_values("sample_id")
-    gender, is_train = both["gender"].fillna("unknown").to_numpy(str), (both["split"] == "train").to_numpy()
+    images = run.images()
+    gender, is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
     pooled = {layer: Pooled(run.dir, layer) for layer in config.activations.layers}
     views = [view for view in VIEWS if all(view in one.views for one in pooled.values())]
 

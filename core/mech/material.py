@@ -9,8 +9,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
 from core.gender.lexicon import WORD_CLASSES, lexicon
@@ -37,13 +35,8 @@ class Material:
     def __init__(self, run: Run, config: Config, device: str, load: Callable[[], VLM]):
         self.run, self.config, self.device, self._load = run, config, device, load
         self.settings, self.seed, self.layers = config.mechanisms, config.seed, config.activations.layers
-        samples = run.table("samples", ["sample_id", "split"]).to_pylist()
-        genders = run.table("genders", ["sample_id", "gender"]).to_pylist()
-        self.gender = np.full(len(samples), "unknown", dtype="<U8")
-        for row in genders:
-            self.gender[row["sample_id"]] = row["gender"]
-        self.is_train = np.zeros(len(samples), bool)
-        self.is_train[[s["sample_id"] for s in samples if s["split"] == "train"]] = True
+        images = run.images()
+        self.gender, self.is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
         self._sets: dict[str, WordSets] = {}
 
     @functools.cached_property
@@ -65,8 +58,7 @@ class Material:
 
     def captions(self, lang: str) -> Rows:
         """The model's own captions: sample_id, lang, token_ids."""
-        columns = ["sample_id", "lang", "token_ids"]
-        rows = self.run.table("captions", columns).to_pylist()
+        rows = self.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
         return [row for row in rows if row["lang"] == lang]
 
     def words(self, lang: str) -> Rows:

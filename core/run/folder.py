@@ -21,6 +21,7 @@ from core.config import PROJECT_ROOT, Config, config_from_dict
 from core.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 FORMAT = 1
@@ -106,6 +107,17 @@ class Run:
             raise UserError(f"The run {self.name} has no table {name}.", why, REDO) from None
         except pa.ArrowException as e:
             raise UserError(what, str(e).strip().splitlines()[0], REDO) from e
+
+    def images(self) -> pd.DataFrame:
+        """One row an image, by sample_id: the columns of samples, with ``gender`` as the stage words tells it.
+
+        ``gender`` is "unknown" where that says nothing; what is annotated is ``gender_annotated``. ``attributes`` is
+        JSON or empty.
+        """
+        samples = self.table("samples").to_pandas().sort_values("sample_id", ignore_index=True)
+        genders = self.table("genders", ["sample_id", "gender"]).to_pandas()
+        both = samples.merge(genders, on="sample_id", how="left", suffixes=("_annotated", ""))
+        return both.fillna({"gender": "unknown", "attributes": ""})
 
     def manifest(self) -> Manifest:
         """The manifest as it stands on disk; UserError when there is none or it is of another format."""

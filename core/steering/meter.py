@@ -51,9 +51,8 @@ def mean_directions(run_dir: Path, layer: int) -> dict[str, Direction]:
     pooled = run.path("pooled", f"layer_{layer:02d}.safetensors")
     if not (run.has("samples") and run.has("genders") and pooled.is_file()):
         return {}
-    samples = run.table("samples", ["sample_id", "split"]).to_pandas().set_index("sample_id")
-    genders = run.table("genders", ["sample_id", "gender"]).to_pandas().set_index("sample_id")
-    shown = genders["gender"].reindex(samples.index)[samples["split"] == "train"]
+    images = run.images().set_index("sample_id")
+    shown = images["gender"][images["split"] == "train"]
     resid, found = Pooled(run_dir, layer).resid("before"), {}
     for number, lang in enumerate(LANGUAGES):
         means = {}

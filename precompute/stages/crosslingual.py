@@ -51,12 +51,10 @@ class _Work:
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
         self.activations = ctx.activations(load, self.separate_layers)
-        samples = ctx.run.table("samples", ["sample_id", "split", "attributes"])
-        genders = ctx.run.table("genders", ["sample_id", "gender"])
-        order = np.argsort(genders["sample_id"].to_numpy())
-        self.gender = np.array(genders["gender"].to_pylist(), dtype=object)[order]
-        self.train = np.array(samples["split"].to_pylist()) == "train"
-        self.attributes = samples["attributes"].to_pylist()
+        images = ctx.run.images()
+        self.gender = images["gender"].to_numpy(object)
+        self.train = (images["split"] == "train").to_numpy()
+        self.attributes = images["attributes"].tolist()
         self.pooled = {layer: Pooled(ctx.run.dir, layer) for layer in self.layers}
         self.n_paired = len(paired_images(self.pooled[self.layers[0]].n_positions["caption"]))
         self.too_few = self.n_paired < 2 * self.config.min_images

@@ -15,7 +15,7 @@ from core.features.pooled import Pooled
 from core.gender.effects_layer import World, describe_layer, finish
 from core.run.schema.features import LABELS
 from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
-from core.runs import Run, atomic_path, write_table
+from core.runs import atomic_path, write_table
 from precompute.context import StageContext
 
 TABLES = (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS, LABELS)
@@ -48,23 +48,15 @@ def run(ctx: StageContext) -> dict:
 
 def read_world(ctx: StageContext) -> World:
     """Gender and split of the images, and what features may be called."""
-    samples = ctx.run.table("samples", ["sample_id", "split", "attributes"]).to_pylist()
-    gender = image_genders(ctx.run, len(samples))
-    is_train = np.array([s["split"] == "train" for s in sorted(samples, key=lambda s: s["sample_id"])])
-    attributes = {s["sample_id"]: attributes_of(s["attributes"], str(gender[s["sample_id"]])) for s in samples}
+    images = ctx.run.images()
+    gender, is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
+    told = zip(images["sample_id"], images["attributes"], gender, strict=True)
+    attributes = {i: attributes_of(text, str(shown)) for i, text, shown in told}
     texts: dict[str, dict[int, str]] = {}
     for row in ctx.run.table("captions", ["sample_id", "lang", "text"]).to_pylist():
         texts.setdefault(row["lang"], {})[row["sample_id"]] = row["text"]
     named = [candidates(lang, texts[lang], attributes, is_train) for lang in sorted(texts)]
     return World(gender, is_train, named, ctx.config.gender, ctx.config.seed)
-
-
-def image_genders(run: Run, n_samples: int) -> np.ndarray:
-    """Gender of each image (n_samples,), by sample_id, from genders.parquet."""
-    table = run.table("genders", ["sample_id", "gender"])
-    gender = np.full(n_samples, "unknown", dtype="<U8")
-    gender[table["sample_id"].to_numpy()] = table["gender"].to_pylist()
-    return gender
 
 
 def attributed(ctx: StageContext, world: World) -> Effects:

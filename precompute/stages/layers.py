@@ -36,7 +36,7 @@ BATCH = 16  # sequences at once for the model's last layer
 def run(ctx: StageContext) -> dict:
     """Write probes.parquet, lens.parquet and emergence.parquet."""
     layers, steps, languages = ctx.config.activations.layers, _Steps(ctx), ctx.config.samples.languages
-    samples = read_samples(ctx)
+    samples = ctx.run.images().to_dict("records")
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
     wanted = ctx.config.layers.control_types
     analyzer = TransformerProbeAnalyzer(
@@ -80,16 +80,6 @@ class _Steps:
         self.done += 1
         self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
         return pq.read_table(path).to_pylist()
-
-
-def read_samples(ctx: StageContext) -> Rows:
-    """sample_id, image_id, split, attributes and the image's gender (of genders.parquet), by sample_id."""
-    names = ["sample_id", "image_id", "split", "attributes"]
-    samples = ctx.run.table("samples", names).to_pylist()
-    genders = ctx.run.table("genders", ["sample_id", "gender"]).to_pylist()
-    gender = {row["sample_id"]: row["gender"] for row in genders}
-    samples.sort(key=lambda s: s["sample_id"])
-    return [{**s, "gender": gender.get(s["sample_id"], "unknown")} for s in samples]
 
 
 def _image_type(sample: dict[str, Any], wanted: tuple[str, ...]) -> str:
