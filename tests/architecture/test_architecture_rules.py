@@ -69,8 +69,8 @@ def test_figures_read_no_file_and_no_database(path):
     assert not packages(path) & {"duckdb", "pyarrow", "streamlit", "torch"}
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if "core" in p.parts and "catalog" not in p.parts], ids=name)
-def test_only_the_catalog_speaks_sql(path):
+@pytest.mark.parametrize("path", [p for p in SOURCES if "core" in p.parts and "reader" not in p.parts], ids=name)
+def test_only_the_reader_speaks_sql(path):
     if "tests" not in path.parts:
         assert "duckdb" not in packages(path)
 

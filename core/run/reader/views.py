@@ -31,7 +31,7 @@ class Tables(Run):
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
         """The languages of the run's captions: "en", "ar" or both."""
-        return self.config().samples.languages
+        return Run(self.dir).languages
 
     def has(self, table: str) -> bool:
         """Whether the run has this table, such as "features" or "captions"."""
