@@ -1,4 +1,4 @@
-"""Columns of the tables gender_features, gender_rankings and gender_pairs, and how a block of effects becomes rows."""
+"""Genders, splits and rankings that the effects of gender on features tell apart, and why a number is missing."""
 
 from __future__ import annotations
 
