@@ -193,7 +193,7 @@ def _export_saes(args: argparse.Namespace) -> int:
 
 def _train_demo_captioner(args: argparse.Namespace) -> int:
     from core.config import PROJECT_ROOT
-    from core.vlm.demo_captioner.train import RECIPES, Trainer
+    from core.demo.train import RECIPES, Trainer
 
     name = "demo-captioner-control" if args.control else "demo-captioner"
     out_dir = Path(args.out) if args.out else PROJECT_ROOT / "data" / name
@@ -212,7 +212,7 @@ def _gate(args: argparse.Namespace) -> int:
     if not model_dir.is_dir():
         do = "Train one: python -m precompute train-demo-captioner"
         raise UserError(f"There is no model in {model_dir}.", "", do)
-    from core.vlm.demo_captioner import gate
+    from core.demo import gate
 
     holds = gate.main(model_dir, planted=not args.control, say=lambda text: print(text, flush=True))
     return 0 if holds else 1

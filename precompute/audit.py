@@ -18,9 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.errors import UserError
-from core.gender.audit import Audit, audit
 from core.runs import atomic_path, write_json, write_table
-from core.samples.encodings import decode_table
+from core.samples.tables import decode_table
+from core.words.audit import Audit, audit
 
 NEEDED = ("image_id", "before", "after")
 LANGUAGES = ("en", "ar")

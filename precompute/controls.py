@@ -21,10 +21,10 @@ from scipy.stats import t as student
 from core.bias.findings import Findings, bias_findings
 from core.bias.shares import MARGIN, image_counts
 from core.config import PROJECT_ROOT
+from core.demo import LANGUAGES, PROMPTS, ROLES, DemoWorld
 from core.errors import UserError
-from core.gender import caption_gender, find
 from core.runs import Run, open_run, write_json
-from core.samples.demo_world import LANGUAGES, PROMPTS, ROLES, DemoWorld
+from core.words import caption_gender, find
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -93,7 +93,7 @@ def run_controls(
 def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) -> Control:
     """Findings of stage gender with women and men exchanged at random among the images, within train and test."""
     from core.features.pooled import Pooled
-    from core.gender.effects_findings import count_findings, shuffled_labels
+    from core.gender.findings import count_findings, shuffled_labels
     from core.gender.pairs import VIEWS
 
     control = Control(

@@ -31,34 +31,20 @@ class Stage:
     by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
-SAMPLES_CODE = ("core/samples/*.py",)
+SAMPLES_CODE = ("core/samples/*.py", "core/demo/source.py", "core/demo/world.py")
 VLM_CODE = ("core/vlm/*.py", "core/first_calls.py")
-ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/gather.py")
+ACTIVATIONS_CODE = ("core/activations/*.py", "core/samples/images.py")
 SAE_CODE = ("core/sae/*.py", "core/first_calls.py")
-FEATURES_CODE = tuple(
-    f"core/features/{n}.py" for n in ("codes", "examples", "geometry", "logits", "statistics", "tables", "tokens")
-)
-WORDS_CODE = tuple(
-    f"core/gender/{n}.py"
-    for n in (
-        "tokens",
-        "lexicon",
-        "english",
-        "arabic",
-        "words",
-        "captions",
-        "morphology",
-        "semantics",
-        "farahidi_reader",
-    )
-)
+FEATURES_CODE = tuple(f"core/features/{n}.py" for n in ("codes", "examples", "statistics", "tables", "tokens"))
+WORDS_CODE = tuple(f"core/words/{n}.py" for n in ("lexicon", "arabic", "captions", "morphology", "semantics"))
 STEERING_CODE = tuple(f"core/steering/{n}.py" for n in ("apply", "edits", "record", "table"))
 EFFECTS_CODE = (
-    "core/gender/effects*.py",
     *(
         f"core/gender/{n}.py"
-        for n in ("rankings", "pairs", "attribution", "positions", "logit_words", "lexicon", "arabic")
+        for n in ("effects", "findings", "tables", "rankings", "pairs", "attribution", "positions", "logit_words")
     ),
+    "core/words/lexicon.py",
+    "core/words/arabic.py",
 )
 
 
@@ -81,7 +67,7 @@ def stages() -> tuple[Stage, ...]:
             ("captions.parquet",),
             ("model", "caption"),
             "precompute.stages.caption:run",
-            ("precompute/stages/caption.py", "core/samples/gather.py", *VLM_CODE),
+            ("precompute/stages/caption.py", "core/samples/images.py", *VLM_CODE),
             "core.vlm.identity:digest",
             "let the model write its own captions",
         ),
@@ -92,7 +78,7 @@ def stages() -> tuple[Stage, ...]:
             ("words",),
             "precompute.stages.words:run",
             ("precompute/stages/words.py", *WORDS_CODE),
-            "core.gender.lexicon:digest",
+            "core.words.lexicon:digest",
             "find gendered words; what gender captions and images have",
         ),
         Stage(
@@ -156,7 +142,7 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/labels.py",
                 "core/features/pooled.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *EFFECTS_CODE,
                 *FEATURES_CODE,
                 *VLM_CODE,
@@ -188,13 +174,13 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/intervals.py",
-                "core/samples/demo_world.py",
+                *SAMPLES_CODE,
                 *WORDS_CODE,
                 *VLM_CODE,
                 *ACTIVATIONS_CODE,
                 *SAE_CODE,
             ),
-            "core.gender.lexicon:digest",
+            "core.words.lexicon:digest",
             "compare English and Arabic: features, directions, gender effects",
         ),
         Stage(
@@ -207,12 +193,12 @@ def stages() -> tuple[Stage, ...]:
                 "precompute/stages/layers.py",
                 "core/layers/*.py",
                 "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
+                "core/words/lexicon.py",
                 "core/intervals.py",
                 "core/gender/positions.py",
                 "core/features/pooled.py",
                 "core/features/tokens.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *VLM_CODE,
                 *ACTIVATIONS_CODE,
             ),
@@ -229,7 +215,7 @@ def stages() -> tuple[Stage, ...]:
                 "precompute/stages/bias.py",
                 "core/bias/*.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *WORDS_CODE,
                 *VLM_CODE,
             ),
@@ -253,10 +239,11 @@ def stages() -> tuple[Stage, ...]:
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/gender/sets.py",
-                "core/gender/effects_ranks.py",
+                "core/gender/effects.py",
+                "core/gender/tables.py",
                 "core/gender/logit_words.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *WORDS_CODE,
                 *VLM_CODE,
                 *SAE_CODE,
@@ -321,12 +308,12 @@ def stages() -> tuple[Stage, ...]:
                 "core/gender/attribution.py",
                 "core/gender/positions.py",
                 "core/gender/logit_words.py",
-                "core/gender/lexicon.py",
-                "core/gender/arabic.py",
+                "core/words/lexicon.py",
+                "core/words/arabic.py",
                 "core/features/pooled.py",
                 "core/features/tokens.py",
                 "core/intervals.py",
-                "core/samples/gather.py",
+                "core/samples/images.py",
                 *VLM_CODE,
                 *SAE_CODE,
                 *ACTIVATIONS_CODE,

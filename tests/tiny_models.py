@@ -28,7 +28,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 from core.config import PROJECT_ROOT
-from core.vlm.processors import images_only
+from core.vlm.loading import images_only
 
 D_MODEL, N_LAYERS = 32, 3
 WORDS = PROJECT_ROOT / "data" / "demo-captioner" / "tokenizer.json"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from core.gender import caption_gender, find
 from core.run import Run
 from core.run.schema.steering import DOSES, EXPLANATIONS
 from core.steering.explain import TOO_FEW
+from core.words import caption_gender, find
 
 TEXTS = {
     0: {"en": "A woman at her desk.", "ar": "امرأة وراء مكتبها."},

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.gender.effects_tables import (
+from core.gender.tables import (
     GENDERS,
     RANKINGS,
     SILENT,

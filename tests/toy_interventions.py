@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from core.config import SamplesConfig
+from core.demo.world import OBJECTS, ROLES, DemoWorld, Scene, caption
 from core.interventions import tables
 from core.interventions.designs import (
     FEATURES,
@@ -25,7 +27,7 @@ from core.interventions.designs import (
 from core.interventions.outcomes import Reader, common_words, outcomes
 from core.run.tables import TABLES
 from core.runs import Run, StageRecord
-from core.samples.demo_world import OBJECTS, ROLES, DemoWorld, Scene, caption
+from core.samples.sources import knowledge
 
 SETTINGS = Settings((1, 3), (1, 5, 25), 25, ("swap", "ablate"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3)
 Behaviour = Callable[[Arm, str], tuple[float, float]]
@@ -62,11 +64,11 @@ class ToyInterventions:
     def __init__(self, behaviour: Behaviour = specific, n_images: int = 30, seed: int = 0, n_draws: int = 60):
         self.behaviour, self.seed = behaviour, seed
         self._counted: dict[tuple[str, str, str, int], dict] = {}
-        rng, world = random.Random(seed), DemoWorld()
+        rng, world, source = random.Random(seed), DemoWorld(), knowledge(SamplesConfig(source="demo-world"))
         self.scenes = [world.scene(rng, gender=("male", "female")[i % 2]) for i in range(n_images)]
         self.templates = [rng.randrange(5) for _ in self.scenes]
         texts = {lang: [self.text(Arm(NONE), i, lang) for i in range(n_images)] for lang in tables.LANGUAGES}
-        self.readers = {lang: Reader(lang, common_words(texts[lang], lang)) for lang in tables.LANGUAGES}
+        self.readers = {lang: Reader(lang, common_words(texts[lang], lang), source=source) for lang in tables.LANGUAGES}
         tried = grid(SETTINGS)
         self.choice = choose(SETTINGS, {arm: behaviour(arm, "en")[0] for arm in tried[1:]}, {1: 0.1, 3: 0.4})
         self.questions: list[Design] = designs(SETTINGS, self.choice)

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.layers import lens, probes
-from core.layers.emergence import emergence, with_q
-from core.layers.measures import MEASURES
+from core.layers.measures import MEASURES, emergence, with_q
 from core.layers.tables import table
 from core.run import Run
 from core.run.schema.layers import EMERGENCE, LENS, PROBES

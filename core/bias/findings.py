@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
-from core.bias.agreement import MIN_GROUPS
+from core.bias.measures import MIN_GROUPS
 from core.bias.shares import group_shares
 from core.bias.tables import DIFFERENCE
 from core.intervals import q_values

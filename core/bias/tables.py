@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core.bias import NAMED, SOURCES
-from core.bias.agreement import METRICS, Measured, agreement
-from core.bias.amplification import amplification, corpus
-from core.bias.errors import error_rates
+from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates
 from core.bias.shares import difference, dispersion, group_shares, image_counts
 from core.config import LANGUAGES
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES

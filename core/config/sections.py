@@ -130,7 +130,7 @@ class FeaturesConfig:
 class WordsConfig:
     """How gendered words are counted, and what gender an image has."""
 
-    lexicon_en: str = _is("", content=False)  # a TSV in the place of core/gender/lexicons/en.tsv
+    lexicon_en: str = _is("", content=False)  # a TSV in the place of core/words/lexicons/en.tsv
     lexicon_ar: str = _is("", content=False)
     consensus: float = _is(0.6, low=0.5, high=1.0)  # share of the gendered references that must agree on an image
 

@@ -12,11 +12,9 @@ from scipy.sparse import coo_array, csc_array
 from core.activations.store import ActivationReader
 from core.config import Config
 from core.features.tokens import CAPTION, LANGUAGES, TokenIndex
-from core.sae.data import TokenBatches
 from core.sae.files import load_sae, save_sae
-from core.sae.metrics import explained_variance
 from core.sae.modules import SAE, SAEConfig
-from core.sae.trainer import Trainer, train_sae
+from core.sae.trainer import TokenBatches, Trainer, explained_variance, train_sae
 
 SEEDS = (0, 1)
 BATCH_ROWS = 8192

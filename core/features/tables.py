@@ -9,9 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.features.examples import Examples, ImageMaxima, Traces, bin_names
-from core.features.geometry import Neighbours
-from core.features.logits import FeatureWords
-from core.features.statistics import FeatureStatistics
+from core.features.statistics import FeatureStatistics, FeatureWords, Neighbours
 from core.features.tokens import GROUPS, KINDS, LANGUAGES, TokenIndex
 from core.run.schema.features import EXAMPLES, FEATURES
 

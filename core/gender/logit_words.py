@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from core.gender.lexicon import MARKS, Entry, lexicon
+from core.words.lexicon import MARKS, Entry, lexicon
 
 PERSON_CLASSES = ("pronoun", "noun", "kinship", "role")
 ANCHOR = "."  # what a word inside a sentence is tokenised behind: some tokenizers put a blank before any text
@@ -135,7 +135,7 @@ def _sort_out(lang: str, uses: dict[int, list[_Use]], word_classes: Sequence[str
 
 
 def _writings(entry: Entry, lang: str) -> Iterator[tuple[str, str]]:
-    """(prefix, text) of a form as it may stand in a caption; see ``core.gender.lexicon.DRESSES``."""
+    """(prefix, text) of a form as it may stand in a caption; see ``core.words.lexicon.DRESSES``."""
     if lang == "en":
         capital = entry.form[:1].upper() + entry.form[1:]
         forms = (capital,) if "title" in entry.only else (entry.form, capital)

@@ -10,8 +10,8 @@ from scipy.sparse import csc_array
 
 from core.config import GenderConfig
 from core.features.tokens import LANGUAGES
-from core.gender.effects_ranks import take_rows
-from core.gender.effects_tables import TOO_FEW
+from core.gender.effects import take_rows
+from core.gender.tables import TOO_FEW
 from core.intervals import wilson
 
 ALIKE = 0.1  # the activations of a pair differ by this share of the larger at most

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, spearmanr
 
-from core.gender.effects_tables import RANKINGS
+from core.gender.tables import RANKINGS
 
 MIN_FEATURES = 20  # below which agreement is not spoken of
 LONGEST_HEAD = 100  # features at the head of two rankings whose overlap is counted; a tenth of all where that is less

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from core.interventions.designs import Arm
 from core.interventions.images import Subject
-from core.interventions.outcomes import Reader, demo_truth, outcomes
+from core.interventions.outcomes import Reader, outcomes
 from core.interventions.writing import Row, Workbench
 
 MOVED = ("moved_share", "moved_ratio", "capped_share")
@@ -74,7 +74,7 @@ def counted(
     part: pd.DataFrame, plain: pd.DataFrame, readers: Mapping[str, Reader], subjects: Sequence[Subject], **key: object
 ) -> pd.DataFrame:
     """Rows of intervention_captions: an arm's captions with what is counted of them, against those without an edit."""
-    known = {s.image: demo_truth(s.gender, s.attributes) for s in subjects}
+    known = {(lang, s.image): r.source.shown(s.gender, s.attributes) for lang, r in readers.items() for s in subjects}
     return pd.DataFrame(
         [
             {
@@ -85,7 +85,7 @@ def counted(
                 "finished": new.finished,
                 "n_tokens": len(new.token_ids),
                 "log_prob": new.log_prob,
-                **outcomes(new.text, before.text, readers[new.lang], known[new.image]),
+                **outcomes(new.text, before.text, readers[new.lang], known[new.lang, new.image]),
             }
             for new, before in zip(part.itertuples(), plain.itertuples(), strict=True)
         ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from core.config import LANGUAGES, Config
+from core.samples.sources import knowledge
 
 FEATURES, MEANS, PROBE, LEACE, RANDOM = (
     "features",
@@ -222,7 +223,7 @@ def planned(config: Config, n_images: int) -> Amount:
         languages=config.samples.languages,
     )
     tried, confirmed = count_arms(settings)
-    n_test, fresh = round(n_images * config.samples.test_share), config.samples.source == "demo-world"
+    n_test, fresh = round(n_images * config.samples.test_share), knowledge(config.samples).makes_images
     development = min(c.n_development, n_test if fresh else n_test // 4)
     confirming = c.n_images if fresh else max(0, min(c.n_images, n_test - development))
     n_captions = len(settings.languages) * (tried * development + confirmed * confirming)

@@ -26,8 +26,8 @@ from core.interventions.designs import (
 from core.interventions.outcomes import Reader, common_words
 from core.interventions.writing import Workbench
 from core.runs import Run, atomic_path
-from core.samples.demo_world import DemoWorld
-from core.samples.gather import open_image
+from core.samples.images import open_image
+from core.samples.sources import knowledge
 
 ROWS = 4  # batches of captions that go through a model together
 
@@ -100,23 +100,22 @@ class Material:
         for lang in self.settings.languages:
             lexicon = getattr(self.whole.words, f"lexicon_{lang}")
             texts = own.loc[own["lang"] == lang, "text"].tolist()
-            found[lang] = Reader(lang, common_words(texts, lang, lexicon), lexicon)
+            found[lang] = Reader(lang, common_words(texts, lang, lexicon), lexicon, knowledge(self.whole.samples))
         return found
 
     def _images(self) -> tuple[list[images.Subject], list[images.Subject]]:
-        """Development and confirming images; those of fresh scenes are written into the run."""
-        c, samples = self.config, self.whole.samples
-        fresh = samples.source == "demo-world"
-        seed = self.whole.seed
-        development, confirming = images.held_out(self.samples, self.gender, c.n_development, c.n_images, seed, fresh)
-        if fresh:
-            confirming = images.fresh_scenes(self.samples, c.n_images, seed, samples.planted)
-            world = DemoWorld(samples.planted)
+        """Development and confirming images; fresh ones are written into the run."""
+        c, seed, source = self.config, self.whole.seed, knowledge(self.whole.samples)
+        development, confirming = images.held_out(
+            self.samples, self.gender, c.n_development, c.n_images, seed, source.makes_images
+        )
+        if source.makes_images:
+            confirming = images.fresh_images(source, self.samples, c.n_images, seed)
             for subject in confirming:
                 path = self.run.path(fresh_file(subject))
-                if not path.exists():
+                if subject.draw is not None and not path.exists():
                     with atomic_path(path) as temporary:
-                        Image.fromarray(world.render(subject.scene)).save(temporary)
+                        subject.draw().save(temporary)
         if not development or not confirming:
             n = int((self.samples["split"] == "test").sum())
             raise TooLittleData(
@@ -128,7 +127,7 @@ class Material:
 
     def open(self, subject: images.Subject) -> Image.Image:
         """An image, RGB, loaded."""
-        if subject.scene is None:
+        if subject.draw is None:
             return open_image(self.run, subject.sample_id)
         with Image.open(self.run.path(fresh_file(subject))) as image:
             return image.convert("RGB")
@@ -210,5 +209,5 @@ class Material:
 
 
 def fresh_file(subject: images.Subject) -> str:
-    """Where the image of a fresh scene lies in the run."""
+    """Where a fresh image lies in the run."""
     return f"intervention_images/{subject.image:06d}.png"

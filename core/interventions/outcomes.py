@@ -1,9 +1,8 @@
-"""What is counted of every caption: gendered words, the gender named, what else is kept, and on the demo the truth."""
+"""What is counted of every caption: gendered words, the gender named, what else is kept, the truth where known."""
 
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,56 +12,33 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from core.gender import Hit, caption_gender, find
-from core.gender.captions import decides
-from core.gender.lexicon import plain
-from core.gender.tokens import split_words
-from core.samples.demo_world import OBJECTS, ROLES, read
+from core.samples.sources import Knowledge
+from core.words import Hit, caption_gender, find
+from core.words.captions import decides
+from core.words.lexicon import plain, split_words
 
 COMMON = 0.2  # a word in more than this share of a language's unedited captions is form, not content
 KEPT = 0.75  # share of its content words that a caption must keep, to count as the same caption but for gender
 REPEATED = 3  # words; a caption in which so many in a row come twice repeats itself
+ARABIC_FUNCTION_WORDS = """
+في على علي مع من الى الي عن هو هي هم هذا هذه ذلك تلك و او ثم بعد قبل عند بين له لها صورة
+"""
 FUNCTION_WORDS = {
     "en": ENGLISH_STOP_WORDS | {"image", "picture", "photo"},
-    "ar": frozenset(
-        [
-            "في",
-            "على",
-            "علي",
-            "مع",
-            "من",
-            "الى",
-            "الي",
-            "عن",
-            "هو",
-            "هي",
-            "هم",
-            "هذا",
-            "هذه",
-            "ذلك",
-            "تلك",
-            "و",
-            "او",
-            "ثم",
-            "بعد",
-            "قبل",
-            "عند",
-            "بين",
-            "له",
-            "لها",
-            "صورة",
-        ]
-    ),
+    "ar": frozenset(ARABIC_FUNCTION_WORDS.split()),
 }  # forms that captions of the same image may or may not use
 ARABIC_FRONTS = ("وال", "فال", "بال", "كال", "لل", "ال")
 OPPOSITE = {"female": "male", "male": "female"}
 
 
 class Reader:
-    """Reads captions of one language; ``common`` are the words that say nothing of the image (``common_words``)."""
+    """Reads captions of one language; ``common`` are the words that say nothing of the image (``common_words``).
 
-    def __init__(self, lang: str, common: frozenset[str], lexicon: str | Path = ""):
-        self.lang, self.common, self.lexicon = lang, common, lexicon
+    ``source`` is asked what a caption says where it is known what the image shows.
+    """
+
+    def __init__(self, lang: str, common: frozenset[str], lexicon: str | Path = "", source: Knowledge | None = None):
+        self.lang, self.common, self.lexicon, self.source = lang, common, lexicon, source or Knowledge()
         self.hits: Callable[[str], list[Hit]] = functools.lru_cache(100_000)(self._hits)
         self.content: Callable[[str], frozenset[str]] = functools.lru_cache(100_000)(self._content)
 
@@ -137,7 +113,7 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     ``changed``: it names another gender than before, or none; ``flipped``: the opposite one; ``unnamed``: none, or
     neutral words only (all three NA where the unedited one names neither a woman nor a man, or both). ``content_kept``
     of ``content`` words are still there; ``damaged``: fewer than KEPT of them, or it repeats itself; ``clean``: changed
-    and not damaged. ``right_*`` against ``truth`` (gender, role, object of a scene of the demo world), else NA.
+    and not damaged. ``right_*`` against ``truth`` (gender, role and object, where the source knows them), else NA.
     """
     hits = reader.hits(text)
     count = Counter(hit.gender for hit in hits if decides(hit))
@@ -159,31 +135,20 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
         "damaged": damaged,
         "clean": (changed and not damaged) if asked else None,
         "repeats": repeats(text),
-        **_right(text, reader.lang, truth),
+        **_right(text, reader, truth),
     }
 
 
-def _right(text: str, lang: str, truth: Mapping[str, Any] | None) -> dict[str, bool | None]:
+def _right(text: str, reader: Reader, truth: Mapping[str, Any] | None) -> dict[str, bool | None]:
     names: dict[str, bool | None] = {"right_gender": None, "right_role": None, "right_object": None}
     if truth is None:
         return names
-    said = read(text, lang)
+    said = reader.source.said(text, reader.lang)
     if truth["gender"] in OPPOSITE:
-        names["right_gender"] = said.gender == truth["gender"]
-    names["right_role"] = said.role is not None and ROLES[said.role].key == truth["role"]
-    names["right_object"] = said.object is not None and OBJECTS[said.object].key == truth["object"]
+        names["right_gender"] = said["gender"] == truth["gender"]
+    names["right_role"] = said["role"] == truth["role"]
+    names["right_object"] = said["object"] == truth["object"]
     return names
-
-
-def demo_truth(gender: str, attributes: str) -> dict[str, Any] | None:
-    """Gender, role and object of a scene of the demo world; None for other images."""
-    known = json.loads(attributes) if attributes else {}
-    if known.get("role") not in _ROLE_KEYS or known.get("object") not in _OBJECT_KEYS:
-        return None
-    return {"gender": gender, "role": known["role"], "object": known["object"]}
-
-
-_ROLE_KEYS, _OBJECT_KEYS = {r.key for r in ROLES}, {o.key for o in OBJECTS}
 
 
 def term_counts(texts: Iterable[str], reader: Reader) -> Counter[tuple[str, str]]:

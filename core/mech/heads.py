@@ -1,21 +1,191 @@
-"""The rows about heads and MLPs: their direct effects with controls, and where heads look in the image."""
+"""Heads and MLPs: what each itself adds to a word for a woman over one for a man, and where heads look in the image.
+
+Direct logit attribution: the residual from which a token is chosen is the sum of what the embedding, the heads and the
+MLPs have added. With the last norm's scale held at its value there, each part's share of a difference of logits is a
+dot product, and the shares add up to the difference (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). A head
+adds behind the norm that follows attention, at that norm's own scale. Direct: what a part does through later layers is
+not in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
-from core.intervals import mean_interval, q_values
-from core.mech.direct import DirectEffects, Part, direct_effects, join, parts_of, random_sets, summarise
+from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts
 from core.mech.material import Material
-from core.vlm.hookpoints import MIB
+from core.vlm.batch import KINDS
+from core.vlm.blocks import Block, norm_scale
+from core.vlm.hookpoints import MIB, ActivationCache, HookPoint, hook_points
 
+if TYPE_CHECKING:
+    from core.gender.logit_words import WordSets
+    from core.vlm.adapter import VLM
+
+
+N_RANDOM = 40  # pairs of random word sets
+IMAGE = KINDS.index("image")
 Rows = list[dict[str, Any]]
+
+
+class Part(NamedTuple):
+    """ "embedding" (layer -1), "head" or "mlp"; ``head`` is -1 but for heads."""
+
+    layer: int
+    part: str
+    head: int
+
+
+@dataclass(frozen=True)
+class DirectEffects:
+    """Of n rows: ``shares`` (n, n_readouts, n_parts) of the differences ``total`` (n, n_readouts); readout 0 are the
+    gendered words, the rest random ones; ``log_odds`` (n,) of the sets' log-sum-exp, ``attention`` (n, n_layers,
+    n_heads, n_image_tokens) of the last position, NaN in cross-attention layers. Logits are those before a soft cap."""
+
+    shares: NDArray[np.float32]
+    total: NDArray[np.float32]
+    log_odds: NDArray[np.float32]
+    attention: NDArray[np.float32]
+
+
+def parts_of(vlm: VLM) -> list[Part]:
+    """All that is added to the residual stream, in the order of the columns of DirectEffects."""
+    found = [Part(-1, "embedding", -1)]
+    for layer in range(vlm.n_layers):
+        found += [Part(layer, "head", head) for head in range(Block(vlm, layer).n_heads)] + [Part(layer, "mlp", -1)]
+    return found
+
+
+def random_sets(
+    sets: WordSets, words: Sequence[int], seed: list[int], n: int = N_RANDOM
+) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of disjoint sets of the sizes of ``sets``, of tokens that captions are made of but not of the sets' own."""
+    known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
+    others = np.setdiff1d(np.asarray(words, np.int64), known)
+    sizes = [len(sets.female), len(sets.male)]
+    shrink = min(1.0, len(others) / max(1, sum(sizes)))
+    one, two = (max(1, int(size * shrink)) for size in sizes)
+    rng = np.random.default_rng(seed)
+    drawn = [torch.from_numpy(rng.permutation(others)[: one + two]) for _ in range(n if len(others) > 1 else 0)]
+    return [(ids[:one], ids[one:]) for ids in drawn]
+
+
+def readouts(logits: Tensor, weight: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """Directions (n, n_pairs, d_model) whose dot product with the normed residual is the gap of two sets' logits.
+
+    Within a set each word weighs as likely as it is there, softmax over the set: this is the gradient of the difference
+    of log-sum-exp (``WordSets.difference``). ``logits`` (n, vocab), ``weight`` (vocab, d_model).
+    """
+
+    def mean(ids: Tensor) -> Tensor:
+        ids = ids.to(weight.device)
+        return logits[:, ids].float().softmax(-1) @ weight[ids].float()
+
+    return torch.stack([mean(female) - mean(male) for female, male in pairs], 1)
+
+
+@torch.no_grad()
+def direct_effects(
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    sets: WordSets,
+    controls: Sequence[tuple[Tensor, Tensor]] = (),
+    max_bytes: int = 1 << 30,
+) -> DirectEffects:
+    """What each part adds at each row's last position; ``features`` as in ``VLM.forward``."""
+
+    def work(start: int, stop: int) -> DirectEffects:
+        return _direct_effects(vlm, rows[start:stop], features[start:stop], sets, controls, max_bytes)
+
+    return join(vlm.halving("passes with all parts kept", work, len(rows)))
+
+
+def _direct_effects(
+    vlm: VLM,
+    rows: Sequence[Sequence[int]],
+    features: Tensor,
+    sets: WordSets,
+    controls: Sequence[tuple[Tensor, Tensor]],
+    max_bytes: int,
+) -> DirectEffects:
+    layers = range(vlm.n_layers)
+    points = [HookPoint(0, "resid_pre"), HookPoint(vlm.n_layers - 1, "resid_post")]
+    inside = [layer for layer in layers if not Block(vlm, layer).looks_outside]
+    points += hook_points(layers, ("z", "mlp_out")) + hook_points(inside, ("pattern",))
+    with ActivationCache(vlm, points, last_only=True, device=vlm.device, max_bytes=max_bytes) as cache:
+        vlm.forward(rows, features, whole=True)
+    added = [cache[0, "resid_pre"][:, None]]
+    for layer in layers:
+        added += [head_outputs(Block(vlm, layer), cache[layer, "z"]), cache[layer, "mlp_out"][:, None]]
+    last = cache[vlm.n_layers - 1, "resid_post"]
+    unembed: Tensor = vlm.unembed()
+    gain = Block(vlm, 0).final_gain(vlm)
+    normed = last * norm_scale(vlm.final_norm, last) * gain
+    logits = normed @ unembed.float().T
+    directions = readouts(logits, unembed, [(sets.female, sets.male), *controls])
+    frozen = directions * (norm_scale(vlm.final_norm, last) * gain)[:, None]
+    shares = torch.einsum("npd,nrd->nrp", torch.cat(added, 1), frozen)
+    keys = (cache.kinds == IMAGE)[cache.row]
+    patterns = {layer: cache[layer, "pattern"].cpu() for layer in inside}
+    unknown = torch.full_like(patterns[inside[0]], float("nan"))  # of heads whose keys are no positions of the row
+    attention = torch.stack([patterns.get(layer, unknown) for layer in layers], 1)  # (n, layers, heads, keys)
+    seen = torch.stack([a[..., k] for a, k in zip(attention, keys, strict=True)])
+    total, log_odds = torch.einsum("nd,nrd->nr", normed, directions), sets.difference(logits)
+    return DirectEffects(*(x.float().cpu().numpy() for x in (shares, total, log_odds, seen)))
+
+
+def head_outputs(block: Block, z: Tensor) -> Tensor:
+    """What each head adds to the residual stream (n, n_heads, d_model), of z (n, n_heads, d_head): its own part of the
+    output matrix, behind the norm after attention at the scale that all heads together give it."""
+    weight = block.weight("o").unflatten(1, (block.n_heads, block.d_head))
+    raw = torch.einsum("nhd,mhd->nhm", z.float(), weight)
+    if not block.names.attn_out_norm:
+        return raw * block.gate("attn")
+    return raw * norm_scale(block.part("attn_out_norm"), raw.sum(1))[:, None] * block.gain("attn_out_norm")
+
+
+def join(parts: Sequence[DirectEffects]) -> DirectEffects:
+    """Batches one after another."""
+    return DirectEffects(*(np.concatenate([getattr(p, f) for p in parts]) for f in DirectEffects.__annotations__))
+
+
+def summarise(
+    effects: DirectEffects, female: NDArray[np.bool_], held_out: NDArray[np.bool_], n_draws: int, seed: list[int]
+) -> dict[str, NDArray[np.float64]]:
+    """Columns (n_parts + 1,), the last for the sum of all: how far apart the shares of images of women and men are.
+
+    effect: mean at images of women less that at images of men, on held-out images, with its interval over images; of
+    images with their genders dealt out anew the central 95 % (shuffled_low, shuffled_high) and p (two-sided); of random
+    words the central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are
+    one image each: ``female`` (n,), ``held_out`` (n,).
+    """
+    both = np.concatenate([effects.shares, effects.total[:, :, None]], 2).astype(np.float64)
+    own, label = both[held_out], female[held_out]
+    gap = lambda x, who: x[who].mean(0) - x[~who].mean(0)  # noqa: E731
+    columns = {"effect": gap(own[:, 0], label), "effect_train": gap(both[~held_out][:, 0], female[~held_out])}
+    columns |= {"mean_female": own[label, 0].mean(0), "mean_male": own[~label, 0].mean(0)}
+    draws = [resampled_counts(int(who.sum()), n_draws, [*seed, i]) for i, who in enumerate((label, ~label))]
+    boot = [w @ own[who, 0] / who.sum() for w, who in zip(draws, (label, ~label), strict=True)]
+    columns["low"], columns["high"] = percentile_interval(boot[0] - boot[1])
+    rng = np.random.default_rng([*seed, 2])
+    dealt = np.stack([rng.permutation(label) for _ in range(n_draws)]).astype(float)
+    centred = own[:, 0] - own[:, 0].mean(0)
+    shuffled = dealt @ centred * (1 / label.sum() + 1 / (~label).sum())
+    columns["shuffled_low"], columns["shuffled_high"] = percentile_interval(shuffled)
+    columns["p"] = (1 + (np.abs(shuffled) >= np.abs(columns["effect"]) - 1e-12).sum(0)) / (1 + n_draws)
+    random = gap(own[:, 1:], label)
+    ends = percentile_interval(random) if len(random) else (np.full(own.shape[2], np.nan),) * 2
+    columns["random_low"], columns["random_high"] = ends
+    return columns
 
 
 def heads(material: Material, lang: str) -> dict[str, Rows]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
-from core.gender.lexicon import WORD_CLASSES, lexicon
 from core.gender.logit_words import WordSets, word_sets
 from core.runs import Run
-from core.sae.layers import SAEs
-from core.samples.gather import open_image
+from core.sae.files import SAEs
+from core.samples.images import open_image
+from core.words.lexicon import WORD_CLASSES, lexicon
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,10 +19,9 @@ from torch.nn.functional import cosine_similarity
 
 from core.activations.store import ActivationReader
 from core.intervals import percentile_interval, resampled_counts
-from core.sae.metrics import BATCH_ROWS
 from core.sae.modules import SAE, SAEConfig
 from core.sae.splicing import CaptionLosses, loss_recovered, mean_ablation, splice
-from core.sae.trainer import ENCODER_SHARE
+from core.sae.trainer import BATCH_ROWS, ENCODER_SHARE
 from core.vlm.hooks import EditFn
 
 KINDS = ("all", "image", "prompt", "caption")

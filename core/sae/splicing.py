@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.runs import Run
 from core.sae.modules import SAE
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, VLM
 from core.vlm.hooks import EditFn
 

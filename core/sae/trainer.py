@@ -1,17 +1,17 @@
-"""Training one SAE on one layer's tokens: initial weights, the loop, resumable state, and the finished SAE.
+"""Training one SAE on one layer's tokens: batches, initial weights, the loop, resumable state, explained variance.
 
 The trainer works on scaled tokens x' = scale * x, whose mean squared distance from their mean is d_model, so that
 learning rate and sparsity weights mean the same at every layer and in every model. The scale is folded away in the
 finished SAE, which acts on raw residuals and has decoder rows of norm 1: an activation is a length in the residual
-stream.
+stream. Which token comes in which step is a function of seed and step alone, so that training survives any stop.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim.adam import adam as fused_adam
 
+from core.activations.store import ActivationReader
 from core.config import TrainConfig
 from core.errors import UserError
 from core.first_calls import make_first_calls
 from core.runs import atomic_path
-from core.sae.data import TokenBatches
-from core.sae.losses import autograd_step, pre_activations
+from core.sae.losses import Parameters, Step, autograd_step, pre_activations, topk_step
 from core.sae.modules import SAE, SAEConfig
-from core.sae.sparse_step import Parameters, Step, topk_step
 
+N_STATISTICS = 1 << 16  # tokens from which mean and scale are taken
+BATCH_ROWS = 8192
 ENCODER_SHARE = 0.577  # the encoder starts as this multiple of the decoder's transpose: better early than 1
 WARMUP_SHARE, DECAY_SHARE = 0.05, 0.4  # of the steps: the learning rate rises from 0, later falls to 0, linearly
 SPARSITY_WARMUP_SHARE = 0.2  # of the steps: over these the weight of an explicit sparsity loss rises from 0
@@ -40,6 +41,84 @@ WEIGHT_STREAM = 0x5AE  # keeps the random numbers of the weights apart from thos
 CHECKPOINT_SECONDS = 20.0
 REPORT_STEPS = 25  # steps between two reports; the loss is looked at only then
 Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest losses
+
+
+class TokenBatches:
+    """Batches of the tokens `rows` of a layer, in the order that ActivationReader.batches draws from the seed."""
+
+    def __init__(self, reader: ActivationReader, rows: np.ndarray, batch_tokens: int, seed: int) -> None:
+        if not len(rows):
+            raise UserError(
+                "There are no tokens to train on.",
+                "The run has no activations of the kinds in train.tokens on training images.",
+                "Widen train.tokens or use more samples.",
+            )
+        self.reader, self.rows, self.batch_tokens, self.seed = reader, np.sort(rows), batch_tokens, seed
+        self._next_step = -1
+        self._stream: Iterator[Tensor] = iter(())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, step: int) -> Tensor:
+        """The tokens of a step, float32 (batch_tokens, d_model); steps in order are quick, a jump is not."""
+        if step != self._next_step:
+            self._stream = self.reader.batches(self.rows, self.batch_tokens, self.seed, start=step)
+        self._next_step = step + 1
+        return next(self._stream)
+
+    def statistics(self) -> tuple[Tensor, float]:
+        """Mean (d_model) and the factor that makes the mean squared distance from it d_model; from 65,536 tokens.
+
+        Raises UserError where the tokens are all equal or not finite.
+        """
+        chosen = np.unique(np.linspace(0, len(self.rows) - 1, min(len(self.rows), N_STATISTICS)).astype(np.int64))
+        tokens = self.reader.read(self.rows[chosen])
+        mean = tokens.mean(0, dtype=torch.float64)
+        spread = (tokens - mean.float()).square().sum(1).mean(dtype=torch.float64)
+        if not torch.isfinite(spread) or spread == 0:
+            raise UserError(
+                f"The activations of layer {self.reader.layer} cannot be trained on.",
+                "They are all equal, or not finite.",
+                "Check the activations stage and model.dtype.",
+            )
+        return mean.float(), float((self.reader.d_model / spread).sqrt())
+
+
+@dataclass
+class VarianceSums:
+    """Sums over tokens in float64, from which explained variance follows without a second pass."""
+
+    d_model: int
+    n: int = 0
+    squared: float = 0.0
+    error: float = 0.0
+    total: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = torch.zeros(self.d_model, dtype=torch.float64)
+
+    def add(self, x: Tensor, reconstruction: Tensor) -> None:
+        """Counts tokens x (n, d_model) in."""
+        self.n += len(x)
+        self.total += x.double().sum(0).cpu()
+        self.squared += float(x.double().square().sum())
+        self.error += float((x - reconstruction).double().square().sum())
+
+    @property
+    def explained_variance(self) -> float:
+        """1 - sum |x - x_hat|^2 / sum |x - mean(x)|^2 over these tokens: 0 for their mean itself, 1 if perfect."""
+        variance = self.squared - float(self.total.square().sum()) / max(self.n, 1)
+        return 1.0 - self.error / variance if variance > 0 else float("nan")
+
+
+def explained_variance(reader: ActivationReader, rows: np.ndarray, reconstruct: Callable[[Tensor], Tensor]) -> float:
+    """Explained variance of any reconstruction (n, d_model) -> (n, d_model) on these rows; NaN if they do not vary."""
+    sums = VarianceSums(reader.d_model)
+    for start in range(0, len(rows), BATCH_ROWS):
+        x = reader.read(rows[start : start + BATCH_ROWS])
+        sums.add(x, reconstruct(x))
+    return sums.explained_variance
 
 
 class Trainer:

@@ -14,12 +14,12 @@ from typing import Any
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.folder import table_place
-from core.samples.listed import Entry, Source, attribute_columns, languages_of_files
 from core.samples.pictures import picture_name, pictures_at
+from core.samples.sources import Entry, TableSource, attribute_columns, languages_of_files
 from core.samples.tables import Cell, Table, read_text
 
 
-def coco_source(config: SamplesConfig) -> Source:
+def coco_source(config: SamplesConfig) -> TableSource:
     """Captions by image; gender and attributes are fields of the images. UserError for any other form."""
     path = table_place("captions", config.captions)
     tree, notes = _read(path), []
@@ -33,7 +33,7 @@ def coco_source(config: SamplesConfig) -> Source:
         found.append(_entries(arabic, named | _names(arabic), "ar", config, second, notes))
         files.append(second)
     rows = list(itertools.chain.from_iterable(found))
-    return Source(pictures_at(config.images), lambda: rows, tuple(files), notes=notes)
+    return TableSource(pictures_at(config.images), lambda: rows, tuple(files), notes=notes)
 
 
 def image_fields(path: Path) -> Table:

@@ -14,8 +14,8 @@ from pathlib import Path
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.checks import clean_caption, script
-from core.samples.listed import Entry, Source, languages_of_files
 from core.samples.pictures import picture_name, pictures_at, place
+from core.samples.sources import Entry, TableSource, languages_of_files
 from core.samples.tables import read_text
 
 N_IMAGES = 8092  # in Flickr8k.token.txt; one of them names an image that is not there
@@ -27,7 +27,7 @@ FETCH = {
 TOKEN = re.compile(r"([^\t#]+)#\w+\t(.*)")
 
 
-def flickr8k_source(config: SamplesConfig) -> Source:
+def flickr8k_source(config: SamplesConfig) -> TableSource:
     """All that is there, checked; UserError names everything that is missing and where it is to be had."""
     languages = languages_of_files(config)
     by_lang = dict(zip(languages, ("captions", "captions_ar"), strict=False))
@@ -43,7 +43,7 @@ def flickr8k_source(config: SamplesConfig) -> Source:
     read = {lang: _read(places[name], lang) for lang, name in by_lang.items()}
     rows = [Entry(name, {lang: texts}) for lang, named in read.items() for name, texts in named.items()]
     files = tuple(places[name] for name in needed if name != "images")
-    return Source(pictures_at(config.images), lambda: rows, files, notes=_notes(read))
+    return TableSource(pictures_at(config.images), lambda: rows, files, notes=_notes(read))
 
 
 def _notes(read: dict[str, dict[str, list[str]]]) -> list[str]:

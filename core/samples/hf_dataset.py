@@ -18,17 +18,16 @@ import pyarrow as pa
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples import checks
-from core.samples.cells import Cells
-from core.samples.folder import entries
-from core.samples.listed import Entry, Source, attribute_columns, caption_columns
+from core.samples.folder import Cells, entries
 from core.samples.pictures import place
+from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.tables import Table, arrow_table
 
 DIRECTORY = ("state.json", "dataset_dict.json")
 BATCH = 1024  # rows without images
 
 
-def dataset_source(config: SamplesConfig) -> Source:
+def dataset_source(config: SamplesConfig) -> TableSource:
     """The rows of a data set, whose image_column holds images; UserError where it is not there."""
     rows = _rows(config)
 
@@ -47,10 +46,10 @@ def dataset_source(config: SamplesConfig) -> Source:
 
     if rows.files:
         listed()  # so that a plan already says what is missing
-        return Source(rows.cells, listed, tuple(rows.files), n=len(rows.table))
+        return TableSource(rows.cells, listed, tuple(rows.files), n=len(rows.table))
     which = f"{config.dataset}@{config.dataset_revision}"
     origin = {"dataset": config.dataset, "revision": config.dataset_revision, "split": config.dataset_split}
-    return Source(rows.cells, listed, content=which, is_far=True, origin=origin)
+    return TableSource(rows.cells, listed, content=which, is_far=True, origin=origin)
 
 
 def data_set_table(config: SamplesConfig) -> Table:

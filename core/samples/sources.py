@@ -1,48 +1,163 @@
-"""Where samples come from: the choice among the sources, of which each lists what there is and opens it when asked.
+"""Where samples come from: the protocol of sources, the choice among them, and the gathering of rows to samples.
 
-What is fit for use is decided by ``checks``.
+A source lists what there is and opens an image when asked; what is fit for use is decided by ``checks``. Every source
+is one module, loaded by its name alone, so that a run depends on the code of its own source only.
 """
 
 from __future__ import annotations
 
-from core.config import Config, SamplesConfig
+import functools
+import hashlib
+import importlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Protocol
+
+from PIL import Image
+
+from core.config import LANGUAGES, Config, SamplesConfig
 from core.errors import UserError
-from core.samples.coco import coco_source
-from core.samples.demo_scenes import demo_digest, demo_scenes
-from core.samples.flickr8k import flickr8k_source
-from core.samples.folder import folder_source
-from core.samples.hf_dataset import dataset_source
-from core.samples.listed import Listing, RawSample, Source, gather
-from core.samples.visogender import visogender_source
+from core.samples.pictures import Pictures, open_picture
 
-__all__ = ["Listing", "RawSample", "count", "digest", "load", "source_of"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-OPENERS = {
-    "folder": folder_source,
-    "coco": coco_source,
-    "dataset": dataset_source,
-    "flickr8k": flickr8k_source,
-    "visogender": visogender_source,
+SOURCES = {
+    "demo-world": "core.demo.source:DemoSource",
+    "folder": "core.samples.folder:folder_source",
+    "coco": "core.samples.coco:coco_source",
+    "dataset": "core.samples.hf_dataset:dataset_source",
+    "flickr8k": "core.samples.flickr8k:flickr8k_source",
+    "visogender": "core.samples.visogender:visogender_source",
 }
+"""Name of a source (samples.source) and what opens it, as "module:function"; called with the settings of samples."""
+IMPORTED_BY_NAME = "core.samples.sources:imported"  # which of them a run imports
+
+GENDER_WORDS = {
+    "male": "male",
+    "m": "male",
+    "man": "male",
+    "men": "male",
+    "boy": "male",
+    "masculine": "male",
+    "ذكر": "male",
+    "رجل": "male",
+    "مذكر": "male",
+    "female": "female",
+    "f": "female",
+    "woman": "female",
+    "women": "female",
+    "girl": "female",
+    "feminine": "female",
+    "أنثى": "female",
+    "امرأة": "female",
+    "مؤنث": "female",
+    "neutral": "neutral",
+    "n": "neutral",
+    "محايد": "neutral",
+    "": "",
+    "unknown": "",
+    "unsure": "",
+    "none": "",
+    "nan": "",
+    "na": "",
+}
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One image as its source gives it: captions as written, ``open()`` decodes it or raises checks.Dropped.
+
+    ``captions`` has a list for each language, empty where the source has none in it. ``split`` is "" where the content
+    of the image is to decide; ``attributes`` is JSON of known truths, or "".
+    """
+
+    image_id: str
+    captions: dict[str, list[str]]
+    open: Callable[[], Image.Image] = field(repr=False, compare=False)
+    gender: str = ""
+    attributes: str = ""
+    split: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Listing(list[RawSample]):
+    """The samples of a source in a fixed order, notes on the whole of it, and what a report records of its origin."""
+
+    def __init__(self, samples: Iterable[RawSample], notes: Sequence[str] = (), origin: dict[str, str] | None = None):
+        super().__init__(samples)
+        self.notes, self.origin = list(notes), dict(origin or {})
+
+
+class Source(Protocol):
+    """What every source does; a class that also is a ``Knowledge`` tells what its images show."""
+
+    is_far: bool  # whether listing its samples may take a network
+
+    def load(self, config: SamplesConfig, seed: int) -> Listing:
+        """All samples, in a fixed order; UserError where they cannot be read."""
+        ...
+
+    def count(self) -> int:
+        """How many images there are at most."""
+        ...
+
+    def digest(self, kind: str) -> str:
+        """A hash of what the samples are made of, in which ``kind``, the source's name, counts."""
+        ...
+
+
+@dataclass(frozen=True)
+class FreshImage:
+    """A new image of known content: the gender it shows, its attributes as JSON, and ``draw()``, which makes it."""
+
+    gender: str
+    attributes: str
+    draw: Callable[[], Image.Image] = field(repr=False, compare=False)
+
+
+class Knowledge:
+    """What a source may know of its images beyond their samples. This one knows nothing, as most sources do.
+
+    A source that knows is a class that inherits from this one, takes the settings of samples, and overrides what it can
+    answer; opening it must read no file.
+    """
+
+    makes_images = False  # whether ``fresh`` has images to give
+
+    def fresh(self, samples: pd.DataFrame, n: int, seed: int) -> list[FreshImage]:
+        """``n`` new images, none of which shows what a sample (rows of samples.parquet) shows; fixed by the seed."""
+        return []
+
+    def shown(self, gender: str, attributes: str) -> Mapping[str, str] | None:
+        """Gender, role and object of an image with this gender and these attributes (JSON), where they are known."""
+        return None
+
+    def said(self, text: str, lang: str) -> Mapping[str, str | None]:
+        """Gender, role and object that a caption names, None for what it does not; asked where ``shown`` knows."""
+        return {}
+
+    def thing(self, attributes: str, lang: str) -> str:
+        """The word for the object that an image with these attributes (JSON) shows, or "" where it is not known."""
+        return ""
 
 
 def load(config: SamplesConfig, seed: int) -> Listing:
     """All samples of the configured source, in a fixed order; UserError where it cannot be read."""
-    if config.source == "demo-world":
-        return demo_scenes(config, seed)
-    return gather(source_of(config), config, seed)
+    return source_of(config).load(config, seed)
 
 
 def digest(config: Config | SamplesConfig) -> str:
     """A hash of what a source's samples are made of: bytes of images and tables, no paths and no times."""
     config = config.samples if isinstance(config, Config) else config
-    return demo_digest() if config.source == "demo-world" else source_of(config).digest(config.source)
+    return source_of(config).digest(config.source)
 
 
 def count(config: SamplesConfig) -> int | None:
     """How many images there will be at most; None where the source is not there (yet)."""
-    if config.source == "demo-world":
-        return config.n
     try:
         source = source_of(config)
         n = 0 if source.is_far else source.count()
@@ -51,6 +166,164 @@ def count(config: SamplesConfig) -> int | None:
     return min(n, config.n) if n and config.n else n or config.n or None
 
 
-def source_of(config: SamplesConfig) -> Source:
-    """The source that the settings name, which is no demo world; UserError where it is not there or not whole."""
-    return OPENERS[config.source](config)
+def source_of(config: SamplesConfig) -> Any:
+    """The source that the settings name, a ``Source``; UserError where it is not there or not whole."""
+    return _opener(config.source)(config)
+
+
+def knowledge(config: SamplesConfig) -> Knowledge:
+    """What the configured source knows of its images. The source need not be there any more."""
+    kind = _opener(config.source)
+    return kind(config) if isinstance(kind, type) and issubclass(kind, Knowledge) else Knowledge()
+
+
+def imported(config: Config) -> set[str]:
+    """The modules that opening the run's source may import."""
+    return {SOURCES[config.samples.source].partition(":")[0]}
+
+
+def _opener(source: str) -> Callable[[SamplesConfig], Any]:
+    module, _, name = SOURCES[source].partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row about one image: its name, captions by language, the word for its gender, attributes by name."""
+
+    name: str
+    captions: dict[str, list[str]]
+    gender: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class TableSource:
+    """A source of rows about images: where the images lie, the rows, and the files (or a name) that stand for both.
+
+    ``entries`` may be called more than once; it may read all images where they stand in a table. ``n`` is how many
+    images there are at most, where that is known without reading the rows.
+    """
+
+    pictures: Pictures
+    entries: Callable[[], Iterable[Entry]]
+    files: tuple[Path, ...] = ()
+    content: str = ""
+    n: int | None = None
+    is_far: bool = False  # reading the rows may take a network
+    notes: list[str] = field(default_factory=list)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """The names of all images, each once, in the order of the rows."""
+        return list(dict.fromkeys(entry.name for entry in self.entries()))
+
+    def count(self) -> int:
+        """How many images there are at most."""
+        return len(self.names()) if self.n is None else self.n
+
+    def load(self, config: SamplesConfig, seed: int) -> Listing:
+        """All samples, see ``gather``."""
+        return gather(self, config, seed)
+
+    def digest(self, kind: str) -> str:
+        """A hash of what the samples are made of: bytes of tables and images, no paths and no times."""
+        total = hashlib.sha256(f"{kind}\0{self.content}".encode())
+        for path in self.files:
+            total.update(f"\0{file_hash(path)}".encode())
+        self.pictures.add_to(total, self.names)
+        return total.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def gather(source: TableSource, config: SamplesConfig, seed: int) -> Listing:
+    """One sample per distinct image, in the order of its first row; rows of one image are its references.
+
+    Where ``n`` is less than there are, a random ``n`` of the names is taken, fixed by the seed.
+    """
+    by_name: dict[str, list[Entry]] = {}
+    for entry in source.entries():
+        by_name.setdefault(entry.name, []).append(entry)
+    names = list(by_name)
+    if 0 < config.n < len(names):
+        chosen = set(ranked(names, seed, "choose")[: config.n])
+        names = [name for name in names if name in chosen]
+    n_stems = Counter(PurePosixPath(name).stem for name in names)
+    samples = []
+    for name in names:
+        rows, stem = by_name[name], PurePosixPath(name).stem
+        gender, notes = _gender(name, rows)
+        captions = {lang: [text for row in rows for text in row.captions.get(lang, ())] for lang in LANGUAGES}
+        image_id = stem if n_stems[stem] == 1 else name
+        opener = functools.partial(open_picture, source.pictures, name)
+        samples.append(RawSample(image_id, captions, opener, gender, _attributes(rows), notes=notes))
+    return Listing(samples, source.notes + source.pictures.notes(), source.origin)
+
+
+def _gender(name: str, rows: Sequence[Entry]) -> tuple[str, tuple[str, ...]]:
+    """The annotated gender of an image, "" where none is given, not understood or contradicted."""
+    words = {row.gender.strip().lower() for row in rows}
+    unknown = sorted(words - GENDER_WORDS.keys())
+    found = {GENDER_WORDS[w] for w in words & GENDER_WORDS.keys()} - {""}
+    if unknown:
+        return "", (f"{name}: the gender {unknown[0]!r} is not male, female or neutral; left open",)
+    if len(found) > 1:
+        return "", (f"{name}: its rows name different genders; left open",)
+    return (found.pop() if found else ""), ()
+
+
+def _attributes(rows: Sequence[Entry]) -> str:
+    """JSON of the first value that the rows of an image give to each attribute, or ""."""
+    known: dict[str, str] = {}
+    for row in rows:
+        for name, value in row.attributes.items():
+            if value and name not in known:
+                known[name] = value
+    return json.dumps(known, ensure_ascii=False) if known else ""
+
+
+def caption_columns(config: SamplesConfig) -> dict[str, str]:
+    """The column of each language; "" where the table has none in it, or the run leaves the language out."""
+    return {lang: getattr(config, f"{lang}_column") if lang in config.languages else "" for lang in LANGUAGES}
+
+
+def languages_of_files(config: SamplesConfig) -> tuple[str, ...]:
+    """The languages of ``captions`` and, where it is read, of ``captions_ar``, of sets with one language a file.
+
+    UserError where the run is to be in both languages and only one file is named.
+    """
+    if "ar" not in config.languages:
+        return ("en",)
+    if config.captions_ar:
+        return ("en", "ar")
+    if config.languages == ("ar",):
+        return ("ar",)
+    do = "Give the file: --set samples.captions_ar=..., or do without: --set samples.languages=en"
+    raise UserError("There are no Arabic captions.", "The setting samples.captions_ar is empty.", do)
+
+
+def attribute_columns(config: SamplesConfig) -> Iterator[tuple[str, str]]:
+    """Pairs of an attribute's name and its column, from ``samples.attribute_columns`` (column, or name=column)."""
+    for given in config.attribute_columns:
+        name, equals, column = given.partition("=")
+        yield name.strip(), (column if equals else name).strip()
+
+
+def ranked(contents: Iterable[str], seed: int, salt: str) -> list[str]:
+    """The distinct contents in an order that is random but fixed by seed and salt."""
+    return sorted(set(contents), key=lambda c: (hashlib.sha256(f"{salt}\0{seed}\0{c}".encode()).digest(), c))
+
+
+def split(contents: Sequence[str], seed: int, test_share: float) -> list[str]:
+    """Train or test for each content hash; equal contents always get the same side.
+
+    ``test_share`` of the distinct contents are test, rounded, and at least one on each side where there are two.
+    """
+    order = ranked(contents, seed, "split")
+    n_test = min(max(round(len(order) * test_share), 1), len(order) - 1)
+    test = set(order[:n_test])
+    return ["test" if c in test else "train" for c in contents]

@@ -1,4 +1,7 @@
-"""Tables of captions: CSV, TSV, JSON lines and Parquet, in the encodings that are met, as rows of named cells."""
+"""Tables of captions: CSV, TSV, JSON lines and Parquet, in the encodings that are met, as rows of named cells.
+
+An encoding is told by the bytes, and refused with a hint where it is not known.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,43 @@ import pyarrow.parquet as pq
 
 from core.config.reading import TEXT_TABLES
 from core.errors import UserError
-from core.samples.encodings import decode_table, encoding_of
 
 MAX_TEXT = 2_000_000_000  # bytes of a table that is text
 Cell = str | list[str]
 AGAIN = "Save it again as CSV UTF-8."
+
+
+def decode_table(data: bytes, name: str = "The table") -> str:
+    """The text of a table in UTF-8 (with or without BOM), UTF-16 or Windows-1256; UserError for anything else."""
+    do = "Save it again as UTF-8 (in Excel: CSV UTF-8)."
+    encoding = encoding_of(data)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as e:
+        if encoding.startswith("utf-16"):
+            raise UserError(f"{name} looks like UTF-16 but is damaged.", str(e), do) from e
+        raise UserError(f"{name} is in an encoding that was not recognised.", str(e), do) from e
+    if encoding != "cp1256":
+        return text
+    letters = [c for c in text if ord(c) > 127 and (c.isalpha() or c in "×÷")]
+    n_arabic = sum("\u0600" <= c <= "\u06ff" for c in letters)
+    if letters and n_arabic >= 0.98 * len(letters):
+        return text
+    why = "It is neither UTF-8, UTF-16 nor Arabic in Windows-1256; guessing would garble the captions."
+    raise UserError(f"{name} is in an encoding that was not recognised.", why, do)
+
+
+def encoding_of(data: bytes) -> str:
+    """The codec of a text by its bytes: utf-8, utf-8-sig, utf-16 (-le, -be); cp1256 where it is none of them."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    if b"\0" in data[:4000]:
+        return "utf-16-le" if data[1:4000:2].count(0) >= data[:4000:2].count(0) else "utf-16-be"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1256"
+    return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
 
 
 @dataclass

@@ -14,8 +14,8 @@ from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.folder import entries as table_entries
 from core.samples.folder import table_place
-from core.samples.listed import GENDER_WORDS, Entry, Source, languages_of_files
 from core.samples.pictures import Pictures, pictures_at, place
+from core.samples.sources import GENDER_WORDS, Entry, TableSource, languages_of_files
 from core.samples.tables import Cell, Table, read_table
 
 COLUMNS = ("IDX", "Sector", "Specialisation", "Occupation")
@@ -27,7 +27,7 @@ FETCH = "Fetch data/visogender_data of github.com/oxai/visogender, and the image
 PRONOUNS = {"male": "his", "female": "her", "neutral": "their"}
 
 
-def visogender_source(config: SamplesConfig) -> Source:
+def visogender_source(config: SamplesConfig) -> TableSource:
     """The tables OO (a person and an object) and OP (two persons) that are there, with their images.
 
     ``samples.captions`` is one table or a folder that holds both; a table of ``captions_ar`` (with the IDX or the file
@@ -54,7 +54,7 @@ def visogender_source(config: SamplesConfig) -> Source:
             found.append(Entry(named.get(Path(entry.name).stem, entry.name), entry.captions))
         files.append(second)
     origin = {"tables": ", ".join(table.name for table in tables)}
-    return Source(pictures, lambda: found, tuple(files), notes=_notes(rows, absent), origin=origin)
+    return TableSource(pictures, lambda: found, tuple(files), notes=_notes(rows, absent), origin=origin)
 
 
 def _files(path: Path) -> list[Path]:

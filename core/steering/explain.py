@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array, csr_array
 
 from core.features.labels import words_of
-from core.gender.effects_ranks import auc_interval, auc_of_weights, sparse_ranks
+from core.gender.effects import auc_interval, auc_of_weights, sparse_ranks
 from core.intervals import q_values
 from core.run.schema.steering import EXPLANATIONS
 

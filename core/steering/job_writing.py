@@ -12,19 +12,19 @@ import torch
 from PIL import Image
 
 from core.config import Config
-from core.gender import caption_gender, find
-from core.gender.lexicon import lexicon
 from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
 from core.run.schema.steering import DOSES
 from core.runs import Run
-from core.sae.layers import SAEs
-from core.samples.gather import open_image
+from core.sae.files import SAEs
+from core.samples.images import open_image
 from core.steering.apply import edit_hooks
 from core.steering.edits import Edit
 from core.steering.explain import TEXTS
 from core.steering.jobs import Job, Tables
 from core.steering.writing import write
+from core.words import caption_gender, find
+from core.words.lexicon import lexicon
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from core.features.pooled import Pooled
-from core.gender import find
 from core.gender.positions import token_at
 from core.runs import Run
 from core.steering.edits import Direction
 from core.vlm.hooks import EditFn
+from core.words import find
 
 if TYPE_CHECKING:
     from core.gender.logit_words import WordSets

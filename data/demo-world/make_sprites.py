@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-PERSON, OBJECT = 62, 32  # pixels, the sizes core/samples/demo_world.py draws
+PERSON, OBJECT = 62, 32  # pixels, the sizes core/demo/world.py draws
 TONES = ("", "\U0001f3fb", "\U0001f3fc", "\U0001f3fd", "\U0001f3fe", "\U0001f3ff")
 JOIN, EMOJI_STYLE = "\u200d", "\ufe0f"
 ADULT = {"male": "👨", "female": "👩", "neutral": "🧑"}

@@ -11,8 +11,8 @@ import pandas as pd
 
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.densities import percent
-from core.gender import find
 from core.runs import Run
+from core.words import find
 from pages.kit import text
 from pages.kit.asked import LANGUAGES, NEUTRAL_PROMPTS, Asked, Knob, Step
 from pages.kit.examples import feature_link

@@ -140,7 +140,7 @@ def suggestions(run: Run, layer: int, taken: set[tuple[int, int]], n: int = 2) -
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _gendered(run_dir: str, version: str, layer: int, n: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    from core.gender import find
+    from core.words import find
 
     alive = layer_features(Run(run_dir), layer).query("alive").sort_values("explained_share", ascending=False)
     found: dict[str, list[tuple[int, str]]] = {"female": [], "male": []}

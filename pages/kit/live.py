@@ -210,8 +210,8 @@ class Live:
     # What is loaded once
 
     def _words(self, lang: str) -> Any:
-        from core.gender.lexicon import lexicon
         from core.gender.logit_words import word_sets
+        from core.words.lexicon import lexicon
 
         if lang not in self._sets:
             path = getattr(self.config.words, f"lexicon_{lang}")

@@ -18,7 +18,7 @@ def scenes(seed: int = SEED, n: int = N) -> list[tuple[str, str, str]]:
     """(image as a data: address, English caption, Arabic caption) of random scenes, as that world's people write."""
     from PIL import Image
 
-    from core.samples.demo_world import DemoWorld
+    from core.demo import DemoWorld
 
     world, rng, found = DemoWorld(), random.Random(seed), []
     for _ in range(n):

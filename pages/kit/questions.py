@@ -16,9 +16,9 @@ from core.catalog import Catalog
 from core.config import LANGUAGE_NAME, only_language
 from core.figures import alignment, alignment_answers, gender_answers, interventions_answers, layers_answers
 from core.figures.answers import Answer
-from core.gender import caption_gender, find
 from core.intervals import wilson
 from core.runs import Run, manifest_version
+from core.words import caption_gender, find
 from pages.kit.runs import catalog
 
 FEW = 30  # below this many cases nothing is said

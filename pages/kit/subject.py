@@ -38,7 +38,7 @@ class Subject:
 
     def open(self, run: Run) -> Image:
         """The picture itself."""
-        from core.samples.gather import open_image
+        from core.samples.images import open_image
 
         if self.image is not None:
             return self.image

@@ -89,7 +89,7 @@ def side(lang: str, inner: str) -> str:
 
 def gender_marks(text: str, lang: str) -> list[Mark]:
     """The gendered words of a caption, as marks."""
-    from core.gender import describe, find
+    from core.words import describe, find
 
     return [Mark(h.start, h.end, h.gender, describe(h)) for h in find(text, lang)]
 

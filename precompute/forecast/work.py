@@ -31,7 +31,7 @@ FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
-HELD_BYTES = 4 * 2**30  # of SAEs, where all layers' are asked for in turn (core.sae.layers)
+HELD_BYTES = 4 * 2**30  # of SAEs, where all layers' are asked for in turn (core.sae.files)
 READ_WHOLE = 8  # times that the train stage reads a layer beside the epochs: statistics, controls, how well SAEs fit
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from core.config.sections import LANGUAGE_NAME
 from core.samples.checks import clean_caption, script
-from core.samples.listed import GENDER_WORDS
 from core.samples.pictures import picture_name
+from core.samples.sources import GENDER_WORDS
 from core.samples.tables import Cell, Table
 
 N_ROWS = 600  # that are looked at

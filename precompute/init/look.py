@@ -14,19 +14,16 @@ from core.config import LANGUAGES, PROJECT_ROOT, SamplesConfig
 from core.config.reading import TEXT_TABLES
 from core.config.sections import LANGUAGE_NAME
 from core.errors import UserError
-from core.gender.captions import caption_gender, decides
-from core.gender.words import find
 from core.samples.checks import Dropped, caption_problem, clean_caption, script
 from core.samples.coco import coco_captions, image_fields
-from core.samples.encodings import encoding_of
 from core.samples.flickr8k import TOKEN
 from core.samples.folder import table_place
 from core.samples.hf_dataset import data_set_table
-from core.samples.listed import Listing, RawSample, gather
 from core.samples.pictures import Archived, Folder, Pictures, pictures_at, place
-from core.samples.sources import source_of
-from core.samples.tables import is_parquet, read_table, read_text
+from core.samples.sources import Listing, RawSample, gather, source_of
+from core.samples.tables import encoding_of, is_parquet, read_table, read_text
 from core.samples.visogender import COLUMNS as VISOGENDER
+from core.words.captions import caption_gender, decides, find
 from precompute.init.columns import Roles, guess
 
 N_OPENED = 100  # images that are decoded to look at them

@@ -143,7 +143,7 @@ def _rest(s: Sizes, shape: ModelShape, seen: Seen) -> str:
         f"auxk = {auxk}  # half of d_model",
         "",
         "# [words]",
-        '# lexicon_en = "my-english.tsv"  # in the place of core/gender/lexicons/en.tsv, same columns',
+        '# lexicon_en = "my-english.tsv"  # in the place of core/words/lexicons/en.tsv, same columns',
         "",
         "[gender]",
         "min_images = 20  # of each gender, below which nothing is said",

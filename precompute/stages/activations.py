@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from core.activations.passes import Passes
-from core.activations.tokens import token_table
+from core.activations.passes import Passes, token_table
 from core.activations.writer import ActivationWriter
 from core.run.schema.activations import TOKENS
 from core.runs import atomic_path

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 
 from core.bias.tables import Captions, metrics_table, read_attributes, roles_table
 from core.config import LANGUAGES
-from core.gender import caption_gender, find
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES, SAMPLED_CAPTIONS
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
+from core.words import caption_gender, find
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from core.run.schema.captions import CAPTIONS
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from core.vlm import load_captioner
 
 if TYPE_CHECKING:

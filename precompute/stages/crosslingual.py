@@ -28,6 +28,7 @@ from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
 from core.runs import write_json, write_table
 from core.sae.files import load_sae, save_sae
+from core.samples.sources import knowledge
 from core.vlm import load_captioner
 from precompute.context import StageContext
 
@@ -54,7 +55,8 @@ class _Work:
         images = ctx.run.images()
         self.gender = images["gender"].to_numpy(object)
         self.train = (images["split"] == "train").to_numpy()
-        self.attributes = images["attributes"].tolist()
+        source = knowledge(ctx.config.samples)
+        self.things = [source.thing(attributes, "ar") for attributes in images["attributes"]]
         self.pooled = {layer: Pooled(ctx.run.dir, layer) for layer in self.layers}
         self.n_paired = len(paired_images(self.pooled[self.layers[0]].n_positions["caption"]))
         self.too_few = self.n_paired < 2 * self.config.min_images
@@ -70,7 +72,7 @@ class _Work:
             ("languages", lambda: ([], compared.languages())),
             ("residuals", lambda: (_tagged(*compared.residuals()), {})),
             ("gender", compared.gender_scores),
-            ("words", lambda: ([], compared.words(*words_for_things(self.ctx.run, self.attributes)))),
+            ("words", lambda: ([], compared.words(*words_for_things(self.ctx.run, self.things)))),
         )
         for step, (name, make) in enumerate(steps):
             if not (folder / f"{name}.json").exists():

@@ -21,9 +21,15 @@ from core.config import FeaturesConfig
 from core.errors import UserError
 from core.features.codes import CodeStore, write_codes
 from core.features.examples import choose_examples, image_maxima, traces
-from core.features.geometry import MAP_NEIGHBOURS, Neighbours, feature_map, neighbours
-from core.features.logits import feature_logits, top_tokens
-from core.features.statistics import feature_statistics
+from core.features.statistics import (
+    MAP_NEIGHBOURS,
+    Neighbours,
+    feature_logits,
+    feature_map,
+    feature_statistics,
+    neighbours,
+    top_tokens,
+)
 from core.features.tables import (
     caption_pieces,
     examples_table,

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from core.features.labels import attributes_of, candidates
 from core.features.pooled import Pooled
-from core.gender.effects_layer import World, describe_layer, finish
+from core.gender.findings import World, describe_layer, finish
 from core.run.schema.features import LABELS
 from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
 from core.runs import atomic_path, write_table
@@ -74,10 +74,10 @@ def attributed(ctx: StageContext, world: World) -> Effects:
 
 def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.attribution import balanced, effect_columns, targets_of
-    from core.gender.lexicon import WORD_CLASSES, lexicon
     from core.gender.logit_words import word_sets
-    from core.sae.layers import SAEs
+    from core.sae.files import SAEs
     from core.vlm import load_captioner
+    from core.words.lexicon import WORD_CLASSES, lexicon
 
     config, vlm = world.config, load_captioner(ctx.run, ctx.config.model, ctx.device)
     saes = SAEs(ctx.run.dir, ctx.config.activations.layers, ctx.device)
@@ -107,7 +107,7 @@ def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, ta
     from scipy.sparse import csr_array, vstack
 
     from core.gender.attribution import attribute
-    from core.samples.gather import open_image
+    from core.samples.images import open_image
 
     prompt = vlm.prompt_ids(getattr(ctx.config.caption, f"prompt_{lang}"))
     parts: dict[int, list] = {layer: [csr_array((0, sae.cfg.d_sae))] for layer, sae in saes.items()}

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from core.errors import TooLittleData
-from core.gender import caption_gender
 from core.interventions import captions, images, tables
 from core.interventions.designs import (
     LEACE,
@@ -40,6 +39,7 @@ from core.run.schema.interventions import (
     INTERVENTION_VERDICTS,
 )
 from core.runs import write_table
+from core.words import caption_gender
 from precompute.context import StageContext
 
 TABLES = (
@@ -155,7 +155,7 @@ class _Stage:
             "arms": self.total,
             "development_images": len(self.material.development),
             "confirming_images": len(self.material.confirming),
-            "fresh_scenes": self.material.confirming[0].scene is not None,
+            "fresh_scenes": self.material.confirming[0].draw is not None,
             "layer": first.layer,
             "strength": first.strength,
             "ranking": first.ranking,

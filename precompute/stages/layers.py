@@ -16,16 +16,16 @@ from PIL.Image import Resampling
 
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
-from core.gender.lexicon import WORD_CLASSES, lexicon
 from core.gender.logit_words import word_sets
 from core.layers import LogitLens, TransformerProbeAnalyzer
-from core.layers.emergence import emergence, with_q
+from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
 from core.layers.tables import table
 from core.run.schema import Table
 from core.run.schema.layers import EMERGENCE, LENS, PROBES
 from core.runs import write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
+from core.words.lexicon import WORD_CLASSES, lexicon
 from precompute.context import StageContext
 
 Rows = list[dict[str, Any]]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.mech import effects, heads, readings, weights
+from core.mech import effects, heads, weights
+from core.mech import weights as readings
 from core.mech.material import Material
 from core.mech.tables import TABLES, table
 from core.runs import write_table

@@ -18,8 +18,7 @@ from core.errors import UserError
 from core.run.schema.samples import REFERENCES, SAMPLES
 from core.runs import atomic_path, write_json
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
-from core.samples.sources import RawSample, load
-from core.samples.split import split
+from core.samples.sources import RawSample, load, split
 from precompute.context import StageContext
 
 PART = 50  # samples between two checkpoints

@@ -14,7 +14,6 @@ from core.activations.store import ActivationReader
 from core.errors import UserError
 from core.run.schema.saes import SAE_FIT, SAES
 from core.runs import write_json
-from core.sae.data import N_STATISTICS, TokenBatches
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.fit import (
     BOTH,
@@ -27,12 +26,11 @@ from core.sae.fit import (
     token_fit,
     untrained_control,
 )
-from core.sae.metrics import explained_variance
 from core.sae.modules import SAE, SAEConfig
 from core.sae.pretrained import load_pretrained
 from core.sae.sources import Source, sources
 from core.sae.splicing import own_captions, row_losses
-from core.sae.trainer import Trainer, train_sae
+from core.sae.trainer import N_STATISTICS, TokenBatches, Trainer, explained_variance, train_sae
 from core.vlm import load_captioner
 from core.vlm.identity import locate
 

@@ -10,9 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES
-from core.gender.captions import caption_gender, image_gender
-from core.gender.words import find
 from core.run.schema.captions import GENDERS, WORDS
+from core.words.captions import caption_gender, find, image_gender
 
 if TYPE_CHECKING:
     from precompute.context import StageContext

@@ -15,7 +15,7 @@ from core.config import load_config
 from core.errors import UserError
 from core.features.tokens import read_token_index
 from core.runs import Run, write_table
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from precompute.context import StageContext
 from precompute.stages import activations, caption
 from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm

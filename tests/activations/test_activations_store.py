@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from core.activations import passes
 from core.activations import writer as writing
+from core.activations.passes import TokenRow, cut, dropped_image_tokens, token_table
 from core.activations.store import ActivationReader
-from core.activations.tokens import TokenRow, cut, dropped_image_tokens, token_table
 from core.activations.writer import ActivationWriter, shard_blocks
 from core.errors import UserError
 from core.runs import write_table

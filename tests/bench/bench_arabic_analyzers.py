@@ -15,9 +15,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.errors import UserError
-from core.gender import find, gender_analyzer
-from core.gender.tokens import split_words
-from tests.gender.gold import Sentence, gold
+from core.words import find, gender_analyzer
+from core.words.lexicon import split_words
+from tests.words.gold import Sentence, gold
 
 Reader = Callable[[str], dict[tuple[int, int], str]]
 

@@ -37,7 +37,7 @@ def peak_of_tree(process: psutil.Process, found: list[int], done: threading.Even
 def reference_seconds(run: Path) -> float:
     """One forward pass over every image with both prompts, in batches of 64 rows."""
     from core.runs import Run
-    from core.samples.gather import open_image
+    from core.samples.images import open_image
     from core.vlm.adapter import load_vlm
 
     config, vlm = Run(run).config(), load_vlm(str(ROOT / "data" / "demo-captioner"))

@@ -22,10 +22,10 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.config import PROJECT_ROOT
+from core.demo.world import PROMPTS, DemoWorld
 from core.intervals import percentile_interval
 from core.sae.files import load_sae, sae_id
 from core.sae.modules import SAE, SAEConfig
-from core.samples.demo_world import PROMPTS, DemoWorld
 from core.steering import Direction, Edit, edit_hooks
 from core.vlm import load_vlm
 

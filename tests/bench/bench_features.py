@@ -20,9 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.features.codes import write_codes
 from core.features.examples import choose_examples, image_maxima, traces
-from core.features.geometry import feature_map, neighbours
-from core.features.logits import top_tokens
-from core.features.statistics import feature_statistics
+from core.features.statistics import feature_map, feature_statistics, neighbours, top_tokens
 from core.features.tokens import token_index
 from core.sae.modules import SAE, SAEConfig
 from tests.features.features_toys import ToyReader, token_table

@@ -34,8 +34,8 @@ from transformers import (
 )
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-from core.samples.demo_world import LANGUAGES, DemoWorld
-from core.vlm.demo_captioner.build import CHAT_TEMPLATE, SPECIAL, build_tokenizer
+from core.demo.captioner import CHAT_TEMPLATE, SPECIAL, build_tokenizer
+from core.demo.world import LANGUAGES, DemoWorld
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = (14, 18)

@@ -25,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from core.config import GenderConfig
 from core.features.labels import candidates
 from core.features.pooled import FOLDER, Pooled
-from core.gender.effects_findings import count_findings, shuffled_labels
-from core.gender.effects_layer import World, describe_layer, finish
+from core.gender.findings import World, count_findings, describe_layer, finish, shuffled_labels
 
 RATES = {"image": 0.05, "before": 0.02, "caption": 0.04}  # mean share of captions on which a feature fires
 N_WORDS, WORDS_A_CAPTION = 2_000, 12

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from core.config import TrainConfig  # noqa: E402
-from core.sae.sparse_step import Parameters, topk_step  # noqa: E402
+from core.sae.losses import Parameters, topk_step  # noqa: E402
 from core.sae.trainer import AUX_COEFFICIENT, adam, initial_parameters  # noqa: E402
 from precompute.machine import versions  # noqa: E402
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from core.bias.findings import bias_findings
+from core.demo.world import ROLES
 from core.errors import UserError
-from core.samples.demo_world import ROLES
 from precompute import controls
 from precompute.__main__ import main
 from tests.toy_run import make_toy_run
@@ -142,7 +142,7 @@ def test_labels_are_shuffled_and_asked_as_the_stage_asks(cache, monkeypatch):
         asked.append((labels.copy(), views))
         return 7
 
-    monkeypatch.setattr("core.gender.effects_findings.count_findings", count)
+    monkeypatch.setattr("core.gender.findings.count_findings", count)
     control = controls.shuffled_labels_control(run, 3, lambda text: None)
     assert control.found == [7] * 3 and control.beside_found == [7] and not control.holds
     true = asked[-1][0].tolist()

@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.bias.agreement import MIN_GROUPS, agreement
-from core.bias.amplification import GENDERS, amplification, corpus, directional, zhao
-from core.bias.errors import error_rates
+from core.bias.measures import GENDERS, MIN_GROUPS, agreement, amplification, corpus, directional, error_rates, zhao
 from core.bias.tables import metrics_table, planted_by_value, read_attributes, roles_table
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
 from tests.toy_bias import ROLES, P, toy_captions, unplanted

@@ -1,12 +1,10 @@
 """Words for things and their grammatical gender."""
 
-import json
-
 import numpy as np
 import pytest
 
 from core.crosslingual.things import grammatical_gender, things
-from core.samples.demo_world import OBJECTS
+from core.demo.world import OBJECTS
 
 
 @pytest.mark.parametrize("word", ["سيارة", "كرة", "بيتزا", "شمس", "حمراء", "نجمة", "مدينة", "سيارات"])
@@ -25,8 +23,7 @@ def test_the_demo_world_has_things_of_both_genders():
 
 
 def test_known_scenes_name_their_thing():
-    attributes = [json.dumps({"object": o.key}) for o in OBJECTS[:3]] * 6
-    words, stands = things([""] * 18, attributes, [])
+    words, stands = things([""] * 18, [o.ar for o in OBJECTS[:3]] * 6, [])
     assert sorted(words) == sorted(o.ar for o in OBJECTS[:3])
     np.testing.assert_array_equal(stands.sum(axis=0), [6, 6, 6])
 

@@ -73,9 +73,9 @@ def test_init_finds_the_same_settings(example, title, tmp_path, monkeypatch):
     assert load(mine, 0) == load(right, 0) and mine.languages == right.languages
 
 
-def test_every_source_has_its_section():
-    from core.samples.sources import OPENERS
+def test_every_source_of_own_data_has_its_section():
+    from core.samples.sources import SOURCES
 
     blocks = [block for section in SECTIONS.values() for block in BLOCK.findall(section)]
     named = {tomllib.loads(text)["samples"]["source"] for kind, _, text in blocks if kind == "toml"}
-    assert named == set(OPENERS)
+    assert named == set(SOURCES) - {"demo-world"}

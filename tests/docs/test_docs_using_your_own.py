@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.demo.world import LANGUAGES, DemoWorld
 from core.errors import UserError
 from core.runs import Run
-from core.samples.demo_world import LANGUAGES, DemoWorld
 from precompute.__main__ import main
 from tests.pages.visitor import visitor, words
 from tests.sae.scope_toys import hub_cache

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.features import geometry
-from core.features.geometry import feature_map, neighbours
+from core.features import statistics as geometry
+from core.features.statistics import feature_map, neighbours
 
 
 def random_directions(n: int, d: int = 8, seed: int = 0) -> torch.Tensor:

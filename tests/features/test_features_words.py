@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.features.codes import Codes
-from core.features.logits import feature_logits, readable_ids, top_tokens
+from core.features.statistics import feature_logits, readable_ids, top_tokens
 from core.features.tokens import token_index
 from tests.features.features_toys import token_table
 

@@ -8,8 +8,7 @@ from scipy.sparse import csc_array
 from scipy.stats import kstest, mannwhitneyu
 
 from core.config import GenderConfig
-from core.gender.effects import Images, cell_scores, image_codes, images_of
-from core.gender.effects_ranks import auc_and_p, auc_interval, sparse_ranks
+from core.gender.effects import Images, auc_and_p, auc_interval, cell_scores, image_codes, images_of, sparse_ranks
 from tests.gender.gender_toys import genders, noise
 
 CONFIG = GenderConfig(n_bootstrap=200, min_images=10)

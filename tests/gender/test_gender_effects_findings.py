@@ -6,8 +6,7 @@ import pytest
 
 from core.config import GenderConfig
 from core.features.labels import candidates
-from core.gender.effects_findings import count_findings, findings, shuffled_labels
-from core.gender.effects_layer import World, describe_layer, finish
+from core.gender.findings import World, count_findings, describe_layer, findings, finish, shuffled_labels
 from core.gender.rankings import agreement, ranks
 from tests.gender.gender_toys import genders, noise, write_pooled
 

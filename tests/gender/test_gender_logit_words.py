@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from core.gender.lexicon import Entry
 from core.gender.logit_words import WordSets, word_sets
+from core.words.lexicon import Entry
 
 
 class Toy:

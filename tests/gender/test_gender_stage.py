@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.config import config_from_dict, config_to_dict
-from core.gender import find
 from core.run.schema.captions import WORDS
 from core.runs import Run, write_table
+from core.words import find
 from precompute.context import StageContext
 from precompute.stages import words
 from tests.toy_run import make_toy_run

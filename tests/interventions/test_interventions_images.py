@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
+from core.config import SamplesConfig
 from core.errors import UserError
 from core.interventions import directions
 from core.interventions.designs import MEANS, RANDOM, Arm
-from core.interventions.images import fresh_scenes, held_out
+from core.interventions.images import fresh_images, held_out
 from core.interventions.targets import ranked
+from core.samples.sources import knowledge
 from tests.toy_run import make_toy_run
 
 
@@ -30,8 +32,9 @@ def test_development_and_confirming_images_are_held_out_and_apart(samples):
     assert held_out(samples, gender, 4, 100, 0, fresh=True)[1] == []
 
 
-def test_fresh_scenes_show_nothing_that_the_run_has(samples):
-    found = fresh_scenes(samples, 30, 0)
+def test_fresh_images_show_nothing_that_the_run_has(samples):
+    source = knowledge(SamplesConfig())
+    found = fresh_images(source, samples, 30, 0)
     names = ("role", "object", "background", "style", "tone")
     known = {
         (g, *(json.loads(a)[n] for n in names)) for g, a in zip(samples["gender"], samples["attributes"], strict=True)
@@ -39,7 +42,8 @@ def test_fresh_scenes_show_nothing_that_the_run_has(samples):
     made = [(s.gender, *(json.loads(s.attributes)[n] for n in names)) for s in found]
     assert not set(made) & known and len(set(made)) == 30
     assert [s.gender for s in found].count("female") == 10
-    assert [s.scene for s in found] == [s.scene for s in fresh_scenes(samples, 30, 0)]
+    again = fresh_images(source, samples, 30, 0)
+    assert again == found and [s.draw().tobytes() for s in again] == [s.draw().tobytes() for s in found]
 
 
 def test_target_sets_are_made_of_live_features_by_their_rank_on_training_images():

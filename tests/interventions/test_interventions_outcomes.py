@@ -4,8 +4,10 @@ import random
 
 import pytest
 
-from core.interventions.outcomes import Reader, common_words, demo_truth, measured, outcomes, repeats, stem
-from core.samples.demo_world import DemoWorld, caption
+from core.config import SamplesConfig
+from core.demo.world import DemoWorld, caption
+from core.interventions.outcomes import Reader, common_words, measured, outcomes, repeats, stem
+from core.samples.sources import knowledge
 from tests.toy_interventions import toy_interventions
 
 EN, AR = Reader("en", frozenset()), Reader("ar", frozenset())
@@ -52,10 +54,12 @@ def test_words_of_form_are_no_content():
 
 def test_repeats_and_truth():
     assert repeats("a red ball a red ball") and not repeats("a red ball on a red wall")
-    truth = demo_truth("female", '{"role": "cook", "object": "dog"}')
-    said = outcomes("A woman dressed as a cook next to a dog.", "A cook and her dog.", EN, truth)
+    source = knowledge(SamplesConfig(source="demo-world"))
+    truth = source.shown("female", '{"role": "cook", "object": "dog"}')
+    reader = Reader("en", EN.common, source=source)
+    said = outcomes("A woman dressed as a cook next to a dog.", "A cook and her dog.", reader, truth)
     assert said["right_gender"] and said["right_role"] and said["right_object"]
-    assert demo_truth("female", '{"weather": "rain"}') is None and demo_truth("male", "") is None
+    assert source.shown("female", '{"weather": "rain"}') is None and source.shown("male", "") is None
 
 
 def test_figures_have_both_parts():

@@ -5,7 +5,7 @@ import pytest
 
 from core.config import LayersConfig
 from core.layers import TransformerProbeAnalyzer
-from core.layers.emergence import emergence, with_q
+from core.layers.measures import emergence, with_q
 from tests.layers.layers_toys import QUICK, images, residuals
 
 

@@ -6,8 +6,17 @@ import torch
 
 from core.config import MechanismsConfig
 from core.gender.logit_words import WordSets
-from core.mech.direct import DirectEffects, direct_effects, join, parts_of, random_sets, summarise
-from core.mech.heads import effect_rows, map_rows, with_q
+from core.mech.heads import (
+    DirectEffects,
+    direct_effects,
+    effect_rows,
+    join,
+    map_rows,
+    parts_of,
+    random_sets,
+    summarise,
+    with_q,
+)
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
 SETS = WordSets("en", torch.tensor([300, 302, 310]), torch.tensor([301, 420]))

@@ -8,7 +8,7 @@ import torch
 
 from core.mech.factored import FactoredMatrix
 from core.mech.patching import ablate, agreement, predict
-from core.mech.readings import GenderReader
+from core.mech.weights import GenderReader
 from core.sae.files import sae_id
 from core.sae.modules import SAE, SAEConfig, tensor_shapes
 from core.steering import Edit, edit_hooks

@@ -9,9 +9,9 @@ import torch
 
 from core.activations import ActivationReader
 from core.catalog import Catalog
+from core.demo import world as demo_world
 from core.runs import Run
 from core.sae.files import load_sae, sae_id
-from core.samples import demo_world
 from precompute.pipeline import stages
 
 STAGES = [stage.name for stage in stages()]

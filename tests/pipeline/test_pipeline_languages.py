@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.config import LANGUAGE_NAME, load_config
-from core.features import geometry
+from core.features import statistics as geometry
 from core.runs import Run
 from precompute.engines.local import LocalEngine
 from precompute.pipeline import stages

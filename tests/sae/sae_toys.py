@@ -10,9 +10,8 @@ from torch import Tensor
 
 from core.activations.store import ActivationReader
 from core.config import TrainConfig
-from core.sae.data import TokenBatches
 from core.sae.modules import SAEConfig
-from core.sae.trainer import Trainer
+from core.sae.trainer import TokenBatches, Trainer
 
 N_TRUE, D_MODEL, N_ACTIVE, N_TOKENS = 32, 16, 3, 6000
 LAYER = 1

@@ -7,8 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import UserError
-from core.sae.files import CFG_FILE, WEIGHTS_FILE, load_sae, sae_id, save_sae
-from core.sae.layers import SAEs
+from core.sae.files import CFG_FILE, WEIGHTS_FILE, SAEs, load_sae, sae_id, save_sae
 from core.sae.modules import ARCHITECTURES, SAE, SAEConfig, tensor_shapes
 
 D_MODEL, D_SAE, K = 12, 40, 4

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.sae import sparse_step
-from core.sae.sparse_step import pair_products, topk_step
+from core.sae import losses
+from core.sae.losses import pair_products, topk_step
 
 N, D, F = 12, 5, 20
 
@@ -55,7 +55,7 @@ def test_the_way_without_a_backward_kernel_gives_the_same(monkeypatch):
     rows, table = torch.randn(N, D, generator=random), torch.randn(F, D, generator=random)
     features = torch.randint(F, (N, 4), generator=random)
     with_kernel = pair_products(rows, table, features)
-    monkeypatch.setattr(sparse_step, "KERNEL_DEVICES", ())
+    monkeypatch.setattr(losses, "KERNEL_DEVICES", ())
     torch.testing.assert_close(pair_products(rows, table, features), with_kernel)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.sae.metrics import VarianceSums, explained_variance
+from core.sae.trainer import VarianceSums, explained_variance
 from tests.sae.sae_toys import D_MODEL, TEST_ROWS
 
 

@@ -14,7 +14,7 @@ from core.config import load_config
 from core.runs import Run, write_table
 from core.sae import trainer
 from core.sae.files import load_sae, sae_id
-from core.sae.metrics import explained_variance
+from core.sae.trainer import explained_variance
 from precompute.context import StageContext
 from precompute.stages import activations, caption, train
 from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm

@@ -11,11 +11,9 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.sae.data import TokenBatches
 from core.sae.files import sae_id
-from core.sae.metrics import explained_variance
 from core.sae.modules import ARCHITECTURES
-from core.sae.trainer import learning_rate, train_sae
+from core.sae.trainer import TokenBatches, explained_variance, learning_rate, train_sae
 from tests.sae.sae_toys import D_MODEL, N_ACTIVE, TEST_ROWS, TRAIN_ROWS, toy_config, toy_trainer, write_layer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,8 @@ import zipfile
 import pytest
 
 from core.errors import UserError
-from core.samples import archives, checks
+from core.samples import checks
+from core.samples import pictures as archives
 from core.samples.checks import Dropped
 from core.samples.pictures import Archived, open_picture
 from tests.own_data import picture, png, write_tar, write_zip

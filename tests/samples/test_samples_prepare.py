@@ -13,7 +13,7 @@ from PIL import Image
 from core.config import Config, SamplesConfig
 from core.errors import UserError
 from core.runs import Run
-from core.samples.gather import open_image
+from core.samples.images import open_image
 from precompute.context import StageContext
 from precompute.stages import prepare
 

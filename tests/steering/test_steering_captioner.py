@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from core.config import PROJECT_ROOT
+from core.demo.world import PROMPTS, DemoWorld
 from core.sae.files import sae_id
 from core.sae.modules import SAE, SAEConfig
-from core.samples.demo_world import PROMPTS, DemoWorld
 from core.steering import Direction, Edit, EditRecord, edit_hooks
 from core.vlm import load_vlm
 

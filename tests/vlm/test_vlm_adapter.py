@@ -8,7 +8,7 @@ import torch
 
 from core.errors import UserError
 from core.vlm.adapter import load_vlm
-from core.vlm.text import byte_pieces, readable_bytes
+from core.vlm.prompts import byte_pieces, readable_bytes
 from tests.vlm.toy_model import toy_features, toy_images, toy_model_dir, toy_rows, toy_vlm
 
 EN, AR = "Describe the image.", "صف الصورة."

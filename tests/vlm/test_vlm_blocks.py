@@ -6,7 +6,7 @@ import torch
 
 from core.errors import UserError
 from core.gender.logit_words import WordSets
-from core.mech.direct import direct_effects, head_outputs, parts_of
+from core.mech.heads import direct_effects, head_outputs, parts_of
 from core.mech.weights import mlp, ov, qk, spectra
 from core.vlm.blocks import Block, norm_scale
 from core.vlm.hookpoints import ActivationCache, HookPoint, hook_points

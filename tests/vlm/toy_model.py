@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from core.samples.demo_world import DemoWorld
+from core.demo.captioner import build_model, build_processor, build_tokenizer
+from core.demo.world import DemoWorld
 from core.vlm.adapter import VLM, load_vlm
-from core.vlm.demo_captioner.build import build_model, build_processor, build_tokenizer
 
 
 @functools.cache

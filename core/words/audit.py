@@ -1,0 +1,276 @@
+"""Gendered words in captions before and after something was done to a model: counts, rates, intervals, flips.
+
+Captions may come from any model. Units are images: all captions of one image are counted and resampled together.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+
+from core.intervals import percentile_interval, q_values, resampled_counts
+from core.words.captions import caption_gender, decides, find
+from core.words.lexicon import Word, split_words
+
+GENDERS = ("male", "female", "neutral")
+NAMED = ("male", "female", "both", "neutral", "none")
+MIN_IMAGES = 20  # below which nothing is concluded
+SLOW = 13  # so few differences with ties are tested exactly, which takes a while
+MOST_WEIGHTS = 20_000_000  # of the bootstrap at once
+TOTAL = "gendered words"  # for women and men; those that agree with persons and things alike are counted apart
+AGREEMENT = "verbs, adjectives"
+COLUMNS = (
+    "lang",
+    "kind",
+    "term",
+    "n_images",
+    "before",
+    "after",
+    "change",
+    "change_low",
+    "change_high",
+    "rate_before",
+    "rate_after",
+    "rate_change",
+    "rate_low",
+    "rate_high",
+    "n_nonzero",
+    "p",
+    "q",
+    "rate_n_nonzero",
+    "rate_p",
+    "rate_q",
+    "why",
+)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Of one language: a row a term (COLUMNS; rates are per 1,000 words), flips (before, after, n), and its sentence.
+
+    ``terms``: kind is "total", "gender", "agreement", "word", "term" (asked for) or "tokens", which has no rate.
+    """
+
+    lang: str
+    n_images: int
+    n_captions: int
+    terms: pd.DataFrame
+    flips: pd.DataFrame
+    conclusion: str
+    sure: str
+
+
+def audit(
+    frame: pd.DataFrame,
+    lang: str,
+    lexicon: str | Path = "",
+    terms: Sequence[str] = (),
+    n_draws: int = 2000,
+    seed: int = 0,
+) -> Audit:
+    """Compare ``before`` with ``after`` (columns, with image_id) in the captions of one language.
+
+    ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. With fewer than MIN_IMAGES
+    images there are counts, but no interval and no p.
+    """
+    images, place = np.unique(frame["image_id"].astype(str), return_inverse=True)
+    sides = [_Side(frame[side], lang, lexicon, terms) for side in ("before", "after")]
+    keys = [("total", TOTAL), *(("gender", g) for g in GENDERS), ("agreement", AGREEMENT)]
+    keys += [("term", t) for t in terms]
+    keys += sorted({k for side in sides for count in side.counts for k in count if k[0] == "word"})
+    counts = [_matrix(side.counts, keys, place, len(images)) for side in sides]
+    tokens = [np.bincount(place, side.n_words, len(images)) for side in sides]
+    table = _table(lang, keys, counts, tokens, n_draws, seed)
+    flips = pd.DataFrame(
+        [(a, b, n) for (a, b), n in _flips(sides[0].named, sides[1].named).items()], columns=["before", "after", "n"]
+    )
+    text, sure = conclusion(table)
+    return Audit(lang, len(images), len(frame), table, flips, text, sure)
+
+
+class _Side:
+    """One column of captions: counts of each, number of words, gender named."""
+
+    def __init__(self, texts: Iterable[str], lang: str, lexicon: str | Path, terms: Sequence[str]):
+        wanted = {term: tuple(w.plain for w in split_words(term)) for term in terms}
+        self.counts: list[Counter[tuple[str, str]]] = []
+        self.n_words: list[int] = []
+        self.named: list[str] = []
+        for text in texts:
+            words, hits = split_words(text), find(text, lang, lexicon)
+            count = Counter(("gender", hit.gender) if decides(hit) else ("agreement", AGREEMENT) for hit in hits)
+            count["total", TOTAL] = count["gender", "male"] + count["gender", "female"]
+            count.update(("word", hit.lemma or hit.word) for hit in hits)
+            count.update({("term", term): occurrences(words, form) for term, form in wanted.items()})
+            self.counts.append(count)
+            self.n_words.append(len(words))
+            self.named.append(caption_gender(hits))
+
+
+def occurrences(words: Sequence[Word], form: tuple[str, ...]) -> int:
+    """How often words that compare equal to ``form`` stand one after the other."""
+    plain = [word.plain for word in words]
+    return sum(tuple(plain[i : i + len(form)]) == form for i in range(len(plain) - len(form) + 1)) if form else 0
+
+
+def _matrix(
+    counts: Sequence[Counter], keys: Sequence[tuple[str, str]], place: NDArray[np.integer], n: int
+) -> NDArray[np.float64]:
+    """Counts by image (n_images, n_keys)."""
+    matrix = np.zeros((n, len(keys)))
+    at = {key: column for column, key in enumerate(keys)}
+    for row, count in zip(place, counts, strict=True):
+        for key, times in count.items():
+            matrix[row, at[key]] += times
+    return matrix
+
+
+def _table(
+    lang: str,
+    keys: Sequence[tuple[str, str]],
+    counts: Sequence[np.ndarray],
+    tokens: Sequence[np.ndarray],
+    n_draws: int,
+    seed: int,
+) -> pd.DataFrame:
+    """One row a key, and one for the words themselves."""
+    columns = [np.column_stack([count, n]) for count, n in zip(counts, tokens, strict=True)]
+    kinds, names = zip(*keys, ("tokens", "all words"), strict=True)
+    n_images = len(tokens[0])
+    enough = n_images >= MIN_IMAGES
+    before, after = (c.sum(0) for c in columns)
+    rates = [_rate(c.sum(0), c[:, -1].sum()) for c in columns]
+    table = pd.DataFrame(
+        {
+            "lang": lang,
+            "kind": kinds,
+            "term": names,
+            "n_images": n_images,
+            "before": before.astype(int),
+            "after": after.astype(int),
+            "change": (after - before).astype(int),
+            "rate_before": rates[0],
+            "rate_after": rates[1],
+            "rate_change": rates[1] - rates[0],
+            "why": "" if enough else f"{n_images} images; {MIN_IMAGES} are needed",
+        }
+    )
+    tests = ("change_low", "change_high", "rate_low", "rate_high", "p", "q", "rate_p", "rate_q")
+    table = table.assign(**dict.fromkeys(tests, float("nan")))
+    own = [_rate(c, c[:, -1:]) for c in columns]  # rates of each image; NaN without a word
+    by_image = {"": columns[1] - columns[0], "rate_": own[1] - own[0]}
+    for prefix, values in by_image.items():
+        table[f"{prefix}n_nonzero"] = np.sum(np.nan_to_num(values) != 0, axis=0)
+        if enough:
+            table[f"{prefix}p"] = [signed_rank(column) for column in values.T]
+            table[f"{prefix}q"] = _over_words(table, f"{prefix}p")
+    if enough:
+        drawn = _bootstrap(columns, n_draws, seed)
+        for name, values in (("change", drawn[0]), ("rate", drawn[1])):
+            known = np.isfinite(values).any(0)  # no rate without a word
+            if known.any():
+                interval = percentile_interval(values[:, known])
+                table.loc[known, f"{name}_low"], table.loc[known, f"{name}_high"] = interval
+    last = table["kind"] == "tokens"
+    table.loc[last, [c for c in table if c.startswith("rate_")]] = float("nan")
+    return table[list(COLUMNS)]
+
+
+def _over_words(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Benjamini and Hochberg over the single words and terms; totals were not searched for and keep their p."""
+    searched = table["kind"].isin(["word", "term"]).to_numpy()
+    return np.where(searched, q_values(np.where(searched, table[column], np.nan)), table[column])
+
+
+def _rate(counts: np.ndarray, n_words: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 1000 * counts / n_words
+
+
+def signed_rank(differences: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's (1945) test over images, zeros left out; NaN where all are zero."""
+    nonzero = differences[np.isfinite(differences) & (differences != 0)]
+    if len(nonzero) > SLOW:
+        return float(wilcoxon(nonzero).pvalue)
+    return _exact(tuple(sorted(nonzero.tolist()))) if len(nonzero) else float("nan")
+
+
+@functools.lru_cache(4096)
+def _exact(nonzero: tuple[float, ...]) -> float:
+    """The same of few differences, which scipy enumerates; rare words share their patterns."""
+    return float(wilcoxon(nonzero).pvalue)
+
+
+def _bootstrap(columns: Sequence[np.ndarray], n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Changes of counts and of rates (n_draws, n_keys each), the same images drawn before and after."""
+    n_images = len(columns[0])
+    size = max(1, MOST_WEIGHTS // n_images)
+    changes, rates = [], []
+    for number, start in enumerate(range(0, n_draws, size)):
+        weights = resampled_counts(n_images, min(size, n_draws - start), [seed, number])
+        before, after = (weights @ c for c in columns)
+        changes.append(after - before)
+        rates.append(_rate(after, after[:, -1:]) - _rate(before, before[:, -1:]))
+    return np.concatenate(changes), np.concatenate(rates)
+
+
+def _flips(before: Sequence[str], after: Sequence[str]) -> dict[tuple[str, str], int]:
+    """How many captions went from each named gender to each, in the order of NAMED."""
+    count = Counter(zip(before, after, strict=True))
+    return {(a, b): count[a, b] for a in NAMED for b in NAMED if count[a, b]}
+
+
+def conclusion(table: pd.DataFrame) -> tuple[str, str]:
+    """What may and may not be said of the words for women and men, and its mark, from a table of ``audit``."""
+    total = table[table["kind"] == "total"].iloc[0]
+    tokens = table[table["kind"] == "tokens"].iloc[0]
+    n = int(total["n_images"])
+    if total["why"]:
+        return f"Not enough data: {total['why']}. Nothing may be concluded.", "not enough data"
+    if not total["before"] and not total["after"]:
+        return (
+            f"No word of the lexicon names a woman or a man in {n:,} images: there is nothing to compare.",
+            "not enough data",
+        )
+    count, rate, length = (_sign(total, "change"), _sign(total, "rate"), _sign(tokens, "change"))
+    counts = (
+        f"gendered words go from {total['before']:,} to {total['after']:,} ({total['change']:+,}, interval "
+        f"{total['change_low']:+,.0f} to {total['change_high']:+,.0f}; n = {n:,} images)"
+    )
+    interval = f"{total['rate_change']:+.1f}, interval {total['rate_low']:+.1f} to {total['rate_high']:+.1f}"
+    rates = f"per 1,000 words from {total['rate_before']:.1f} to {total['rate_after']:.1f} ({interval})"
+    words = f"from {tokens['before']:,} to {tokens['after']:,} words"
+    alone = "This file has no control: whether any other change of the model would do the same it cannot say."
+    if length:
+        alone = f"The captions also went {words}: a rate moves by itself where what is cut stood late. {alone}"
+    if not count and not rate:
+        said = f"No change can be shown: {counts}; {rates}. That is no proof that there is none."
+        return said, "unclear"
+    if not np.isfinite(total["rate_change"]):
+        return f"The captions are empty on one side ({words}): no rate can be compared; {counts}.", "unclear"
+    if rate == 0:
+        why = {-1: "got shorter", 1: "got longer", 0: "changed in length"}[length]
+        fell = "falls" if count < 0 else "rises"
+        return (
+            f"The number {fell}, but the captions {why} ({words}): {counts}; {rates}, a change that cannot be told "
+            "from none. It may not be concluded that words for women and men in particular were affected.",
+            "unclear",
+        )
+    way = "rarer" if rate < 0 else "more frequent"
+    if count == rate:
+        return f"Gendered words became {way}, by number and by rate: {counts}; {rates}. {alone}", "supported"
+    seen = "the number alone does not show it" if count == 0 else "the number moves the other way"
+    return f"Among all words, gendered ones became {way}: {rates}; {seen}: {counts}. {alone}", "supported"
+
+
+def _sign(row: pd.Series, name: str) -> int:
+    """-1 or 1 where the interval of a change excludes 0, else 0."""
+    return -1 if row[f"{name}_high"] < 0 else 1 if row[f"{name}_low"] > 0 else 0

@@ -1,0 +1,241 @@
+"""The lexicons, tab-separated tables of word forms that a linguist can read and edit, and the words of a text.
+
+Columns: lemma, form (one word, or several with a space), language, gender (male, female, neutral), class (pronoun,
+noun, kinship, role, agreement), only, note. Rows of gender "none" are exceptions: words that look like a person and are
+none (king size, رجل ثلج). ``only`` says where a form is meant: see DRESSES; several are parted by a space.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    from core.config import Config
+
+
+LEXICON_DIR = Path(__file__).resolve().parent / "lexicons"
+LANGUAGES = ("en", "ar")
+GENDERS = ("male", "female", "neutral")
+EXCEPTION = "none"
+WORD_CLASSES = ("pronoun", "noun", "kinship", "role", "agreement")
+DRESSES = {
+    "bare": "without ال and without a possessive",
+    "bound": "only with ال or with a possessive",
+    "first": "also without them where it begins a sentence (with bound)",
+    "mother": "also without them, but not where it may be the word for or (with bound)",
+    "article": "only with ال",
+    "no-suffix": "without a possessive",
+    "not-mine": "without the possessive ي, which would make an adjective of it",
+    "alone": "with nothing before or after it but و",
+    "yeh": "ends in ي and never in ى",
+    "not-animal": "not of an animal that is named right after it",
+    "title": "only with a capital, before a word with a capital",
+}
+COLUMNS = ("lemma", "form", "language", "gender", "class")
+MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200c-\u200f]")  # vowel signs, tatweel
+EVEN = str.maketrans({"ٱ": "ا", "ی": "ي", "ى": "ي", "ې": "ي", "ک": "ك", "ۃ": "ة", "ۀ": "ة", "أ": "ا", "إ": "ا"})
+INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
+WORD = re.compile(f"[\\w{INNER}]+(?:[\u200c\u200d]+[\\w{INNER}]+)*")
+JOINED = re.compile(r"\s+|['’ʼ\-\u2010\u2011]")  # what may stand within a form of several words
+SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a lexicon; ``only`` are keys of DRESSES."""
+
+    lemma: str
+    form: str
+    gender: str
+    word_class: str
+    only: tuple[str, ...] = ()
+    note: str = ""
+
+
+@functools.lru_cache(100_000)
+def plain(word: str) -> str:
+    """How a word is compared: no case, vowel signs or tatweel, one alef, yeh and teh; آ stays: مرآة is a mirror."""
+    return MARKS.sub("", word).translate(EVEN).casefold()
+
+
+def lexicon_path(lang: str, path: str | Path = "") -> Path:
+    """The file of a language's lexicon, ``path`` where one is given; ValueError for an unknown language."""
+    if lang not in LANGUAGES:
+        raise ValueError(f"there is no lexicon for the language {lang!r}")
+    return Path(path).expanduser() if path else LEXICON_DIR / f"{lang}.tsv"
+
+
+def lexicon(lang: str, path: str | Path = "") -> tuple[Entry, ...]:
+    """All words for persons in a language ("en" or "ar"), without the exceptions; see ``all_entries``."""
+    return tuple(entry for entry in all_entries(lang, path) if entry.gender != EXCEPTION)
+
+
+def all_entries(lang: str, path: str | Path = "") -> tuple[Entry, ...]:
+    """Words and exceptions of a language, from ``path`` in the place of the project's own where one is given.
+
+    UserError where the file breaks the rules, ValueError for an unknown language.
+    """
+    file = lexicon_path(lang, path)
+    return parse_lexicon(read_bytes(file), lang, file.name)
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a lexicon; UserError where there is none."""
+    try:
+        return file.read_bytes()
+    except OSError as e:
+        do = "Mend words.lexicon_en or words.lexicon_ar, or leave it empty for the project's own."
+        raise UserError(f"The lexicon {file} cannot be read.", e.strerror or str(e), do) from e
+
+
+@functools.lru_cache(8)
+def parse_lexicon(data: bytes, lang: str, name: str) -> tuple[Entry, ...]:
+    """The entries of a lexicon's bytes; UserError for a wrong encoding, column, class or gender, or a double word."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise UserError(f"The lexicon {name} is not UTF-8.", str(e), "Save it again as UTF-8, tab-separated.") from e
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t")
+    lacking = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
+    if lacking:
+        why = f"Its columns: {', '.join(reader.fieldnames or []) or 'none'}."
+        do = f"The first line names them, tab-separated: {', '.join(COLUMNS)}; only and note may be left out."
+        raise UserError(f"The lexicon {name} has no column {', '.join(lacking)}.", why, do)
+    mistakes: list[str] = []
+    seen: dict[str, tuple[int, str]] = {}
+    entries = []
+    for number, row in enumerate(reader, start=2):
+        cells = {key: (value or "").strip() for key, value in row.items() if isinstance(value, str)}
+        if not any(cells.values()) or cells.get("language", lang) not in ("", lang):
+            continue  # one file may hold both languages
+        entry = Entry(
+            cells.get("lemma", ""),
+            cells.get("form", ""),
+            cells.get("gender", ""),
+            cells.get("class", ""),
+            tuple(cells.get("only", "").split()),
+            cells.get("note", ""),
+        )
+        mistakes += [f"line {number}: {mistake}" for mistake in _mistakes(entry, seen)]
+        seen.setdefault(plain(entry.form), (number, entry.gender))
+        entries.append(entry)
+    if mistakes:
+        more = f"\n  and {len(mistakes) - 8} more" if len(mistakes) > 8 else ""
+        raise UserError(
+            f"The lexicon {name} breaks its rules.",
+            "\n".join(f"  {m}" for m in mistakes[:8]) + more,
+            "Mend these lines; docs/gender-counting.md says what each column means.",
+        )
+    if not entries:
+        raise UserError(
+            f"The lexicon {name} has no word of the language {lang}.",
+            "It is empty but for its columns.",
+            "Add words, or leave the setting empty for the project's own lexicon.",
+        )
+    return tuple(entries)
+
+
+def _mistakes(entry: Entry, seen: dict[str, tuple[int, str]]) -> list[str]:
+    found = []
+    if not entry.form:
+        found.append("no form")
+    if entry.gender not in (*GENDERS, EXCEPTION):
+        found.append(f"the gender {entry.gender!r} is not {', '.join(GENDERS)} or {EXCEPTION}")
+    if entry.word_class not in WORD_CLASSES and entry.gender != EXCEPTION:
+        found.append(f"the class {entry.word_class!r} is not one of {', '.join(WORD_CLASSES)}")
+    unknown = [only for only in entry.only if only not in DRESSES]
+    if unknown:
+        found.append(f"only says {unknown[0]!r}, which is none of {', '.join(DRESSES)}")
+    number, gender = seen.get(plain(entry.form), (0, entry.gender))
+    if gender != entry.gender:
+        found.append(f"{entry.form} is {entry.gender} here and {gender} in line {number}")
+    return found
+
+
+@functools.cache
+def animals(lang: str) -> frozenset[str]:
+    """Words for animals, as compared: of a female elephant no person is female."""
+    with open(LEXICON_DIR / "animals.tsv", encoding="utf-8", newline="") as file:
+        return frozenset(plain(r["form"]) for r in csv.DictReader(file, delimiter="\t") if r["language"] == lang)
+
+
+def digest(config: Config) -> str:
+    """Hash of the word lists that a run counts with, its own or the project's; UserError where one is unusable."""
+    total = hashlib.sha256(b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "names_ar.tsv")))
+    for lang, path in (("en", config.words.lexicon_en), ("ar", config.words.lexicon_ar)):
+        all_entries(lang, path)
+        total.update(f"\0{lang}\0".encode() + read_bytes(lexicon_path(lang, path)))
+    return total.hexdigest()
+
+
+class Found(NamedTuple):
+    """What a finder says of the word at hand; ``n_words`` are read, more than one for a form of several words."""
+
+    gender: str
+    word_class: str
+    lemma: str
+    clitics: str = ""
+    n_words: int = 1
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a text: as written, as compared, and what stands between it and the word before."""
+
+    text: str
+    start: int
+    end: int
+    plain: str
+    gap: str  # between the word before and this one; at the first word what stands before it
+
+    @property
+    def first(self) -> bool:
+        """Whether it begins a sentence."""
+        return self.start == len(self.gap) or bool(SENTENCE_END.search(self.gap))
+
+
+def split_words(text: str) -> list[Word]:
+    """The words of a text in order: letters, digits and the marks on them; emoji and hyphens are no part of a word."""
+    words, before = [], 0
+    for match in WORD.finditer(text):
+        words.append(Word(match[0], match.start(), match.end(), plain(match[0]), text[before : match.start()]))
+        before = match.end()
+    return words
+
+
+class Phrases:
+    """Forms of several words, found by their first."""
+
+    def __init__(self, entries: Iterable[Entry]):
+        self._by_first: dict[str, list[tuple[tuple[str, ...], Entry]]] = {}
+        for entry in entries:
+            words = tuple(word.plain for word in split_words(entry.form))
+            if len(words) > 1:
+                self._by_first.setdefault(words[0], []).append((words, entry))
+        for known in self._by_first.values():
+            known.sort(key=lambda pair: -len(pair[0]))
+
+    def begins(self, first: str) -> bool:
+        """Whether a form of several words begins with this one."""
+        return first in self._by_first
+
+    def match(self, first: str, words: Sequence[Word], at: int, article: str = "") -> tuple[Entry, int] | None:
+        """The longest form that begins with ``first`` in the place of word ``at``, and its length in words."""
+        for form, entry in self._by_first.get(first, ()):
+            rest = words[at + 1 : at + len(form)]
+            if len(rest) == len(form) - 1 and all(
+                JOINED.fullmatch(word.gap) and (word.plain in (part, article + part))
+                for word, part in zip(rest, form[1:], strict=True)
+            ):
+                return entry, len(form)
+        return None
