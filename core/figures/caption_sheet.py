@@ -21,7 +21,7 @@ from matplotlib.patches import Rectangle
 
 from core.figures.caption_diff import Change
 from core.figures.palette import LANGUAGE, LANGUAGE_NAME, LIGHT, STEERED, mix
-from core.figures.paper import FAMILIES, _settings
+from core.figures.paper import FAMILIES, settings
 
 WIDTH, MARGIN, GAP = 7.2, 0.08, 0.3  # inches
 IMAGE = 1.5  # side of the image
@@ -49,7 +49,7 @@ def caption_sheet(captions: pd.DataFrame, image: np.ndarray | None = None) -> Fi
     `captions` has a row a caption with `name` (above it), `lang`, `caption` and `changes` (of
     `core.figures.caption_diff`), in order; `image` is (height, width, 3) in 0..255.
     """
-    with mpl.rc_context(_settings()):
+    with mpl.rc_context(settings()):
         measure = _Measure()
         placed: list[tuple[str, str, float, list[_Word]]] = []
         depth = IMAGE

@@ -1,4 +1,4 @@
-"""Features and gender: what was selected on some images and scored on others, rankings, and how far they agree."""
+"""Features and gender: selected on some images and scored on others, rankings, their agreement, one feature's rates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 from scipy.stats import norm
 
-from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME, dress, look
-from core.figures.points import MANY
+from core.figures.atlas import MANY, ring
+from core.figures.feature import isolated
+from core.figures.marks import Axis, Bars, Box, Chart, Legend, Note, Panel, Points, Rule, rows
+from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME
+from core.intervals import wilson
 
 VIEW_NAMES = {
     "before": "before the first gendered word",
@@ -20,7 +22,10 @@ VIEW_NAMES = {
     "image": "at the image",
     "prompt": "at the end of the question",
 }
-SYMBOLS = {"female": "circle", "male": "diamond"}
+WHO = {"female": "women", "male": "men", "neutral": "neither"}
+SPLITS = {"test": "held out", "train": "train"}
+SYMBOLS = {"female": "circle", "male": "diamond", "neutral": "square"}
+N_NAMED = 6  # findings that are named beside their mark on paper
 MORE = {
     "female": "more for women",
     "male": "more for men",
@@ -117,92 +122,51 @@ def state_of(cell: pd.DataFrame, fdr: float) -> pd.Series:
     return selected.where(~cell["finding"].astype(bool), cell["direction"])
 
 
-def selection_scatter(
-    cell: pd.DataFrame, fdr: float, chosen: int | None = None, lang: str = "", dark: bool = False, height: int = 460
-) -> go.Figure:
+def selection_scatter(cell: pd.DataFrame, fdr: float, chosen: int | None = None, lang: str = "") -> Chart:
     """Every feature by its AUC on the images that selected it (x) and on held-out ones (y), with the band of chance."""
-    inks = look(dark)
     tested = cell.dropna(subset=["auc_train", "auc_test"]).copy()
     tested["name"], tested["state"] = named(tested, lang), state_of(tested, fdr)
     low, high = null_band(*n_images(cell))
-    fig = go.Figure()
-    fig.add_hrect(y0=low, y1=high, fillcolor=CONTROL, opacity=0.25, line_width=0, layer="below")
-    fig.add_shape(
-        type="line", x0=0, y0=0, x1=1, y1=1, layer="below", line={"color": inks.muted, "width": 1, "dash": "dot"}
-    )
-    trace = go.Scattergl if len(tested) > MANY else go.Scatter
-    for state, style in _styles(dark).items():
-        part = tested[tested["state"] == state]
-        fig.add_trace(
-            trace(
-                x=part["auc_train"],
-                y=part["auc_test"],
-                mode="markers",
-                name=MORE[state],
-                marker=style,
-                customdata=_card(part),
-                showlegend=True,
-                hovertemplate="<b>feature %{customdata[0]}</b> %{customdata[1]}<br>"
-                "selected on %{x:.2f}, held out %{y:.2f} %{customdata[2]}<extra></extra>",
-                selected={"marker": {"opacity": 1}},
-                unselected={"marker": {"opacity": 0.5}},
-            )
-        )
-    mark = tested[tested["feature"] == chosen]
-    if len(mark):
-        fig.add_trace(
-            go.Scatter(
-                x=mark["auc_train"],
-                y=mark["auc_test"],
-                mode="markers+text",
-                text=[str(chosen)],
-                hoverinfo="skip",
-                textposition="top center",
-                textfont={"size": 15, "color": inks.ink},
-                name="chosen",
-                showlegend=False,
-                marker={"size": 17, "color": "rgba(0,0,0,0)", "line": {"width": 2, "color": inks.ink}},
-            )
-        )
-    dress(fig, dark, height, margin=(58, 12, 50, 12))
-    fig.update_layout(
-        showlegend=True,
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "y": 1.01,
-            "yanchor": "bottom",
-            "traceorder": "reversed",
-            "font": {"size": 13},
-        },
-    )
-    fig.add_annotation(
-        x=0.01,
-        y=high,
-        text="chance",
-        showarrow=False,
-        xanchor="left",
-        yanchor="bottom",
-        font={"size": 13, "color": inks.muted},
-    )
-    fig.update_xaxes(range=[-0.02, 1.02], title_text="AUC on the images that selected it", tickformat=".1f", dtick=0.25)
-    fig.update_yaxes(range=[-0.02, 1.02], title_text="AUC on held-out images", tickformat=".1f", dtick=0.25)
-    return fig
-
-
-def _styles(dark: bool) -> dict[str, dict[str, object]]:
-    inks = look(dark)
-    found = {
-        gender: {
-            "size": 9,
-            "color": GENDER[gender],
-            "symbol": SYMBOLS[gender],
-            "line": {"width": 0.6, "color": inks.ground},
-        }
-        for gender in SYMBOLS
+    found = {"size": 9, "edge": (0.6, "ground")}
+    styles: dict[str, dict[str, Any]] = {
+        "none": {"colour": "muted", "size": 5, "opacity": 0.35},
+        "selected": {"colour": "muted", "size": 8, "symbol": "circle-open", "edge": (1.3, "muted")},
+        "female": {"colour": GENDER["female"], "symbol": SYMBOLS["female"], **found},
+        "male": {"colour": GENDER["male"], "symbol": SYMBOLS["male"], **found},
     }
-    selected = {"size": 8, "color": inks.muted, "symbol": "circle-open", "line": {"width": 1.3}}
-    return {"none": {"size": 5, "color": inks.muted, "opacity": 0.35}, "selected": selected, **found}
+    marks: list[Any] = [
+        Box((low, high), CONTROL, 0.25, below=True),
+        Rule((0, 1), (0, 1), dash="dot", below=True),
+        Note(0.01, high, "chance", "left", "bottom", colour="muted"),
+    ]
+    for state, style in styles.items():
+        part = tested[tested["state"] == state]
+        marks.append(
+            Points(
+                part["auc_train"],
+                part["auc_test"],
+                MORE[state],
+                **style,
+                hover="<b>feature %{customdata[0]}</b> %{customdata[1]}<br>"
+                "selected on %{x:.2f}, held out %{y:.2f} %{customdata[2]}",
+                data=_card(part),
+                legend=True,
+                webgl=len(tested) > MANY,
+                dim=0.5,
+            )
+        )
+    marks += ring(tested, "auc_train", "auc_test", chosen, (2, "ink"))
+    clear = tested[tested["state"].isin(SYMBOLS)]
+    clear = clear.assign(far=(clear["auc_test"] - 0.5).abs()).nlargest(N_NAMED, "far")
+    marks += [
+        Note(r["auc_train"], r["auc_test"], tick(r["feature"], r["name"]), "left", "bottom", 6, printed=True)
+        for r in clear.to_dict("records")
+    ]
+    x, y = (
+        Axis(title, range=(-0.02, 1.02), format=".1f", step=0.25)
+        for title in ("AUC on the images that selected it", "AUC on held-out images")
+    )
+    return Chart([Panel(marks, x, y)], 460, (58, 12, 50, 12), Legend(1.01, 13, turned=True))
 
 
 def _card(frame: pd.DataFrame) -> np.ndarray:
@@ -212,60 +176,39 @@ def _card(frame: pd.DataFrame) -> np.ndarray:
     return np.array(list(zip(frame["feature"], names, within, strict=True)), dtype=object).reshape(-1, 3)
 
 
-def ranking_forest(best: pd.DataFrame, ranking: str, dark: bool = False, row_height: int = 30) -> go.Figure:
+def ranking_forest(best: pd.DataFrame, ranking: str) -> Chart:
     """`ranked` features from the first down: held-out score with its interval, and open the score that ranked them."""
-    inks, score = look(dark), SCORES[ranking]
-    fig = go.Figure()
-    fig.add_vline(x=score.nothing, line={"color": inks.muted, "width": 1, "dash": "dash"})
-    rows = np.arange(len(best))
-    bar = {"size": 9, "symbol": "line-ns-open", "color": inks.muted, "line": {"width": 2}}
-    fig.add_scatter(x=best["train"], y=rows, mode="markers", name="train", hoverinfo="skip", marker=bar)
-    for state, colour in (("female", GENDER["female"]), ("male", GENDER["male"]), ("", inks.muted)):
+    score, at = SCORES[ranking], np.arange(len(best))
+    marks: list[Any] = [
+        Rule(x=score.nothing, dash="dash"),
+        Points(best["train"], at, "train", "muted", "line-ns-open", edge=(2, "muted")),
+    ]
+    for state, colour in (("female", GENDER["female"]), ("male", GENDER["male"]), ("", "muted")):
         inside = (best["direction"].where(best["finding"], "") == state).to_numpy()
         part = best[inside]
-        fig.add_scatter(
-            x=part["test"],
-            y=rows[inside],
-            mode="markers",
-            name=state or "does not hold",
-            marker={"size": 10, "color": colour, "symbol": SYMBOLS.get(state, "circle-open")},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": part["high"] - part["test"],
-                "arrayminus": part["test"] - part["low"],
-                "color": colour,
-                "thickness": 2,
-                "width": 0,
-            },
-            customdata=part[["feature", "low", "high"]],
-            hovertemplate="feature %{customdata[0]}: held out %{x:.3g} [%{customdata[1]:.3g}, %{customdata[2]:.3g}]"
-            "<extra></extra>",
+        marks.append(
+            Points(
+                part["test"],
+                at[inside],
+                state or "does not hold",
+                colour,
+                SYMBOLS.get(state, "circle-open"),
+                10,
+                x_ends=(part["low"], part["high"]),
+                bar=2,
+                data=part[["feature", "low", "high"]],
+                hover="feature %{customdata[0]}: held out %{x:.3g} [%{customdata[1]:.3g}, %{customdata[2]:.3g}]",
+            )
         )
-    dress(fig, dark, 70 + row_height * max(len(best), 1), margin=(8, 14, 50, 8))
+    within = {"range": (-0.03, 1.03), "step": 0.25} if ranking == "auc" else {}
     names = [tick(feature, name) for feature, name in zip(best["feature"], best["name"], strict=True)]
-    fig.update_yaxes(
-        tickvals=rows,
-        ticktext=names,
-        range=[len(best) - 0.4, -0.6],
-        showgrid=False,
-        tickfont={"size": 14, "color": inks.ink},
-    )
-    fig.update_xaxes(title_text=score.axis, zeroline=False)
-    if ranking == "auc":
-        fig.update_xaxes(range=[-0.03, 1.03], dtick=0.25)
-    return fig
+    panel = Panel(marks, Axis(score.axis, **within), rows(names))
+    return Chart([panel], 70 + 30 * max(len(best), 1), (8, 14, 50, 8))
 
 
 def tick(feature: int, name: str) -> str:
     """A feature's number and its name, each in its own direction."""
     return f"{isolated(name)}  {feature}" if name else str(feature)
-
-
-def isolated(text: str) -> str:
-    """HTML-safe text in Unicode isolates, so that Arabic beside a number leaves the number in its place."""
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"\u2068{safe}\u2069" if safe else ""
 
 
 def agreement_frame(rankings: pd.DataFrame) -> pd.DataFrame:
@@ -279,46 +222,137 @@ def agreement_frame(rankings: pd.DataFrame) -> pd.DataFrame:
     return known.sort_values(["itself", "spearman"], ascending=[True, False], kind="stable").reset_index(drop=True)
 
 
-def agreement_bars(frame: pd.DataFrame, dark: bool = False, row_height: int = 28) -> go.Figure:
+def agreement_bars(frame: pd.DataFrame) -> Chart:
     """Spearman's correlation of each pair of `agreement_frame`, over the grey range that shuffled image labels give."""
-    inks, rows = look(dark), np.arange(len(frame))
-    fig = go.Figure(
-        go.Bar(
-            x=frame["spearman_shuffled_high"] - frame["spearman_shuffled_low"],
-            base=frame["spearman_shuffled_low"],
-            y=rows,
-            orientation="h",
-            marker={"color": CONTROL, "opacity": 0.4},
-            name="shuffled labels",
-            width=0.7,
-            customdata=frame[["spearman_shuffled_low", "spearman_shuffled_high"]],
-            hovertemplate="with shuffled labels %{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
-        )
+    at = np.arange(len(frame))
+    shuffled = Bars(
+        at,
+        frame["spearman_shuffled_high"] - frame["spearman_shuffled_low"],
+        frame["spearman_shuffled_low"],
+        width=0.7,
+        colour=CONTROL,
+        opacity=0.4,
+        name="shuffled labels",
+        data=frame[["spearman_shuffled_low", "spearman_shuffled_high"]],
+        hover="with shuffled labels %{customdata[0]:.2f} to %{customdata[1]:.2f}",
     )
-    symbols = ["diamond-open" if itself else "circle" for itself in frame["itself"]]
-    fig.add_scatter(
-        x=frame["spearman"],
-        y=rows,
-        mode="markers",
-        name="observed",
-        marker={"size": 10, "color": inks.single, "symbol": symbols},
-        customdata=frame[["n_features", "overlap", "k", "overlap_chance"]],
-        hovertemplate="%{x:.2f} over %{customdata[0]:,} features; %{customdata[1]} of the first %{customdata[2]} "
-        "shared, by chance %{customdata[3]:.1f}<extra></extra>",
-    )
-    dress(fig, dark, 66 + row_height * max(len(frame), 1), margin=(8, 14, 50, 8))
-    fig.update_yaxes(
-        tickvals=rows,
-        ticktext=frame["pair"],
-        range=[len(frame) - 0.4, -0.6],
-        showgrid=False,
-        tickfont={"size": 14, "color": inks.ink},
+    observed = Points(
+        frame["spearman"],
+        at,
+        "observed",
+        symbol=["diamond-open" if itself else "circle" for itself in frame["itself"]],
+        size=10,
+        data=frame[["n_features", "overlap", "k", "overlap_chance"]],
+        hover="%{x:.2f} over %{customdata[0]:,} features; %{customdata[1]} of the first %{customdata[2]} "
+        "shared, by chance %{customdata[3]:.1f}",
     )
     low = min(-0.1, float(frame[["spearman", "spearman_shuffled_low"]].min().min()) - 0.05) if len(frame) else -0.1
-    fig.update_xaxes(range=[low, 1.03], title_text="rank correlation of the features' sizes (Spearman)")
-    return fig
+    x = Axis("rank correlation of the features' sizes (Spearman)", range=(low, 1.03))
+    panel = Panel([shuffled, observed], x, rows(list(frame["pair"])))
+    return Chart([panel], 66 + 28 * max(len(frame), 1), (8, 14, 50, 8), Legend(1.0, printed=True))
 
 
 def of_language(lang: str) -> str:
     """ " of English captions", or "" where a view is of no language."""
     return f" of {LANGUAGE_NAME[lang]} captions" if lang in LANGUAGE_NAME else ""
+
+
+def rates_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a view, language, gender and split of one feature's gender_features: n images, rate with Wilson's
+    interval, mean activation; groups of no image are left out."""
+    found = []
+    for row in rows.sort_values("lang", ascending=False, kind="stable").to_dict("records"):
+        for gender in WHO:
+            for split in SPLITS:
+                n, rate = row[f"n_{gender}_{split}"], row[f"rate_{gender}_{split}"]
+                if not n or pd.isna(rate):
+                    continue
+                low, high = (float(end) for end in wilson(rate * n, n))
+                found.append(
+                    (
+                        row["view"],
+                        row["lang"],
+                        gender,
+                        split,
+                        int(n),
+                        float(rate),
+                        max(low, 0.0),
+                        min(high, 1.0),
+                        float(row[f"mean_{gender}_{split}"]),
+                    )
+                )
+    return pd.DataFrame(found, columns=["view", "lang", "gender", "split", "n", "rate", "low", "high", "mean"])
+
+
+def rates_dots(frame: pd.DataFrame) -> Chart:
+    """`rates_frame` of one view: a row a language and gender; held-out images filled with interval, train open."""
+    groups, marks = rows_of(frame), []
+    for gender in WHO:
+        for split in ("train", "test"):
+            part = frame[(frame["gender"] == gender) & (frame["split"] == split)]
+            held, who = split == "test", f"{WHO[gender]}, {SPLITS[split]}"
+            colour = GENDER[gender] if gender != "neutral" else "muted"
+            marks.append(
+                Points(
+                    part["rate"],
+                    [groups[key] for key in zip(part["lang"], part["gender"], strict=True)],
+                    who,
+                    colour,
+                    SYMBOLS[gender] + ("" if held else "-open"),
+                    10 if held else 8,
+                    edge=None if held else (1.4, colour),
+                    x_ends=(part["low"], part["high"]) if held else None,
+                    bar=2,
+                    data=part[["n", "low", "high", "mean"]],
+                    hover=f"{who}: fires on %{{x:.1%}} [%{{customdata[1]:.1%}}, %{{customdata[2]:.1%}}] of "
+                    "%{customdata[0]} images, mean %{customdata[3]:.3g}",
+                )
+            )
+    x = Axis("share of images on which it fires", format=".0%", to_zero=True, n_ticks=5, angle=0)
+    panel = Panel(marks, x, rows([row_name(*key) for key in groups]))
+    return Chart([panel], 58 + 26 * max(len(groups), 1), (8, 12, 46, 6), Legend(1.0, printed=True))
+
+
+def rows_of(frame: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """The rows of the figure by (lang, gender), from the top, English first."""
+    langs = [lang for lang in ("", "en", "ar") if (frame["lang"] == lang).any()]
+    keys = [(lang, g) for lang in langs for g in WHO if ((frame["lang"] == lang) & (frame["gender"] == g)).any()]
+    return {key: n for n, key in enumerate(keys)}
+
+
+def row_name(lang: str, gender: str) -> str:
+    """What stands before a row: "English: women"."""
+    return f"{LANGUAGE_NAME[lang]}: {WHO[gender]}" if lang in LANGUAGE_NAME else WHO[gender].capitalize()
+
+
+def scores_frame(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a view and language: n images, AUC, d and difference on train and held-out images, q, finding."""
+    kept = [
+        "view",
+        "lang",
+        "n_female_train",
+        "n_male_train",
+        "n_female_test",
+        "n_male_test",
+        "auc_train",
+        "auc_test",
+        "auc_low_test",
+        "auc_high_test",
+        "d_train",
+        "d_test",
+        "d_low_test",
+        "d_high_test",
+        "difference_train",
+        "difference_test",
+        "difference_low_test",
+        "difference_high_test",
+        "effect_test",
+        "effect_low_test",
+        "effect_high_test",
+        "q_train",
+        "finding",
+        "why",
+    ]
+    order = {"before": 0, "caption": 1, "image": 2}
+    shown = rows[kept].assign(at=rows["view"].map(order).fillna(3), flip=np.where(rows["lang"] == "en", 0, 1))
+    return shown.sort_values(["at", "flip"], kind="stable").drop(columns=["at", "flip"]).reset_index(drop=True)

@@ -1,13 +1,12 @@
-"""Interventions drawn: curves beside the band of their controls, ways to change a gender, transfer, selectivity."""
+"""Interventions: curves beside the band of their controls, ways to change a gender, transfer, selectivity."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, Look, beside, dress, look, scale
+from core.figures.marks import Axis, Box, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades
+from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, beside
 
 OUTCOMES = {
     "clean": "gender changed, the rest kept",
@@ -47,92 +46,51 @@ def curve_frame(effects: pd.DataFrame, along: str, outcome: str) -> pd.DataFrame
     return mine[chosen].drop_duplicates([along, "lang"]).sort_values(["lang", along]).reset_index(drop=True)
 
 
-def curves(frame: pd.DataFrame, along: str, outcome: str, dark: bool = False) -> go.Figure:
+def curves(frame: pd.DataFrame, along: str, outcome: str) -> Chart:
     """Target (line with 95 % interval over images) and its controls (grey: every set, and their mean) by language."""
-    inks, langs = look(dark), [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(
-        1,
-        max(1, len(langs)),
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs],
-    )
-    values = sorted(frame[along].unique())
-    for column, lang in enumerate(langs, start=1):
+    values, panels = sorted(frame[along].unique()), []
+    for column, lang in enumerate(_langs(frame), start=1):
         part = frame[frame["lang"] == lang]
         x = [values.index(v) for v in part[along]]
-        _band(fig, x, part, column)
-        low, high = part["baseline"] + part["effect_low"], part["baseline"] + part["effect_high"]
-        fig.add_scatter(
-            x=x,
-            y=part["target"],
-            mode="lines+markers",
-            row=1,
-            col=column,
-            line={"color": inks.languages[lang], "width": 2},
-            marker={
-                "symbol": SYMBOLS[lang],
-                "size": 10,
-                "color": inks.languages[lang],
-                "line": {"width": [3 if n == "headline" else 0 for n in part["note"]], "color": inks.ink},
-            },
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": high - part["target"],
-                "arrayminus": part["target"] - low,
-                "thickness": 1.4,
-                "width": 0,
-                "color": inks.languages[lang],
-            },
-            customdata=_hover(part, outcome),
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-        fig.add_scatter(
-            x=x,
-            y=part["baseline"],
-            mode="lines",
-            line={"color": inks.muted, "dash": "dot", "width": 1},
-            hoverinfo="skip",
-            row=1,
-            col=column,
-        )
-    dress(fig, dark, 380, margin=(60, 12, 56, 34))
-    labels = [f"{v:g}" for v in values]
-    fig.update_xaxes(
-        title_text=AXES[along], tickvals=list(range(len(values))), ticktext=labels, range=[-0.35, len(values) - 0.65]
-    )
-    fig.update_yaxes(title_text=OUTCOMES[outcome], col=1, row=1)
-    if outcome in SHARES:
-        fig.update_yaxes(tickformat=".0%", range=[-0.04, 1.06])
-    fig.update_annotations(font={"size": 15, "color": inks.ink})
-    return fig
+        stroke = {"symbol": "line-ew", "size": 22, "edge": (2.4, CONTROL)}
+        marks: list[Mark] = [
+            Box((row.control_low, row.control_high + 1e-9), CONTROL, 0.4, (at - 0.16, at + 0.16))
+            for at, row in zip(x, part.itertuples(), strict=True)
+            if np.isfinite(row.control_low)
+        ]
+        marks += [
+            Points(x, part["control"], colour=CONTROL, **stroke),
+            Points(
+                x,
+                part["target"],
+                colour=lang,
+                symbol=SYMBOLS[lang],
+                size=10,
+                edge=([3 if n == "headline" else 0 for n in part["note"]], "ink"),
+                dash="solid",
+                y_ends=_interval(part),
+                data=_hover(part, outcome),
+                hover="%{customdata}",
+            ),
+            Points(x, part["baseline"], "", "muted", "", dash="dot", width=1),
+        ]
+        labels, ends = [f"{v:g}" for v in values], (-0.35, len(values) - 0.65)
+        x_axis = Axis(AXES[along], ticks=range(len(values)), labels=labels, range=ends)
+        y_axis = _outcome_axis(outcome, OUTCOMES[outcome] if column == 1 else "", (-0.04, 1.06))
+        panels.append(Panel(marks, x_axis, y_axis, f"{LANGUAGE_NAME[lang]} captions", column=column))
+    return Chart(panels, 380, (60, 12, 56, 34), share_y=True, gaps=(0.04, None), inches=6.6)
 
 
-def _band(fig: go.Figure, x: list[int], part: pd.DataFrame, column: int) -> None:
-    for at, row in zip(x, part.itertuples(), strict=True):
-        if np.isfinite(row.control_low):
-            fig.add_shape(
-                type="rect",
-                x0=at - 0.16,
-                x1=at + 0.16,
-                y0=row.control_low,
-                y1=row.control_high + 1e-9,
-                fillcolor=CONTROL,
-                opacity=0.4,
-                line_width=0,
-                row=1,
-                col=column,
-            )
-    fig.add_scatter(
-        x=x,
-        y=part["control"],
-        mode="markers",
-        row=1,
-        col=column,
-        hoverinfo="skip",
-        marker={"symbol": "line-ew", "size": 22, "line": {"width": 2.4, "color": CONTROL}},
-    )
+def _langs(frame: pd.DataFrame) -> list[str]:
+    return [lang for lang in LANGS if (frame["lang"] == lang).any()]
+
+
+def _interval(part: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    return part["baseline"] + part["effect_low"], part["baseline"] + part["effect_high"]
+
+
+def _outcome_axis(outcome: str, title: str, ends: tuple[float, float]) -> Axis:
+    return Axis(title, range=ends, format=".0%") if outcome in SHARES else Axis(title)
 
 
 def shown(value: float, outcome: str) -> str:
@@ -190,51 +148,32 @@ def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
     return mine.sort_values(["place", "design", "lang"], ascending=[True, True, False]).reset_index(drop=True)
 
 
-def ways(frame: pd.DataFrame, outcome: str, dark: bool = False) -> go.Figure:
+def ways(frame: pd.DataFrame, outcome: str) -> Chart:
     """A line a way: the values of each language with intervals, each over the grey band of its controls."""
-    inks, names = look(dark), list(dict.fromkeys(frame["way"]))
-    fig = go.Figure()
+    names, marks = list(dict.fromkeys(frame["way"])), []
     for lang, shift in beside(frame["lang"], 0.17).items():
         part = frame[frame["lang"] == lang]
         y = np.array([names.index(w) for w in part["way"]]) + shift
-        for at, r in zip(y, part.itertuples(), strict=True):
-            if np.isfinite(r.control_low):
-                fig.add_shape(
-                    type="rect",
-                    y0=at - 0.14,
-                    y1=at + 0.14,
-                    x0=r.control_low,
-                    x1=r.control_high + 1e-3,
-                    fillcolor=CONTROL,
-                    opacity=0.4,
-                    line_width=0,
-                )
-        low, high = part["baseline"] + part["effect_low"], part["baseline"] + part["effect_high"]
-        fig.add_scatter(
-            x=part["target"],
-            y=y,
-            mode="markers",
-            name=LANGUAGE_NAME[lang],
-            marker={"symbol": SYMBOLS[lang], "size": 9, "color": inks.languages[lang]},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": high - part["target"],
-                "arrayminus": part["target"] - low,
-                "thickness": 1.4,
-                "width": 0,
-                "color": inks.languages[lang],
-            },
-            customdata=_hover(part, outcome),
-            hovertemplate="%{customdata}<extra></extra>",
+        marks += [
+            Box((at - 0.14, at + 0.14), CONTROL, 0.4, (r.control_low, r.control_high + 1e-3))
+            for at, r in zip(y, part.itertuples(), strict=True)
+            if np.isfinite(r.control_low)
+        ]
+        marks.append(
+            Points(
+                part["target"],
+                y,
+                LANGUAGE_NAME[lang],
+                lang,
+                SYMBOLS[lang],
+                x_ends=_interval(part),
+                data=_hover(part, outcome),
+                hover="%{customdata}",
+            )
         )
-    dress(fig, dark, 80 + 44 * max(1, len(names)), margin=(12, 16, 48, 30))
-    fig.update_yaxes(tickvals=list(range(len(names))), ticktext=names, range=[len(names) - 0.4, -0.6], showgrid=False)
-    fig.update_xaxes(title_text=OUTCOMES[outcome])
-    if outcome in SHARES:
-        fig.update_xaxes(tickformat=".0%", range=[-0.03, 1.05])
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0})
-    return fig
+    y_axis = Axis(ticks=range(len(names)), labels=names, range=(len(names) - 0.4, -0.6), grid=False)
+    panel = Panel(marks, _outcome_axis(outcome, OUTCOMES[outcome], (-0.03, 1.05)), y_axis)
+    return Chart([panel], 80 + 44 * max(1, len(names)), (12, 16, 48, 30), Legend(1.0), inches=6.6)
 
 
 def transfer_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
@@ -250,48 +189,26 @@ def transfer_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
     return both.sort_values(["ranked_on", "lang"], ascending=False).reset_index(drop=True)
 
 
-def transfer_matrix(frame: pd.DataFrame, outcome: str, dark: bool = False) -> go.Figure:
+def transfer_matrix(frame: pd.DataFrame, outcome: str) -> Chart:
     """The four cells as a matrix: target minus controls, written with its interval."""
-    inks = look(dark)
     grid = [[_cell(frame, row, column) for column in LANGS] for row in LANGS]
     z = [[c["specific"] if c is not None else np.nan for c in row] for row in grid]
-    fig = go.Figure(
-        go.Heatmap(
-            z=z,
-            x=[0, 1],
-            y=[0, 1],
-            colorscale=scale(VIRIDIS),
-            zmin=0,
-            zmax=1,
-            xgap=4,
-            ygap=4,
-            showscale=False,
-            hoverinfo="skip",
-        )
-    )
+    marks: list[Mark] = [Cells([0, 1], [0, 1], Shades(z, 0, 1, VIRIDIS), gap=4)]
     for i, row in enumerate(grid):
         for j, c in enumerate(row):
-            if c is None:
-                continue
-            ink = "#111" if z[i][j] > 0.6 else "#fff"
-            words = (
-                f"<b>{shown(c['target'], outcome)}</b><br>controls {shown(c['control'], outcome)}<br>difference "
-                f"{shown(c['specific'], outcome)}<br>[{shown(c['specific_low'], outcome)}, "
-                f"{shown(c['specific_high'], outcome)}]"
-            )
-            fig.add_annotation(x=j, y=i, text=words, showarrow=False, font={"size": 14, "color": ink})
-    dress(fig, dark, 360, margin=(12, 12, 12, 54))
-    fig.update_xaxes(
-        tickvals=[0, 1], ticktext=[f"{LANGUAGE_NAME[lang]} captions" for lang in LANGS], side="top", showgrid=False
+            if c is not None:
+                words = (
+                    f"<b>{shown(c['target'], outcome)}</b><br>controls {shown(c['control'], outcome)}<br>difference "
+                    f"{shown(c['specific'], outcome)}<br>[{shown(c['specific_low'], outcome)}, "
+                    f"{shown(c['specific_high'], outcome)}]"
+                )
+                marks.append(Note(j, i, words, size=14, colour="#111111" if z[i][j] > 0.6 else "#FFFFFF"))
+    columns, ranked = (
+        [f(LANGUAGE_NAME[lang]) for lang in LANGS] for f in ("{} captions".format, "ranked on<br>{}".format)
     )
-    fig.update_yaxes(
-        tickvals=[0, 1],
-        ticktext=[f"ranked on<br>{LANGUAGE_NAME[lang]}" for lang in LANGS],
-        range=[1.5, -0.5],
-        showgrid=False,
-    )
-    fig.update_layout(font={"color": inks.ink})
-    return fig
+    x = Axis(ticks=[0, 1], labels=columns, side="top", grid=False)
+    y = Axis(ticks=[0, 1], labels=ranked, range=(1.5, -0.5), grid=False)
+    return Chart([Panel(marks, x, y)], 360, (12, 12, 12, 54), inches=3.8)
 
 
 def _cell(frame: pd.DataFrame, ranked_on: str, lang: str) -> pd.Series | None:
@@ -323,50 +240,33 @@ KIND_SYMBOLS = {
 }
 
 
-def selectivity(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
+def selectivity(frame: pd.DataFrame) -> Chart:
     """Clean changes (up) against damage (right): top left is a change of gender and of nothing else."""
-    inks, langs = look(dark), [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(
-        1,
-        max(1, len(langs)),
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        subplot_titles=[f"{LANGUAGE_NAME[lang]} captions" for lang in langs],
-    )
-    for column, lang in enumerate(langs, start=1):
+    panels = []
+    for column, lang in enumerate(_langs(frame), start=1):
+        marks = []
         for kind, symbol in KIND_SYMBOLS.items():
             part = frame[(frame["lang"] == lang) & (frame["kind"] == kind)]
-            plain = kind in ("control", "identity")
-            fig.add_scatter(
-                x=part["damaged"],
-                y=part["clean"],
-                mode="markers",
-                name=kind,
-                legendgroup=kind,
-                showlegend=column == 1,
-                row=1,
-                col=column,
-                opacity=0.5 if kind == "control" else 1,
-                marker={
-                    "symbol": symbol,
-                    "size": 7 if kind == "control" else 11 if kind != "features" else 13,
-                    "color": _kind_colour(plain, lang, inks),
-                    "line": {"width": 0.6, "color": inks.ground},
-                },
-                customdata=[_arm_hover(r) for r in part.itertuples()],
-                hovertemplate="%{customdata}<extra></extra>",
+            marks.append(
+                Points(
+                    part["damaged"],
+                    part["clean"],
+                    kind,
+                    CONTROL if kind in ("control", "identity") else lang,
+                    symbol,
+                    {"control": 7, "features": 13}.get(kind, 11),
+                    edge=(0.6, "ground"),
+                    opacity=0.5 if kind == "control" else None,
+                    group=kind,
+                    legend=column == 1,
+                    data=[_arm_hover(r) for r in part.itertuples()],
+                    hover="%{customdata}",
+                )
             )
-    dress(fig, dark, 400, margin=(60, 12, 56, 58))
-    fig.update_xaxes(title_text="the rest lost", tickformat=".0%", range=[-0.04, 1.04])
-    fig.update_yaxes(tickformat=".0%", range=[-0.04, 1.06])
-    fig.update_yaxes(title_text="gender changed, the rest kept", row=1, col=1)
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.09, "yanchor": "bottom", "x": 0})
-    fig.update_annotations(font={"size": 15, "color": inks.ink})
-    return fig
-
-
-def _kind_colour(plain: bool, lang: str, inks: Look) -> str:
-    return CONTROL if plain else inks.languages[lang]
+        x = Axis("the rest lost", range=(-0.04, 1.04), format=".0%")
+        y = Axis("gender changed, the rest kept" if column == 1 else "", range=(-0.04, 1.06), format=".0%")
+        panels.append(Panel(marks, x, y, f"{LANGUAGE_NAME[lang]} captions", column=column))
+    return Chart(panels, 400, (60, 12, 56, 58), Legend(1.09), share_y=True, gaps=(0.04, None), inches=6.6)
 
 
 def _arm_hover(r: object) -> str:
@@ -388,40 +288,25 @@ def terms_frame(terms: pd.DataFrame, mode: str, most: int = 24) -> pd.DataFrame:
     return mine[mine.set_index(["lang", "gender", "lemma"]).index.isin(kept)].reset_index(drop=True)
 
 
-def terms_heat(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
+def terms_heat(frame: pd.DataFrame) -> Chart:
     """Words (rows, by language and gender) by number of features: where they come or go, beyond controls."""
-    langs = [lang for lang in LANGS if (frame["lang"] == lang).any()]
-    fig = make_subplots(
-        1, max(1, len(langs)), horizontal_spacing=0.16, subplot_titles=[LANGUAGE_NAME[lang] for lang in langs]
-    )
-    ks, tall = sorted(frame["k"].unique()), 1
+    langs, panels, tall = _langs(frame), [], 1
+    ks = sorted(frame["k"].unique()) if langs else []
     for column, lang in enumerate(langs, start=1):
         part = frame[frame["lang"] == lang].sort_values(["gender", "lemma"])
-        rows = list(dict.fromkeys(zip(part["gender"], part["lemma"], strict=True)))
-        tall = max(tall, len(rows))
+        words = list(dict.fromkeys(zip(part["gender"], part["lemma"], strict=True)))
+        tall = max(tall, len(words))
         cells = part.set_index(["gender", "lemma", "k"])["change"]
-        z = [[100 * float(cells.get((*row, k), np.nan)) for k in ks] for row in rows]
-        names = [f"{lemma} ({gender[0]})" for gender, lemma in rows]
-        fig.add_heatmap(
-            z=z,
-            x=[str(k) for k in ks],
-            y=list(range(len(rows))),
-            row=1,
-            col=column,
-            zmin=-60,
-            zmax=60,
-            colorscale=scale(PUOR),
-            xgap=2,
-            ygap=2,
-            showscale=column == len(langs),
-            colorbar={"title": {"text": "points"}, "thickness": 10},
-            customdata=[[n] * len(ks) for n in names],
-            hovertemplate="%{customdata}, %{x} features: %{z:+.0f} points<extra></extra>",
+        z = [[100 * float(cells.get((*word, k), np.nan)) for k in ks] for word in words]
+        names, places = [f"{lemma} ({gender[0]})" for gender, lemma in words], range(len(words))
+        heat = Cells(
+            [str(k) for k in ks],
+            list(places),
+            Shades(z, -60, 60, PUOR, ColourBar("points") if column == len(langs) else None),
+            data=[[n] * len(ks) for n in names],
+            hover="%{customdata}, %{x} features: %{z:+.0f} points",
         )
-        fig.update_yaxes(tickvals=list(range(len(rows))), ticktext=names, autorange="reversed", row=1, col=column)
-        fig.update_xaxes(title_text=AXES["k"], type="category", row=1, col=column)
-    dress(fig, dark, max(220, 110 + 24 * tall), margin=(12, 12, 50, 34))  # room for the scale
-    fig.update_xaxes(showgrid=False)
-    fig.update_yaxes(showgrid=False)
-    fig.update_annotations(font={"size": 15, "color": look(dark).ink})
-    return fig
+        y = Axis(ticks=places, labels=names, turned=True, grid=False)
+        panels.append(Panel([heat], Axis(AXES["k"], category=True, grid=False), y, LANGUAGE_NAME[lang], column=column))
+    height = max(220, 110 + 24 * tall)  # room for the scale
+    return Chart(panels, height, (12, 12, 50, 34), gaps=(0.16, None), inches=6.6)

@@ -1,14 +1,11 @@
-"""Where gender appears, layer by layer: probes by place and language, the logit lens below them, and transfer."""
+"""Where gender appears, layer by layer: probes by place and language, the logit lens, and transfer."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from core.figures.palette import CONTROL, LANGUAGE_NAME, dress, look
+from core.figures.marks import Axis, Band, Chart, Legend, Mark, Note, Panel, Points, Rule
+from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME
 
 PLACES = {
     "image": "at the image",
@@ -26,7 +23,10 @@ SHORT = {
 }
 RANKS = {"en": 1, "ar": 2, "both": 3}  # of the legend
 MARKERS = {"en": "circle", "ar": "diamond", "both": "square"}
+COLOURS = {"en": "en", "ar": "ar", "both": "single"}
 BOTH = "both"
+WHO = {"female": "images of women", "neutral": "neutral images", "male": "images of men"}
+WHO_MARKERS = {"female": "circle", "male": "diamond", "neutral": "square"}
 
 
 def probe_curves(probes: pd.DataFrame, measure: str, langs: tuple[str, ...] = ("en", "ar")) -> pd.DataFrame:
@@ -77,169 +77,99 @@ def first_layers(emergence: pd.DataFrame, method: str) -> dict[tuple[str, str], 
 
 
 def layers_figure(
-    curves: pd.DataFrame,
-    lens: pd.DataFrame,
-    emergence: pd.DataFrame,
-    measure: str,
-    pixels: float | None = None,
-    dark: bool = False,
-) -> go.Figure:
+    curves: pd.DataFrame, lens: pd.DataFrame, emergence: pd.DataFrame, measure: str, pixels: float | None = None
+) -> Chart:
     """Probes above, one panel a place; the logit lens below. Grey: the control; a ring: the first layer that leaves it.
 
     ``pixels`` is the same measure of a probe on the bare image.
     """
-    places = [p for p in PLACES if p in set(curves["place"])]
+    layers, panels = sorted(set(curves["layer"]) | set(lens["layer"])), []
+    above = [p for p in PLACES if p in set(curves["place"])]
     below = [p for p in LENS_PLACES if p in set(lens["place"])]
-    n = max(1, len(places)) * max(1, len(below))
-    spec = {"colspan": n // max(1, len(places))}, {"colspan": n // max(1, len(below))}
-    rows = [_spread(spec[0], n, places), _spread(spec[1], n, below)]
-    fig = make_subplots(2, n, specs=rows, shared_yaxes=False, vertical_spacing=0.19, horizontal_spacing=0.035)
-    layers = sorted(set(curves["layer"]) | set(lens["layer"]))
-    for row, (names, titles, frame, method) in enumerate(
-        ((places, PLACES, curves, "probe"), (below, LENS_PLACES, lens, "lens")), start=1
-    ):
-        marks = first_layers(emergence, method)
-        for number, place in enumerate(names):
-            column = 1 + number * spec[row - 1]["colspan"]
-            at = {"row": row, "col": column}
-            part = frame[frame["place"] == place]
-            _panel(fig, part, {k[1]: v for k, v in marks.items() if k[0] == place}, layers, at, dark)
-            _title(fig, (SHORT if row == 1 and len(places) > 2 else titles)[place], at, dark)
-            if row == 1 and place == "image" and pixels is not None:
-                line = {"color": look(dark).muted, "width": 1, "dash": "dash"}
-                fig.add_hline(y=pixels, line=line, **at)
-                fig.add_annotation(
-                    x=layers[-1],
-                    y=pixels,
-                    text="without the model: pixels",
-                    showarrow=False,
-                    xanchor="right",
-                    yanchor="bottom",
-                    font={"size": 13},
-                    **at,
-                )
-            name = f"probe {MEASURES[measure]}" if row == 1 else "logit lens AUC"
-            fig.update_yaxes(title_text=name if not number else None, showticklabels=not number, **at)
-    dress(fig, dark, 640, margin=(60, 10, 92, 34))
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": -0.11, "yanchor": "top"})
-    fig.update_yaxes(dtick=0.2, tickformat=".1f")
-    for row, frame in enumerate((curves, lens), start=1):
-        fig.update_yaxes(range=[_floor(frame), 1.05], row=row)
     pad = 0.07 * max(1, layers[-1] - layers[0]) if layers else 1
-    fig.update_xaxes(tickvals=layers, range=[layers[0] - pad, layers[-1] + pad] if layers else None, showgrid=False)
-    fig.update_xaxes(title_text="layer", row=2)
-    _one_legend(fig)
-    return fig
+    ends = (layers[0] - pad, layers[-1] + pad) if layers else None
+    for row, (places, frame, method, others) in enumerate(
+        ((above, curves, "probe", below), (below, lens, "lens", above)), start=1
+    ):
+        titles = LENS_PLACES if row == 2 else SHORT if len(places) > 2 else PLACES
+        name = f"probe {MEASURES[measure]}" if row == 1 else "logit lens AUC"
+        span, firsts = max(1, len(others)), first_layers(emergence, method)
+        for number, place in enumerate(places):
+            own = {lang: layer for (where, lang), layer in firsts.items() if where == place}
+            marks = _beside_control(frame[frame["place"] == place], own, layers)
+            if place == "image" and row == 1 and pixels is not None:
+                marks += [
+                    Rule(y=pixels, dash="dash"),
+                    Note(layers[-1], pixels, "without the model: pixels", "right", "bottom"),
+                ]
+            x = Axis("layer" if row == 2 else "", ticks=layers, range=ends, grid=False)
+            y = _shares(frame, name if not number else "", numbers=not number)
+            panels.append(Panel(marks, x, y, titles[place], row, 1 + number * span, span))
+    style = {"gaps": (0.035, 0.19), "titles": (14, "left"), "inches": 7.2}
+    return Chart(panels, 640, (60, 10, 92, 34), Legend(-0.11), once=True, **style)
 
 
-def transfer_figure(curves: pd.DataFrame, measure: str, dark: bool = False) -> go.Figure:
+def transfer_figure(curves: pd.DataFrame, measure: str) -> Chart:
     """One panel a place: full lines are probes tested in the language that trained them, dotted ones in the other."""
     places = [p for p in PLACES if p in set(curves["place"])]
-    fig = make_subplots(1, max(1, len(places)), shared_yaxes=True, horizontal_spacing=0.035)
-    layers, inks = sorted(set(curves["layer"])), look(dark)
+    layers, panels = sorted(set(curves["layer"])), []
     for number, place in enumerate(places, start=1):
-        at = {"row": 1, "col": number}
+        marks: list[Mark] = [Rule(y=0.5, dash="dot")]
         for (lang, trained_on), part in curves[curves["place"] == place].groupby(["lang", "trained_on"], sort=False):
             own = lang == trained_on
             name = LANGUAGE_NAME[lang] if own else f"{LANGUAGE_NAME[trained_on]} probe on {LANGUAGE_NAME[lang]}"
-            style = {"dash": "solid" if own else "dot", "symbol": MARKERS[lang] + ("" if own else "-open")}
-            _line(
-                fig,
-                part,
-                inks.languages[lang],
-                name,
-                style,
-                at,
-                _shift(lang, layers, 1 if own else 2),
-                RANKS[lang] + (0 if own else 2),
-            )
-        fig.add_hline(y=0.5, line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
-        _title(fig, PLACES[place], at, dark)
-    dress(fig, dark, 390, margin=(60, 10, 84, 34))
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"})
-    fig.update_yaxes(range=[_floor(curves), 1.05], dtick=0.2, tickformat=".1f")
-    fig.update_yaxes(title_text=f"probe {MEASURES[measure]}", col=1)
-    fig.update_xaxes(tickvals=layers, title_text="layer", showgrid=False)
-    _one_legend(fig)
-    return fig
+            step, rank = (1, RANKS[lang]) if own else (2, RANKS[lang] + 2)
+            marks.append(_line(part, lang, name, _shift(lang, layers, step), rank, own))
+        x = Axis("layer", ticks=layers, grid=False)
+        y = _shares(curves, f"probe {MEASURES[measure]}" if number == 1 else "")
+        panels.append(Panel(marks, x, y, PLACES[place], column=number))
+    style = {"share_y": True, "gaps": (0.035, None), "titles": (14, "left"), "inches": 7.2}
+    return Chart(panels, 390, (60, 10, 84, 34), Legend(-0.2), once=True, **style)
 
 
-def _spread(spec: dict[str, int], n: int, names: list[str]) -> list[dict[str, int] | None]:
-    return [spec if i % spec["colspan"] == 0 and i // spec["colspan"] < max(1, len(names)) else None for i in range(n)]
-
-
-def _panel(
-    fig: go.Figure, part: pd.DataFrame, marks: dict[str, int], layers: list[int], at: dict[str, int], dark: bool
-) -> None:
-    inks = look(dark)
+def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int]) -> list[Mark]:
+    """One place: the band of the control, chance, a line a language, and rings at their first layers."""
     band = part.groupby("layer").agg(low=("control_low", "min"), high=("control_high", "max")).reset_index()
-    x = [*band["layer"], *band["layer"][::-1]]
-    area = {"fill": "toself", "fillcolor": CONTROL, "opacity": 0.28, "mode": "lines", "line": {"width": 0}}
-    fig.add_trace(
-        go.Scatter(x=x, y=[*band["high"], *band["low"][::-1]], name="control", legendrank=5, hoverinfo="skip", **area),
-        **at,
-    )
-    fig.add_hline(y=float(part["chance"].max()), line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
+    marks: list[Mark] = [
+        Band(band["layer"], band["low"], band["high"], CONTROL, 0.28, name="control", rank=5),
+        Rule(y=float(part["chance"].max()), dash="dot"),
+    ]
     for lang, line in part.groupby("lang", sort=False):
-        colour = inks.languages.get(str(lang), inks.single)
-        name = LANGUAGE_NAME.get(str(lang), "both languages (the image comes before the question)")
-        shift = _shift(str(lang), layers)
-        style = {"dash": "solid", "symbol": MARKERS[str(lang)]}
-        _line(fig, line, colour, name, style, at, shift, RANKS[str(lang)])
-        first = marks.get(str(lang), marks.get("en") if lang == BOTH else None)
-        here = line[line["layer"] == first]
-        ring = {"size": 17, "symbol": "circle-open", "color": inks.ink, "line": {"width": 1.6}}
-        fig.add_trace(
-            go.Scatter(
-                x=here["layer"] + shift,
-                y=here["value"],
-                mode="markers",
-                marker=ring,
-                name="first layer that leaves the control",
-                legendrank=4,
-                cliponaxis=False,
-                hoverinfo="skip",
+        name = LANGUAGE_NAME.get(lang, "both languages (the image comes before the question)")
+        shift = _shift(lang, layers)
+        here = line[line["layer"] == firsts.get(lang, firsts.get("en") if lang == BOTH else None)]
+        marks += [
+            _line(line, lang, name, shift, RANKS[lang]),
+            Points(
+                here["layer"] + shift,
+                here["value"],
+                "first layer that leaves the control",
+                "ink",
+                "circle-open",
+                17,
+                edge=(1.6, "ink"),
+                rank=4,
+                clip=False,
             ),
-            **at,
-        )
+        ]
+    return marks
 
 
-def _line(
-    fig: go.Figure,
-    line: pd.DataFrame,
-    colour: str,
-    name: str,
-    style: dict[str, Any],
-    at: dict[str, int],
-    shift: float,
-    rank: int,
-) -> None:
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": line["high"] - line["value"],
-        "arrayminus": line["value"] - line["low"],
-        "color": colour,
-        "thickness": 1.4,
-        "width": 0,
-    }
-    cards = line[["layer", "low", "high", "n"]].to_numpy()
-    fig.add_trace(
-        go.Scatter(
-            x=line["layer"] + shift,
-            y=line["value"],
-            mode="lines+markers",
-            name=name,
-            customdata=cards,
-            error_y=error,
-            legendrank=rank,
-            cliponaxis=False,
-            line={"color": colour, "width": 2, "dash": style["dash"]},
-            marker={"size": 8, "symbol": style["symbol"]},
-            hovertemplate="layer %{customdata[0]}: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
-            "n = %{customdata[3]} images<extra>%{fullData.name}</extra>",
-        ),
-        **at,
+def _line(line: pd.DataFrame, lang: str, name: str, shift: float, rank: int, own: bool = True) -> Points:
+    return Points(
+        line["layer"] + shift,
+        line["value"],
+        name,
+        COLOURS[lang],
+        MARKERS[lang] + ("" if own else "-open"),
+        8,
+        dash="solid" if own else "dot",
+        y_ends=(line["low"], line["high"]),
+        rank=rank,
+        clip=False,
+        data=line[["layer", "low", "high", "n"]].to_numpy(),
+        hover="layer %{customdata[0]}: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}], "
+        "n = %{customdata[3]} images<extra>%{fullData.name}</extra>",
     )
 
 
@@ -249,28 +179,56 @@ def _shift(lang: str, layers: list[int], step: int = 1) -> float:
     return {"en": -0.012, "ar": 0.012}.get(lang, 0.0) * span * step
 
 
-def _title(fig: go.Figure, title: str, at: dict[str, int], dark: bool) -> None:
-    axis = fig.get_subplot(**at)
-    ref = axis.xaxis.plotly_name.replace("axis", ""), axis.yaxis.plotly_name.replace("axis", "")
-    fig.add_annotation(
-        x=0,
-        y=1.02,
-        xref=f"{ref[0]} domain",
-        yref=f"{ref[1]} domain",
-        text=title,
-        showarrow=False,
-        xanchor="left",
-        yanchor="bottom",
-        font={"size": 14, "color": look(dark).ink},
-    )
+def _shares(frame: pd.DataFrame, title: str, numbers: bool = True) -> Axis:
+    """The y axis of AUCs and accuracies, down to where the lowest interval ends."""
+    low = max(0.0, min(0.4, float(frame["low"].min()) - 0.03)) if len(frame) else 0.4
+    return Axis(title, range=(low, 1.05), step=0.2, format=".1f", numbers=numbers)
 
 
-def _floor(frame: pd.DataFrame) -> float:
-    return max(0.0, min(0.4, float(frame["low"].min()) - 0.03)) if len(frame) else 0.4
+def difference_curves(lens: pd.DataFrame, position: str, lang: str) -> pd.DataFrame:
+    """One row a gender of the image and layer: gender, layer, value (log-odds), low, high, n, offset."""
+    here = lens[(lens["position"] == position) & (lens["lang"] == lang)]
+    parts = [
+        pd.DataFrame(
+            {
+                "gender": gender,
+                "layer": here["layer"],
+                "value": here[f"difference_{gender}"],
+                "low": here[f"difference_{gender}_low"],
+                "high": here[f"difference_{gender}_high"],
+                "n": here[f"n_{gender}"],
+                "offset": here["offset"],
+            }
+        )
+        for gender in WHO
+    ]
+    return pd.concat(parts, ignore_index=True).dropna(subset=["value"])
 
 
-def _one_legend(fig: go.Figure) -> None:
-    seen: set[str] = set()
-    for trace in fig.data:
-        trace.legendgroup, trace.showlegend = trace.name, trace.name not in seen
-        seen.add(trace.name)
+def difference_figure(curves: pd.DataFrame) -> Chart:
+    """Mean log-odds of a word for a woman against one for a man, by layer and by what the image shows."""
+    marks: list[Mark] = [Rule(y=0, dash="dot")]
+    for gender, name in WHO.items():
+        line = curves[curves["gender"] == gender]
+        marks.append(
+            Points(
+                line["layer"],
+                line["value"],
+                name,
+                GENDER[gender],
+                WHO_MARKERS[gender],
+                8,
+                dash="solid",
+                y_ends=(line["low"], line["high"]),
+                bar=2,
+                data=line[["low", "high", "n"]],
+                hover="layer %{x}: %{y:+.2f} [%{customdata[0]:+.2f}, %{customdata[1]:+.2f}], "
+                "n = %{customdata[2]}<extra>%{fullData.name}</extra>",
+            )
+        )
+    offset = curves.drop_duplicates("layer")
+    average = {"symbol": "", "dash": "dash", "width": 1.4}
+    marks.append(Points(offset["layer"], offset["offset"], "the average of all, read off", "muted", **average))
+    x = Axis("layer", ticks=sorted(set(curves["layer"])), grid=False)
+    y = Axis("log-odds, women over men", format="+.1~f")
+    return Chart([Panel(marks, x, y)], 370, (58, 10, 84, 12), Legend(-0.24))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from core.config import LANGUAGE_NAME as LANGUAGE_NAME  # read from here by all figures
 
 LANGUAGE = {"en": "#0072B2", "ar": "#D55E00"}
@@ -42,6 +40,14 @@ class Look:
     single: str  # the colour of a figure that has only one series
     languages: dict[str, str]  # the palette's two, lightened where the ground is dark
 
+    def of(self, colour: str) -> str:
+        """The hex colour of an ink by its name, "en" and "ar" among them; "clear" is none, hex stays as it is."""
+        if colour.startswith("#"):
+            return colour
+        if colour == "clear":
+            return "rgba(0,0,0,0)"
+        return self.languages[colour] if colour in self.languages else getattr(self, colour)
+
 
 LIGHT = Look("#1C1B19", "#5F5B54", "#E3DFD7", "#FFFFFF", "#4A5568", LANGUAGE)
 DARK = Look("#EDEAE4", "#A8A39A", "#3A3835", "#171615", "#A9B4C2", {"en": "#4BA3DB", "ar": "#F0803C"})
@@ -50,11 +56,6 @@ DARK = Look("#EDEAE4", "#A8A39A", "#3A3835", "#171615", "#A9B4C2", {"en": "#4BA3
 def look(dark: bool) -> Look:
     """The inks of the dark or of the light theme."""
     return DARK if dark else LIGHT
-
-
-def scale(colours: Sequence[str]) -> list[list[float | str]]:
-    """A plotly colour scale with the colours at equal distances."""
-    return [[i / (len(colours) - 1), colour] for i, colour in enumerate(colours)]
 
 
 def mix(colours: Sequence[str], share: float) -> str:
@@ -80,36 +81,3 @@ def _luminance(colour: str) -> float:
     parts = [c / 255 for c in _rgb(colour)]
     r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
-
-
-def dress(fig: go.Figure, dark: bool, height: int, margin: tuple[int, int, int, int] = (52, 10, 44, 12)) -> go.Figure:
-    """Set type, inks, rules and margins (left, right, bottom, top; pixels) of a figure for one theme; returns it."""
-    inks = look(dark)
-    left, right, bottom, top = margin
-    fig.update_layout(
-        height=height,
-        margin={"l": left, "r": right, "b": bottom, "t": top, "pad": 2},
-        font={"family": FONT, "size": 14, "color": inks.ink},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        hoverlabel={
-            "font": {"family": FONT, "size": 14, "color": inks.ink},
-            "bgcolor": inks.ground,
-            "bordercolor": inks.rule,
-        },
-        showlegend=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": inks.muted, "activecolor": inks.ink},
-        bargap=0.06,
-    )
-    axis = {
-        "gridcolor": inks.rule,
-        "linecolor": inks.muted,
-        "tickcolor": inks.muted,
-        "zeroline": False,
-        "tickfont": {"size": 13, "color": inks.muted},
-        "title": {"font": {"size": 14, "color": inks.ink}},
-        "automargin": True,
-    }
-    fig.update_xaxes(**axis)
-    fig.update_yaxes(**axis)
-    return fig

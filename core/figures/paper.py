@@ -1,4 +1,4 @@
-"""The same frames drawn for paper: SVG, PDF and PNG by matplotlib, in IBM Plex, Arabic shaped and searchable.
+"""Charts on paper: SVG, PDF and PNG by matplotlib, in IBM Plex, Arabic shaped and searchable.
 
 matplotlib (3.11 and newer) shapes Arabic natively. PDF text is embedded as TrueType (fonttype 42), so that it can be
 searched and selected; a text with dollar signs is set plainly and never read as mathematics.
@@ -6,31 +6,44 @@ searched and selected; a text with dollar signs is set plainly and never read as
 
 from __future__ import annotations
 
+import html
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, singledispatch
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from core.figures.densities import percent
-from core.figures.palette import LANGUAGE, LIGHT, STEERED
-from core.figures.points import NAMES, shading
-from core.figures.words import DOWN, UP, visible
+from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Legend, Mark, Note, Panel, Points, Rule, Shades
+from core.figures.palette import LIGHT
 
 FONTS_DIR = Path(__file__).resolve().parents[2] / "static"
 FORMATS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 FAMILIES = ["IBM Plex Sans", "IBM Plex Sans Arabic", "DejaVu Sans"]  # DejaVu comes with matplotlib and knows Arabic
-WIDTH = 5.2  # inches: a column and a half
+PER_INCH = 118  # pixels of the screen that an inch of paper holds
+MARK, LINE, TYPE = 0.48, 0.62, 0.6  # points on paper to a pixel of a mark's size, of a line's width, of type
+SYMBOLS = {
+    "circle": "o",
+    "diamond": "D",
+    "square": "s",
+    "star": "*",
+    "x": "x",
+    "triangle-up": "^",
+    "triangle-left": "<",
+    "line-ns": "|",
+    "line-ew": "_",
+}
+DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "": "-"}
+SIDES = {"left": "right", "right": "left", "center": "center"}  # the anchor of words on a side of their place
 
 
 @cache
@@ -42,13 +55,16 @@ def _register_fonts() -> tuple[str, ...]:
     return tuple(family for family in FAMILIES if family in known)
 
 
-def _settings() -> dict[Any, Any]:
+def settings() -> dict[Any, Any]:
+    """matplotlib's settings for everything that is drawn for paper."""
     return {
         "font.family": list(_register_fonts()),
         "font.size": 9,
         "axes.labelsize": 9,
         "xtick.labelsize": 8,
         "ytick.labelsize": 8,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
         "pdf.fonttype": 42,
         "ps.fonttype": 42,
         "svg.fonttype": "path",
@@ -74,161 +90,326 @@ def render(fig: Figure, kind: str, dpi: int = 220) -> bytes:
         raise ValueError(f"unknown format {kind!r}, known are {', '.join(FORMATS)}")
     stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
     out = io.BytesIO()
-    with mpl.rc_context(_settings()):
+    with mpl.rc_context(settings()):
         fig.savefig(out, format=kind, dpi=dpi, bbox_inches="tight", metadata=stamp)
     return out.getvalue()
 
 
-def _start(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
-    fig = Figure(figsize=(width, height), layout="constrained")
-    return fig, fig.add_subplot()
-
-
-@contextmanager
-def sheet(height: float, width: float = WIDTH) -> Iterator[tuple[Figure, Axes]]:
-    """An empty figure (inches) and its axes, to be drawn on within the settings of all paper figures."""
-    with mpl.rc_context(_settings()):
-        yield _start(height, width)
-
-
-def histogram(frame: pd.DataFrame, p999: float) -> Figure:
-    """`core.figures.histogram.activation_histogram` on paper."""
-    with mpl.rc_context(_settings()):
-        fig, ax = _start(2.4)
-        ax.bar(
-            frame["low"],
-            frame["count"],
-            width=frame["high"] - frame["low"],
-            align="edge",
-            color=LIGHT.single,
-            edgecolor="white",
-            linewidth=0.4,
-        )
-        if frame["count"].max() > 0:
-            ax.set_yscale("log")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        if p999 > 0:
-            ax.axvline(p999, color=STEERED, linewidth=1.4, linestyle="--")
-            ax.annotate(
-                "p99.9",
-                (p999, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(0, 2),
-                textcoords="offset points",
-                ha="center",
-                va="bottom",
-                fontsize=8,
-                color=LIGHT.muted,
-            )
-        ax.set(xlabel="activation", ylabel="tokens", xlim=(0, None))
-        ax.grid(axis="y")
+def draw(chart: Chart) -> Figure:
+    """The matplotlib figure of a chart, in the light theme."""
+    with mpl.rc_context(settings()):
+        fig = Figure(figsize=(chart.inches, chart.height / PER_INCH), layout="constrained")
+        n_rows = max((p.row for p in chart.panels), default=1)
+        n_columns = max((p.column + p.span - 1 for p in chart.panels), default=1)
+        grid, first = fig.add_gridspec(n_rows, n_columns), None
+        for panel in chart.panels:
+            place = grid[panel.row - 1, panel.column - 1 : panel.column - 1 + panel.span]
+            ax = fig.add_subplot(place, sharey=first if chart.share_y else None)
+            first = first or ax
+            _panel(ax, panel, chart, hidden=chart.share_y and ax is not first)
+        if chart.legend is not None:
+            _legend(fig, chart, chart.legend)
         return fig
 
 
-def densities(frame: pd.DataFrame) -> Figure:
-    """`core.figures.densities.density_bars` on paper."""
-    with mpl.rc_context(_settings()):
-        fig, ax = _start(0.55 + 0.28 * max(len(frame), 1))
-        colours = {"density_caption_en": LANGUAGE["en"], "density_caption_ar": LANGUAGE["ar"]}
-        rows = np.arange(len(frame))
-        ax.barh(rows, frame["density"] * 100, color=[colours.get(k, LIGHT.single) for k in frame["kind"]], height=0.7)
-        for row, value in zip(rows, frame["density"], strict=True):
-            ax.annotate(percent(value), (value * 100, row), xytext=(4, 0), textcoords="offset points", va="center")
-        ax.set_yticks(rows, frame["where"])
-        ax.tick_params(axis="y", length=0)
-        ax.invert_yaxis()
-        ax.margins(x=0.15)
-        ax.set_xlabel("share of tokens, %")
-        return fig
+def plain(text: str) -> str:
+    """Words without plotly's markup and without the isolates that a browser needs."""
+    lines = re.sub(r"<br\s*/?>", "\n", text)
+    return re.sub("[\u2066-\u2069]", "", html.unescape(re.sub(r"<[^>]+>", "", lines)))
 
 
-def words(frame: pd.DataFrame) -> Figure:
-    """`core.figures.words.words_bars` on paper."""
-    with mpl.rc_context(_settings()):
-        n = int(frame.groupby("direction").size().max()) if len(frame) else 1
-        fig, ax = _start(0.6 + 0.2 * n)
-        for side, colour, sign in (("down", DOWN, -1), ("up", UP, 1)):
-            part = frame[frame["direction"] == side].reset_index(drop=True)
-            ax.barh(part.index, part["logit"], color=colour, height=0.7)
-            for row, (word, value) in enumerate(zip(part["word"], part["logit"], strict=True)):
-                ax.annotate(
-                    visible(word),
-                    (value, row),
-                    xytext=(4 * sign, 0),
-                    textcoords="offset points",
-                    va="center",
-                    ha="left" if sign > 0 else "right",
-                )
-        reach = 1.7 * float(frame["logit"].abs().max()) if len(frame) else 1.0
-        ax.set(xlim=(-reach, reach), xlabel="change of the word's logit, a unit of activation")
-        ax.axvline(0, color=LIGHT.muted, linewidth=0.7)
-        ax.set_yticks([])
-        ax.spines["left"].set_visible(False)
-        ax.invert_yaxis()
-        return fig
-
-
-def feature_map(
-    frame: pd.DataFrame, colour: str = "density", chosen: int | None = None, kept: set[int] | None = None
-) -> Figure:
-    """`core.figures.umap_map.feature_map` on paper."""
-    with mpl.rc_context(_settings()):
-        fig, ax = _start(4.4)
-        placed = frame.dropna(subset=["umap_x", "umap_y"])
-        _points(fig, ax, placed, "umap_x", "umap_y", colour, chosen, kept)
+def _panel(ax: Axes, panel: Panel, chart: Chart, hidden: bool) -> None:
+    names = {side: _names(panel.marks, side) for side in "xy"}
+    bottom = np.zeros(len(names["y"] or names["x"]))  # of stacked bars
+    for order, mark in enumerate(panel.marks):
+        z = 1.0 if isinstance(mark, (Cells, Band, Box)) else 1.5 if isinstance(mark, (Bars, Rule)) else 2.0
+        artist = _add(_placed(mark, names), ax, z + order * 1e-3, chart, bottom)
+        if isinstance(mark, (Points, Cells)) and mark.shades and mark.shades.bar:
+            _key(ax, artist, mark.shades)
+    filled = any(len(m.x if isinstance(m, Points) else m.at) for m in panel.marks if isinstance(m, (Points, Bars)))
+    for side, axis in (("x", panel.x), ("y", panel.y)):
+        _axis(ax, side, axis, names[side], filled)
+    if hidden:
+        ax.tick_params(axis="y", labelleft=False)
+    if panel.title:
+        size, side = chart.titles
+        ax.set_title(plain(panel.title), fontsize=TYPE * size, loc=side)
+    if not panel.x.shown and not panel.y.shown:
         ax.set_axis_off()
-        ax.set_aspect("equal", adjustable="datalim")
-        return fig
 
 
-def language_scatter(frame: pd.DataFrame, chosen: int | None = None, kept: set[int] | None = None) -> Figure:
-    """`core.figures.densities.language_scatter` on paper, on symmetric-log axes, so that 0 has its place."""
-    with mpl.rc_context(_settings()):
-        fig, ax = _start(4.6)
-        both = frame[(frame["density_caption_en"] > 0) | (frame["density_caption_ar"] > 0)]
-        seen = pd.concat([both["density_caption_en"], both["density_caption_ar"]])
-        floor = float(seen[seen > 0].min()) if (seen > 0).any() else 1e-6
-        _points(fig, ax, both, "density_caption_en", "density_caption_ar", "lean", chosen, kept)
-        ax.axline((0, 0), slope=1, color=LIGHT.muted, linewidth=0.7, linestyle=":", zorder=0)
-        ax.set_xscale("symlog", linthresh=floor)
-        ax.set_yscale("symlog", linthresh=floor)
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: percent(value)))
-        ax.set(xlabel="share of English caption tokens", ylabel="share of Arabic caption tokens")
-        return fig
+def _names(marks: Sequence[Mark], side: str) -> list[str]:
+    """The names that marks have as places on an axis, in the order in which they come."""
+    found: list[str] = []
+    for mark in marks:
+        if isinstance(mark, Bars):
+            values = mark.at if mark.across == (side == "y") else ()
+        else:
+            values = getattr(mark, side, ()) if isinstance(mark, (Points, Cells)) else ()
+        found += [value for value in values if isinstance(value, str)]
+    return list(dict.fromkeys(found))
 
 
-def _points(
-    fig: Figure, ax: Axes, frame: pd.DataFrame, x: str, y: str, colour: str, chosen: int | None, kept: set[int] | None
-) -> None:
-    inside = frame["feature"].isin(kept) if kept is not None else pd.Series(True, index=frame.index)
-    rest, part = frame[~inside], frame[inside]
-    ax.scatter(rest[x], rest[y], s=6, color=LIGHT.rule, linewidths=0)
-    values, low, high, colours, ticks = shading(part, colour)
-    dots = ax.scatter(
-        part[x],
-        part[y],
-        c=values,
-        s=14,
-        vmin=low,
-        vmax=high,
-        edgecolors=LIGHT.muted,
-        linewidths=0.25,
-        cmap=LinearSegmentedColormap.from_list(colour, list(colours)),
-    )
-    bar = fig.colorbar(dots, ax=ax, orientation="horizontal", location="top", shrink=0.4, aspect=30, anchor=(0, 0))
-    bar.set_ticks(ticks["tickvals"], labels=ticks["ticktext"])
-    bar.set_label(NAMES.get(colour, colour), fontsize=8)
-    bar.outline.set_visible(False)
-    mark = frame[frame["feature"] == chosen]
-    if len(mark):
-        ax.scatter(mark[x], mark[y], s=90, facecolors="none", edgecolors=STEERED, linewidths=1.6)
+def _placed(mark: Mark, names: dict[str, list[str]]) -> Mark:
+    """The mark with numbers in the place of names."""
+
+    def numbers(values: Any, side: str) -> Any:
+        return np.array([names[side].index(v) if isinstance(v, str) else v for v in values], dtype=float)
+
+    if isinstance(mark, Bars):
+        return replace(mark, at=numbers(mark.at, "y" if mark.across else "x"))
+    if isinstance(mark, (Points, Cells)):
+        return replace(mark, x=numbers(mark.x, "x"), y=numbers(mark.y, "y"))
+    return mark
+
+
+@singledispatch
+def _add(mark: Any, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    raise TypeError(f"{type(mark).__name__} is no mark")
+
+
+@_add.register
+def _points(mark: Points, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    if mark.opacity == 0:
+        return None
+    colour = LIGHT.of(mark.colour) if isinstance(mark.colour, str) else [LIGHT.of(one) for one in mark.colour]
+    common = {"zorder": z, "alpha": mark.opacity}
+    if mark.dash:
+        ax.plot(mark.x, mark.y, DASHES[mark.dash], color=colour, linewidth=LINE * mark.width, **common)
+    ends = {
+        name: np.maximum([middle - np.asarray(pair[0]), np.asarray(pair[1]) - middle], 0)
+        for name, middle, pair in (("xerr", mark.x, mark.x_ends), ("yerr", mark.y, mark.y_ends))
+        if pair is not None
+    }
+    if ends:
+        ax.errorbar(mark.x, mark.y, **ends, fmt="none", ecolor=colour, elinewidth=LINE * mark.bar, **common)
+    artist = _symbols(mark, ax, colour, common) if len(mark.symbol) else None
+    for x, y, text in zip(mark.x, mark.y, mark.text if mark.text is not None else (), strict=False):
+        vertical, side = mark.text_at.split()
+        up = {"top": 6, "bottom": -6}.get(vertical, 0)
         ax.annotate(
-            str(chosen),
-            (mark[x].iloc[0], mark[y].iloc[0]),
-            xytext=(0, 7),
+            plain(text),
+            (x, y),
+            xytext=(0, up),
             textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=10,
+            fontsize=TYPE * mark.text_size,
+            ha=SIDES[side],
+            va={6: "bottom", -6: "top"}.get(up, "center"),
         )
+    label = {"color": colour if isinstance(colour, str) else LIGHT.single, "label": mark.name}
+    if mark.name and mark.legend is not False and len(mark.x):
+        one = mark.symbol if isinstance(mark.symbol, str) else next(iter(mark.symbol), "circle")
+        shape = {"marker": SYMBOLS[one.removesuffix("-open")], "markersize": 4} if one else {}
+        face = {"markerfacecolor": "none"} if one.endswith("-open") else {}
+        line = DASHES[mark.dash] if mark.dash else "none"
+        ax.plot([], [], linestyle=line, linewidth=LINE * mark.width, **shape, **face, **label, alpha=mark.opacity)
+    return artist
+
+
+def _symbols(mark: Points, ax: Axes, colour: Any, common: dict[str, Any]) -> Any:
+    """The marks themselves, those of one symbol at once; returns what a colour bar can be made of."""
+    n, artist = len(mark.x), None
+    each = [np.broadcast_to(np.asarray(v), n) for v in (mark.symbol, mark.size, mark.edge[0] if mark.edge else 0)]
+    symbols, sizes, edges = each
+    x, y = np.asarray(mark.x), np.asarray(mark.y)
+    for symbol in dict.fromkeys(symbols.tolist()):
+        here, name = symbols == symbol, symbol.removesuffix("-open")
+        ink: Any = LIGHT.of(mark.edge[1]) if mark.edge else "none"
+        style: dict[str, Any] = {"s": (MARK * sizes[here]) ** 2, "linewidths": LINE * edges[here], **common}
+        fill = "none" if mark.colour == "clear" else colour if isinstance(colour, str) else np.asarray(colour)[here]
+        if mark.shades:
+            scale = Normalize(mark.shades.low, mark.shades.high)
+            shades = LinearSegmentedColormap.from_list("shades", list(mark.shades.colours))
+            fill = shades(scale(np.asarray(mark.shades.values, float)[here]))
+            artist = mpl.cm.ScalarMappable(scale, shades)
+        if name.startswith("line"):
+            style |= {"color": ink if mark.edge else fill, "linewidths": LINE * np.maximum(edges[here], 2)}
+        elif name == "x":
+            style |= {"color": fill, "linewidths": 0.9}
+        elif symbol.endswith("-open"):
+            style |= {"facecolors": "none", "edgecolors": fill, "linewidths": LINE * np.maximum(edges[here], 1.3)}
+        else:
+            style |= {"facecolors": fill, "edgecolors": ink}
+        ax.scatter(x[here], y[here], marker=SYMBOLS[name], **style)
+    return artist
+
+
+@_add.register
+def _band(mark: Band, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    style = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": LINE * mark.edge, "zorder": z}
+    return ax.fill_between(
+        np.asarray(mark.x, float), np.asarray(mark.low, float), np.asarray(mark.high, float), **style, label=mark.name
+    )
+
+
+@_add.register
+def _bars(mark: Bars, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    length = np.nan_to_num(np.asarray(mark.length, float))
+    base = np.zeros(len(length)) if mark.base is None else np.nan_to_num(np.asarray(mark.base, float))
+    if chart.bars == "stack":
+        base = bottom.copy()
+        bottom += length
+    wide = min(1 - chart.bar_gap, 0.8) if mark.width is None else mark.width
+    colour = LIGHT.of(mark.colour) if isinstance(mark.colour, str) else [LIGHT.of(one) for one in mark.colour]
+    style = {"color": colour, "alpha": mark.opacity, "zorder": z, "label": mark.name, "linewidth": 0}
+    if mark.edge or chart.bars == "stack":
+        style |= {"edgecolor": LIGHT.ground, "linewidth": 0.4}
+    if mark.across:
+        ax.barh(mark.at, length, left=base, height=wide, **style)
+    else:
+        ax.bar(mark.at, length, bottom=base, width=wide, **style)
+    if mark.text is not None and mark.across:
+        for at, end, start, text in zip(mark.at, base + length, base, mark.text, strict=True):
+            place, shift, side = ((start + end) / 2, 0, "center") if mark.inside else (end, 4, "left")
+            if mark.inside and (end - start) < 0.04 * max(float(bottom.max()), 1e-9):
+                continue  # too narrow for its number
+            said = text if isinstance(text, str) else f"{text:g}"
+            ax.annotate(
+                plain(said),
+                (place, at),
+                xytext=(shift, 0),
+                textcoords="offset points",
+                va="center",
+                ha=side,
+                fontsize=7.5,
+                color=LIGHT.ink if not mark.inside or mark.text_ink or mark.opacity else _on(colour),
+                zorder=3,
+            )
+    return None
+
+
+@_add.register
+def _cells(mark: Cells, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    shades = LinearSegmentedColormap.from_list("shades", list(mark.shades.colours))
+    return ax.pcolormesh(
+        _borders(mark.x),
+        _borders(mark.y),
+        np.ma.masked_invalid(np.asarray(mark.shades.values, float)),
+        cmap=shades,
+        vmin=mark.shades.low,
+        vmax=mark.shades.high,
+        edgecolors=LIGHT.ground,
+        linewidth=LINE * mark.gap,
+        zorder=z,
+    )
+
+
+def _borders(middles: Any) -> np.ndarray:
+    """The borders of cells around their middles."""
+    x = np.asarray(middles, float)
+    between = (x[1:] + x[:-1]) / 2
+    first, last = (x[0] - between[0], x[-1] - between[-1]) if len(x) > 1 else (-0.5, 0.5)
+    return np.concatenate(([x[0] + first], between, [x[-1] + last]))
+
+
+@_add.register
+def _rule(mark: Rule, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    style = {"color": LIGHT.of(mark.colour), "linewidth": LINE * mark.width, "linestyle": DASHES[mark.dash]}
+    style |= {"alpha": mark.opacity, "zorder": z - 0.6 if mark.below else z}
+    if mark.x is None:
+        return ax.axhline(mark.y, **style)
+    return ax.axvline(mark.x, **style) if mark.y is None else ax.plot(mark.x, mark.y, **style)
+
+
+@_add.register
+def _box(mark: Box, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    style = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": 0, "zorder": z}
+    if mark.x is None:
+        return ax.axhspan(*mark.y, **style) if np.isfinite(mark.y).all() else None
+    return ax.fill_between(mark.x, *mark.y, **style)
+
+
+@_add.register
+def _note(mark: Note, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any:
+    frames = {"data": "data", "panel": "axes fraction"}
+    return ax.annotate(
+        plain(mark.text),
+        (mark.x, mark.y),
+        xycoords=(frames[mark.x_in], frames[mark.y_in]),
+        xytext=(LINE * mark.shift, 0),
+        textcoords="offset points",
+        ha=mark.anchor,
+        va=mark.vertical.replace("middle", "center"),
+        fontsize=TYPE * mark.size,
+        color=LIGHT.of(mark.colour),
+        zorder=3,
+    )
+
+
+def _on(colour: Any) -> str:
+    """Ink that is read on a colour."""
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return LIGHT.ink if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else LIGHT.ground
+
+
+def _key(ax: Axes, artist: Any, shades: Shades) -> None:
+    bar, fig = shades.bar, ax.get_figure()
+    assert bar is not None and fig is not None
+    across = {"location": "top", "shrink": 0.4, "aspect": 30, "anchor": (0, 0)}
+    drawn = fig.colorbar(artist, ax=ax, **(across if bar.across else {"aspect": 25}))
+    if bar.ticks is not None:
+        drawn.set_ticks(list(bar.ticks), labels=list(bar.labels or bar.ticks))
+    drawn.set_label(bar.title, fontsize=8)
+    drawn.outline.set_visible(False)
+
+
+def _axis(ax: Axes, side: str, axis: Axis, names: Sequence[str], filled: bool) -> None:
+    one = ax.xaxis if side == "x" else ax.yaxis
+    if axis.log and filled:
+        (ax.set_xscale if side == "x" else ax.set_yscale)("log")
+    ticks, labels = axis.ticks, axis.labels
+    if ticks is None and names:
+        ticks, labels = range(len(names)), names
+    if ticks is not None:
+        one.set_ticks(list(ticks), None if labels is None else [plain(label) for label in labels])
+    else:
+        if axis.step and not axis.log:
+            one.set_major_locator(MultipleLocator(axis.step))
+        if axis.format or axis.log:
+            one.set_major_formatter(FuncFormatter(lambda value, _: _number(value, axis.format)))
+    (ax.set_xlabel if side == "x" else ax.set_ylabel)(plain(axis.title))
+    if axis.range is not None:
+        (ax.set_xlim if side == "x" else ax.set_ylim)(*axis.range)
+    elif axis.to_zero and not axis.log:
+        ax.set_xlim(left=0) if side == "x" else ax.set_ylim(bottom=0)
+    if axis.turned:
+        one.set_inverted(True)
+    if axis.names:
+        ax.tick_params(axis=side, length=0, labelcolor=LIGHT.ink)
+    if axis.grid and axis.shown:
+        ax.grid(axis=side)
+    if axis.zero:
+        (ax.axvline if side == "x" else ax.axhline)(0, color=LIGHT.muted, linewidth=0.7, zorder=1)
+    if axis.angle:
+        ax.tick_params(axis=side, labelrotation=-axis.angle)
+    if axis.side in ("top", "right"):
+        one.set_ticks_position(axis.side)
+        one.set_label_position(axis.side)
+    if not axis.numbers:
+        ax.tick_params(axis=side, **{"labelbottom" if side == "x" else "labelleft": False})
+    if not axis.shown:
+        one.set_visible(False)
+        ax.spines["bottom" if side == "x" else "left"].set_visible(False)
+    if axis.equal:
+        ax.set_aspect("equal", adjustable="datalim")
+
+
+def _number(value: float, format: str) -> str:
+    if "%" in format:
+        return f"{100 * value:.3g} %"
+    return f"{value:+g}".replace("-", "−") if format.startswith("+") and value else f"{value:,.4g}"
+
+
+def _legend(fig: Figure, chart: Chart, legend: Legend) -> None:
+    """Every name once, under or over the panels; what stands first on the screen stands first."""
+    found: dict[str, Any] = {}
+    for ax in fig.axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    ranks = {m.name: m.rank for p in chart.panels for m in p.marks if isinstance(m, (Points, Band)) and m.rank}
+    shown = sorted(found, key=lambda name: ranks.get(name, 0))
+    shown = shown[::-1] if legend.turned else shown
+    if shown:
+        columns = min(len(shown), max(2, int(chart.inches * 16 / max(map(len, shown)))))
+        place = "outside upper left" if legend.y > 0 else "outside lower left"
+        fig.legend([found[name] for name in shown], shown, loc=place, ncols=columns)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from core.figures.palette import CONTROL, LANGUAGE_NAME, dress, look
+from core.figures.marks import Axis, Chart, Legend, Panel, Points, Rule
+from core.figures.palette import CONTROL, LANGUAGE_NAME
 
 KINDS = {"image": "image", "prompt": "question", "caption": "caption"}
 MEASURES = {"explained_variance": "explained variance", "loss_recovered": "loss recovered"}
@@ -73,61 +73,49 @@ def places(frame: pd.DataFrame, lang: str) -> pd.Series:
     return pd.Series([rows[key] + shift for key in keys], index=part.index, dtype=float)
 
 
-def fit_figure(frame: pd.DataFrame, dark: bool = False) -> go.Figure:
+def fit_figure(frame: pd.DataFrame) -> Chart:
     """`fit_frame` as dots with intervals, one panel a measure; grey strokes are the untrained dictionary."""
-    inks, rows = look(dark), rows_of(frame)
-    fig = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.04)
+    rows, langs, panels = rows_of(frame), sorted(set(frame["lang"]), reverse=True), []
+    last = max(rows.values(), default=0)
+    names = [row_name(*key) for key in rows]
+    y_axis = Axis(ticks=list(rows.values()), labels=names, range=(last + 0.6, -0.6), grid=False)
     for column, (measure, title) in enumerate(MEASURES.items(), start=1):
-        at = {"row": 1, "col": column}
-        for lang in sorted(set(frame["lang"]), reverse=True):
+        marks: list[Points | Rule] = [Rule(x=0, dash="dot")]
+        for lang in langs:
             part = frame[(frame["measure"] == measure) & (frame["lang"] == lang)]
-            y, colour = places(frame, lang)[part.index], inks.languages.get(lang, inks.single)
-            fig.add_scatter(
-                x=part["control"].clip(FLOOR),
-                y=y,
-                mode="markers",
-                name="untrained",
-                showlegend=False,
-                marker={"symbol": "line-ns", "size": 11, "line": {"width": 2.5, "color": CONTROL}},
-                customdata=part["control"],
-                hovertemplate="untrained dictionary: %{customdata:.2f}<extra></extra>",
-                **at,
-            )
-            shown = part["value"].clip(FLOOR)
-            symbols = [SYMBOLS[lang] if v >= FLOOR else "triangle-left" for v in part["value"]]
-            fig.add_scatter(
-                x=shown,
-                y=y,
-                mode="markers",
-                name=LANGUAGE_NAME.get(lang, "all captions"),
-                showlegend=column == 1,
-                marker={"symbol": symbols, "size": 9, "color": colour},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": (part["high"].clip(FLOOR) - shown).clip(0),
-                    "arrayminus": (shown - part["low"].clip(FLOOR)).clip(0),
-                    "thickness": 2,
-                    "width": 0,
-                    "color": colour,
-                },
-                customdata=part[["value", "low", "high", "n_images"]],
-                hovertemplate="%{customdata[0]:.2f} [%{customdata[1]:.2f}, %{customdata[2]:.2f}], "
-                "n = %{customdata[3]:,} images<extra></extra>",
-                **at,
-            )
-        fig.update_xaxes(title_text=title, range=[min(-0.05, _lowest(frame, measure)) - 0.03, 1.04], nticks=6, **at)
-        fig.add_vline(x=0, line={"color": inks.muted, "width": 1, "dash": "dot"}, **at)
-    dress(fig, dark, 96 + 24 * (max(rows.values(), default=0) + 1), margin=(120, 12, 52, 36))
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
-    fig.update_layout(showlegend=frame["lang"].nunique() > 1, legend=legend)
-    fig.update_yaxes(
-        tickvals=list(rows.values()),
-        ticktext=[row_name(*key) for key in rows],
-        showgrid=False,
-        range=[max(rows.values(), default=0) + 0.6, -0.6],
-    )
-    return fig
+            y, value = places(frame, lang)[part.index], part["value"].clip(FLOOR)
+            marks += [
+                Points(
+                    part["control"].clip(FLOOR),
+                    y,
+                    "untrained",
+                    CONTROL,
+                    "line-ns",
+                    11,
+                    edge=(2.5, CONTROL),
+                    legend=False,
+                    data=part["control"],
+                    hover="untrained dictionary: %{customdata:.2f}",
+                ),
+                Points(
+                    value,
+                    y,
+                    LANGUAGE_NAME.get(lang, "all captions"),
+                    lang if lang in LANGUAGE_NAME else "single",
+                    [SYMBOLS[lang] if v >= FLOOR else "triangle-left" for v in part["value"]],
+                    x_ends=(np.minimum(part["low"].clip(FLOOR), value), np.maximum(part["high"].clip(FLOOR), value)),
+                    bar=2,
+                    legend=column == 1,
+                    data=part[["value", "low", "high", "n_images"]],
+                    hover="%{customdata[0]:.2f} [%{customdata[1]:.2f}, %{customdata[2]:.2f}], "
+                    "n = %{customdata[3]:,} images",
+                ),
+            ]
+        x = Axis(title, range=(min(-0.05, _lowest(frame, measure)) - 0.03, 1.04), n_ticks=6)
+        panels.append(Panel(marks, x, y_axis, column=column))
+    legend = Legend(1.02) if len(langs) > 1 else None
+    height = 96 + 24 * (last + 1)
+    return Chart(panels, height, (120, 12, 52, 36), legend, share_y=True, gaps=(0.04, None), inches=7.2)
 
 
 def _lowest(frame: pd.DataFrame, measure: str) -> float:

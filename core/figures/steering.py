@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from core.figures.palette import GENDER, LANGUAGE_NAME, dress, look
+from core.figures.marks import Axis, Chart, Legend, Mark, Panel, Points, Rule
+from core.figures.palette import GENDER, LANGUAGE_NAME
 
 WHO = {"female": "words for women", "male": "words for men"}
 SYMBOLS = {"female": "circle", "male": "diamond"}
@@ -47,45 +47,54 @@ def strip_frame(strips: Mapping[tuple[str, str], Strip]) -> pd.DataFrame:
     )
 
 
-def strip_chart(frame: pd.DataFrame, lang: str, dark: bool = False, height: int = 250) -> go.Figure:
-    """Chances of gendered words at each token, as steered (filled, solid) and as it was (open, dotted).
+def strip_chart(frame: pd.DataFrame, *langs: str) -> Chart:
+    """Chances of gendered words at each token, as steered (filled, solid) and as it was (open, dotted), by language.
 
     Under the axis stand the tokens of the steered caption; Arabic runs from right to left.
     """
-    inks, fig = look(dark), go.Figure()
-    mine = frame[(frame["lang"] == lang) & (frame["step"] < MOST_TOKENS)]
+    many = len(langs) > 1
+    panels = [_strip(frame, lang, n, many) for n, lang in enumerate(langs, start=1)]
+    margin = (8, 46, 70, 8) if langs == ("ar",) else (46, 8, 70, 8)
+    height, inches = (300, 7.2) if many else (250, 5.2)
+    return Chart(panels, height, margin, Legend(1.02), once=many, inches=inches)
+
+
+def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:
+    mine, marks = frame[(frame["lang"] == lang) & (frame["step"] < MOST_TOKENS)], []
     steered = bool((mine["row"] == "after").any())
+    last_row = "after" if steered else "before"
     for row in ("before", "after") if steered else ("before",):
         name, dash, opened = SHADES[row] if steered else ("", "solid", "")
         part = mine[mine["row"] == row]
         for gender, words in WHO.items():
-            fig.add_scatter(
-                x=part["step"],
-                y=part[gender],
-                mode="lines+markers",
-                showlegend=row == ("after" if steered else row),
-                name=words,
-                line={"color": GENDER[gender], "width": 2 if not opened else 1.4, "dash": dash},
-                marker={"symbol": SYMBOLS[gender] + opened, "size": 8 if not opened else 6},
-                customdata=part["piece"],
-                hovertemplate=f"%{{y:.1%}} {words}, where “%{{customdata}}” was written<extra>{name}</extra>",
+            marks.append(
+                Points(
+                    part["step"],
+                    part[gender],
+                    f"{words}, {name}" if titled and name else words,
+                    GENDER[gender],
+                    SYMBOLS[gender] + opened,
+                    6 if opened else 8,
+                    dash=dash,
+                    width=1.4 if opened else 2,
+                    legend=titled or row == last_row,
+                    data=part["piece"],
+                    hover=f"%{{y:.1%}} {words}, where “%{{customdata}}” was written<extra>{name}</extra>",
+                )
             )
-    ticks = mine[mine["row"] == ("after" if steered else "before")]
-    dress(fig, dark, height, margin=(46, 8, 70, 8))
-    fig.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"})
+    ticks = mine[mine["row"] == last_row]
     last = max(int(ticks["step"].max()) if len(ticks) else 0, 1) + 0.4
-    fig.update_xaxes(
-        tickvals=ticks["step"],
-        ticktext=[p or "·" for p in ticks["piece"]],
-        showgrid=False,
-        tickangle=-40 if lang == "en" else 40,
-        tickfont={"size": 13, "color": inks.muted},
-        range=[last, -0.4] if lang == "ar" else [-0.4, last],
+    arabic = lang == "ar"
+    x = Axis(
+        ticks=ticks["step"],
+        labels=[piece or "·" for piece in ticks["piece"]],
+        grid=False,
+        angle=40 if arabic else -40,
+        range=(last, -0.4) if arabic else (-0.4, last),
     )
-    fig.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", nticks=5, side="right" if lang == "ar" else "left")
-    if lang == "ar":
-        fig.update_layout(margin={"l": 8, "r": 46})
-    return fig
+    title = "probability of the next word" if titled and column == 1 else ""
+    y = Axis(title, range=(-0.04, 1.04), format=".0%", n_ticks=5, side="right" if arabic else "left")
+    return Panel(marks, x, y, LANGUAGE_NAME[lang] if titled else "", column=column)
 
 
 def meter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -93,50 +102,35 @@ def meter_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["measure", "layer", "row", "lang", "value"])
 
 
-def meter_chart(frame: pd.DataFrame, measure: str, dark: bool = False, height: int = 330) -> go.Figure:
-    """Probe or lens by layer, before and after the edit, by language; references in grey."""
-    inks, fig = look(dark), go.Figure()
-    mine = frame[frame["measure"] == measure]
-    fig.add_hline(y=0, line={"color": inks.muted, "width": 1, "dash": "dot"})
+def meter_chart(frame: pd.DataFrame, *measures: str) -> Chart:
+    """Probe and lens by layer, a panel each, before and after the edit, by language; references in grey."""
+    panels = [_meter(frame[frame["measure"] == one], MEASURES[one], n) for n, one in enumerate(measures, start=1)]
+    return Chart(panels, 330, (62, 10, 44, 66), Legend(1.04, 13), inches=7.2 if len(measures) > 1 else 5.2)
+
+
+def _meter(mine: pd.DataFrame, title: str, column: int) -> Panel:
+    marks: list[Mark] = [Rule(y=0, dash="dot")]
     first = next((lang for lang in LANGUAGE_NAME if (mine["lang"] == lang).any()), "")
     for row, (name, dash, opened) in SHADES.items():
         for lang, language in LANGUAGE_NAME.items():
             part = mine[(mine["row"] == row) & (mine["lang"] == lang)].sort_values("layer")
             if part.empty:
                 continue
-            symbol, own = "circle" if lang == "en" else "diamond", row in ("before", "after")
-            colour = inks.languages[lang] if own else inks.muted
-            fig.add_scatter(
-                x=part["layer"],
-                y=part["value"],
-                mode="lines+markers",
-                name=f"{language}, {name}" if own else name,
-                legendgroup="" if own else row,
-                showlegend=own or lang == first,
-                line={"color": colour, "dash": dash, "width": 2.2 if row == "after" else 1.4},
-                marker={"symbol": symbol + opened, "size": 8 if row == "after" else 7, "color": colour},
-                hovertemplate="layer %{x}: %{y:+.2f}<extra>%{fullData.name}</extra>",
+            own = row in ("before", "after")
+            marks.append(
+                Points(
+                    part["layer"],
+                    part["value"],
+                    f"{language}, {name}" if own else name,
+                    lang if own else "muted",
+                    ("circle" if lang == "en" else "diamond") + opened,
+                    8 if row == "after" else 7,
+                    dash=dash,
+                    width=2.2 if row == "after" else 1.4,
+                    group="" if own else row,
+                    legend=(own or lang == first) and column == 1,
+                    hover="layer %{x}: %{y:+.2f}<extra>%{fullData.name}</extra>",
+                )
             )
-    dress(fig, dark, height, margin=(62, 10, 44, 66))
-    fig.update_layout(
-        showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.04, "yanchor": "bottom", "font": {"size": 13}}
-    )
-    fig.update_xaxes(tickvals=sorted(set(mine["layer"])), title_text="layer", showgrid=False)
-    fig.update_yaxes(title_text=MEASURES[measure], tickformat="+.1~f")
-    return fig
-
-
-def meter_answer(frame: pd.DataFrame) -> str:
-    """One sentence on how far the edit moved gender at the last layer that is read, by language."""
-    parts = []
-    for lang, language in LANGUAGE_NAME.items():
-        mine = frame[
-            (frame["lang"] == lang) & (frame["measure"] == ("probe" if (frame["measure"] == "probe").any() else "lens"))
-        ]
-        last = mine[mine["layer"] == mine["layer"].max()].set_index("row")["value"]
-        if {"before", "after"} <= set(last.index):
-            parts.append(f"{language} from {last['before']:+.1f} to {last['after']:+.1f}".replace("-", "−"))
-    if not parts:
-        return ""
-    name = "probe" if (frame["measure"] == "probe").any() else "lens"
-    return f"At layer {frame['layer'].max()} the {name} goes, in {' and in '.join(parts)}."
+    x = Axis("layer", ticks=sorted(set(mine["layer"])), grid=False)
+    return Panel(marks, x, Axis(title, format="+.1~f"), column=column)

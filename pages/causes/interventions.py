@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
+from core.answers import Answer
+from core.answers import interventions as interventions_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import interventions, interventions_answers, interventions_paper
-from core.figures.answers import Answer
+from core.figures import interventions
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import intervened, panels, pickers, runs, states, text
-from pages.kit.style import is_dark
 
 QUESTION = "Do gender features cause the gender in captions?"
 SHOWN = {
@@ -70,7 +69,6 @@ def main() -> None:
 def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
     """The target beside the band of its controls."""
     frame = interventions.curve_frame(effects, along, outcome)
-    fig = interventions.curves(frame, along, outcome, is_dark()) if len(frame) else None
     panels.panel(
         "Beside matched controls",
         "line: the gender features, 95 % intervals over images; grey: each set of "
@@ -78,12 +76,12 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
         "unedited",
         f"interventions-{along}-{outcome}",
         frame,
-        fig,
-        partial(interventions_paper.curves, frame, along, outcome),
+        interventions.curves(frame, along, outcome),
         f"{interventions.OUTCOMES[outcome]} by {interventions.AXES[along]}",
+        shown=len(frame) > 0,
         key="curves",
     )
-    if fig is None:
+    if frame.empty:
         states.empty("There is no such curve in this run.", "Its designs leave this out.")
 
 
@@ -96,9 +94,9 @@ def ways(effects: pd.DataFrame, outcome: str) -> None:
         "prompt; at the foot what must do nothing",
         f"interventions-ways-{outcome}",
         frame,
-        interventions.ways(frame, outcome, is_dark()) if len(frame) else None,
-        partial(interventions_paper.ways, frame, outcome),
+        interventions.ways(frame, outcome),
         f"{interventions.OUTCOMES[outcome]} by what is changed",
+        shown=len(frame) > 0,
         key="ways",
     )
     said(interventions_answers.ways_answer(effects))
@@ -121,9 +119,9 @@ def transfer(cat: Catalog, effects: pd.DataFrame) -> None:
         "rows: whose captions ranked the features; columns: whose captions are written",
         "interventions-transfer",
         frame,
-        interventions.transfer_matrix(frame, "clean", is_dark()) if len(frame) else None,
-        partial(interventions_paper.transfer_matrix, frame, "clean"),
+        interventions.transfer_matrix(frame, "clean"),
         "Clean changes by language of ranking and of caption",
+        shown=len(frame) > 0,
         key="transfer",
     )
     said(interventions_answers.transfer_answer(effects))
@@ -137,9 +135,9 @@ def selectivity(cat: Catalog) -> None:
         "each mark one change of the model; top left: the gender changes and nothing else does",
         "interventions-selectivity",
         frame,
-        interventions.selectivity(frame, is_dark()) if len(frame) else None,
-        partial(interventions_paper.selectivity, frame),
+        interventions.selectivity(frame),
         "Clean changes against damage",
+        shown=len(frame) > 0,
         key="selectivity",
     )
 
@@ -153,9 +151,9 @@ def words(cat: Catalog, effects: pd.DataFrame) -> None:
         "captions in which the word comes or goes, in points beyond the controls; f, m, n: the word’s gender",
         "interventions-words",
         frame,
-        interventions.terms_heat(frame, is_dark()) if len(frame) else None,
-        partial(interventions_paper.terms_heat, frame),
+        interventions.terms_heat(frame),
         "Change of each gendered word",
+        shown=len(frame) > 0,
         key="words",
     )
     if frame.empty:

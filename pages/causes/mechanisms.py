@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 import streamlit as st
 
-from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
+from core.answers import mechanisms as mechanisms_answers
+from core.figures import mechanisms
 from pages.kit import circuits, head_panel, panels, pickers, runs, states, text
-from pages.kit.style import is_dark
 
 QUESTION = "Which parts of the model carry gender into the words?"
 
@@ -71,8 +69,7 @@ def heads(effects: pd.DataFrame, head: str) -> None:
         "a man; dot: beyond shuffled images and random words",
         "mechanisms-heads",
         effects,
-        mechanisms.heads_figure(effects, head, is_dark()),
-        partial(mechanisms_paper.heads_figure, effects),
+        mechanisms.heads_figure(effects, head),
         "Direct effect of heads and MLPs by layer, English and Arabic",
         key="heads",
         on_select=choose_head,

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from core.figures.answers import Answer, steering_answer
+from core.answers import Answer
+from core.answers.steering import steering_answer
 from core.runs import Run
 from pages.kit import bench, chooser, export, knobs, meter, runs, subject, text
 from pages.kit.asked import Asked, Knob, Step, matched_controls

@@ -8,11 +8,9 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.figures import paper
-from core.figures.answers import layer_answer
-from core.figures.densities import language_scatter
-from core.figures.points import NAMES
-from core.figures.umap_map import feature_map
+from core.answers.feature import layer_answer
+from core.figures.atlas import NAMES, feature_map, language_scatter
+from core.figures.screen import draw
 from core.run.schema.features import FEATURES
 from core.run.schema.gender import GENDER_FEATURES
 from core.runs import Run
@@ -120,11 +118,10 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         return
     inside = set(kept["feature"]) & picked if len(picked) > 1 else set(kept["feature"])
     if view == "Neighbours":
-        fig = feature_map(alive, colour, chosen, inside, is_dark(), HEIGHT)
-        plot = partial(paper.feature_map, alive, colour, chosen, inside)
+        chart = feature_map(alive, colour, chosen, inside, HEIGHT)
     else:
-        fig = language_scatter(alive, chosen, inside, is_dark(), HEIGHT)
-        plot = partial(paper.language_scatter, alive, chosen, inside)
+        chart = language_scatter(alive, chosen, inside, HEIGHT)
+    fig = draw(chart, is_dark())
     fig.update_layout(dragmode="pan", uirevision=f"{layer}-{view}")  # in lasso mode a click would choose nothing
     key = f"map-{layer}-{view}-{st.session_state.get('map_turn', 0)}"
     alt = f"A map of the {len(alive)} features of this layer; the table beside it holds the same."
@@ -134,7 +131,7 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width="stretch"):
             text.html('<p class="cs-small" style="margin:0">Click a point, or draw round some with the lasso.</p>')
-        export.downloads(f"map-layer-{layer}", alive, plot, key="download-map")
+        export.downloads(f"map-layer-{layer}", alive, chart, key="download-map")
 
 
 LABEL = "Your own label, else the word or attribute that best predicts its firing on held-out images."

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.figures.answers import feature_answer
+from core.answers.feature import feature_answer
 from pages.kit import explanation, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES

@@ -8,16 +8,16 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from core.answers import gender as gender_answers
 from core.catalog import Catalog
 from core.config import GenderConfig
-from core.figures import gender, gender_answers, gender_paper
+from core.figures import gender
 from core.figures.palette import LANGUAGE_NAME
 from core.runs import Run
 from pages.kit import export, notes, panels, pickers, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
 from pages.kit.gender_panel import READ, WHEN, q
-from pages.kit.style import is_dark
 
 QUESTION = "Which features know a woman from a man?"
 RANKINGS = {"AUC": "auc", "Cohen’s d": "d", "Difference": "difference", "Effect on the output": "effect"}
@@ -69,7 +69,7 @@ def knobs(cat: Catalog) -> tuple[int, str, str, str]:
 
 def scatter(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: str) -> None:
     name, tested = f"gender-layer-{layer}-{view}-{lang}".rstrip("-"), cell["auc_test"].notna().any()
-    fig = gender.selection_scatter(cell, fdr, selection.read_chosen(cell), lang, is_dark()) if tested else None
+    chart = gender.selection_scatter(cell, fdr, selection.read_chosen(cell), lang)
     key = f"scatter-{name}"
     panels.panel(
         "Selected, then tested",
@@ -77,14 +77,14 @@ def scatter(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: str) ->
         "and on the line: as clear on new images as on those that selected it",
         name,
         cell,
-        fig,
-        partial(gender_paper.selection_scatter, cell, fdr, lang),
+        chart,
         "Each feature's AUC, train and held out",
+        shown=tested,
         key=key,
         on_select=partial(choose_point, key),
         selection_mode="points",
     )
-    if fig is None:
+    if not tested:
         women, men = gender.n_images(cell)
         states.empty(
             "There is not enough data for this view.",
@@ -105,9 +105,9 @@ def forest(best: pd.DataFrame, ranking: str, where: str) -> None:
         "mark: on held-out images, with its 95 % interval; bar: on the images that ranked them",
         f"gender-first-{ranking}-{where}",
         best,
-        gender.ranking_forest(best, ranking, is_dark()) if len(best) else None,
-        partial(gender_paper.ranking_forest, best, ranking),
+        gender.ranking_forest(best, ranking),
         "The first features: " + ", ".join(map(str, best["feature"])),
+        shown=len(best) > 0,
         key="forest",
     )
     if best.empty:
@@ -160,15 +160,14 @@ def agreement(cat: Catalog, layer: int, lang: str, view: str) -> None:
         return
     frame = gender.agreement_frame(cat.gender_rankings(layer, lang, view))
     answer = gender_answers.agreement_answer(frame)
-    fig = gender.agreement_bars(frame, is_dark()) if len(frame) else None
     panels.panel(
         "Do the rankings agree?",
         answer.text,
         f"gender-rankings-{layer}-{view}-{lang}",
         frame,
-        fig,
-        partial(gender_paper.agreement_bars, frame),
+        gender.agreement_bars(frame),
         answer.text,
+        shown=len(frame) > 0,
         key="agreement",
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
-from core.figures.densities import percent
+from core.figures.feature import percent
 from core.runs import Run
 from core.words import find
 from pages.kit import text

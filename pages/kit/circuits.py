@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 from typing import Any
 
 import streamlit as st
 
+from core.answers import Answer
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms_answers, mechanisms_features, mechanisms_paper
-from core.figures.answers import Answer
+from core.figures import mechanisms
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, states, text
 from pages.kit.examples import feature_link
-from pages.kit.style import is_dark
 
 
 def said(answer: Answer) -> None:
@@ -30,7 +29,7 @@ def pairs(cat: Catalog, lang: str, layer: int) -> None:
     if here.empty:
         states.empty("No pairs were counted here.", "Too few captions of this language name a woman or a man.")
         return
-    nodes, edges = mechanisms_features.network(here)
+    nodes, edges = mechanisms.network(here)
     panels.panel(
         f"Layer {layer}, {LANGUAGE_NAME[lang]}",
         "pink: pushes to words for women, green: for men. Lines: the pairs "
@@ -38,8 +37,7 @@ def pairs(cat: Catalog, lang: str, layer: int) -> None:
         "orange: what they do together is not the sum of each",
         f"pairs-{layer}-{lang}",
         here,
-        mechanisms_features.network_figure(nodes, edges, is_dark()),
-        partial(mechanisms_paper.network_figure, nodes, edges),
+        mechanisms.network_figure(nodes, edges),
         "Features that fire together",
         key="network",
     )
@@ -88,8 +86,7 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
         "caption; filled: the strongest on training captions; open: drawn at random",
         f"patching-{layer}-{lang}",
         patched,
-        mechanisms_features.patching_figure(patched, here, is_dark()),
-        partial(mechanisms_paper.patching_figure, patched, here),
+        mechanisms.patching_figure(patched, here),
         "True against predicted effects",
         key="patching",
     )
@@ -105,14 +102,14 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
         [
             escape(r["language"]),
             str(r["layer"]),
-            mechanisms_features.METHODS[r["method"]],
+            mechanisms.METHODS[r["method"]],
             f"{r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}]",
             f"{r['control_low']:.2f} to {r['control_high']:.2f}",
             f"{r['spearman']:.2f}",
             f"{r['slope']:.2f}",
             str(r["n"]),
         ]
-        for r in mechanisms_features.by_layer(checks[checks["lang"] == lang]).to_dict("records")
+        for r in mechanisms.by_layer(checks[checks["lang"] == lang]).to_dict("records")
     ]
     head = ["Language", "Layer", "Method", "r", "Chance", "Rank correlation", "Slope", "Features"]
     text.html(text.table(head, rows, (1, 3, 4, 5, 6, 7)))

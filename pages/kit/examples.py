@@ -8,8 +8,7 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.figures.densities import language_lean
-from core.figures.words import is_word, visible
+from core.figures.feature import is_word, language_lean, visible
 from core.runs import Run, manifest_version
 from pages.kit import text
 from pages.kit.images import GridItem

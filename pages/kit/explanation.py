@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from core.answers.explain import fits_answer
 from core.catalog import Catalog
-from core.figures.explain_answers import fits_answer
 from pages.kit import export, gender_panel, text
 
 WHAT = "its caption of an empty grey image with this feature turned up; bold: what fits training images best"

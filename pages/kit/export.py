@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
+from core.figures.marks import Chart
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def downloads(
-    name: str, frame: pd.DataFrame | Callable[[], pd.DataFrame], plot: Callable[[], Figure] | None = None, key: str = ""
+    name: str,
+    frame: pd.DataFrame | Callable[[], pd.DataFrame],
+    figure: Chart | Callable[[], Figure] | None = None,
+    key: str = "",
 ) -> None:
-    """A small "Download" menu: SVG, PDF and PNG of `plot()` (a figure of `core.figures.paper`), CSV of `frame`.
+    """A small "Download" menu: SVG, PDF and PNG of a chart or of what `figure()` gives, CSV of `frame`.
 
     `name` becomes the file name and, unless `key` is given, the key of the buttons; it must be unique on the page.
     """
     key = key or f"download-{name}"
     with st.popover("Download", key=key, type="tertiary", icon=":material/download:"):
-        if plot is not None:
+        if figure is not None:
             for kind in ("svg", "pdf", "png"):
                 st.download_button(
                     kind.upper(),
-                    _drawn(plot, kind),
+                    _drawn(figure, kind),
                     f"{name}.{kind}",
                     MIME[kind],
                     key=f"{key}-{kind}",
@@ -47,11 +52,11 @@ FORMULA = "=+-@"
 MIME = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 
 
-def _drawn(plot: Callable[[], Figure], kind: str) -> Callable[[], bytes]:
+def _drawn(figure: Chart | Callable[[], Figure], kind: str) -> Callable[[], bytes]:
     def make() -> bytes:
-        from core.figures.paper import render
+        from core.figures import paper
 
-        return render(plot(), kind)
+        return paper.render(paper.draw(figure) if isinstance(figure, Chart) else figure(), kind)
 
     return make
 

@@ -7,7 +7,7 @@ import unicodedata
 import pandas as pd
 import streamlit as st
 
-from core.figures.answers import ONE_LANGUAGE
+from core.answers.feature import ONE_LANGUAGE
 from core.runs import Run
 from pages.kit import runs, text
 

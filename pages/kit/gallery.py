@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.catalog import Catalog
-from core.figures.densities import percent
+from core.figures.feature import percent
 from core.runs import Run
 from pages.kit import gender_panel, panels, pickers, states, text
 from pages.kit.examples import example_items

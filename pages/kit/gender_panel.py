@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
+from core.answers import Answer
+from core.answers.gender import feature_gender_answer, label_answer, lift_answer
 from core.catalog import Catalog
-from core.figures import gender_paper
-from core.figures.answers import Answer
-from core.figures.gender import SCORES
-from core.figures.gender_answers import feature_gender_answer, label_answer, lift_answer
-from core.figures.gender_rates import rates_dots, rates_frame, scores_frame
+from core.figures.gender import SCORES, rates_dots, rates_frame, scores_frame
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, states, text
 from pages.kit.images import GridItem
 from pages.kit.links import href
-from pages.kit.style import is_dark
 
 READ = {"Before the gendered word": "before", "Whole caption": "caption", "At the image": "image"}
 WHEN = "Where the feature is read: what comes before the first gendered word cannot be an echo of that word."
@@ -58,12 +54,10 @@ def rates(cat: Catalog, layer: int, feature: int) -> None:
     view = READ[st.selectbox("Read", list(READ), key="read", bind="query-params", label_visibility="collapsed")]
     here = frame[frame["view"] == view]
     with place:
-        export.downloads(name, frame, partial(gender_paper.rates_dots, here))
+        export.downloads(name, frame, rates_dots(here))
     answer = feature_gender_answer(rows, view)
     if len(here):
-        st.plotly_chart(
-            rates_dots(here, is_dark()), theme=None, key="figure-gender", config=panels.PLAIN, alt=answer.text
-        )
+        panels.figure(rates_dots(here), answer.text, key="figure-gender")
     said(answer)
 
 

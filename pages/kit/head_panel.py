@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 from typing import Any
 
@@ -10,13 +9,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms, mechanisms_answers, mechanisms_paper
+from core.figures import mechanisms
 from core.figures.palette import LANGUAGE_NAME
 from core.runs import Run
 from pages.kit import export, images, panels, pickers, text
 from pages.kit.examples import feature_link
-from pages.kit.style import is_dark
 
 VIEWS = {"image": "the image", "before": "the words so far"}
 MAPS = ("As it is", "Beyond the average image")
@@ -106,8 +105,7 @@ def weights(cat: Catalog, layer: int, head: int) -> None:
         f"{said}; copying {rows.loc['OV', 'copying']:+.2f}",
         f"weights-{layer}-{head}",
         rows.reset_index().assign(singular_values=lambda x: x["singular_values"].map(list)),
-        mechanisms.spectrum_figure(curves, is_dark()),
-        partial(mechanisms_paper.spectrum_figure, curves),
+        mechanisms.spectrum_figure(curves),
         f"Singular values of head {layer}.{head}",
         key="spectrum",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.errors import UserError
-from core.figures.words import is_word, visible
+from core.figures.feature import is_word, visible
 from pages.kit import text
 from pages.kit.asked import MODES
 from pages.kit.examples import feature_link

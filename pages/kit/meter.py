@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from html import escape
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.figures import steering, steering_paper
+from core.answers.steering import meter_answer
+from core.figures import steering
 from core.runs import Run
 from pages.kit import panels, text
 from pages.kit.asked import LANGUAGES, Step
 from pages.kit.examples import feature_link, layer_features
-from pages.kit.style import is_dark
 
 STRIP_NOTE = "probability of a word for a woman and of one for a man, at every token it writes; dotted: as it was"
 METER_NOTE = (
@@ -30,20 +29,14 @@ def strips(step: Step) -> None:
     frame = steering.strip_frame({job: s for job, s in step.strips.items() if job[0] in ("before", "after")})
     if frame.empty:
         return
-    panels.panel(
-        "While it writes", STRIP_NOTE, "steering-words", frame, None, partial(steering_paper.strips, frame), ""
-    )
     langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
+    both = steering.strip_chart(frame, *langs)
+    panels.panel("While it writes", STRIP_NOTE, "steering-words", frame, both, "", shown=False)
     for column, lang in zip(st.columns(len(langs), gap="large"), langs, strict=True):
         with column:
             text.html(f'<div class="cs-side" data-lang="{lang}">{text.language_label(lang)}</div>')
-            st.plotly_chart(
-                steering.strip_chart(frame, lang, is_dark()),
-                theme=None,
-                config=panels.PLAIN,
-                key=f"strip-{lang}",
-                alt=f"Chances of gendered words, {lang}",
-            )
+            chart = steering.strip_chart(frame, lang)
+            panels.figure(chart, f"Chances of gendered words, {lang}", key=f"strip-{lang}")
 
 
 def off_target(run: Run, step: Step) -> None:
@@ -51,22 +44,16 @@ def off_target(run: Run, step: Step) -> None:
     if not step.meter:
         return
     frame = steering.meter_frame(step.meter)
-    panels.panel(
-        "What else moves", METER_NOTE, "steering-layers", frame, None, partial(steering_paper.meter, frame), ""
-    )
-    said = steering.meter_answer(frame)
+    measures = [m for m in steering.MEASURES if (frame["measure"] == m).any()]
+    all_measures = steering.meter_chart(frame, *measures)
+    panels.panel("What else moves", METER_NOTE, "steering-layers", frame, all_measures, "", shown=False)
+    said = meter_answer(frame)
     if said:
         text.html(f'<p class="cs-small">{said}</p>')
-    measures = [m for m in steering.MEASURES if (frame["measure"] == m).any()]
     for column, measure in zip(st.columns(len(measures), gap="large"), measures, strict=True):
         with column:
-            st.plotly_chart(
-                steering.meter_chart(frame, measure, is_dark()),
-                theme=None,
-                config=panels.PLAIN,
-                key=f"meter-{measure}",
-                alt=f"{steering.MEASURES[measure]} by layer",
-            )
+            chart = steering.meter_chart(frame, measure)
+            panels.figure(chart, f"{steering.MEASURES[measure]} by layer", key=f"meter-{measure}")
     if step.moved:
         text.heading("The features that moved most", MOVED_NOTE)
         langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]

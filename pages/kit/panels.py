@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
-from core.figures import paper
-from core.figures.densities import densities_frame, density_bars, percent
-from core.figures.histogram import activation_histogram, histogram_frame
+from core.figures.feature import (
+    activation_histogram,
+    densities_frame,
+    density_bars,
+    histogram_frame,
+    is_word,
+    percent,
+    visible,
+    words_bars,
+    words_frame,
+)
+from core.figures.marks import Chart
 from core.figures.palette import VIRIDIS
-from core.figures.words import is_word, visible, words_bars, words_frame
+from core.figures.screen import draw
 from pages.kit import export, text
 from pages.kit.examples import feature_link
 from pages.kit.style import is_dark
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-    from matplotlib.figure import Figure
-
     from core.catalog import Catalog
 
 PLAIN = {"displayModeBar": False}
@@ -53,8 +57,7 @@ def places(row: dict[str, Any], name: str) -> None:
         n,
         f"{name}-densities",
         where,
-        density_bars(where, is_dark()),
-        partial(paper.densities, where),
+        density_bars(where),
         said,
     )
 
@@ -68,8 +71,7 @@ def strengths(row: dict[str, Any], name: str) -> None:
         "tokens by activation, where it fires at all; logarithmic",
         f"{name}-histogram",
         counts,
-        activation_histogram(counts, p999, is_dark()),
-        partial(paper.histogram, counts, p999),
+        activation_histogram(counts, p999),
         f"Histogram of activations up to {top:.2f}, 99.9th percentile {p999:.2f}",
     )
 
@@ -84,8 +86,7 @@ def pushes(row: dict[str, Any], name: str) -> None:
         "down to the left, up to the right, in both languages",
         f"{name}-words",
         pushed,
-        words_bars(pushed, is_dark()),
-        partial(paper.words, pushed),
+        words_bars(pushed),
         "Words pushed up: " + ", ".join(map(visible, row["logits_up_tokens"] or [])),
     )
 
@@ -95,18 +96,23 @@ def panel(
     note: str,
     name: str,
     frame: pd.DataFrame,
-    fig: go.Figure | None,
-    plot: Callable[[], Figure],
+    chart: Chart,
     alt: str,
-    **chart: Any,
+    shown: bool = True,
+    **options: Any,
 ) -> None:
-    """A figure under its heading, with its download beside the heading; `fig` None gives the heading alone."""
+    """A figure under its heading, its downloads beside the heading; where it is not `shown` only these two."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         with st.container(width="stretch"):
             text.heading(title, note)
-        export.downloads(name, frame, plot)
-    if fig is not None:
-        st.plotly_chart(fig, theme=None, config=PLAIN, alt=alt, **{"key": f"figure-{title}", **chart})
+        export.downloads(name, frame, chart)
+    if shown:
+        figure(chart, alt, **{"key": f"figure-{title}", **options})
+
+
+def figure(chart: Chart, alt: str, **options: Any) -> None:
+    """A chart in the theme of the page, `alt` for those who do not see it."""
+    st.plotly_chart(draw(chart, is_dark()), theme=None, config=PLAIN, alt=alt, **options)
 
 
 def chips(row: dict[str, Any]) -> str:

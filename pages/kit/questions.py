@@ -12,10 +12,14 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
+from core.answers import Answer
+from core.answers import alignment as alignment_answers
+from core.answers import gender as gender_answers
+from core.answers import interventions as interventions_answers
+from core.answers import layers as layers_answers
 from core.catalog import Catalog
 from core.config import LANGUAGE_NAME, only_language
-from core.figures import alignment, alignment_answers, gender_answers, interventions_answers, layers_answers
-from core.figures.answers import Answer
+from core.figures import alignment
 from core.intervals import wilson
 from core.runs import Run, manifest_version
 from core.words import caption_gender, find

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
-from core.figures import sae_fit, sae_fit_answers, sae_fit_paper
+from core.answers import sae_fit as sae_fit_answers
+from core.figures import sae_fit
 from core.runs import Run
 from pages.kit import panels, runs, states, text
-from pages.kit.style import is_dark
 
 METHOD = """
 On held-out images, at each kind of position apart. **Explained variance**: 1 − Σ|x − x′|² / Σ|x − mean|², the mean
@@ -33,9 +32,9 @@ def show(run: Run) -> None:
         note,
         f"{run.name}-sae-fit",
         frame,
-        sae_fit.fit_figure(frame, is_dark()) if len(frame) else None,
-        partial(sae_fit_paper.fit_figure, frame),
+        sae_fit.fit_figure(frame),
         answer.text,
+        shown=len(frame) > 0,
         key="figure-sae-fit",
     )
     warned = sae_fit_answers.cautions(fit)

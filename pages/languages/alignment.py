@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
+from core.answers import alignment as alignment_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import alignment, alignment_answers, alignment_paper
+from core.figures import alignment
 from core.figures.alignment import CLASSES, SHARING
+from core.figures.feature import is_word, visible
 from core.figures.palette import LANGUAGE_NAME
-from core.figures.words import is_word, visible
 from core.runs import Run
 from pages.kit import export, panels, pickers, runs, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
-from pages.kit.style import is_dark
 
 QUESTION = "Do English and Arabic share what they know?"
 READ = {"Before the first gendered word": "before", "Whole caption": "caption"}
@@ -65,8 +64,7 @@ def main() -> None:
         "with itself; blue: English, orange: Arabic, by way of the other",
         f"alignment-{view}",
         curves,
-        alignment.curves_figure(curves, layer, is_dark()),
-        partial(alignment_paper.curves, curves),
+        alignment.curves_figure(curves, layer),
         "Six measures of what the languages share, by layer",
         key="curves",
     )
@@ -75,8 +73,7 @@ def main() -> None:
         alignment_answers.classes_note(classes),
         "language-classes",
         classes,
-        alignment.classes_figure(classes, is_dark()),
-        partial(alignment_paper.classes, classes),
+        alignment.classes_figure(classes),
         "Features by language class and layer",
         key="classes",
     )
@@ -96,10 +93,9 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
         return
     left, right = st.columns([1, 1.7], gap="medium")
     with left:
-        st.plotly_chart(
-            alignment.sharing_figure(frame, is_dark()), theme=None, config=panels.PLAIN, key="sharing", alt=answer.text
-        )
-        export.downloads(f"shared-gender-{layer}-{view}", frame, partial(alignment_paper.sharing, frame))
+        chart = alignment.sharing_figure(frame)
+        panels.figure(chart, answer.text, key="sharing")
+        export.downloads(f"shared-gender-{layer}-{view}", frame, chart)
     with right:
         kind = pickers.choice("Show", ["All", "Shared", "One language"], "kind")
         wanted = {"All": list(SHARING), "Shared": ["shared"], "One language": ["english", "arabic"]}[kind]
@@ -160,8 +156,7 @@ def apart(cat: Catalog, scores: pd.DataFrame, layer: int) -> None:
         note,
         f"matches-{shown}",
         frame,
-        alignment.matches_figure(frame, is_dark()),
-        partial(alignment_paper.matches, frame),
+        alignment.matches_figure(frame),
         note,
         key="matches",
     )
@@ -171,15 +166,14 @@ def grammar(cat: Catalog, layer: int) -> None:
     """Grammatical gender of words for things against the gender of the person."""
     frame = cat.grammatical_gender(layer)
     answer = alignment_answers.grammar_answer(cat.grammatical_counts(), frame, layer)
-    fig = alignment.grammar_figure(frame, is_dark()) if len(frame) else None
     panels.panel(
         "Arabic gives things a gender: do features follow the word or the person?",
         answer.text,
         f"grammatical-gender-{layer}",
         frame,
-        fig,
-        partial(alignment_paper.grammar, frame),
+        alignment.grammar_figure(frame),
         answer.text,
+        shown=len(frame) > 0,
         key="grammar",
     )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
+from core.answers import layers as layers_answers
 from core.catalog import Catalog
 from core.config import only_language
-from core.figures import layers, layers_answers, layers_lens, layers_paper
+from core.figures import layers
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import export, panels, pickers, runs, states, text
-from pages.kit.style import is_dark
 
 QUESTION = "Where does gender appear?"
 WHERE = {
@@ -58,18 +57,17 @@ def by_layer(
     bare = probes[(probes["view"] == "pixels") & (probes["measure"] == measure)]["value"].dropna()
     pixels = float(bare.iloc[0]) if len(bare) else None
     data = pd.concat([curves.assign(method="probe", measure=measure), below.assign(method="lens", measure="auc")])
-    fig = layers.layers_figure(curves, below, emergence, measure, pixels, is_dark()) if len(curves) else None
     panels.panel(
         "Layer by layer",
         "bars: 95 % intervals over images; grey: the control; ring: the first layer whose interval leaves it",
         f"layers-{measure}",
         data,
-        fig,
-        partial(layers_paper.layers_figure, curves, below, emergence, measure),
+        layers.layers_figure(curves, below, emergence, measure, pixels),
         f"Probe {layers.MEASURES[measure]} and logit lens AUC by layer",
+        shown=len(curves) > 0,
         key="layers",
     )
-    if fig is None:
+    if curves.empty:
         why = next((w for w in probes["why"] if w), "The probes have nothing here.")
         states.empty(
             "There is not enough data for this figure.",
@@ -123,9 +121,9 @@ def transfer(cat: Catalog, probes: pd.DataFrame, measure: str) -> None:
         answer.text,
         f"layers-transfer-{measure}",
         curves,
-        layers.transfer_figure(curves, measure, is_dark()) if len(curves) else None,
-        partial(layers_paper.transfer_figure, curves, measure),
+        layers.transfer_figure(curves, measure),
         answer.text,
+        shown=len(curves) > 0,
         key="transfer",
     )
     if probes["shared"].astype(bool).any():
@@ -144,16 +142,15 @@ def next_word(cat: Catalog, emergence: pd.DataFrame) -> None:
             position = LENS_WHERE[pickers.choice("Next word", list(LENS_WHERE), "position")]
             lang = pickers.language_picker(cat.languages, "in", both=False, label="In")
         lens = cat.lens(position, lang)
-        curves, name = layers_lens.difference_curves(lens, position, lang), f"layers-lens-{position}-{lang}"
-        fig = layers_lens.difference_figure(curves, is_dark()) if len(curves) else None
+        curves, name = layers.difference_curves(lens, position, lang), f"layers-lens-{position}-{lang}"
         panels.panel(
             "A word for a woman, or for a man",
             "how much likelier the one is than the other, by what the image shows",
             name,
             curves,
-            fig,
-            partial(layers_paper.difference_figure, curves),
+            layers.difference_figure(curves),
             "Log-odds of a word for a woman over one for a man, by layer",
+            shown=len(curves) > 0,
             key="lens",
         )
         if curves.empty:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
 
 import pandas as pd
 import streamlit as st
 
-from core.figures import bias, bias_answers, bias_paper
-from core.figures.answers import Answer
+from core.answers import Answer
+from core.answers import bias as bias_answers
+from core.figures import bias
 from core.figures.palette import LANGUAGE_NAME
 from pages.kit import panels, pickers, runs, states, text
-from pages.kit.style import is_dark
 
 QUESTION = "What gender do captions give to people who show none?"
 KINDS = {
@@ -61,9 +60,9 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
         f"planted; grey: where all would lie if captions ignored the {attribute}",
         f"bias-recovery-{source}",
         frame,
-        bias.recovery_scatter(frame, everywhere, is_dark()) if len(frame) else None,
-        partial(bias_paper.recovery_scatter, frame, everywhere),
+        bias.recovery_scatter(frame, everywhere),
         f"Share of captions that name a man by {attribute}, found and planted",
+        shown=len(frame) > 0,
         key="recovery",
     )
     mine = metrics[(metrics["attribute"] == attribute) & (metrics["source"] == source)]
@@ -126,8 +125,7 @@ def groups(roles: pd.DataFrame, planted: str) -> str:
         "people wrote; grey: as many men as women",
         f"bias-by-{attribute}",
         frame,
-        bias.groups_ranges(frame, is_dark()),
-        partial(bias_paper.groups_ranges, frame),
+        bias.groups_ranges(frame),
         f"Share of captions that name a man by {attribute}",
         key="groups",
     )
@@ -179,9 +177,9 @@ def amplification(metrics: pd.DataFrame, attribute: str) -> None:
         f"0: captions are as one-sided as the references; grey: captions that ignore the {attribute}",
         "bias-amplification",
         frame,
-        bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
-        partial(bias_paper.beside_control, frame, axis),
+        bias.beside_control(frame, axis),
         "Bias amplification",
+        shown=len(frame) > 0,
         key="amplification",
     )
     said(bias_answers.amplification_answer(metrics, attribute))
@@ -200,9 +198,9 @@ def errors(metrics: pd.DataFrame) -> None:
         "greedy captions; grey: the same on shuffled images",
         "bias-errors",
         frame,
-        bias.beside_control(frame, axis, is_dark()) if len(frame) else None,
-        partial(bias_paper.beside_control, frame, axis),
+        bias.beside_control(frame, axis),
         "Errors and omissions by gender",
+        shown=len(frame) > 0,
         key="errors",
     )
     said(bias_answers.errors_answer(metrics))

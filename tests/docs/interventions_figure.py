@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from core.answers import interventions as interventions_answers
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
 from core.config import PROJECT_ROOT
-from core.figures import interventions, interventions_answers, interventions_paper, mechanisms_answers, paper
+from core.figures import interventions, paper
 from core.runs import atomic_path
 
 FIGURE = PROJECT_ROOT / "docs" / "interventions.png"
@@ -31,7 +33,7 @@ def main(run: Path) -> None:
     ways = interventions.ways_frame(effects, "clean")
     print(ways[SHOWN].round(3).to_string(index=False))
     with atomic_path(FIGURE) as path:
-        path.write_bytes(paper.render(interventions_paper.ways(ways, "clean"), "png", 150))
+        path.write_bytes(paper.render(paper.draw(interventions.ways(ways, "clean")), "png", 150))
 
 
 if __name__ == "__main__":

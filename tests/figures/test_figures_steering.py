@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from core.figures import steering_paper
-from core.figures.paper import render
-from core.figures.steering import MOST_TOKENS, meter_answer, meter_chart, meter_frame, strip_chart, strip_frame
+from core.answers.steering import meter_answer
+from core.figures.screen import draw
+from core.figures.steering import MOST_TOKENS, meter_chart, meter_frame, strip_chart, strip_frame
 from pages.kit.asked import Strip
 
 STRIPS = {
@@ -32,28 +32,28 @@ def rows() -> pd.DataFrame:
 
 def test_a_strip_holds_both_captions_and_names_the_steered_words() -> None:
     frame = strip_frame(STRIPS)
-    fig = strip_chart(frame, "en")
+    fig = draw(strip_chart(frame, "en"))
     assert list(fig.layout.xaxis.ticktext) == ["A", "woman"] and len(fig.data) == 4
     assert [t.name for t in fig.data if t.showlegend] == ["words for women", "words for men"]
     assert fig.layout.xaxis.range[0] < fig.layout.xaxis.range[1]
 
 
 def test_an_arabic_strip_runs_from_right_to_left() -> None:
-    fig = strip_chart(strip_frame(STRIPS), "ar")
+    fig = draw(strip_chart(strip_frame(STRIPS), "ar"))
     assert fig.layout.xaxis.range[0] > fig.layout.xaxis.range[1] and fig.layout.yaxis.side == "right"
     assert list(fig.layout.xaxis.ticktext) == ["امرأة", "هنا", "·"]
 
 
 def test_a_caption_without_edits_stands_alone_and_an_endless_one_is_cut() -> None:
     long = Strip(("on",) * 40, (0.1,) * 40, (0.2,) * 40)
-    fig = strip_chart(strip_frame({("before", "en"): long}), "en")
+    fig = draw(strip_chart(strip_frame({("before", "en"): long}), "en"))
     assert len(fig.data) == 2 and len(fig.data[0].x) == MOST_TOKENS
-    assert all(len(trace.x) == 0 for trace in strip_chart(strip_frame({}), "ar").data)
+    assert all(len(trace.x) == 0 for trace in draw(strip_chart(strip_frame({}), "ar")).data)
 
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_meter_shows_references_in_grey_and_says_how_far_gender_moved(dark: bool) -> None:
-    fig = meter_chart(rows(), "probe", dark)
+    fig = draw(meter_chart(rows(), "probe"), dark)
     assert len(fig.data) == 6 and len({t.line.color for t in fig.data}) == 3
     assert [t.name for t in fig.data if t.showlegend is not False].count("random control") == 1
     both = "in English from +0.9 to −1.2 and in Arabic from +0.9 to −1.2"
@@ -61,8 +61,3 @@ def test_the_meter_shows_references_in_grey_and_says_how_far_gender_moved(dark: 
     assert meter_answer(rows()[lambda d: d["row"] != "after"]) == ""
     lens = rows()[lambda d: d["measure"] == "lens"]
     assert meter_answer(lens).startswith("At layer 7 the lens goes")
-
-
-def test_the_same_figures_stand_on_paper() -> None:
-    for fig in (steering_paper.strips(strip_frame(STRIPS)), steering_paper.meter(rows())):
-        assert len(fig.axes) == 2 and render(fig, "pdf").startswith(b"%PDF")

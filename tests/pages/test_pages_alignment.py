@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
+from core.answers import alignment as alignment_answers
 from core.catalog import Catalog
-from core.figures import alignment, alignment_answers, alignment_paper, paper
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_run import make_toy_run
@@ -80,21 +79,6 @@ def test_too_few_images_of_a_gender_leave_the_rest_of_the_page(visit: Open) -> N
 def test_a_run_without_the_stage_says_how_to_get_it(visit: Open) -> None:
     said = words(visit(run="half"))
     assert "has not been computed yet" in said and "python -m precompute run" in said
-
-
-def test_every_figure_exists_on_paper(cache: Path) -> None:
-    cat = Catalog(cache / "demo")
-    curves = alignment.curves(cat.alignment(), cat.frame("gender_directions"), cat.frame("clbas"), "caption")
-    assert set(curves["measure"]) == set(alignment.PANELS)
-    matches = pd.concat([cat.alignment("activation"), cat.alignment("decoder")])
-    for figure in (
-        alignment_paper.curves(curves),
-        alignment_paper.classes(cat.language_classes()),
-        alignment_paper.matches(alignment.matches_frame(matches, 3)),
-        alignment_paper.sharing(cat.shared_gender(1, "before")),
-        alignment_paper.grammar(cat.grammatical_gender(1)),
-    ):
-        assert paper.render(figure, "svg").startswith(b"<?xml")
 
 
 def test_the_catalogue_puts_words_and_classes_beside_features(cache: Path) -> None:

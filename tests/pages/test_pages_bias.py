@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.figures import bias, bias_answers, bias_paper, paper
+from core.answers import bias as bias_answers
 from tests.toy_bias import add_toy_bias, toy_captions, unplanted
 from tests.toy_run import make_toy_run
 
@@ -75,21 +75,6 @@ def test_too_few_images_give_no_figure_of_bias(visit):
 def test_a_run_without_the_stage_says_how_to_get_it(visit):
     _, said = visit(run="half")
     assert "has not been computed yet" in said and "python -m precompute run" in said
-
-
-def test_the_figures_for_paper_are_drawn(cache):
-    from core.catalog import Catalog
-
-    cat = Catalog(cache / "demo")
-    roles, metrics = cat.frame("bias_roles"), cat.frame("bias_metrics")
-    frame = bias.recovery_frame(roles, "role", "sampled")
-    rows = metrics[metrics["metric"] == "error"].query("group in ['female', 'male']").assign(label="x")
-    figures = [
-        bias_paper.recovery_scatter(frame, {"en": 0.5, "ar": 0.5}),
-        bias_paper.beside_control(rows, "share"),
-        bias_paper.groups_ranges(bias.groups_frame(roles, "role")),
-    ]
-    assert all(len(paper.render(fig, "svg")) > 5000 for fig in figures)
 
 
 def test_answers_follow_the_data_and_not_the_wish(cache):

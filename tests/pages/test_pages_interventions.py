@@ -2,8 +2,7 @@
 
 import pytest
 
-from core.catalog import Catalog
-from core.figures import interventions, interventions_answers, interventions_paper, paper
+from core.answers import interventions as interventions_answers
 from core.run.tables import TABLES
 from core.runs import StageRecord
 from tests.pages.visitor import visitor, words
@@ -67,20 +66,6 @@ def test_the_overview_answers_whether_it_can_be_steered(visit):
 def test_a_run_without_the_stage_says_how_to_get_it(visit):
     said = words(visit(PAGE, run="half"))
     assert "has not been computed yet" in said
-
-
-def test_the_figures_for_paper_are_drawn(cache):
-    cat = Catalog(cache / "demo")
-    effects, arms = cat.intervention_effects(), cat.intervention_arms()
-    figures = [
-        interventions_paper.curves(interventions.curve_frame(effects, "k", "clean"), "k", "clean"),
-        interventions_paper.curves(interventions.curve_frame(effects, "layer", "length"), "layer", "length"),
-        interventions_paper.ways(interventions.ways_frame(effects, "clean"), "clean"),
-        interventions_paper.transfer_matrix(interventions.transfer_frame(effects, "clean"), "clean"),
-        interventions_paper.selectivity(interventions.selectivity_frame(arms)),
-        interventions_paper.terms_heat(interventions.terms_frame(cat.intervention_terms(), "swap")),
-    ]
-    assert all(len(paper.render(fig, "svg")) > 5000 for fig in figures)
 
 
 def test_answers_follow_the_data_and_not_the_wish():

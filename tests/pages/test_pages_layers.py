@@ -8,9 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.answers import layers as layers_answers
 from core.catalog import Catalog
-from core.figures import layers, layers_answers, layers_lens, layers_paper
-from core.figures.paper import render
+from core.figures import layers
+from core.figures.screen import draw
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_layers import add_layers_tables
 from tests.toy_run import make_toy_run
@@ -82,7 +83,7 @@ def test_supported_only_where_every_language_shows_it(cat: Catalog) -> None:
 def test_figures_carry_their_control_and_ring_the_first_layer(cat: Catalog) -> None:
     curves, below = layers.probe_curves(cat.probes(), "auc"), layers.lens_curves(cat.lens())
     assert set(curves.loc[curves["place"] == "image", "lang"]) == {"both"}
-    fig = layers.layers_figure(curves, below, cat.emergence(), "auc", 0.74)
+    fig = draw(layers.layers_figure(curves, below, cat.emergence(), "auc", 0.74))
     names = [trace.name for trace in fig.data]
     assert names.count("control") == 6  # one a panel
     rings = [t for t in fig.data if t.name == "first layer that leaves the control" and len(t.x)]
@@ -90,18 +91,6 @@ def test_figures_carry_their_control_and_ring_the_first_layer(cat: Catalog) -> N
     assert sum(bool(t.showlegend) for t in fig.data) == len(set(names))
 
 
-def test_every_figure_is_drawn_for_paper_too(cat: Catalog) -> None:
-    curves, below = layers.probe_curves(cat.probes(), "auc"), layers.lens_curves(cat.lens())
-    moved, odds = layers.transfer_curves(cat.probes(), "auc"), layers_lens.difference_curves(cat.lens(), "word", "ar")
-    assert set(odds["gender"]) == {"female", "neutral", "male"} and "image" not in set(moved["place"])
-    for figure in (
-        layers_paper.layers_figure(curves, below, cat.emergence(), "auc"),
-        layers_paper.transfer_figure(moved, "auc"),
-        layers_paper.difference_figure(odds),
-    ):
-        assert b"<svg" in render(figure, "svg")
-
-
 def test_an_empty_choice_draws_nothing_and_does_not_break() -> None:
     empty = pd.DataFrame(columns=["place", "lang", "trained_on", "layer", "value", "low", "high", "n"])
-    assert not layers.transfer_figure(empty, "auc").data
+    assert not draw(layers.transfer_figure(empty, "auc")).data

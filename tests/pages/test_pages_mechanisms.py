@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from core.answers import mechanisms as mechanisms_answers
 from core.catalog import Catalog
-from core.figures import mechanisms, mechanisms_answers, mechanisms_features, mechanisms_paper
-from core.figures.paper import render
+from core.figures import mechanisms
+from core.figures.screen import draw
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_mechanisms import add_mechanisms_tables
 from tests.toy_run import make_toy_run
@@ -105,7 +106,7 @@ def test_the_catalogue_reads_each_question(cat: Catalog) -> None:
 
 
 def test_the_heat_map_names_its_parts_and_rings_the_chosen_one(cat: Catalog) -> None:
-    fig = mechanisms.heads_figure(cat.head_effects(), "3.1")
+    fig = draw(mechanisms.heads_figure(cat.head_effects(), "3.1"))
     marks = fig.data[1]
     names = [card[0] for card in marks.customdata]
     assert marks.marker.symbol[names.index("3.1")] == "square-open" and "MLP 4" in names
@@ -113,21 +114,7 @@ def test_the_heat_map_names_its_parts_and_rings_the_chosen_one(cat: Catalog) -> 
 
 
 def test_the_network_draws_what_is_beyond_gender_and_what_interacts(cat: Catalog) -> None:
-    nodes, edges = mechanisms_features.network(cat.feature_pairs("en", 3))
+    nodes, edges = mechanisms.network(cat.feature_pairs("en", 3))
     assert set(nodes["feature"]) == {0, 1, 2, 3} and edges["beyond"].sum() == 1
-    fig = mechanisms_features.network_figure(nodes, edges)
+    fig = draw(mechanisms.network_figure(nodes, edges))
     assert sum(t.mode == "lines" and t.line.width == 4 for t in fig.data) == 1
-
-
-def test_every_figure_is_drawn_for_paper_too(cat: Catalog) -> None:
-    nodes, edges = mechanisms_features.network(cat.feature_pairs("ar", 1))
-    curves = mechanisms.spectrum_curves(cat.weight_spectra(), 3, 1)
-    checks = cat.patching_checks()
-    here = checks[(checks["lang"] == "en") & (checks["layer"] == 1)]
-    for figure in (
-        mechanisms_paper.heads_figure(cat.head_effects()),
-        mechanisms_paper.spectrum_figure(curves),
-        mechanisms_paper.network_figure(nodes, edges),
-        mechanisms_paper.patching_figure(cat.patching("en", 1), here),
-    ):
-        assert b"<svg" in render(figure, "svg")

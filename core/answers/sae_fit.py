@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.sae_fit import BOTH, KINDS
 
 ENOUGH = 0.5  # explained variance below which features leave out too much to be read

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.interventions import MODE_NAMES, transfer_frame
 from core.figures.palette import LANGUAGE_NAME
 

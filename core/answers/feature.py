@@ -1,27 +1,17 @@
-"""One sentence that a page answers its question with, written from the data, with its n and how sure it is."""
+"""Sentences about one feature and about the features of a layer, with their n."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-from core.figures.caption_diff import Difference
-from core.figures.densities import KINDS, language_lean, percent
+from core.answers import Answer
+from core.figures.feature import KINDS, is_word, language_lean, percent, visible
 from core.figures.palette import LANGUAGE_NAME
-from core.figures.words import is_word, visible
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
 ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A sentence and its mark: "supported", "unclear" or "not enough data"."""
-
-    text: str
-    sure: str
 
 
 def feature_answer(feature: Mapping[str, object], label: str = "") -> Answer:
@@ -71,38 +61,3 @@ def _strongest(tokens: object) -> str:
     named = list(dict.fromkeys(visible(str(token)) for token in tokens if is_word(str(token))))[:2]
     quoted = " and ".join(f"“\u2068{word}\u2069”" for word in named)
     return f"; the words it answers to most are {quoted}" if named else ""
-
-
-def steering_answer(after: Mapping[str, Difference], control: Mapping[str, Difference]) -> Answer:
-    """What steering did to one image's captions, by language, beside what the control did."""
-    if not after:
-        return Answer("Nothing is turned yet: the captions are as the model writes them by itself.", "not enough data")
-    one = "not enough data"  # one image shows that something can happen, not how often it does
-    if not any(diff.changed for diff in after.values()):
-        text = "The captions stay as they were, word for word"
-    else:
-        text = f"Steering: {_changes(after)}; {_turned(after) or 'no gendered word turns'}"
-    broken = [LANGUAGE_NAME[lang] for lang, diff in after.items() if diff.broken]
-    if broken:
-        text += f". The {' and the '.join(broken)} caption breaks down into one word: push less hard"
-    if control:
-        also = _turned(control)
-        text += f". A random feature pushed as hard: {_changes(control)}" + (f"; {also}" if also else "")
-    return Answer(f"{text} (n = 1 image).", one)
-
-
-def _turned(differences: Mapping[str, Difference]) -> str:
-    names = [LANGUAGE_NAME[lang] for lang, diff in differences.items() if diff.flipped]
-    return f"the gender turns in {' and in '.join(names)}" if names else ""
-
-
-def _changes(differences: Mapping[str, Difference]) -> str:
-    if not any(d.changed for d in differences.values()):
-        return "no word changes"
-    parts = [
-        f"{len(d.before)} of {d.n_words} {LANGUAGE_NAME[lang]} words go and {len(d.after)} come"
-        if d.changed
-        else f"the {LANGUAGE_NAME[lang]} caption stays"
-        for lang, d in differences.items()
-    ]
-    return ", ".join(parts)

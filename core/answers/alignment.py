@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.figures.answers import Answer
+from core.answers import Answer
 
 SCORE_NAMES = {
     "clbas": "CLBAS (this project)",

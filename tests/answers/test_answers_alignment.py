@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from core.figures.alignment_answers import alignment_answer, control_rows, grammar_answer, sharing_answer
+from core.answers.alignment import alignment_answer, control_rows, grammar_answer, sharing_answer
 
 
 def curves(**values: tuple[float, float, float, float]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binom
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
 from core.figures.palette import LANGUAGE_NAME
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.palette import LANGUAGE_NAME
 
 

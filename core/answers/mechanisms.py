@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.mechanisms import part_name
 from core.figures.palette import LANGUAGE_NAME
 

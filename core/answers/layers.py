@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.figures.answers import Answer
+from core.answers import Answer
 from core.figures.layers import BOTH, probe_curves
 from core.figures.palette import LANGUAGE_NAME
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.figures.answers import feature_answer, layer_answer, steering_answer
+from core.answers.feature import feature_answer, layer_answer
+from core.answers.steering import steering_answer
 from core.figures.caption_diff import caption_difference
 
 ROW = {

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.figures import gender, gender_answers, gender_paper, gender_rates
-from core.figures.paper import render
+from core.answers import gender as gender_answers
+from core.figures import gender
 
 
 def make_cell(auc_train: list[float], auc_test: list[float], q: list[float], n: int = 60) -> pd.DataFrame:
@@ -174,24 +174,10 @@ def test_rankings_agree_or_do_no_better_than_shuffled_labels() -> None:
 
 
 def test_rates_have_wilsons_interval_and_leave_out_groups_of_no_image() -> None:
-    frame = gender_rates.rates_frame(FOUND.head(1).assign(n_neutral_test=0))
+    frame = gender.rates_frame(FOUND.head(1).assign(n_neutral_test=0))
     assert len(frame) == 5 and "neutral" not in set(frame[frame["split"] == "test"]["gender"])
     row = frame[(frame["gender"] == "female") & (frame["split"] == "test")].iloc[0]
     assert (row["low"], row["high"]) == (pytest.approx(0.377, abs=1e-3), pytest.approx(0.623, abs=1e-3))
-
-
-def test_every_figure_is_drawn_on_screen_and_on_paper_also_where_it_is_empty() -> None:
-    agree, rates = gender.agreement_frame(rankings(0.5)), gender_rates.rates_frame(FOUND.head(1))
-    for cell in (FOUND, FOUND.head(0)):
-        best = gender.ranked(cell, "auc", 12, 0.05)
-        assert gender.selection_scatter(cell, 0.05, 0).layout.height
-        assert gender.ranking_forest(best, "auc", dark=True).layout.height
-        assert render(gender_paper.selection_scatter(cell, 0.05), "svg").startswith(b"<?xml")
-        assert render(gender_paper.ranking_forest(best, "auc"), "svg").startswith(b"<?xml")
-    assert gender.agreement_bars(agree).data and gender.agreement_bars(agree.head(0)).layout.height
-    assert gender_rates.rates_dots(rates).data
-    assert render(gender_paper.agreement_bars(agree), "pdf").startswith(b"%PDF")
-    assert render(gender_paper.rates_dots(rates), "png").startswith(b"\x89PNG")
 
 
 def test_names_that_look_like_markup_stay_text() -> None:
