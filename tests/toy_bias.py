@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from core.bias import NAMED
-from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, roles_table
-from core.runs import Run, StageRecord, write_table
+from core.bias.tables import Captions, metrics_table, roles_table
+from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
+from core.runs import Run, StageRecord
 
 P = {"en": (0.1, 0.3, 0.5, 0.7, 0.9) * 2, "ar": (0.5, 0.9, 0.1, 0.7, 0.3, 0.9, 0.1, 0.5, 0.3, 0.7)}
 ROLES = tuple(f"role {i}" for i in range(10))
@@ -76,8 +76,8 @@ def add_toy_bias(run: Run, captions: Captions | None = None) -> Run:
     roles = roles_table(captions)
     metrics = metrics_table(captions, roles, 60, 0, 20)
     assert set(captions.said["named"]) <= set(NAMED)
-    write_table(run.path("bias_roles.parquet"), pa.Table.from_pandas(roles, ROLES_SCHEMA, preserve_index=False))
-    write_table(run.path("bias_metrics.parquet"), pa.Table.from_pandas(metrics, METRICS_SCHEMA, preserve_index=False))
+    BIAS_ROLES.write(run, BIAS_ROLES.of_frame(roles))
+    BIAS_METRICS.write(run, BIAS_METRICS.of_frame(metrics))
     manifest = run.manifest()
     manifest.stages["bias"] = StageRecord("0", "2026-01-05T09:00:00+00:00", 2.0, len(roles), 1, 1, {}, "cpu", {})
     run.write_manifest(manifest)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.runs import write_table
-from core.steering.explain import DOSES_SCHEMA, EXPLANATIONS_SCHEMA, TOO_FEW
+from core.run import Run
+from core.run.schema.steering import DOSES, EXPLANATIONS
+from core.steering.explain import TOO_FEW
 from core.words import caption_gender, find
 
 TEXTS = {
@@ -34,7 +34,7 @@ def add_toy_explain(run_dir: str | Path) -> None:
         for lang in ("ar", "en")
         for strength in (1.0, 2.0)
     ]
-    write_table(run_dir / "explanations.parquet", pa.Table.from_pylist(rows, schema=EXPLANATIONS_SCHEMA))
+    EXPLANATIONS.write(Run(run_dir), EXPLANATIONS.of_rows(rows))
 
 
 def _row(layer: int, feature: int, sae_id: str, lang: str, strength: float) -> dict[str, object]:
@@ -98,4 +98,4 @@ def write_doses(
                     "p_male": [0.7] * len(pieces),
                 }
             )
-    write_table(run_dir / "doses.parquet", pa.Table.from_pylist(rows, schema=DOSES_SCHEMA))
+    DOSES.write(Run(run_dir), DOSES.of_rows(rows))

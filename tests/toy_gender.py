@@ -11,21 +11,17 @@ import random
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.features.labels import LABELS_SCHEMA
 from core.gender.tables import (
-    FEATURES_SCHEMA,
     GENDERS,
-    PAIRS_SCHEMA,
     RANKINGS,
-    RANKINGS_SCHEMA,
     SILENT,
     SPLITS,
     TOO_FEW,
 )
-from core.runs import write_table
+from core.run import Run
+from core.run.tables import TABLES
 
 CELLS = (("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""))
 LABELS = {
@@ -48,17 +44,13 @@ def add_gender_tables(run_dir: str | Path, seed: int = 0) -> None:
     samples = pq.read_table(run_dir / "samples.parquet", columns=["sample_id", "gender"]).to_pylist()
     features = [_feature(key, view, lang, rng) for key in keys for view, lang in CELLS]
     _rank(features)
-    write(run_dir / "gender_features.parquet", features, FEATURES_SCHEMA)
     layers = {key["layer"]: key["sae_id"] for key in keys}
     rankings = [row for layer, sae_id in layers.items() for row in _rankings(layer, sae_id, len(keys) // len(layers))]
-    write(run_dir / "gender_rankings.parquet", rankings, RANKINGS_SCHEMA)
-    write(run_dir / "gender_pairs.parquet", [_pairs(key, samples, rng) for key in keys], PAIRS_SCHEMA)
+    pairs = [_pairs(key, samples, rng) for key in keys]
     labels = [_label(key, lang, rng) for key in keys for lang in ("ar", "en")]
-    write(run_dir / "labels.parquet", labels, LABELS_SCHEMA)
-
-
-def write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
-    write_table(path, pa.Table.from_pylist(rows, schema=schema))
+    made = {"gender_features": features, "gender_rankings": rankings, "gender_pairs": pairs, "labels": labels}
+    for name, rows in made.items():
+        TABLES[name].write(Run(run_dir), TABLES[name].of_rows(rows))
 
 
 def _strength(feature: int, view: str, lang: str) -> float:

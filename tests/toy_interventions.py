@@ -25,7 +25,8 @@ from core.interventions.designs import (
     grid,
 )
 from core.interventions.outcomes import Reader, common_words, outcomes
-from core.runs import Run, StageRecord, write_table
+from core.run.tables import TABLES
+from core.runs import Run, StageRecord
 from core.samples.sources import knowledge
 
 SETTINGS = Settings((1, 3), (1, 5, 25), 25, ("swap", "ablate"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3)
@@ -172,15 +173,16 @@ def add_toy_interventions(run: Run, toy: ToyInterventions | None = None) -> Run:
     """Write the tables of the stage interventions into a toy run, and its record."""
     toy = toy_interventions() if toy is None else toy
     effects = pd.concat([toy.tried_effects, toy.effects], ignore_index=True)
-    for name, frame, schema in (
-        ("arms", toy.arms_table(), tables.ARMS_SCHEMA),
-        ("images", toy.images_table(), tables.IMAGES_SCHEMA),
-        ("captions", toy.captions, tables.CAPTIONS_SCHEMA),
-        ("effects", effects, tables.EFFECTS_SCHEMA),
-        ("verdicts", toy.verdicts, tables.VERDICTS_SCHEMA),
-        ("terms", toy.terms, tables.TERMS_SCHEMA),
+    for name, frame in (
+        ("arms", toy.arms_table()),
+        ("images", toy.images_table()),
+        ("captions", toy.captions),
+        ("effects", effects),
+        ("verdicts", toy.verdicts),
+        ("terms", toy.terms),
     ):
-        write_table(run.path(f"intervention_{name}.parquet"), tables.as_table(frame, schema))
+        table = TABLES[f"intervention_{name}"]
+        table.write(run, table.of_frame(frame))
     manifest = run.manifest()
     manifest.stages["interventions"] = StageRecord("0", "2026-01-05T09:00:00+00:00", 9.0, 1, 1, 1, {}, "cpu", {})
     run.write_manifest(manifest)

@@ -12,8 +12,9 @@ from typing import Any
 
 from core.layers import lens, probes
 from core.layers.measures import MEASURES, emergence, with_q
-from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
-from core.runs import write_table
+from core.layers.tables import table
+from core.run import Run
+from core.run.schema.layers import EMERGENCE, LENS, PROBES
 
 NAN = float("nan")
 VIEWS = ("image", "prompt", "before", "caption")
@@ -37,12 +38,8 @@ def add_layers_tables(run_dir: str | Path, layers: Sequence[int] = (1, 3, 5), wh
         for lang in ("en", "ar")
     ]
     with_q(probed, read)
-    for name, rows, schema in (
-        ("probes", probed, PROBES_SCHEMA),
-        ("lens", read, LENS_SCHEMA),
-        ("emergence", emergence(probed, read), EMERGENCE_SCHEMA),
-    ):
-        write_table(Path(run_dir) / f"{name}.parquet", table(rows, schema))
+    for of, rows in ((PROBES, probed), (LENS, read), (EMERGENCE, emergence(probed, read))):
+        of.write(Run(run_dir), table(rows, of))
 
 
 def _value(number: int, view: str, lang: str, source: str) -> float:

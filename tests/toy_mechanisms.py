@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.mech.tables import SCHEMAS, table
-from core.runs import write_table
+from core.mech.tables import TABLES, table
+from core.run import Run
 
 N_HEADS, N_PATCHES = 2, 16
 Rows = list[dict[str, Any]]
@@ -28,7 +28,7 @@ def add_mechanisms_tables(
     rng, sae_ids = random.Random(0), {}
     for row in pq.read_table(Path(run_dir) / "saes.parquet", columns=["layer", "sae_id"]).to_pylist():
         sae_ids[row["layer"]] = row["sae_id"]
-    rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
+    rows: dict[str, Rows] = {name: [] for name in TABLES}
     for lang in ("en", "ar"):
         rows["head_effects"] += _effects(lang, n_layers, why)
         if not why:
@@ -44,8 +44,8 @@ def add_mechanisms_tables(
         for layer in range(n_layers)
         for m, head in (*(("OV", h) for h in range(N_HEADS)), *(("QK", h) for h in range(N_HEADS)), ("MLP", -1))
     ]
-    for name, schema in SCHEMAS.items():
-        write_table(Path(run_dir) / f"{name}.parquet", table(rows[name], schema))
+    for name, of in TABLES.items():
+        of.write(Run(run_dir), table(name, rows[name]))
 
 
 def _effects(lang: str, n_layers: int, why: str) -> Rows:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -204,8 +203,8 @@ def images_a_block(n_layers: int, d_model: int, n_tokens: int, dtype: str) -> in
 
 
 def _blocks(run: Run, config: Config, vlm: VLM) -> list[Block]:
-    samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
-    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
+    samples = run.table("samples", ["sample_id", "split"]).to_pylist()
+    captions = run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
     split = {s["sample_id"]: s["split"] for s in samples}
     prompt_ids = {lang: vlm.prompt_ids(prompt) for lang, prompt in config.prompts.items()}
     settings = config.activations

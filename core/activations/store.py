@@ -32,6 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import UserError
+from core.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,9 +91,7 @@ class ActivationReader:
     @functools.cached_property
     def index(self) -> pd.DataFrame:
         """tokens.parquet; line i describes row i. lang, kind and split are categories."""
-        import pandas as pd
-
-        index = pd.read_parquet(self.run_dir / "activations" / "tokens.parquet")
+        index = Run(self.run_dir).table("tokens").to_pandas()
         if len(index) != self.n_rows:
             raise UserError(
                 f"The token index of {self.run_dir.name} does not fit its activations.",

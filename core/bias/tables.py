@@ -1,4 +1,4 @@
-"""The tables bias_roles.parquet and bias_metrics.parquet: their columns, and how they are filled from captions."""
+"""The tables bias_roles.parquet and bias_metrics.parquet: how they are filled from captions."""
 
 from __future__ import annotations
 
@@ -9,56 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from core.bias import NAMED, SOURCES
 from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates
 from core.bias.shares import difference, dispersion, group_shares, image_counts
 from core.config import LANGUAGES
+from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
 
 DIFFERENCE = "ar-en"  # Arabic minus English
 ALL = "all"  # the attribute, and its one value, that every image has
 MAX_VALUES = 100  # an attribute with more is an id or a text
 _COUNTS = [f"n_{name}" for name in NAMED]
-ROLES_SCHEMA = pa.schema(
-    [
-        ("attribute", pa.string()),
-        ("value", pa.string()),
-        ("lang", pa.string()),
-        ("source", pa.string()),
-        ("n_images", pa.int32()),
-        ("n_captions", pa.int32()),
-        *[(name, pa.int32()) for name in _COUNTS],
-        ("p_male", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("planted", pa.float64()),
-        ("p_even", pa.float64()),
-        ("q_even", pa.float64()),
-        ("p_beyond", pa.float64()),
-        ("q_beyond", pa.float64()),
-    ]
-)
-METRICS_SCHEMA = pa.schema(
-    [
-        ("metric", pa.string()),
-        ("lang", pa.string()),
-        ("source", pa.string()),
-        ("attribute", pa.string()),
-        ("group", pa.string()),
-        ("value", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("n", pa.int32()),
-        ("unit", pa.string()),
-        ("control", pa.float64()),
-        ("control_low", pa.float64()),
-        ("control_high", pa.float64()),
-        ("floor", pa.float64()),
-        ("why", pa.string()),
-    ]
-)
-
 NOTHING = image_counts(pd.DataFrame({"sample_id": [], "named": []}))
 
 
@@ -130,7 +91,7 @@ def roles_table(captions: Captions) -> pd.DataFrame:
             if len(found) == len(LANGUAGES):
                 found[DIFFERENCE] = _difference(found["ar"], found["en"])
             parts += [table.assign(attribute=attribute, source=source) for table in found.values()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=ROLES_SCHEMA.names)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BIAS_ROLES.names)
 
 
 def planted_by_value(planted: pd.Series, value: pd.Series) -> dict[str, float]:
@@ -168,7 +129,7 @@ def metrics_table(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: i
         *_errors(captions, min_images),
         *_amplifications(captions, n_draws, seed, min_images),
     ]
-    return pd.DataFrame(rows, columns=METRICS_SCHEMA.names)
+    return pd.DataFrame(rows, columns=BIAS_METRICS.names)
 
 
 def _row(

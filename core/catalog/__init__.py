@@ -1,6 +1,5 @@
-"""Queries over a run folder: what pages read; the only room that knows DuckDB."""
+"""The reader of a run, under its name of core.run.reader."""
 
-from core.catalog.catalog import Catalog
-from core.catalog.features import FEATURE_SORTS
+from core.run.reader import FEATURE_SORTS, Catalog
 
 __all__ = ["FEATURE_SORTS", "Catalog"]

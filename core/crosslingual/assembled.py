@@ -13,7 +13,7 @@ from core.crosslingual.grammatical import class_follows
 from core.crosslingual.language import Columns, LanguageSpecificFeatureIdentifier
 from core.crosslingual.shared_dictionary import joined
 from core.crosslingual.sharing import class_sharing
-from core.crosslingual.tables import SCHEMAS, table_of_columns, table_of_rows
+from core.crosslingual.tables import TABLES, table_of_columns, table_of_rows
 
 Rows = list[dict[str, Any]]
 Part = tuple[Rows, Columns]
@@ -23,11 +23,11 @@ PARTS = ("languages", "residuals", "gender", "words", "separate")
 def assembled(
     parts: Iterable[tuple[int, str, str, Part]], layers: Sequence[int], config: CrosslingualConfig, instead: Rows
 ) -> dict[str, pa.Table]:
-    """The tables of SCHEMAS by name, from (layer, its sae_id, name of the part, the part).
+    """The tables of TABLES by name, from (layer, its sae_id, name of the part, the part).
 
     Rows name their ``table``, or are of clbas. ``instead`` are the rows of alignment where nothing could be compared.
     """
-    rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
+    rows: dict[str, Rows] = {name: [] for name in TABLES}
     columns: dict[str, list[Columns]] = {"languages": [], "gender": [], "words": []}
     for layer, sae_id, name, (found, part) in parts:
         for row in found:
@@ -43,7 +43,7 @@ def assembled(
         "shared_gender": class_sharing(gender, config.fdr) if gender else {},
         "grammatical_gender": class_follows(words, config.fdr, config.min_images) if words else {},
     }
-    tables = {name: table_of_rows(name, rows[name]) for name in SCHEMAS}
+    tables = {name: table_of_rows(name, rows[name]) for name in TABLES}
     return tables | {name: table_of_columns(name, found) for name, found in by_column.items()}
 
 

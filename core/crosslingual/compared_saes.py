@@ -16,6 +16,7 @@ from core.crosslingual.separate import SEEDS, caption_means, held_out_fit, langu
 from core.crosslingual.shared_dictionary import scored, too_few_of_a_gender
 from core.crosslingual.sharing import gendered_codes
 from core.features.tokens import read_token_index
+from core.runs import Run
 from core.sae.files import load_sae, sae_id
 
 SEPARATE_STREAM = 81
@@ -48,7 +49,7 @@ def compare_saes(
 
 def _dictionaries(reader: ActivationReader, folder: Path, images: NDArray) -> tuple[list[Dictionary], Rows]:
     """The SAEs with their codes on the captions of ``images``, and the rows of language_saes."""
-    tokens = read_token_index(reader.run_dir / "activations" / "tokens.parquet")
+    tokens = read_token_index(Run(reader.run_dir))
     dictionaries, rows = [], []
     for lang, seed in ((lang, seed) for lang in LANGUAGES for seed in SEEDS):
         sae = load_sae(folder / f"{lang}_{seed}")

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -57,9 +56,9 @@ def words_for_things(run: Run, known: Sequence[str]) -> tuple[csr_array, NDArray
 
     ``known`` are the words for the objects that the samples are known to show, "" where that is not known.
     """
-    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist()
+    captions = run.table("captions", ["sample_id", "lang", "text"]).to_pylist()
     texts = {row["sample_id"]: row["text"] for row in captions if row["lang"] == "ar"}
-    said = pq.read_table(run.path("words.parquet"), columns=["word", "lang"]).to_pylist()
+    said = run.table("words", ["word", "lang"]).to_pylist()
     persons = {row["word"] for row in said if row["lang"] == "ar"}
     words, stands = things([texts.get(i, "") for i in range(len(known))], known, persons)
     return stands, np.array([grammatical_gender(word) == "female" for word in words], bool)

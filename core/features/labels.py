@@ -17,6 +17,7 @@ from scipy.sparse import csc_array, csr_array
 
 from core.features.tokens import LANGUAGES
 from core.intervals import wilson
+from core.run.schema.features import LABELS
 
 VIEWS = ("caption", "image")  # where firing is looked at; the first where both predict alike
 MAX_CANDIDATES = 2_000  # the most frequent of a language
@@ -25,24 +26,6 @@ MIN_FIRES = 5  # images of a split on which a feature must fire, and not fire
 FEATURES_AT_ONCE = 512  # bounds the table candidates x features
 RARE, UNPREDICTED, UNCERTAIN = "fires too rarely or always", "nothing predicts it well enough", "held out, not certain"
 Floats = NDArray[np.float64]
-
-LABELS_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("feature", pa.int32()),
-        ("sae_id", pa.string()),
-        ("lang", pa.string()),
-        ("label", pa.string()),
-        ("kind", pa.string()),
-        ("candidate", pa.string()),
-        ("view", pa.string()),
-        *((f"auc_{part}", pa.float32()) for part in ("train", "test", "low_test", "high_test")),
-        ("n_fires_test", pa.int32()),
-        ("n_silent_test", pa.int32()),
-        ("n_candidates", pa.int32()),
-        ("why", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -227,4 +210,4 @@ def label_table(
     """The table labels of one layer: the rows of each feature, in the order of ``features``."""
     key = {"layer": layer, "sae_id": sae_id}
     found = [{**key, "feature": f, **row} for f, of_feature in zip(features, rows, strict=True) for row in of_feature]
-    return pa.Table.from_pylist(found, schema=LABELS_SCHEMA)
+    return LABELS.of_rows(found)

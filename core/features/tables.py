@@ -1,73 +1,19 @@
-"""The tables features.parquet and examples.parquet: their columns, and how they are filled."""
+"""The tables features.parquet and examples.parquet: how they are filled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.features.examples import Examples, ImageMaxima, Traces, bin_names
 from core.features.statistics import FeatureStatistics, FeatureWords, Neighbours
 from core.features.tokens import GROUPS, KINDS, LANGUAGES, TokenIndex
-from core.runs import atomic_path
+from core.run.schema.features import EXAMPLES, FEATURES
 
-ROW_GROUP = 2_000  # rows: sorted by (layer, feature), a look-up reads one or two groups
 HALF_MAX = float(np.finfo(np.float16).max)
-
-FEATURES_SCHEMA = pa.schema(
-    {
-        "layer": pa.int32(),
-        "feature": pa.int32(),
-        "sae_id": pa.string(),
-        "n_active": pa.int64(),
-        "density": pa.float64(),
-        **{f"density_{g}": pa.float64() for g in GROUPS},
-        "lang_en": pa.float64(),
-        "lang_ar": pa.float64(),
-        "mean": pa.float64(),
-        "std": pa.float64(),
-        "max": pa.float64(),
-        "p999": pa.float64(),
-        "histogram": pa.list_(pa.int32()),
-        "explained_share": pa.float64(),
-        "alive": pa.bool_(),
-        "umap_x": pa.float32(),
-        "umap_y": pa.float32(),
-        "top_tokens": pa.list_(pa.string()),
-        "top_token_values": pa.list_(pa.float32()),
-        "logits_up_tokens": pa.list_(pa.string()),
-        "logits_up": pa.list_(pa.float32()),
-        "logits_down_tokens": pa.list_(pa.string()),
-        "logits_down": pa.list_(pa.float32()),
-        "neighbours": pa.list_(pa.int32()),
-        "neighbour_cosines": pa.list_(pa.float32()),
-    }
-)
-
-EXAMPLES_SCHEMA = pa.schema(
-    {
-        "layer": pa.int32(),
-        "feature": pa.int32(),
-        "sae_id": pa.string(),
-        "bin": pa.string(),
-        "rank": pa.int16(),
-        "sample_id": pa.int32(),
-        "lang": pa.string(),
-        "activation": pa.float32(),
-        "position": pa.int32(),
-        "kind": pa.string(),
-        "patch_map": pa.list_(pa.float16()),
-        "token_values": pa.list_(pa.float16()),
-        "pieces": pa.list_(pa.string()),
-        "band_low": pa.float32(),
-        "band_high": pa.float32(),
-    }
-)
 
 
 def statistics_columns(
@@ -131,7 +77,7 @@ def features_table(
         "neighbours": _spread_lists(feature[near.index], alive, pa.int32()),
         "neighbour_cosines": _spread_lists(near.cosine, alive, pa.float32()),
     }
-    return pa.table({name: columns[name] for name in FEATURES_SCHEMA.names}).cast(FEATURES_SCHEMA)
+    return pa.table({name: columns[name] for name in FEATURES.names}).cast(FEATURES.arrow)
 
 
 def examples_table(
@@ -170,7 +116,7 @@ def examples_table(
         "band_low": examples.band_low,
         "band_high": examples.band_high,
     }
-    return pa.table({name: columns[name] for name in EXAMPLES_SCHEMA.names}).cast(EXAMPLES_SCHEMA)
+    return pa.table({name: columns[name] for name in EXAMPLES.names}).cast(EXAMPLES.arrow)
 
 
 def caption_pieces(tokens: TokenIndex, token_strings: Callable[[Sequence[int]], list[str]]) -> pa.ListArray:
@@ -178,35 +124,6 @@ def caption_pieces(tokens: TokenIndex, token_strings: Callable[[Sequence[int]], 
     ids, start = tokens.captions()
     pieces = [token_strings(ids[a:b].tolist()) for a, b in pairwise(start.tolist())]
     return pa.array(pieces, pa.list_(pa.string()))
-
-
-def write_parts(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """Write tables one after another as one Parquet file in small row groups, in one step; the number of rows."""
-    lists = {f.name for f in schema if pa.types.is_list(f.type)}
-    dictionary: Any = [f.name for f in schema if pa.types.is_string(f.type)]
-    dictionary += [f"{name}.list.element" for name in lists if pa.types.is_string(schema.field(name).type.value_type)]
-    n = 0
-    with (
-        atomic_path(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=dictionary) as writer,
-    ):
-        for table in _regrouped(tables, schema):
-            writer.write_table(table, row_group_size=ROW_GROUP)
-            n += len(table)
-    return n
-
-
-def _regrouped(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The same rows in tables of ROW_GROUP rows, the last one shorter."""
-    rest = schema.empty_table()
-    for table in tables:
-        rest = pa.concat_tables([rest, table])
-        whole = len(rest) - len(rest) % ROW_GROUP
-        for start in range(0, whole, ROW_GROUP):
-            yield rest.slice(start, ROW_GROUP).combine_chunks()
-        rest = rest.slice(whole).combine_chunks()
-    if len(rest):
-        yield rest
 
 
 def _where(values: np.ndarray, keep: np.ndarray) -> pa.Array:

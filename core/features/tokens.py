@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.config import LANGUAGES
 from core.errors import UserError
+from core.runs import Run
 
 KINDS = ("bos", "image", "prompt", "caption")
 GROUPS = ("image", "prompt", "caption_en", "caption_ar")  # what densities are counted over; BOS is in none
@@ -86,10 +85,9 @@ class TokenIndex:
         return self.token_id[rows], np.concatenate([[0], np.cumsum(self.caption_length)])
 
 
-def read_token_index(path: str | Path) -> TokenIndex:
-    """The index in ``activations/tokens.parquet``; UserError where it is not in the layout of docs/formats.md."""
-    names = ["sample_id", "lang", "position", "kind", "token_id", "patch"]
-    return token_index(pq.read_table(path, columns=names))
+def read_token_index(run: Run) -> TokenIndex:
+    """The index of the run's tokens; UserError where it is not in the layout of docs/formats.md."""
+    return token_index(run.table("tokens", ["sample_id", "lang", "position", "kind", "token_id", "patch"]))
 
 
 def token_index(table: pa.Table) -> TokenIndex:

@@ -33,8 +33,8 @@ from core.gender.effects import (
 )
 from core.gender.pairs import VIEWS, pair_rows, strongest
 from core.gender.rankings import agreement, ranks
-from core.gender.tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
 from core.intervals import q_values
+from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
 
 MAX_ENTRIES = 4_000_000  # of the codes of one block and view
 CAPTION_VIEWS = ("before", "caption")
@@ -228,7 +228,7 @@ def _block(
 def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Block], effects: Effects) -> LayerTables:
     if not blocks:
         return LayerTables(
-            *(s.empty_table() for s in (FEATURES_SCHEMA, RANKINGS_SCHEMA, PAIRS_SCHEMA)),
+            *(t.arrow.empty_table() for t in (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS)),
             label_table(pooled.layer, pooled.sae_id, [], []),
         )
     feature = np.concatenate([block.feature for block in blocks])
@@ -256,8 +256,8 @@ def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Blo
     labels = (rows for block in blocks for rows in block.labels)
     return LayerTables(
         _features_table(together, pooled.sae_id),
-        pa.Table.from_pylist(rankings, schema=RANKINGS_SCHEMA),
-        pa.Table.from_pylist(pairs, schema=PAIRS_SCHEMA),
+        GENDER_RANKINGS.of_rows(rankings),
+        GENDER_PAIRS.of_rows(pairs),
         label_table(pooled.layer, pooled.sae_id, feature.tolist(), labels),
     )
 
@@ -272,14 +272,14 @@ def _effects_of(cell: Cell, effects: Effects, feature: np.ndarray) -> dict[str, 
 
 def _features_table(columns: Mapping[str, np.ndarray], sae_id: str) -> pa.Table:
     n, arrays = len(columns["feature"]), []
-    for field in FEATURES_SCHEMA:
+    for field in GENDER_FEATURES.arrow:
         if field.name in UNTESTED:
             arrays.append(pa.nulls(n, field.type))
         elif field.name == "sae_id":
             arrays.append(pa.array([sae_id] * n, field.type))
         else:
             arrays.append(_array(columns[field.name], field.type))
-    return pa.table(arrays, schema=FEATURES_SCHEMA)
+    return pa.table(arrays, schema=GENDER_FEATURES.arrow)
 
 
 def _array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
@@ -309,7 +309,7 @@ def finish(layers: Sequence[pa.Table], fdr: float) -> list[pa.Table]:
             ("finding", pa.array(finding[first:last])),
         ):
             table = table.set_column(table.schema.get_field_index(name), name, values)
-        finished.append(table.cast(FEATURES_SCHEMA))
+        finished.append(table.cast(GENDER_FEATURES.arrow))
         first = last
     return finished
 

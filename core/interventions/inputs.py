@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image
 
 from core.config import Config
@@ -38,14 +37,14 @@ class Inputs:
 
     def __init__(self, run: Run, config: Config, device: str, log: logging.Logger):
         self.run, self.whole, self.config, self.device, self.log = run, config, config.interventions, device, log
-        self.samples = pq.read_table(run.path("samples.parquet")).to_pandas()
-        genders = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pandas()
+        self.samples = run.table("samples").to_pandas()
+        genders = run.table("genders", ["sample_id", "gender"]).to_pandas()
         self.gender = dict(zip(genders["sample_id"].astype(int), genders["gender"], strict=True))
         columns = ["layer", "feature", "density", "mean", "p999", "alive"]
-        self.features = pq.read_table(run.path("features.parquet"), columns=columns).to_pandas()
+        self.features = run.table("features", columns).to_pandas()
         columns = ["layer", "feature", "lang", "view", "auc_train", "difference_train"]
         columns += [f"rank_{ranking}" for ranking in self.config.rankings]
-        self.ranking_table = pq.read_table(run.path("gender_features.parquet"), columns=columns).to_pandas()
+        self.ranking_table = run.table("gender_features", columns).to_pandas()
         self._labelled: dict[int, dict[tuple[str, str], directions.Labelled]] = {}
         self.settings = self._settings()
         self.readers = self._readers()
@@ -96,7 +95,7 @@ class Inputs:
         return mine[name].to_numpy()
 
     def _readers(self) -> dict[str, Reader]:
-        own = pq.read_table(self.run.path("captions.parquet"), columns=["lang", "text"]).to_pandas()
+        own = self.run.table("captions", ["lang", "text"]).to_pandas()
         found = {}
         for lang in self.settings.languages:
             lexicon = getattr(self.whole.words, f"lexicon_{lang}")

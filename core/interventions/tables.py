@@ -1,4 +1,4 @@
-"""The tables of the stage interventions: their columns, and how captions become effects, verdicts and words."""
+"""The tables of the stage interventions: how captions become effects, verdicts and words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from core.config import LANGUAGES
 from core.intervals import q_values
@@ -17,102 +16,10 @@ from core.interventions.designs import Arm, Design
 from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
 from core.interventions.statistics import Compared, Figure, compare
 from core.interventions.verdicts import verdict
+from core.run.schema.interventions import INTERVENTION_EFFECTS, INTERVENTION_TERMS, INTERVENTION_VERDICTS
 
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
 TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a row
-_TYPES = {"str": pa.string(), "int": pa.int32(), "float": pa.float64()}
-_ARM = [(f.name, _TYPES[str(f.type)]) for f in fields(Arm)]
-_COMPARED = [(f.name, _TYPES[str(f.type)]) for f in fields(Compared)]
-_DESIGN = [
-    ("design", pa.int32()),
-    ("part", pa.string()),
-    ("note", pa.string()),
-    ("arm", pa.int32()),
-    *_ARM,
-    ("lang", pa.string()),
-]
-ARMS_SCHEMA = pa.schema(
-    [
-        ("arm", pa.int32()),
-        ("phase", pa.string()),
-        *_ARM,
-        ("sae_id", pa.string()),
-        *((f"features_{lang}", pa.list_(pa.int32())) for lang in LANGUAGES),
-        *((f"leans_{lang}", pa.list_(pa.int8())) for lang in LANGUAGES),
-        ("distance", pa.float64()),
-        ("firing_rate", pa.float64()),
-        ("activation", pa.float64()),
-        ("moved_share", pa.float64()),
-        ("moved_ratio", pa.float64()),
-        ("capped_share", pa.float64()),
-    ]
-)
-IMAGES_SCHEMA = pa.schema(
-    [
-        ("phase", pa.string()),
-        ("image", pa.int32()),
-        ("sample_id", pa.int32()),
-        ("gender", pa.string()),
-        ("attributes", pa.string()),
-        ("image_file", pa.string()),
-    ]
-)
-_BOOLS = (
-    "unchanged",
-    "changed",
-    "flipped",
-    "unnamed",
-    "clean",
-    "damaged",
-    "repeats",
-    "right_gender",
-    "right_role",
-    "right_object",
-)
-CAPTIONS_SCHEMA = pa.schema(
-    [
-        ("arm", pa.int32()),
-        ("phase", pa.string()),
-        ("image", pa.int32()),
-        ("lang", pa.string()),
-        ("text", pa.string()),
-        ("finished", pa.bool_()),
-        ("n_tokens", pa.int32()),
-        ("log_prob", pa.float64()),
-        *((f"n_{g}", pa.int32()) for g in ("female", "male", "neutral")),
-        ("named", pa.string()),
-        ("content", pa.int32()),
-        ("content_kept", pa.int32()),
-        *((name, pa.bool_()) for name in _BOOLS),
-    ]
-)
-EFFECTS_SCHEMA = pa.schema(
-    [
-        *_DESIGN,
-        ("outcome", pa.string()),
-        *_COMPARED,
-        ("q_specific", pa.float64()),
-    ]
-)
-VERDICTS_SCHEMA = pa.schema(
-    [*_DESIGN, ("n_controls", pa.int32()), ("n_images", pa.int32()), ("verdict", pa.string()), ("why", pa.string())]
-)
-TERMS_SCHEMA = pa.schema(
-    [
-        *_DESIGN,
-        ("lemma", pa.string()),
-        ("gender", pa.string()),
-        *((n, t) for n, t in _COMPARED if n not in ("ratio", "ratio_low", "ratio_high")),
-    ]
-)
-SCHEMAS = {
-    "arms": ARMS_SCHEMA,
-    "images": IMAGES_SCHEMA,
-    "captions": CAPTIONS_SCHEMA,
-    "effects": EFFECTS_SCHEMA,
-    "verdicts": VERDICTS_SCHEMA,
-    "terms": TERMS_SCHEMA,
-}
 
 
 class Results:
@@ -152,12 +59,12 @@ def effects_table(
             for place, name in enumerate(MEASURES):
                 found = compare(results.figure(arms_with(design, baseline), lang, name), n_draws, [seed, place])
                 rows.append({**_key(number, design, results, lang), "outcome": name, **asdict(found)})
-    table = pd.DataFrame(rows, columns=[n for n in EFFECTS_SCHEMA.names if n != "q_specific"])
+    table = pd.DataFrame(rows, columns=[n for n in INTERVENTION_EFFECTS.names if n != "q_specific"])
     table["q_specific"] = table["p_specific"]
     searched = table["note"] != "headline"
     for _, part in table[searched].groupby(["part", "outcome"], sort=False):
         table.loc[part.index, "q_specific"] = q_values(part["p_specific"])
-    return table[EFFECTS_SCHEMA.names]
+    return table[INTERVENTION_EFFECTS.names]
 
 
 def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +76,7 @@ def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
         found = {name: Compared(**by.loc[name, names].to_dict()) for name in NEEDED}
         said, why = verdict(found, float(by.loc[PRIMARY, "q_specific"]))
         rows.append({**part.iloc[0].to_dict(), "verdict": said, "why": why})
-    return pd.DataFrame(rows, columns=VERDICTS_SCHEMA.names)
+    return pd.DataFrame(rows, columns=INTERVENTION_VERDICTS.names)
 
 
 def terms_table(
@@ -192,7 +99,7 @@ def terms_table(
                 top = np.abs(holds[:, :, place] - holds[:1, :, place])
                 found = compare(Figure(top, np.ones_like(top)), n_draws, [seed, place])
                 rows.append({**_key(number, design, results, lang), "lemma": lemma, "gender": gender, **asdict(found)})
-    return pd.DataFrame(rows, columns=TERMS_SCHEMA.names)
+    return pd.DataFrame(rows, columns=INTERVENTION_TERMS.names)
 
 
 def _holds(texts: Sequence[Sequence[str]], words: Sequence[tuple[str, str]], reader: Reader) -> np.ndarray:
@@ -232,8 +139,3 @@ def scores(arms: Sequence[Arm], results: Results, baseline: Arm) -> dict[Arm, fl
             values = [results.figure([arm], lang, PRIMARY).values()[0] for lang in results.languages]
             found[arm] = float(np.mean(np.nan_to_num(values)))
     return found
-
-
-def as_table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """A frame as a table of a schema."""
-    return pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)

@@ -9,9 +9,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow.parquet as pq
-
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
 from core.gender.logit_words import WordSets, word_sets
@@ -38,13 +35,8 @@ class Inputs:
     def __init__(self, run: Run, config: Config, device: str, load: Callable[[], VLM]):
         self.run, self.config, self.device, self._load = run, config, device, load
         self.settings, self.seed, self.layers = config.mechanisms, config.seed, config.activations.layers
-        samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
-        genders = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pylist()
-        self.gender = np.full(len(samples), "unknown", dtype="<U8")
-        for row in genders:
-            self.gender[row["sample_id"]] = row["gender"]
-        self.is_train = np.zeros(len(samples), bool)
-        self.is_train[[s["sample_id"] for s in samples if s["split"] == "train"]] = True
+        images = run.images()
+        self.gender, self.is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
         self._sets: dict[str, WordSets] = {}
 
     @functools.cached_property
@@ -66,14 +58,13 @@ class Inputs:
 
     def captions(self, lang: str) -> Rows:
         """The model's own captions: sample_id, lang, token_ids."""
-        columns = ["sample_id", "lang", "token_ids"]
-        rows = pq.read_table(self.run.path("captions.parquet"), columns=columns).to_pylist()
+        rows = self.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
         return [row for row in rows if row["lang"] == lang]
 
     def words(self, lang: str) -> Rows:
         """The own captions' words that name a woman or a man."""
         columns = ["sample_id", "lang", "source", "start", "end", "gender", "word"]
-        rows = pq.read_table(self.run.path("words.parquet"), columns=columns).to_pylist()
+        rows = self.run.table("words", columns).to_pylist()
         return [row for row in rows if row["lang"] == lang and row["source"] == "own" and row["gender"] in GENDERED]
 
     def targets(self, lang: str, n: int) -> dict[str, list[Target]]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -29,33 +28,6 @@ KINDS = ("all", "image", "prompt", "caption")
 BOTH = "both"  # languages together
 N_BOOTSTRAP = 500
 CONTROL_STREAM = 0xF17
-FIT_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("sae_id", pa.string()),
-        ("kind", pa.string()),
-        ("lang", pa.string()),
-        ("n_images", pa.int32()),
-        ("n_tokens", pa.int64()),
-        ("explained_variance", pa.float64()),
-        ("explained_variance_low", pa.float64()),
-        ("explained_variance_high", pa.float64()),
-        ("explained_variance_random", pa.float64()),
-        ("l0", pa.float64()),
-        ("dead_share", pa.float64()),
-        ("cosine", pa.float64()),
-        ("n_scored_images", pa.int32()),
-        ("n_scored_tokens", pa.int64()),
-        ("ce_clean", pa.float64()),
-        ("ce_spliced", pa.float64()),
-        ("ce_ablated", pa.float64()),
-        ("ce_random", pa.float64()),
-        ("loss_recovered", pa.float64()),
-        ("loss_recovered_low", pa.float64()),
-        ("loss_recovered_high", pa.float64()),
-        ("loss_recovered_random", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -65,8 +64,8 @@ def identity(h: Tensor, kinds: Tensor) -> Tensor:
 
 def own_captions(run: Run, vlm: VLM, prompts: Mapping[str, str], n_images: int, batch_rows: int) -> Iterator[Passages]:
     """The model's captions, in all languages of prompts, of n_images test images evenly spread over the run."""
-    captions = pq.read_table(run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
-    samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pylist()
+    captions = run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
+    samples = run.table("samples", ["sample_id", "split"]).to_pylist()
     test = np.array(sorted(s["sample_id"] for s in samples if s["split"] == "test"), dtype=np.int64)
     chosen = test[np.unique(np.linspace(0, len(test) - 1, min(len(test), n_images)).astype(np.int64))].tolist()
     opening = {lang: vlm.prompt_ids(prompt) for lang, prompt in prompts.items()}

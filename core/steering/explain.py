@@ -19,64 +19,14 @@ from scipy.sparse import csc_array, csr_array
 from core.features.labels import words_of
 from core.gender.effects import auc_interval, auc_of_weights, sparse_ranks
 from core.intervals import q_values
+from core.run.schema.steering import EXPLANATIONS
 
 TOO_FEW = "fires on too few images, or on nearly all"
 NO_WORDS = "it adds no word that people use of these images"
 ALONE = "no other feature's text to compare with"
 
-_INT, _REAL = pa.int32(), pa.float32()
-EXPLANATIONS_SCHEMA = pa.schema(
-    [
-        ("layer", _INT),
-        ("feature", _INT),
-        ("sae_id", pa.string()),
-        ("lang", pa.string()),
-        ("strength", _REAL),
-        ("text", pa.string()),
-        ("finished", pa.bool_()),
-        ("changed", pa.bool_()),
-        ("chosen", pa.bool_()),
-        ("auc_train", _REAL),
-        ("auc_test", _REAL),
-        ("auc_low_test", _REAL),
-        ("auc_high_test", _REAL),
-        ("control", _REAL),
-        ("control_high", _REAL),
-        ("n_controls", _INT),
-        ("p", pa.float64()),
-        ("q", pa.float64()),
-        ("n_fires_test", _INT),
-        ("n_silent_test", _INT),
-        ("why", pa.string()),
-    ]
-)
-TEXTS_SCHEMA = pa.schema(
-    [
-        ("layer", pa.int32()),
-        ("feature", pa.int32()),
-        ("lang", pa.string()),
-        ("strength", pa.float32()),
-        ("text", pa.string()),
-        ("finished", pa.bool_()),
-    ]
-)
-DOSES_SCHEMA = pa.schema(
-    [
-        ("sample_id", _INT),
-        ("lang", pa.string()),
-        ("edits", pa.string()),
-        ("layer", _INT),
-        ("sae_id", pa.string()),
-        ("gender", pa.string()),
-        ("strength", _REAL),
-        ("text", pa.string()),
-        ("finished", pa.bool_()),
-        ("named", pa.string()),
-        ("pieces", pa.list_(pa.string())),
-        ("p_female", pa.list_(_REAL)),
-        ("p_male", pa.list_(_REAL)),
-    ]
-)
+# what of an explanation is there before it is compared with other texts
+TEXTS = pa.schema(EXPLANATIONS.arrow.field(n) for n in ("layer", "feature", "lang", "strength", "text", "finished"))
 
 
 @dataclass(frozen=True)
@@ -201,7 +151,7 @@ def explanations_table(rows: pd.DataFrame) -> pa.Table:
     chosen = rows["chosen"].to_numpy(bool)
     q = q_values(np.where(chosen, rows["p"].to_numpy(float), np.nan))
     ordered = rows.assign(q=q).sort_values(["layer", "feature", "lang", "strength"], kind="stable")
-    return pa.Table.from_pandas(ordered, EXPLANATIONS_SCHEMA, preserve_index=False)
+    return EXPLANATIONS.of_frame(ordered)
 
 
 def features_to_explain(features: pd.DataFrame, gender: pd.DataFrame, n: int) -> list[int]:

@@ -14,12 +14,13 @@ from PIL import Image
 from core.config import Config
 from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
+from core.run.schema.steering import DOSES
 from core.runs import Run
 from core.sae.files import SAEs
 from core.samples.images import open_image
 from core.steering.apply import edit_hooks
 from core.steering.edits import Edit
-from core.steering.explain import DOSES_SCHEMA, TEXTS_SCHEMA
+from core.steering.explain import TEXTS
 from core.steering.jobs import Job, Tables
 from core.steering.writing import write
 from core.words import caption_gender, find
@@ -80,7 +81,7 @@ class JobWriter:
                     "finished": told.finished,
                 }
             )
-        return pa.Table.from_pylist(rows, schema=TEXTS_SCHEMA)
+        return pa.Table.from_pylist(rows, schema=TEXTS)
 
     def doses(self, jobs: Sequence[Job]) -> pa.Table:
         """Captions of test images, with the probability of gendered words at every token."""
@@ -108,4 +109,4 @@ class JobWriter:
                     "p_male": np.round(told.male, DECIMALS),
                 }
             )
-        return pa.Table.from_pylist(rows, schema=DOSES_SCHEMA)
+        return DOSES.of_rows(rows)

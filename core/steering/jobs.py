@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from core.config import LANGUAGES, Config
 from core.features.pooled import Pooled
@@ -26,7 +25,7 @@ class Tables:
 
     def __init__(self, run: Run):
         def read(name: str, columns: list[str]) -> pd.DataFrame:
-            return pq.read_table(run.path(f"{name}.parquet"), columns=columns).to_pandas()
+            return run.table(name, columns).to_pandas()
 
         self.features = read("features", ["layer", "feature", "sae_id", "alive", "p999"])
         gender = read("gender_features", ["layer", "feature", "lang", "view", "auc_train", "finding"])

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.gender.positions import token_at
+from core.runs import Run
 from core.steering.edits import Direction
 from core.vlm.hooks import EditFn
 from core.words import find
@@ -47,15 +47,12 @@ def mean_directions(run_dir: Path, layer: int) -> dict[str, Direction]:
     ``write`` has length 1 and points to women; ``read`` gives +1 at the mean of women and -1 at that of men; ``scale``
     is their distance. A language without enough images, or a run without pooled residuals, has none.
     """
-    needed = [run_dir / name for name in ("samples.parquet", "genders.parquet")]
-    if not all(path.is_file() for path in [*needed, run_dir / "pooled" / f"layer_{layer:02d}.safetensors"]):
+    run = Run(run_dir)
+    pooled = run.path("pooled", f"layer_{layer:02d}.safetensors")
+    if not (run.has("samples") and run.has("genders") and pooled.is_file()):
         return {}
-    columns = (["sample_id", "split"], ["sample_id", "gender"])
-    samples, genders = (
-        pq.read_table(path, columns=names).to_pandas().set_index("sample_id")
-        for path, names in zip(needed, columns, strict=True)
-    )
-    shown = genders["gender"].reindex(samples.index)[samples["split"] == "train"]
+    images = run.images().set_index("sample_id")
+    shown = images["gender"][images["split"] == "train"]
     resid, found = Pooled(run_dir, layer).resid("before"), {}
     for number, lang in enumerate(LANGUAGES):
         means = {}

@@ -12,6 +12,8 @@ import streamlit as st
 from core.answers.feature import ONE_LANGUAGE, layer_answer
 from core.figures.atlas import NAMES, feature_map, language_scatter
 from core.figures.screen import draw
+from core.run.schema.features import FEATURES
+from core.run.schema.gender import GENDER_FEATURES
 from core.runs import Run
 from pages.kit import export, notes, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
@@ -147,16 +149,18 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     ids, config = shown["feature"].tolist(), st.column_config
     key = f"table-{layer}-{hashlib.sha1(repr(ids).encode()).hexdigest()[:8]}"
     columns = {
-        "feature": config.NumberColumn("No.", width=52, format="%d"),
+        "feature": config.NumberColumn("No.", width=52, format="%d", help=FEATURES["feature"].tooltip),
         "label": config.TextColumn("Label", width=110, help=LABEL),
         "words": config.TextColumn("Words it answers to", width=120 if "label" in shown else 190),
         "auc_en": config.NumberColumn("♀♂ EN", format="%.2f", width=64, help=AUC),
         "auc_ar": config.NumberColumn("♀♂ AR", format="%.2f", width=64, help=AUC),
-        "density": config.NumberColumn("Fires on", format="percent", width=66, help=text.glossary("density")),
+        "density": config.NumberColumn("Fires on", format="percent", width=66, help=FEATURES["density"].tooltip),
         "lean": config.NumberColumn("EN−AR+", format="%.2f", width=74, help=LEAN),
-        "explained_share": config.NumberColumn("Explains", format="percent", width=70, help=EXPLAINS),
-        "max": config.NumberColumn("Max", format="%.1f", width=52),
-        "p999": config.NumberColumn("p99.9", format="%.1f", width=56, help=text.glossary("p99.9")),
+        "explained_share": config.NumberColumn(
+            "Explains", format="percent", width=70, help=FEATURES["explained_share"].tooltip
+        ),
+        "max": config.NumberColumn("Max", format="%.1f", width=52, help=FEATURES["max"].tooltip),
+        "p999": config.NumberColumn("p99.9", format="%.1f", width=56, help=FEATURES["p999"].tooltip),
     }
     columns = {name: column for name, column in columns.items() if name in shown}
     st.dataframe(
@@ -202,9 +206,8 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         export.downloads(f"map-layer-{layer}", alive, chart, key="download-map")
 
 
-EXPLAINS = "The share of the layer's variance that is lost when this feature alone is left out."
 LABEL = "Your own label, else the word or attribute that best predicts its firing on held-out images."
-AUC = "Before the first gendered word, held out: 1 fires more for every woman, 0 for every man, 0.5 knows nothing."
+AUC = f"Before the first gendered word: {GENDER_FEATURES['auc_test'].meaning}."
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
 REMOVED = ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]
 MODEBAR = {"displaylogo": False, "displayModeBar": True, "modeBarButtonsToRemove": REMOVED}

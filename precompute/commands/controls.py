@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
@@ -107,14 +106,12 @@ def shuffled_labels_control(run: Run, n_seeds: int, say: Callable[[str], None]) 
     control = Control(
         "Shuffled image labels", "features of gender, all layers, languages and views", beside="the true labels"
     )
-    if not run.path("pooled").is_dir() or not run.path("genders.parquet").is_file():
+    if not run.path("pooled").is_dir() or not run.has("genders"):
         control.why = f"the run {run.name} lacks the stages words and pool"
         return control
     config = run.config()
-    samples = pq.read_table(run.path("samples.parquet"), columns=["sample_id", "split"]).to_pandas()
-    labels = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pandas()
-    both = samples.merge(labels, on="sample_id", how="left").sort_values("sample_id")
-    gender, is_train = both["gender"].fillna("unknown").to_numpy(str), (both["split"] == "train").to_numpy()
+    images = run.images()
+    gender, is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
     pooled = {layer: Pooled(run.dir, layer) for layer in config.activations.layers}
     views = [view for view in VIEWS if all(view in one.views for one in pooled.values())]
 

@@ -39,7 +39,7 @@ def export_saes(name: str, out_dir: Path, licence: str = "") -> list[Path]:
             "The stage train has not been computed.",
             f"python -m precompute run {run.manifest().preset} --run {name} --until train",
         )
-    saes = pd.read_parquet(run.path("saes.parquet"))
+    saes = run.table("saes").to_pandas()
     others = saes[saes["source"] != HERE]
     if len(others):
         what = f"The SAEs of the run {name} were trained by others."
@@ -52,7 +52,7 @@ def export_saes(name: str, out_dir: Path, licence: str = "") -> list[Path]:
         folders.append(out_dir / f"layer_{layer:02d}")
         save_sae(load_sae(run.path("saes", f"layer_{layer:02d}")), folders[-1])
     with atomic_path(out_dir / CARD) as temporary:
-        temporary.write_text(card(run, saes, pd.read_parquet(run.path("sae_fit.parquet")), licence), encoding="utf-8")
+        temporary.write_text(card(run, saes, run.table("sae_fit").to_pandas(), licence), encoding="utf-8")
     return folders
 
 

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from core.activations.passes import Passes, token_table
 from core.activations.writer import ActivationWriter
+from core.run.schema.activations import TOKENS
 from core.runs import atomic_path
 from core.vlm import load_captioner
 
@@ -61,12 +62,12 @@ def _write_index(ctx: StageContext, passes: Passes) -> Counter:
     """Write tokens.parquet, one row group a shard; how many tokens there are of each kind."""
     counts: Counter = Counter()
     first_row, vlm = 0, passes.vlm
-    with atomic_path(ctx.run.path("activations", "tokens.parquet")) as path:
+    with atomic_path(ctx.run.path(TOKENS.file)) as path:
         writer = None
         for shard in passes.shards:
             rows = [row for block in shard for batch in passes.blocks[block] for row in batch]
             table = token_table(rows, first_row, vlm.bos_id, vlm.image_token_id, vlm.patches)
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer = writer or pq.ParquetWriter(path, TOKENS.checked(table).schema, compression="zstd")
             writer.write_table(table, row_group_size=len(table))
             first_row += len(table)
             counts.update(table["kind"].to_pylist())

@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, Captions, metrics_table, read_attributes, roles_table
+from core.bias.tables import Captions, metrics_table, read_attributes, roles_table
 from core.config import LANGUAGES
+from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES, SAMPLED_CAPTIONS
 from core.runs import write_table
 from core.samples.images import open_image
 from core.words import caption_gender, find
@@ -25,22 +26,12 @@ if TYPE_CHECKING:
     from precompute.context import StageContext
 
 BLOCK_ROWS = 256  # sampled captions of one pass at most, as long as that is no more than four batches of captions
-SAMPLED_SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("lang", pa.string()),
-        ("draw", pa.int16()),
-        ("text", pa.string()),
-        ("finished", pa.bool_()),
-        ("named", pa.string()),
-    ]
-)
 
 
 def run(ctx: StageContext) -> dict:
     """Write sampled_captions.parquet, bias_roles.parquet and bias_metrics.parquet."""
-    samples = pq.read_table(ctx.run.path("samples.parquet")).to_pandas()
-    genders = pq.read_table(ctx.run.path("genders.parquet")).to_pandas()
+    samples = ctx.run.table("samples").to_pandas()
+    genders = ctx.run.table("genders").to_pandas()
     neutral = held_out_neutral(samples, genders, ctx.config.bias.max_images, ctx.config.seed)
     sampled = _sampled(ctx, neutral)
     captions = gather(ctx, samples, genders, sampled, neutral)
@@ -48,9 +39,9 @@ def run(ctx: StageContext) -> dict:
     settings = ctx.config.bias
     roles = roles_table(captions)
     metrics = metrics_table(captions, roles, settings.n_bootstrap, ctx.config.seed, ctx.config.gender.min_images)
-    write_table(ctx.run.path("sampled_captions.parquet"), sampled)
-    for name, frame, schema in (("roles", roles, ROLES_SCHEMA), ("metrics", metrics, METRICS_SCHEMA)):
-        write_table(ctx.run.path(f"bias_{name}.parquet"), pa.Table.from_pandas(frame, schema, preserve_index=False))
+    SAMPLED_CAPTIONS.write(ctx.run, sampled)
+    BIAS_ROLES.write(ctx.run, BIAS_ROLES.of_frame(roles))
+    BIAS_METRICS.write(ctx.run, BIAS_METRICS.of_frame(metrics))
     return {"rows": len(metrics), "notes": _notes(ctx, metrics, sampled, len(neutral))}
 
 
@@ -68,8 +59,8 @@ def gather(
 ) -> Captions:
     """All captions of the run by what they name: the model's own, people's, and the sampled ones."""
     columns = ["sample_id", "lang", "text"]
-    own = pq.read_table(ctx.run.path("captions.parquet"), columns=columns).to_pandas().assign(source="greedy")
-    people = pq.read_table(ctx.run.path("references.parquet"), columns=columns).to_pandas().assign(source="reference")
+    own = ctx.run.table("captions", columns).to_pandas().assign(source="greedy")
+    people = ctx.run.table("references", columns).to_pandas().assign(source="reference")
     unshown = genders["sample_id"][genders["gender"] == "neutral"]  # references count where they alone say a gender
     said = pd.concat([own, people[people["sample_id"].isin(unshown)]])
     said["named"] = [_named(ctx, text, lang) for text, lang in zip(said["text"], said["lang"], strict=True)]
@@ -91,7 +82,7 @@ def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
     """``n_sampled`` captions of each image and language, block by block."""
     n = ctx.config.bias.n_sampled if neutral else 0
     if not n:
-        return SAMPLED_SCHEMA.empty_table()
+        return SAMPLED_CAPTIONS.arrow.empty_table()
     size = max(1, min(BLOCK_ROWS, 4 * ctx.config.caption.batch_size) // n)
     blocks = [neutral[start : start + size] for start in range(0, len(neutral), size)]
     parts = [ctx.work_dir / f"sampled_{i:05d}.parquet" for i in range(len(blocks))]
@@ -106,7 +97,7 @@ def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
             write_table(parts[i], _block(ctx, vlm, blocks[i]))
             done += len(blocks[i])
             ctx.progress(done, len(neutral), "images", "sampling captions")
-    return pa.concat_tables([pq.read_table(part, schema=SAMPLED_SCHEMA) for part in parts])
+    return pa.concat_tables([pq.read_table(part, schema=SAMPLED_CAPTIONS.arrow) for part in parts])
 
 
 def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
@@ -136,7 +127,7 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
                         "named": _named(ctx, text, lang),
                     }
                 )
-    return pa.Table.from_pylist(lines, schema=SAMPLED_SCHEMA)
+    return SAMPLED_CAPTIONS.of_rows(lines)
 
 
 def _notes(ctx: StageContext, metrics: pd.DataFrame, sampled: pa.Table, n_images: int) -> dict:

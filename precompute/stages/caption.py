@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.run.schema.captions import CAPTIONS
 from core.runs import write_table
 from core.samples.images import open_image
 from core.vlm import load_captioner
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
 MAX_BLOCK = 48  # images between two checkpoints
 N_SHOWN = 4
-SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("lang", pa.string()),
-        ("text", pa.string()),
-        ("token_ids", pa.list_(pa.int32())),
-        ("finished", pa.bool_()),
-    ]
-)
 
 
 def run(ctx: StageContext) -> dict:
@@ -36,7 +28,7 @@ def run(ctx: StageContext) -> dict:
     Samples are cut into blocks whose borders follow from the settings alone; each finished block is one part file, so a
     run that was stopped goes on with the same batches and ends in the same bytes.
     """
-    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id"])["sample_id"].to_pylist()
+    samples = ctx.run.table("samples", ["sample_id"])["sample_id"].to_pylist()
     size = max(1, min(MAX_BLOCK, ctx.config.caption.batch_size // len(ctx.config.samples.languages)))
     blocks = [samples[start : start + size] for start in range(0, len(samples), size)]
     parts = [ctx.work_dir / f"block_{i:06d}.parquet" for i in range(len(blocks))]
@@ -51,8 +43,8 @@ def run(ctx: StageContext) -> dict:
             done += len(blocks[i])
             ctx.progress(done, len(samples))
         ctx.metrics({"images_per_second": (done - n_before) / (time.monotonic() - started)})
-    table = pa.concat_tables([pq.read_table(part, schema=SCHEMA) for part in parts])
-    write_table(ctx.run.path("captions.parquet"), table)
+    table = pa.concat_tables([pq.read_table(part, schema=CAPTIONS.arrow) for part in parts])
+    CAPTIONS.write(ctx.run, table)
     notes = _notes(ctx, table)
     _report(ctx, table, notes)
     return {"rows": len(table), "notes": notes}
@@ -74,7 +66,7 @@ def _captions(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Tabl
             {"sample_id": sample_ids[i], "lang": lang, "text": vlm.decode(ids), "token_ids": ids, "finished": end}
             for (i, lang), ids, end in zip(part, captions, finished, strict=True)
         ]
-    return pa.Table.from_pylist(lines, schema=SCHEMA)
+    return CAPTIONS.of_rows(lines)
 
 
 def _notes(ctx: StageContext, table: pa.Table) -> dict:

@@ -24,6 +24,7 @@ from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES, paired_images
 from core.crosslingual.separate import SEEDS, train_language_sae
 from core.crosslingual.shared_dictionary import SharedDictionary
+from core.crosslingual.tables import TABLES
 from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
 from core.runs import write_json, write_table
@@ -37,7 +38,7 @@ LAYER, SEPARATE = 4, 10  # weights of a layer and of a layer with separate SAEs 
 
 
 def run(ctx: StageContext) -> dict:
-    """Write the tables of ``SCHEMAS`` and language_saes/."""
+    """Write the tables of ``TABLES`` and language_saes/."""
     work = _Work(ctx)
     for number, layer in enumerate(work.layers):
         work.shared(layer, number)
@@ -52,13 +53,11 @@ class _Work:
         self.separate_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
         self.activations = Activations.of(ctx, load, self.separate_layers)
-        samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"])
-        genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"])
-        order = np.argsort(genders["sample_id"].to_numpy())
-        self.gender = np.array(genders["gender"].to_pylist(), dtype=object)[order]
-        self.train = np.array(samples["split"].to_pylist()) == "train"
+        images = ctx.run.images()
+        self.gender = images["gender"].to_numpy(object)
+        self.train = (images["split"] == "train").to_numpy()
         source = knowledge(ctx.config.samples)
-        self.things = [source.thing(attributes, "ar") for attributes in samples["attributes"].to_pylist()]
+        self.things = [source.thing(attributes, "ar") for attributes in images["attributes"]]
         self.pooled = {layer: Pooled(ctx.run.dir, layer) for layer in self.layers}
         self.n_paired = len(paired_images(self.pooled[self.layers[0]].n_positions["caption"]))
         self.too_few = self.n_paired < 2 * self.config.min_images
@@ -108,7 +107,7 @@ class _Work:
         instead = [self.nothing(layer) for layer in self.layers] if self.too_few else []
         tables = assembled(parts, self.layers, self.config, instead)
         for name, table in tables.items():
-            write_table(self.ctx.run.path(f"{name}.parquet"), table)
+            TABLES[name].write(self.ctx.run, table)
         self.save_language_saes()
         notes = {"images_in_both_languages": self.n_paired, "separate_layers": list(self.separate_layers)}
         return {"rows": sum(len(t) for t in tables.values()), "notes": notes}

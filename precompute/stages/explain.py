@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.run.schema.steering import DOSES, EXPLANATIONS
 from core.runs import write_table
-from core.steering.explain import DOSES_SCHEMA, TEXTS_SCHEMA, explanations_table
+from core.steering.explain import TEXTS, explanations_table
 from core.steering.job_writing import JobWriter
 from core.steering.jobs import Tables, blocks, dose_jobs, explain_jobs, scored
 from core.vlm import load_captioner
@@ -39,11 +40,11 @@ def run(ctx: StageContext) -> dict:
         paths[kind].append(path)
         done += len(jobs)
     ctx.progress(total, total, "captions", "comparing texts with references")
-    texts = pa.concat_tables([TEXTS_SCHEMA.empty_table(), *map(pq.read_table, paths["explained"])]).to_pandas()
+    texts = pa.concat_tables([TEXTS.empty_table(), *map(pq.read_table, paths["explained"])]).to_pandas()
     explanations = explanations_table(scored(ctx.run, ctx.config, tables, texts))
-    doses = pa.concat_tables([DOSES_SCHEMA.empty_table(), *map(pq.read_table, paths["doses"])])
-    write_table(ctx.run.path("explanations.parquet"), explanations)
-    write_table(ctx.run.path("doses.parquet"), doses)
+    doses = pa.concat_tables([DOSES.arrow.empty_table(), *map(pq.read_table, paths["doses"])])
+    EXPLANATIONS.write(ctx.run, explanations)
+    DOSES.write(ctx.run, doses)
     return {"rows": len(explanations) + len(doses), "notes": _notes(explanations.to_pandas(), doses)}
 
 

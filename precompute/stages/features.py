@@ -31,15 +31,13 @@ from core.features.statistics import (
     top_tokens,
 )
 from core.features.tables import (
-    EXAMPLES_SCHEMA,
-    FEATURES_SCHEMA,
     caption_pieces,
     examples_table,
     features_table,
     statistics_columns,
-    write_parts,
 )
 from core.features.tokens import TokenIndex, read_token_index
+from core.run.schema.features import EXAMPLES, FEATURES
 from core.runs import Run, write_table
 from core.sae.files import load_sae, sae_id
 from precompute.context import StageContext
@@ -51,7 +49,7 @@ CODES, BLOCKS, REST = 0.45, 0.4, 0.15
 def run(ctx: StageContext) -> dict:
     """Write features.parquet and examples.parquet."""
     layers = ctx.config.activations.layers
-    tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
+    tokens = read_token_index(ctx.run)
     vlm = open_vlm(ctx)
     activations = Activations.of(ctx, lambda: vlm, layers)
     texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
@@ -60,9 +58,9 @@ def run(ctx: StageContext) -> dict:
         work = _Layer(ctx, layer, tokens, number, len(layers))
         notes[f"layer_{layer:02d}"] = work.describe(activations, vlm, texts)
     parts = [_layer_dir(ctx, layer) for layer in layers]
-    n = write_parts(ctx.run.path("features.parquet"), FEATURES_SCHEMA, (_read(p / "features.parquet") for p in parts))
+    n = FEATURES.write_parts(ctx.run, (_read(p / "features.parquet") for p in parts))
     blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
-    notes["examples"] = write_parts(ctx.run.path("examples.parquet"), EXAMPLES_SCHEMA, blocks)
+    notes["examples"] = EXAMPLES.write_parts(ctx.run, blocks)
     return {"rows": n, "notes": notes}
 
 
@@ -169,7 +167,7 @@ class _Layer:
 
 def check_sae(run: Run, layer: int, found: str) -> str:
     """The SAE's id, or UserError where saes.parquet names another one for the layer."""
-    saes = pq.read_table(run.path("saes.parquet"), columns=["layer", "sae_id"]).to_pylist()
+    saes = run.table("saes", ["layer", "sae_id"]).to_pylist()
     named = [row["sae_id"] for row in saes if row["layer"] == layer]
     if named == [found]:
         return found

@@ -10,20 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import load_file, save_file
 
-from core.features.labels import LABELS_SCHEMA, attributes_of, candidates
+from core.features.labels import attributes_of, candidates
 from core.features.pooled import Pooled
-from core.features.tables import write_parts
 from core.gender.findings import World, describe_layer, finish
-from core.gender.tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
-from core.runs import Run, atomic_path, write_table
+from core.run.schema.features import LABELS
+from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
+from core.runs import atomic_path, write_table
 from precompute.context import StageContext
 
-TABLES = {
-    "gender_features": FEATURES_SCHEMA,
-    "gender_rankings": RANKINGS_SCHEMA,
-    "gender_pairs": PAIRS_SCHEMA,
-    "labels": LABELS_SCHEMA,
-}
+TABLES = (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS, LABELS)
 ATTRIBUTED_AT_ONCE = 16  # captions in one pass forward and back
 Effects = dict[int, dict[str, dict[str, np.ndarray]]]
 
@@ -42,36 +37,26 @@ def run(ctx: StageContext) -> dict:
                 ctx.progress(number * total + done, len(layers) * total, "features", f"layer {layer}")
 
             found = describe_layer(pooled, world, effects.get(layer, {}), tick)
-            for name, table in zip(TABLES, found, strict=True):  # labels last: then the layer is done
-                write_table(folder / f"{name}.parquet", table)
-    parts = {
-        n: [pq.read_table(ctx.work_dir / f"layer_{layer:02d}" / f"{n}.parquet") for layer in layers] for n in TABLES
-    }
+            for of, table in zip(TABLES, found, strict=True):  # labels last: then the layer is done
+                write_table(folder / of.file, table)
+    parts = {t.name: [pq.read_table(ctx.work_dir / f"layer_{n:02d}" / t.file) for n in layers] for t in TABLES}
     parts["gender_features"] = finish(parts["gender_features"], ctx.config.gender.fdr)
-    for name, schema in TABLES.items():
-        write_parts(ctx.run.path(f"{name}.parquet"), schema, parts[name])
+    for of in TABLES:
+        of.write_parts(ctx.run, parts[of.name])
     return {"rows": sum(map(len, parts["gender_features"])), "notes": notes(world, parts)}
 
 
 def read_world(ctx: StageContext) -> World:
     """Gender and split of the images, and what features may be called."""
-    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "split", "attributes"]).to_pylist()
-    gender = image_genders(ctx.run, len(samples))
-    is_train = np.array([s["split"] == "train" for s in sorted(samples, key=lambda s: s["sample_id"])])
-    attributes = {s["sample_id"]: attributes_of(s["attributes"], str(gender[s["sample_id"]])) for s in samples}
+    images = ctx.run.images()
+    gender, is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
+    told = zip(images["sample_id"], images["attributes"], gender, strict=True)
+    attributes = {i: attributes_of(text, str(shown)) for i, text, shown in told}
     texts: dict[str, dict[int, str]] = {}
-    for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist():
+    for row in ctx.run.table("captions", ["sample_id", "lang", "text"]).to_pylist():
         texts.setdefault(row["lang"], {})[row["sample_id"]] = row["text"]
     named = [candidates(lang, texts[lang], attributes, is_train) for lang in sorted(texts)]
     return World(gender, is_train, named, ctx.config.gender, ctx.config.seed)
-
-
-def image_genders(run: Run, n_samples: int) -> np.ndarray:
-    """Gender of each image (n_samples,), by sample_id, from genders.parquet."""
-    table = pq.read_table(run.path("genders.parquet"), columns=["sample_id", "gender"])
-    gender = np.full(n_samples, "unknown", dtype="<U8")
-    gender[table["sample_id"].to_numpy()] = table["gender"].to_pylist()
-    return gender
 
 
 def attributed(ctx: StageContext, world: World) -> Effects:
@@ -96,9 +81,9 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
 
     config, vlm = world.config, load_captioner(ctx.run, ctx.config.model, ctx.device)
     saes = SAEs(ctx.run.dir, ctx.config.activations.layers, ctx.device)
-    captions = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist()
+    captions = ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
     columns = ["sample_id", "lang", "source", "start", "end", "gender"]
-    words = pq.read_table(ctx.run.path("words.parquet"), columns=columns).to_pylist()
+    words = ctx.run.table("words", columns).to_pylist()
     found: dict[str, np.ndarray] = {}
     for number, there in enumerate(world.candidates):
         path = getattr(ctx.config.words, f"lexicon_{there.lang}")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import TooLittleData
@@ -31,9 +30,26 @@ from core.interventions.designs import (
 from core.interventions.inputs import Inputs
 from core.interventions.listing import CONFIRMATION, DEVELOPMENT, arms_table, images_table
 from core.interventions.writing import Row, together
+from core.run.schema.interventions import (
+    INTERVENTION_ARMS,
+    INTERVENTION_CAPTIONS,
+    INTERVENTION_EFFECTS,
+    INTERVENTION_IMAGES,
+    INTERVENTION_TERMS,
+    INTERVENTION_VERDICTS,
+)
 from core.runs import write_table
 from core.words import caption_gender
 from precompute.context import StageContext
+
+TABLES = (
+    INTERVENTION_ARMS,
+    INTERVENTION_IMAGES,
+    INTERVENTION_CAPTIONS,
+    INTERVENTION_EFFECTS,
+    INTERVENTION_VERDICTS,
+    INTERVENTION_TERMS,
+)
 
 
 def run(ctx: StageContext) -> dict:
@@ -46,8 +62,8 @@ def run(ctx: StageContext) -> dict:
         return _Stage(ctx).run()
     except TooLittleData as lack:
         ctx.log.warning("%s", lack)
-        for name, schema in tables.SCHEMAS.items():
-            write_table(ctx.run.path(f"intervention_{name}.parquet"), schema.empty_table())
+        for table in TABLES:
+            table.write(ctx.run, table.arrow.empty_table())
         return {"rows": 0, "notes": {"too_little_data": [lack.what, lack.why, lack.do]}}
 
 
@@ -83,13 +99,17 @@ class _Stage:
         terms = tables.terms_table(questions, results, arms[0], self.readers, n_draws, seed)
         n = sum(map(len, said.values()))
         notes = self._notes(choice, verdicts, n, results)  # fails where the identity control does
-        self._save("arms", arms_table(self.inputs, self._moved, tried, arms), tables.ARMS_SCHEMA)
-        self._save("images", images_table(self.inputs), tables.IMAGES_SCHEMA)
-        self._save("captions", pd.concat(said.values(), ignore_index=True), tables.CAPTIONS_SCHEMA)
         grid_effects["design"] = -1
-        self._save("effects", pd.concat([grid_effects, effects], ignore_index=True), tables.EFFECTS_SCHEMA)
-        self._save("verdicts", verdicts, tables.VERDICTS_SCHEMA)
-        self._save("terms", terms, tables.TERMS_SCHEMA)
+        frames = (
+            arms_table(self.inputs, self._moved, tried, arms),
+            images_table(self.inputs),
+            pd.concat(said.values(), ignore_index=True),
+            pd.concat([grid_effects, effects], ignore_index=True),
+            verdicts,
+            terms,
+        )
+        for table, frame in zip(TABLES, frames, strict=True):
+            table.write(self.ctx.run, table.of_frame(frame))
         return {"rows": n, "notes": notes}
 
     # Captions
@@ -122,11 +142,6 @@ class _Stage:
                 self._moved[number] = of_arm.iloc[0][list(captions.MOVED)].to_dict()
                 found.append(captions.counted(of_arm, plain, self.readers, subjects, arm=number, phase=phase))
         return pd.concat(found, ignore_index=True)
-
-    # Tables
-
-    def _save(self, name: str, frame: pd.DataFrame, schema: pa.Schema) -> None:
-        write_table(self.ctx.run.path(f"intervention_{name}.parquet"), tables.as_table(frame, schema))
 
     def _notes(self, choice: Choice, verdicts: pd.DataFrame, n: int, results: tables.Results) -> dict[str, Any]:
         head = verdicts[verdicts["note"] == "headline"]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL.Image import Resampling
@@ -22,7 +21,9 @@ from core.gender.logit_words import word_sets
 from core.layers import LogitLens, TransformerProbeAnalyzer
 from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
-from core.layers.tables import EMERGENCE_SCHEMA, LENS_SCHEMA, PROBES_SCHEMA, table
+from core.layers.tables import table
+from core.run.schema import Table
+from core.run.schema.layers import EMERGENCE, LENS, PROBES
 from core.runs import write_table
 from core.samples.images import open_image
 from core.words.lexicon import WORD_CLASSES, lexicon
@@ -36,7 +37,7 @@ BATCH = 16  # sequences at once for the model's last layer
 def run(ctx: StageContext) -> dict:
     """Write probes.parquet, lens.parquet and emergence.parquet."""
     layers, steps, languages = ctx.config.activations.layers, _Steps(ctx), ctx.config.samples.languages
-    samples = read_samples(ctx)
+    samples = ctx.run.images().to_dict("records")
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
     wanted = ctx.config.layers.control_types
     analyzer = TransformerProbeAnalyzer(
@@ -47,20 +48,19 @@ def run(ctx: StageContext) -> dict:
         ctx.config.seed,
     )
     ids = np.array([s["sample_id"] for s in gendered], np.int64)
-    probes = steps.part("pixels", PROBES_SCHEMA, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
+    probes = steps.part("pixels", PROBES, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
     for layer in layers:
         pooled = Pooled(ctx.run.dir, layer)
         for view in VIEWS:
             name = f"probes_{layer:02d}_{view}"
             resid = lambda p=pooled, v=view: _by_language(p.resid(v), ids, languages)  # noqa: E731
-            probes += steps.part(name, PROBES_SCHEMA, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v))
+            probes += steps.part(name, PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v))
     work = _Lens(ctx, samples)
-    lens = [row for lang in languages for row in steps.part(f"lens_{lang}", LENS_SCHEMA, lambda c=lang: work.read(c))]
+    lens = [row for lang in languages for row in steps.part(f"lens_{lang}", LENS, lambda c=lang: work.read(c))]
     with_q(probes, lens)
     found = emergence(probes, lens)
-    write_table(ctx.run.path("probes.parquet"), table(probes, PROBES_SCHEMA))
-    write_table(ctx.run.path("lens.parquet"), table(lens, LENS_SCHEMA))
-    write_table(ctx.run.path("emergence.parquet"), table(found, EMERGENCE_SCHEMA))
+    for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):
+        of.write(ctx.run, table(rows, of))
     first = {f"{r['method']} {r['position']} {r['lang']}": r["layer"] for r in found}
     return {"rows": len(probes) + len(lens), "notes": {"first_layer": first}}
 
@@ -72,25 +72,15 @@ class _Steps:
         self.ctx, self.done = ctx, 0
         self.total = 1 + len(ctx.config.activations.layers) * len(VIEWS) + len(ctx.config.samples.languages)
 
-    def part(self, name: str, schema: pa.Schema, make: Callable[[], Rows]) -> Rows:
+    def part(self, name: str, of: Table, make: Callable[[], Rows]) -> Rows:
         """Rows as they stand in the part's file, so that a fresh part and a kept one are the same."""
         path = self.ctx.work_dir / f"{name}.parquet"
         self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
         if not path.exists():
-            write_table(path, table(make(), schema))
+            write_table(path, table(make(), of))
         self.done += 1
         self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
         return pq.read_table(path).to_pylist()
-
-
-def read_samples(ctx: StageContext) -> Rows:
-    """sample_id, image_id, split, attributes and the image's gender (of genders.parquet), by sample_id."""
-    names = ["sample_id", "image_id", "split", "attributes"]
-    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=names).to_pylist()
-    genders = pq.read_table(ctx.run.path("genders.parquet"), columns=["sample_id", "gender"]).to_pylist()
-    gender = {row["sample_id"]: row["gender"] for row in genders}
-    samples.sort(key=lambda s: s["sample_id"])
-    return [{**s, "gender": gender.get(s["sample_id"], "unknown")} for s in samples]
 
 
 def _image_type(sample: dict[str, Any], wanted: tuple[str, ...]) -> str:
@@ -164,13 +154,13 @@ class _Lens:
         from core.vlm import load_captioner
 
         self.vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
-        self.tokens: TokenIndex = read_token_index(self.ctx.run.path("activations", "tokens.parquet"))
+        self.tokens: TokenIndex = read_token_index(self.ctx.run)
         paths = {lang: getattr(self.ctx.config.words, f"lexicon_{lang}") for lang in self.ctx.config.samples.languages}
         self.sets = {lang: word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path)) for lang, path in paths.items()}
-        captions = pq.read_table(self.ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"])
+        captions = self.ctx.run.table("captions", ["sample_id", "lang", "token_ids"])
         self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}
         names = ["sample_id", "lang", "source", "start", "end", "gender"]
-        words = pq.read_table(self.ctx.run.path("words.parquet"), columns=names).to_pylist()
+        words = self.ctx.run.table("words", names).to_pylist()
         chosen = set(self.held_out)
         words = [w for w in words if w["sample_id"] in chosen]
         self.slots = telling_slots(words, self.captions, self.sets, self.vlm.decode)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from core.mech import effects, heads, weights
 from core.mech.inputs import Inputs
-from core.mech.tables import SCHEMAS, table
+from core.mech.tables import TABLES, table
 from core.runs import write_table
 from core.vlm import load_captioner
 from precompute.context import StageContext
@@ -29,15 +29,15 @@ MAKES = {
 def run(ctx: StageContext) -> dict:
     """Write the seven tables of core/mech/tables.py."""
     work = _Work(ctx)
-    rows: dict[str, Rows] = {name: [] for name in SCHEMAS}
+    rows: dict[str, Rows] = {name: [] for name in TABLES}
     rows["weight_spectra"] = work.part("weight_spectra", "", work.spectra)["weight_spectra"]
     for lang in ctx.config.samples.languages:
         for name, make in work.questions(lang).items():
             for made, found in work.part(name, lang, make).items():
                 rows[made] += found
     heads.with_q(rows["head_effects"], ctx.config.mechanisms.fdr)
-    for name, schema in SCHEMAS.items():
-        write_table(ctx.run.path(f"{name}.parquet"), table(rows[name], schema))
+    for name, of in TABLES.items():
+        of.write(ctx.run, table(name, rows[name]))
     found = [f"{r['lang']} {r['part']} {r['layer']}.{r['head']}" for r in rows["head_effects"] if r["finding"]]
     return {"rows": sum(map(len, rows.values())), "notes": {"findings": found[:50]}}
 
@@ -59,7 +59,7 @@ class _Work:
         if not all(path.exists() for path in paths.values()):
             made = make()
             for t, path in paths.items():
-                write_table(path, table(made[t], SCHEMAS[t]))
+                write_table(path, table(t, made[t]))
         self.done += 1
         self.tick(name)
         return {t: pq.read_table(path).to_pylist() for t, path in paths.items()}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 
 from core.activations.replay import Activations
@@ -29,7 +28,7 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     activations = Activations.of(ctx, lambda: vlm, layers)
-    tokens = read_token_index(ctx.run.path("activations", "tokens.parquet"))
+    tokens = read_token_index(ctx.run)
     first = first_gendered(ctx, tokens, vlm)
     views = view_rows(tokens, first)
     n_positions = {v: np.bincount(tokens.sequence[m], minlength=len(first)) for v, m in views.items()}
@@ -50,13 +49,13 @@ def run(ctx: StageContext) -> dict:
 def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarray:
     """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
     first = tokens.caption_length.astype(np.int64).copy()
-    words = pq.read_table(ctx.run.path("words.parquet"), columns=["sample_id", "lang", "source", "start", "gender"])
+    words = ctx.run.table("words", ["sample_id", "lang", "source", "start", "gender"])
     starts: dict[int, int] = {}
     for row in words.to_pylist():
         if row["source"] == "own" and row["gender"] in ("male", "female"):
             caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
             starts[caption] = min(row["start"], starts.get(caption, row["start"]))
-    for row in pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "token_ids"]).to_pylist():
+    for row in ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist():
         caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
         if caption in starts:
             first[caption] = token_at(row["token_ids"], starts[caption], vlm.decode)

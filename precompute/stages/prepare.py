@@ -11,12 +11,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
 from PIL import Image
 
 from core.config import LANGUAGES
 from core.errors import UserError
-from core.runs import atomic_path, write_json, write_table
+from core.run.schema.samples import REFERENCES, SAMPLES
+from core.runs import atomic_path, write_json
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
 from core.samples.sources import RawSample, load, split
 from precompute.context import StageContext
@@ -25,27 +25,6 @@ PART = 50  # samples between two checkpoints
 MIN_SAMPLES = 4
 UNPAIRED = "no usable caption: "
 PNG_SIDE, THUMB_SIDE = 256, 224  # pixels
-SAMPLES = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("image_id", pa.string()),
-        ("split", pa.string()),
-        ("gender", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("image_file", pa.string()),
-        ("thumb_file", pa.string()),
-        ("attributes", pa.string()),
-    ]
-)
-REFERENCES = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("lang", pa.string()),
-        ("n", pa.int16()),
-        ("text", pa.string()),
-    ]
-)
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
@@ -84,8 +63,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
     }
     whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=raws.origin, **counts)
     write_json(ctx.run.path("prepare_report.json"), whole)
-    write_table(ctx.run.path("references.parquet"), pa.Table.from_pylist(references, REFERENCES))
-    write_table(ctx.run.path("samples.parquet"), pa.Table.from_pylist(samples, SAMPLES))
+    REFERENCES.write(ctx.run, REFERENCES.of_rows(references))
+    SAMPLES.write(ctx.run, SAMPLES.of_rows(samples))
     ctx.log.info("%(n_samples)d samples of %(n_listed)d listed: %(n_train)d train, %(n_test)d test", counts)
     ctx.images({s["image_id"]: ctx.run.path(s["image_file"]) for s in samples[:8]})
     return {"rows": len(samples), "notes": counts}

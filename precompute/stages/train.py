@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.errors import UserError
-from core.runs import write_json, write_table
+from core.run.schema.saes import SAE_FIT, SAES
+from core.runs import write_json
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.fit import (
     BOTH,
-    FIT_SCHEMA,
     KINDS,
     Tokens,
     joined,
@@ -65,8 +64,8 @@ def run(ctx: StageContext) -> dict:
         rows.append(json.loads((source / "metrics.json").read_text(encoding="utf-8")))
         fits += json.loads((source / "fit.json").read_text(encoding="utf-8"))
         write_json(target / "metrics.json", rows[-1])
-    write_table(ctx.run.path("saes.parquet"), _table(rows))
-    write_table(ctx.run.path("sae_fit.parquet"), pa.Table.from_pylist(fits, FIT_SCHEMA))
+    SAES.write(ctx.run, SAES.of_rows(rows))
+    SAE_FIT.write(ctx.run, SAE_FIT.of_rows(fits))
     worth = ("explained_variance", "l0", "dead_share", "loss_recovered")
     return {"rows": len(rows), "notes": {f"layer_{r['layer']:02d}": {name: r[name] for name in worth} for r in rows}}
 
@@ -199,11 +198,3 @@ def _warn(ctx: StageContext, metrics: dict[str, Any], source: Source | None) -> 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in metrics.items()}
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    kinds = {"layer": pa.int32(), "d_model": pa.int32(), "d_sae": pa.int32(), "k": pa.int32()}
-    kinds |= dict.fromkeys(("sae_id", "architecture", "source", "trained_on"), pa.string())
-    kinds |= {"n_train_tokens": pa.int64(), "n_test_tokens": pa.int64()}
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({n: pa.array([row.get(n) for row in rows], kinds.get(n, pa.float64())) for n in names})

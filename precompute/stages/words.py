@@ -9,42 +9,13 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from core.config import LANGUAGES
-from core.runs import write_table
+from core.run.schema.captions import GENDERS, WORDS
 from core.words.captions import caption_gender, find, image_gender
 
 if TYPE_CHECKING:
     from precompute.context import StageContext
 
-WORDS = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("lang", pa.string()),
-        ("source", pa.string()),
-        ("n", pa.int16()),
-        ("start", pa.int32()),
-        ("end", pa.int32()),
-        ("word", pa.string()),
-        ("lemma", pa.string()),
-        ("gender", pa.string()),
-        ("word_class", pa.string()),
-        ("clitics", pa.string()),
-    ]
-)
-GENDERS = pa.schema(
-    [
-        ("sample_id", pa.int32()),
-        ("gender", pa.string()),
-        ("gender_source", pa.string()),
-        ("gender_share", pa.float32()),
-        ("n_references", pa.int16()),
-        ("caption_en", pa.string()),
-        ("caption_ar", pa.string()),
-    ]
-)
 SOURCES = ("own", "reference")
 TICK = 200  # texts between two reports
 
@@ -54,7 +25,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     The column of a language that the run leaves out is null. Raises UserError for an unusable lexicon.
     """
-    samples = pq.read_table(ctx.run.path("samples.parquet"), columns=["sample_id", "gender"]).to_pylist()
+    samples = ctx.run.table("samples", ["sample_id", "gender"]).to_pylist()
     texts = _texts(ctx)
     lexicons = {"en": ctx.config.words.lexicon_en, "ar": ctx.config.words.lexicon_ar}
     rows: list[dict[str, Any]] = []
@@ -67,8 +38,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
         if done % TICK == 0 or done == len(texts):
             ctx.progress(done, len(texts), "captions")
     genders, why = _genders(samples, named, ctx.config.words.consensus)
-    write_table(ctx.run.path("words.parquet"), pa.Table.from_pylist(rows, WORDS))
-    write_table(ctx.run.path("genders.parquet"), pa.Table.from_pylist(genders, GENDERS))
+    WORDS.write(ctx.run, WORDS.of_rows(rows))
+    GENDERS.write(ctx.run, GENDERS.of_rows(genders))
     notes = _notes(genders, why, rows, named)
     _report(ctx, notes)
     return {"rows": len(rows), "notes": notes}
@@ -76,8 +47,8 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
 def _texts(ctx: StageContext) -> dict[tuple[int, str, str, int], str]:
     """Every caption by (sample, language, source, number), in that order, the model's own before the references."""
-    own = pq.read_table(ctx.run.path("captions.parquet"), columns=["sample_id", "lang", "text"]).to_pylist()
-    references = pq.read_table(ctx.run.path("references.parquet")).to_pylist()
+    own = ctx.run.table("captions", ["sample_id", "lang", "text"]).to_pylist()
+    references = ctx.run.table("references").to_pylist()
     texts = {(r["sample_id"], r["lang"], "own", 0): r["text"] for r in own}
     texts |= {(r["sample_id"], r["lang"], "reference", r["n"]): r["text"] for r in references}
     order = sorted(texts, key=lambda key: (key[0], LANGUAGES.index(key[1]), SOURCES.index(key[2]), key[3]))

@@ -142,7 +142,7 @@ def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(new_run):
     assert len(set(kept["en"])) > 1, "each image has its own draw"
     text = all_rows.index["kind"] != "image"
     assert (index["kind"] != "image").sum() == text.sum() and len(index) == text.sum() + 14 * 5
-    assert read_token_index(few / "activations" / "tokens.parquet").n_patches == 16
+    assert read_token_index(Run(few)).n_patches == 16
     other = new_run_like(new_run, "other", whole)
     reseeded = ["activations.image_tokens=5", "seed=1"]
     activations.run(make_context(other, "activations", toy_model_dir(), overrides=reseeded))

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.catalog import Catalog
-from core.features.tables import EXAMPLES_SCHEMA, FEATURES_SCHEMA, write_parts
+from core.run import Run
+from core.run.schema.features import EXAMPLES, FEATURES
 from core.runs import write_table
 
 N_SAMPLES, N_EXAMPLES, N_PATCHES, N_WORDS = 1500, 54, 16, 20
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def compare(catalog: Catalog, run_dir: Path, n_features: int) -> None:
-    scalars = [c for c in catalog.features(0, limit=1).columns if c in FEATURES_SCHEMA.names]
+    scalars = [c for c in catalog.features(0, limit=1).columns if c in FEATURES.names]
     one = [("layer", "=", 1), ("feature", "=", n_features // 2)]
     path = run_dir / "features.parquet"
     listed = median(lambda: pq.read_table(path, columns=scalars).to_pandas())
@@ -83,8 +84,8 @@ def write_run(run_dir: Path, n_layers: int, n: int) -> None:
     saes = {"layer": pa.array(list(ids), pa.int32()), "sae_id": list(ids.values())}
     write_table(run_dir / "saes.parquet", pa.table(saes))
     rng = np.random.default_rng(0)
-    write_parts(run_dir / "features.parquet", FEATURES_SCHEMA, (features(k, i, n, rng) for k, i in ids.items()))
-    write_parts(run_dir / "examples.parquet", EXAMPLES_SCHEMA, (examples(k, i, n, rng) for k, i in ids.items()))
+    FEATURES.write_parts(Run(run_dir), (features(k, i, n, rng) for k, i in ids.items()))
+    EXAMPLES.write_parts(Run(run_dir), (examples(k, i, n, rng) for k, i in ids.items()))
     numbers = np.arange(N_SAMPLES)
     write_table(
         run_dir / "samples.parquet",
@@ -116,14 +117,14 @@ def write_run(run_dir: Path, n_layers: int, n: int) -> None:
 def features(layer: int, sae_id: str, n: int, rng: np.random.Generator) -> pa.Table:
     words = [[f"word {i}" for i in row] for row in rng.integers(0, 3000, (n, 12))]
     columns = {}
-    for field in FEATURES_SCHEMA:
+    for field in FEATURES.arrow:
         if pa.types.is_list(field.type):
             is_text = pa.types.is_string(field.type.value_type)
             columns[field.name] = words if is_text else rng.integers(0, 99, (n, 12)).tolist()
         else:
             columns[field.name] = rng.random(n) if pa.types.is_floating(field.type) else np.ones(n, int)
     columns |= {"layer": [layer] * n, "feature": np.arange(n), "sae_id": [sae_id] * n, "alive": [True] * n}
-    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in FEATURES_SCHEMA})
+    return pa.table({f.name: pa.array(columns[f.name], f.type) for f in FEATURES.arrow})
 
 
 def examples(layer: int, sae_id: str, n: int, rng: np.random.Generator) -> pa.Table:
@@ -153,7 +154,7 @@ def examples(layer: int, sae_id: str, n: int, rng: np.random.Generator) -> pa.Ta
         "band_low": rng.random(m),
         "band_high": rng.random(m),
     }
-    return pa.table({name: columns[name] for name in EXAMPLES_SCHEMA.names}).cast(EXAMPLES_SCHEMA)
+    return pa.table({name: columns[name] for name in EXAMPLES.names}).cast(EXAMPLES.arrow)
 
 
 if __name__ == "__main__":

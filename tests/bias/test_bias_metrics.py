@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from core.bias.measures import GENDERS, MIN_GROUPS, agreement, amplification, corpus, directional, error_rates, zhao
-from core.bias.tables import METRICS_SCHEMA, ROLES_SCHEMA, metrics_table, planted_by_value, read_attributes, roles_table
+from core.bias.tables import metrics_table, planted_by_value, read_attributes, roles_table
+from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
 from tests.toy_bias import ROLES, P, toy_captions, unplanted
 
 LEVELS = np.tile([0.1, 0.3, 0.5, 0.7, 0.9], 6)
@@ -169,7 +170,7 @@ def test_planted_shares_are_found_again_in_both_languages_and_in_their_differenc
         assert error["value"] < 3 * error["floor"]
     sampled = roles.query("attribute == 'role' and source == 'sampled' and lang != 'ar-en'")
     assert ((sampled["low"] <= sampled["planted"]) & (sampled["planted"] <= sampled["high"])).mean() >= 0.8
-    assert set(roles.columns) == set(ROLES_SCHEMA.names) and list(metrics.columns) == METRICS_SCHEMA.names
+    assert set(roles.columns) == set(BIAS_ROLES.names) and list(metrics.columns) == BIAS_METRICS.names
 
 
 def test_where_nothing_was_learned_nothing_is_found():

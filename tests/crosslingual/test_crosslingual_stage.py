@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from core.config import config_from_dict
 from core.crosslingual import separate
-from core.crosslingual.tables import SCHEMAS
+from core.crosslingual.tables import TABLES
 from core.features.pooled import join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import read_token_index
 from core.runs import Run, write_table
@@ -69,7 +69,7 @@ def make_run(folder, genders=("female", "male"), arabic=True) -> Run:
         for p, k in enumerate(kinds if arabic or lang == "en" else kinds[:3])
     ]
     write_table(run.path("activations", "tokens.parquet"), pa.Table.from_pylist(rows))
-    tokens = read_token_index(run.path("activations", "tokens.parquet"))
+    tokens = read_token_index(run)
     is_female = np.array([shown[r["sample_id"]] == "female" for r in rows])
     is_arabic = np.array([r["lang"] == "ar" for r in rows])
     image = rng.standard_normal((N, D))[tokens.sample_id]
@@ -126,7 +126,7 @@ def context(run: Run, on_progress=lambda *_: None) -> StageContext:
 
 
 def results(run: Run) -> dict[str, bytes]:
-    paths = [run.path(f"{name}.parquet") for name in SCHEMAS] + sorted(run.path("language_saes").rglob("*"))
+    paths = [run.path(f"{name}.parquet") for name in TABLES] + sorted(run.path("language_saes").rglob("*"))
     return {str(p.relative_to(run.dir)): p.read_bytes() for p in paths if p.is_file()}
 
 
@@ -149,10 +149,10 @@ def table(run, name):
 
 def test_all_tables_are_written_in_their_schema(done):
     run, record, seen = done
-    for name, schema in SCHEMAS.items():
-        found = pq.read_table(run.path(f"{name}.parquet"))
-        assert found.schema.equals(schema) and len(found), name
-    assert record["rows"] == sum(len(table(run, name)) for name in SCHEMAS)
+    for name, of in TABLES.items():
+        found = run.table(name)
+        assert found.schema.equals(of.arrow) and len(found), name
+    assert record["rows"] == sum(len(table(run, name)) for name in TABLES)
     assert [d for d, _ in seen] == sorted(d for d, _ in seen) and seen[-1] == (18, 18)
     assert len(list(run.path("language_saes").iterdir())) == 4
 
@@ -204,7 +204,7 @@ def test_without_arabic_captions_every_number_is_missing_and_says_why(tmp_path):
     stage.run(context(run))
     found = table(run, "alignment")
     assert found["value"].isna().all() and found["why"].str.contains("0 images have a caption in both").all()
-    assert all(len(table(run, name)) == 0 for name in SCHEMAS if name != "alignment")
+    assert all(len(table(run, name)) == 0 for name in TABLES if name != "alignment")
 
 
 def test_without_men_nothing_is_said_about_gender(tmp_path):

@@ -18,6 +18,7 @@ from core.catalog import Catalog
 from core.config import config_from_dict
 from core.errors import UserError
 from core.features import codes as codes_module
+from core.run.schema.features import EXAMPLES, FEATURES
 from core.runs import Run, write_table
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
@@ -125,7 +126,7 @@ def whole(tmp_path_factory, small):
 def test_tables_are_sorted_complete_and_in_the_schema(whole):
     features = pq.read_table(whole.ctx.run.path("features.parquet"))
     examples = pq.read_table(whole.ctx.run.path("examples.parquet"))
-    assert features.schema.equals(stage.FEATURES_SCHEMA) and examples.schema.equals(stage.EXAMPLES_SCHEMA)
+    assert features.schema.equals(FEATURES.arrow) and examples.schema.equals(EXAMPLES.arrow)
     keys = list(zip(features["layer"].to_pylist(), features["feature"].to_pylist(), strict=True))
     assert keys == [(layer, f) for layer in LAYERS for f in range(D_SAE)]
     rows = examples.select(["layer", "feature", "bin", "rank"]).to_pylist()

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.config import config_from_dict, config_to_dict
+from core.run.schema.captions import WORDS
 from core.runs import Run, write_table
 from core.words import find
 from precompute.context import StageContext
@@ -94,7 +95,7 @@ def test_one_language_or_all_captions_may_be_absent(run, tmp_path):
         change(run, table, lambda frame: frame.iloc[:0])
     done = counted(run, tmp_path)
     assert done["rows"] == 0 and done["notes"]["why"] == {"no reference": 30}
-    assert pq.read_table(run.path("words.parquet")).schema == words.WORDS
+    assert run.table("words").schema.equals(WORDS.arrow)
     assert pd.read_parquet(run.path("genders.parquet")).gender_share.isna().all()
 
 

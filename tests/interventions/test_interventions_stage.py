@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from core.config import load_config
-from core.interventions import inputs, tables
+from core.interventions import inputs
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
 from core.interventions.writing import together
@@ -157,13 +157,6 @@ def test_after_a_kill_it_ends_in_the_same_bytes_and_redoes_no_finished_captions(
     interventions.run(ctx)
     assert hashes(ctx) == before
     assert all(p.stat().st_mtime_ns == t for p, t in written.items() if p not in lost)
-
-
-def test_tables_have_their_columns(ran):
-    ctx, _ = ran
-    schemas = {"arms": tables.ARMS_SCHEMA, "images": tables.IMAGES_SCHEMA, "effects": tables.EFFECTS_SCHEMA}
-    for name, schema in schemas.items():
-        assert list(pd.read_parquet(ctx.run.path(f"intervention_{name}.parquet"))) == schema.names
 
 
 def test_like_arms_are_written_together_and_never_unlike_ones():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from core.interventions import tables
 from core.interventions.verdicts import DAMAGE, EFFECT, FEW, NOTHING, SPECIFIC
 from tests.toy_interventions import destructive, nothing, specific, toy_interventions, unspecific
 
@@ -52,13 +51,3 @@ def test_effects_grow_with_nested_k_as_planted(toy):
 def test_words_of_both_genders_come_and_go(toy):
     terms = toy.terms.query("part == 'sets' and k == 25 and mode == 'swap' and lang == 'en' and lemma == 'he'")
     assert len(terms) == 1 and terms["effect_low"].item() <= terms["effect"].item() <= terms["effect_high"].item()
-
-
-def test_tables_hold_to_their_columns(toy):
-    for frame, schema in (
-        (toy.captions, tables.CAPTIONS_SCHEMA),
-        (toy.effects, tables.EFFECTS_SCHEMA),
-        (toy.verdicts, tables.VERDICTS_SCHEMA),
-        (toy.terms, tables.TERMS_SCHEMA),
-    ):
-        assert len(tables.as_table(frame, schema)) == len(frame)

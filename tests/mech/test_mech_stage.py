@@ -6,12 +6,12 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from core.mech.tables import SCHEMAS
+from core.mech.tables import TABLES
 from core.runs import Run
 from precompute.context import StageContext
 from precompute.stages import mechanisms
 
-NAMES = tuple(f"{name}.parquet" for name in SCHEMAS)
+NAMES = tuple(f"{name}.parquet" for name in TABLES)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@
 import pytest
 
 from core.answers import interventions as interventions_answers
-from core.interventions import tables
-from core.runs import StageRecord, write_table
+from core.run.tables import TABLES
+from core.runs import StageRecord
 from tests.pages.visitor import visitor, words
 from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
 from tests.toy_run import make_toy_run
@@ -74,8 +74,8 @@ def test_answers_follow_the_data_and_not_the_wish():
 
 def test_too_few_images_are_said_in_place_of_figures(cache, visit):
     run = make_toy_run(cache / "lacking", n_samples=8, stages=("prepare", "caption"))
-    for name, schema in tables.SCHEMAS.items():
-        write_table(run.path(f"intervention_{name}.parquet"), schema.empty_table())
+    for table in (one for one in TABLES.values() if one.stage == "interventions"):
+        table.write(run, table.arrow.empty_table())
     manifest, lack = run.manifest(), ["There are too few held-out images.", "The run has 2.", "Use more images."]
     manifest.stages["interventions"] = StageRecord(
         "0", "2026-01-05T09:00:00+00:00", 9.0, 0, 1, 1, {}, "cpu", {}, notes={"too_little_data": lack}

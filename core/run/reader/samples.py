@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.catalog.base import Tables
 from core.errors import UserError
+from core.run.reader.views import Tables
 
 
 class SampleQueries(Tables):
@@ -56,7 +56,7 @@ class SampleQueries(Tables):
         self.columns("samples")
         rows = self._query("SELECT * FROM samples WHERE sample_id = $id", {"id": int(sample_id)}).to_dict("records")
         if not rows:
-            raise UserError(f"The run {self.run_dir.name} has no sample {sample_id}.", "", "Choose one from the list.")
+            raise UserError(f"The run {self.name} has no sample {sample_id}.", "", "Choose one from the list.")
         return {**rows[0], "attributes": json.loads(rows[0]["attributes"] or "{}")}
 
     def captions(self, sample_ids: Sequence[int]) -> pd.DataFrame:

@@ -2,13 +2,10 @@
 
 import shutil
 
-import pyarrow.parquet as pq
 import pytest
 
 from core.catalog import Catalog
 from core.errors import UserError
-from core.features.labels import LABELS_SCHEMA
-from core.gender.tables import FEATURES_SCHEMA, PAIRS_SCHEMA, RANKINGS_SCHEMA
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
@@ -90,14 +87,3 @@ def test_without_labels_the_features_are_still_there(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("images", "thumbs"))
     (tmp_path / "run" / "labels.parquet").unlink()
     assert (Catalog(tmp_path / "run").gender_features(1, "en", "caption")["label_en"] == "").all()
-
-
-def test_the_toy_tables_have_the_columns_of_the_real_ones(folder):
-    schemas = {
-        "gender_features": FEATURES_SCHEMA,
-        "gender_rankings": RANKINGS_SCHEMA,
-        "gender_pairs": PAIRS_SCHEMA,
-        "labels": LABELS_SCHEMA,
-    }
-    for name, schema in schemas.items():
-        assert pq.read_schema(folder / f"{name}.parquet").names == schema.names

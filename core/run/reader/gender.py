@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.catalog.base import Tables
 from core.errors import UserError
+from core.run.reader.views import Tables, equal
 
 GENDER_SORTS = ("rank_auc", "rank_d", "rank_difference", "rank_effect", "feature", "q_train", "auc_test", "p_train")
 
@@ -33,7 +33,7 @@ class GenderQueries(Tables):
         if sort not in GENDER_SORTS:
             raise UserError(f"Features cannot be sorted by {sort}.", "", f"Sort by one of: {', '.join(GENDER_SORTS)}.")
         self.columns("gender_features")
-        where, parameters = _equal(layer=layer, lang=lang, view=view)
+        where, parameters = equal(layer=layer, lang=lang, view=view)
         where += " AND finding" if findings_only else ""
         direction, page = "DESC" if descending else "ASC", ""
         if limit is not None:
@@ -66,7 +66,7 @@ class GenderQueries(Tables):
     ) -> pd.DataFrame:
         """How far the rankings of features agree; None means all."""
         self.columns("gender_rankings")
-        where, parameters = _equal(layer=layer, lang=lang, view=view)
+        where, parameters = equal(layer=layer, lang=lang, view=view)
         return self._query(f"SELECT * FROM gender_rankings WHERE {where}", parameters)
 
     def gender_pairs(self, layer: int, feature: int) -> pd.DataFrame:
@@ -119,7 +119,7 @@ class GenderQueries(Tables):
         ``named`` leaves out features without a label. None means all.
         """
         self.columns("labels")
-        where, parameters = _equal(layer=layer, lang=lang)
+        where, parameters = equal(layer=layer, lang=lang)
         where += " AND label <> ''" if named or text.strip() else ""
         if text.strip():
             where += " AND contains(lower(label), lower($text))"
@@ -133,9 +133,3 @@ class GenderQueries(Tables):
         on = "l_{0}.layer = g.layer AND l_{0}.feature = g.feature AND l_{0}.lang = '{0}'"
         joins = " ".join(f"LEFT JOIN labels l_{lang} ON {on.format(lang)}" for lang in ("en", "ar"))
         return [f"coalesce(l_{lang}.label, '') AS label_{lang}" for lang in ("en", "ar")], joins
-
-
-def _equal(**values: Any) -> tuple[str, dict[str, Any]]:
-    """A condition on the columns whose value is given; names come from this room, values travel as parameters."""
-    chosen = {name: int(v) if name == "layer" else v for name, v in values.items() if v is not None}
-    return " AND ".join(f'"{name}" = ${name}' for name in chosen) or "true", chosen

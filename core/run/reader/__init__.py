@@ -1,4 +1,4 @@
-"""The catalogue of one run: samples, captions, SAEs, features and examples, as frames.
+"""The reader of one run for pages and programs: its tables and what is asked of them, as frames.
 
 A run may be half computed: a table that is not there is normal (``has``), and asking for it is a UserError that says
 how to get it. Values always travel as parameters, column names only from lists written in this room.
@@ -6,14 +6,14 @@ how to get it. Values always travel as parameters, column names only from lists 
 
 from __future__ import annotations
 
-from core.catalog.crosslingual import CrosslingualQueries
-from core.catalog.explain import ExplainQueries
-from core.catalog.features import FeatureQueries
-from core.catalog.gender import GenderQueries
-from core.catalog.interventions import InterventionQueries
-from core.catalog.layers import LayerQueries
-from core.catalog.mechanisms import MechanismQueries
-from core.catalog.samples import SampleQueries
+from core.run.reader.crosslingual import CrosslingualQueries
+from core.run.reader.features import FEATURE_SORTS, FeatureQueries
+from core.run.reader.gender import GenderQueries
+from core.run.reader.layers import LayerQueries, MechanismQueries
+from core.run.reader.samples import SampleQueries
+from core.run.reader.steering import ExplainQueries, InterventionQueries
+
+__all__ = ["FEATURE_SORTS", "Catalog"]
 
 
 class Catalog(
@@ -26,7 +26,7 @@ class Catalog(
     InterventionQueries,
     MechanismQueries,
 ):
-    """Reads the tables of ``Catalog(run_dir)`` as they are now; make a new one when the manifest has changed.
+    """The run in ``Catalog(dir)``, its tables read as they are now; make a new one when the manifest has changed.
 
     Safe to share between threads. A table that names another SAE than saes.parquet does for that layer is refused when
     it is first used: a feature number means nothing in another dictionary.

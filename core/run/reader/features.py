@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.catalog.base import Tables
 from core.errors import UserError
+from core.run.reader.views import Tables
 
 FEATURE_SORTS = (
     "feature",
@@ -35,8 +35,8 @@ SHOWN_TOKENS = 5
 class FeatureQueries(Tables):
     """SAEs, features, examples and neighbours."""
 
-    def __init__(self, run_dir: str | Path):
-        super().__init__(run_dir)
+    def __init__(self, dir: str | Path):
+        super().__init__(dir)
         self._scalars: list[str] | None = None
 
     def layers(self) -> list[int]:
@@ -146,7 +146,7 @@ class FeatureQueries(Tables):
             cursor.close()
         if row is None:
             do = f"Layers with features: {', '.join(map(str, self.layers())) or 'none'}."
-            raise UserError(f"There is no feature {feature} in layer {layer} of the run {self.run_dir.name}.", "", do)
+            raise UserError(f"There is no feature {feature} in layer {layer} of the run {self.name}.", "", do)
         return dict(zip(names, row, strict=True))
 
     def examples(self, layer: int, feature: int, bin: str | None = "top", limit: int | None = None) -> pd.DataFrame:

@@ -1,12 +1,40 @@
-"""Queries about mechanisms: heads and MLPs, where heads look, weights, pairs of features, gradients put to the test."""
+"""Queries about where in the model gender is: probes and logit lens by layer, heads, weights, pairs of features."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from core.catalog.base import Tables
+from core.run.reader.views import Tables, equal
+
+VIEW_ORDER = "CASE view WHEN 'pixels' THEN 0 WHEN 'image' THEN 1 WHEN 'prompt' THEN 2 WHEN 'before' THEN 3 ELSE 4 END"
+
+
+class LayerQueries(Tables):
+    """What can be read of the image's gender at which layer."""
+
+    def probes(self, measure: str | None = None, transfer: bool | None = None) -> pd.DataFrame:
+        """Rows of probes.parquet by view (nearest the image first), language and layer; None means all.
+
+        ``transfer``: only probes that were trained on the other language, or only those that were not.
+        """
+        self.columns("probes")
+        where, parameters = equal(measure=measure)
+        if transfer is not None:
+            where += f" AND lang {'<>' if transfer else '='} trained_on"
+        order = f"{VIEW_ORDER}, lang DESC, trained_on DESC, measure, layer"
+        return self._query(f"SELECT * FROM probes WHERE {where} ORDER BY {order}", parameters)
+
+    def lens(self, position: str | None = None, lang: str | None = None) -> pd.DataFrame:
+        """Rows of lens.parquet by position ("prompt" first), language (English first) and layer; None means all."""
+        self.columns("lens")
+        where, parameters = equal(position=position, lang=lang)
+        return self._query(f"SELECT * FROM lens WHERE {where} ORDER BY position, lang DESC, layer", parameters)
+
+    def emergence(self) -> pd.DataFrame:
+        """Rows of emergence.parquet: probes first, then by place and language."""
+        self.columns("emergence")
+        order = f"method DESC, {VIEW_ORDER.replace('view', 'position')}, lang DESC"
+        return self._query(f"SELECT * FROM emergence ORDER BY {order}")
 
 
 class MechanismQueries(Tables):
@@ -15,7 +43,7 @@ class MechanismQueries(Tables):
     def head_effects(self, lang: str | None = None) -> pd.DataFrame:
         """Rows of head_effects, English first, by layer; heads before the MLP, the sum of all at the end."""
         self.columns("head_effects")
-        where, parameters = ("lang = $lang", {"lang": lang}) if lang else ("true", {})
+        where, parameters = equal(lang=lang)
         return self._query(
             f"SELECT * FROM head_effects WHERE {where} ORDER BY lang DESC, part = 'all', layer, part = 'mlp', head",
             parameters,
@@ -33,13 +61,13 @@ class MechanismQueries(Tables):
     def weight_spectra(self, matrix: str | None = None) -> pd.DataFrame:
         """Rows of weight_spectra by layer and head; ``matrix`` is OV, QK or MLP."""
         self.columns("weight_spectra")
-        where, parameters = ("matrix = $matrix", {"matrix": matrix}) if matrix else ("true", {})
+        where, parameters = equal(matrix=matrix)
         return self._query(f"SELECT * FROM weight_spectra WHERE {where} ORDER BY matrix, layer, head", parameters)
 
     def head_readings(self, lang: str | None = None, view: str | None = None) -> pd.DataFrame:
         """Rows of head_readings by layer and head; None means all."""
         self.columns("head_readings")
-        where, parameters = _equal(lang=lang, view=view)
+        where, parameters = equal(lang=lang, view=view)
         return self._query(
             f"SELECT * FROM head_readings WHERE {where} ORDER BY lang DESC, view DESC, head_layer, head", parameters
         )
@@ -48,7 +76,7 @@ class MechanismQueries(Tables):
         """Rows of feature_pairs, those that were ablated together first; ``label_a`` and ``label_b`` where there are
         labels of that language, else empty."""
         self.columns("feature_pairs")
-        where, parameters = _equal(lang=lang, layer=layer)
+        where, parameters = equal(lang=lang, layer=layer)
         shown, joins = "'' AS label_a, '' AS label_b", ""
         if self.has("labels"):
             self.columns("labels")
@@ -65,7 +93,7 @@ class MechanismQueries(Tables):
     def patching(self, lang: str | None = None, layer: int | None = None) -> pd.DataFrame:
         """Rows of patching, strongest true effect first; None means all."""
         self.columns("patching")
-        where, parameters = _equal(lang=lang, layer=layer)
+        where, parameters = equal(lang=lang, layer=layer)
         return self._query(
             f'SELECT * FROM patching WHERE {where} ORDER BY abs("true") DESC, layer, feature', parameters
         )
@@ -73,15 +101,9 @@ class MechanismQueries(Tables):
     def patching_checks(self, chosen: str | None = None) -> pd.DataFrame:
         """Rows of patching_checks, English first, by layer; ``chosen`` is all, strongest or random."""
         self.columns("patching_checks")
-        where, parameters = _equal(chosen=chosen)
+        where, parameters = equal(chosen=chosen)
         return self._query(
             f"SELECT * FROM patching_checks WHERE {where} ORDER BY lang DESC, layer, chosen, "
             "CASE method WHEN 'gradient' THEN 0 WHEN 'integrated' THEN 1 ELSE 2 END",
             parameters,
         )
-
-
-def _equal(**values: Any) -> tuple[str, dict[str, Any]]:
-    """A condition on the columns whose value is given; names come from this room, values travel as parameters."""
-    chosen = {name: int(v) if name == "layer" else v for name, v in values.items() if v is not None}
-    return " AND ".join(f'"{name}" = ${name}' for name in chosen) or "true", chosen

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.catalog.base import Tables
 from core.errors import UserError
+from core.run.reader.views import Tables
 
 TOKENS_SHOWN = 5
 SHARED_SORTS = ("size", "effect_en", "effect_ar", "feature")

@@ -1,0 +1,52 @@
+"""The model's own captions, the gendered words of all captions, and what gender captions and images have."""
+
+from core.run.schema import table
+
+CAPTIONS = table(
+    "captions",
+    "caption",
+    "one of the model's own captions, by image and language",
+    """
+    sample_id: int32 - image, as numbered in samples
+    lang: string - language of the caption: en or ar
+    text: string - the model's caption
+    token_ids: list of int32 - generated tokens without the end token
+    finished: bool - whether the end token came within `max_new_tokens`
+    """,
+)
+WORDS = table(
+    "words",
+    "words",
+    "a gendered word, in the order of sample, language, source, number and place. What counts as one: "
+    "docs/gender-counting.md",
+    """
+    sample_id: int32 - image, as numbered in samples
+    lang: string - language of the caption: en or ar
+    source: string - whose caption: own (the model's) or reference
+    n: int16 - number of the reference within image and language, 0 for own
+    start: int32 [characters] - offset of its first character in the caption
+    end: int32 [characters] - offset behind its last character
+    word: string - the word as it is written, clitics included
+    lemma: string - entry of the lexicon
+    gender: string - gender of the word: male, female or neutral
+    word_class: string - pronoun, noun, kinship, role, or agreement, which things have as well
+    clitics: string - what was taken off to find it, in its order, with a + on the side of the word, such as `و+ ل+ ال+`
+        or `+ها`; or empty
+    """,
+)
+GENDERS = table(
+    "genders",
+    "words",
+    "a sample. Only words for persons decide, never agreement",
+    """
+    sample_id: int32 - image, as numbered in samples
+    gender: string - gender of the image: male, female, neutral or unknown
+    gender_source: string - annotation, references, or empty where unknown
+    gender_share: float32 [share] - share of the gendered references (those naming a gender) that agree; 1.0 annotated,
+        null where none names one
+    n_references: int16 [captions] - gendered or not, of all languages of the run
+    caption_en: string - what the model's own English caption names: male, female, both, neutral, none; null where the
+        run leaves the language out
+    caption_ar: string - what the model's own Arabic caption names, likewise; null where the run leaves the language out
+    """,
+)

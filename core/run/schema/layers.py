@@ -1,0 +1,101 @@
+"""At which layer the image's gender can be read, by probe and as the next word."""
+
+from core.run.schema import table
+
+PROBES = table(
+    "probes",
+    "layers",
+    "a layer, view, pair of languages and measure. Numbers are NaN where `why` says so",
+    """
+    layer: int32 - 0-based number of the decoder block that is read; -1 for the image without the model (view pixels)
+    view: string - pixels, image, prompt, before or caption
+    lang: string - language in which the probe is tested
+    trained_on: string - language in which it was trained
+    measure: string - auc, balanced_accuracy or accuracy
+    shared: bool - whether both languages have the same residuals here, so that the rows are the same
+    n_images: int32 [images] - images of women and men with positions here
+    n_female: int32 [images] - images of women among them
+    n_male: int32 [images] - images of men among them
+    chance: float32 - what guessing reaches: 0.5, or the majority's share for accuracy
+    value: float32 - the measure on held-out images
+    low: float32 - lower end of the 95 % interval of value, bootstrap over images
+    high: float32 - upper end of the 95 % interval of value, bootstrap over images
+    control: float32 - the measure on arbitrary labels of types of image, mean over draws; NaN for transfer
+    control_low: float32 - lower end of the 95 % interval of control over images and draws
+    control_high: float32 - upper end of the 95 % interval of control over images and draws
+    selectivity: float32 - value - control
+    selectivity_low: float32 - lower end of the 95 % interval of selectivity over images and draws
+    selectivity_high: float32 - upper end of the 95 % interval of selectivity over images and draws
+    p: float64 [probability] - two-sided, of selectivity being 0
+    q: float64 [probability] - Benjamini and Hochberg over all p of probes and lens
+    why: string - why there are no numbers, else empty
+    """,
+)
+LENS = table(
+    "lens",
+    "layers",
+    "a layer, position and language. Numbers are NaN where `why` says so",
+    """
+    layer: int32 - 0-based number of the decoder block that is read
+    position: string - prompt (the last token before the caption) or word (where the first gendered word's token is
+        chosen)
+    lang: string - language of the caption: en or ar
+    recorded: bool - false for the model's last layer where it is not among `activations.layers`
+    n_female: int32 [images] - held-out images of women
+    n_male: int32 [images] - held-out images of men
+    n_neutral: int32 [images] - neutral held-out images
+    n_female_words: int32 [tokens] - tokens that begin a word for a woman
+    n_male_words: int32 [tokens] - tokens that begin a word for a man
+    auc: float32 - chance that the log-odds are higher at an image of a woman than at one of a man
+    low: float32 - lower end of the 95 % interval of auc, bootstrap over images
+    high: float32 - upper end of the 95 % interval of auc, bootstrap over images
+    p: float64 [probability] - Mann-Whitney, two-sided
+    shuffled_low: float32 - lower end of the central 95 % of the AUC with shuffled image labels
+    shuffled_high: float32 - upper end of the central 95 % of the AUC with shuffled image labels
+    random: float32 - AUC (or its complement) through random words, mean of 50 pairs of sets
+    random_high: float32 - 95th percentile of the AUC through random words
+    effect: float32 [log-odds] - log-odds of a word for a woman at images of women minus at images of men
+    effect_low: float32 [log-odds] - lower end of the 95 % interval of effect
+    effect_high: float32 [log-odds] - upper end of the 95 % interval of effect
+    offset: float32 [log-odds] - log-odds at the mean residual
+    rank_median: float32 - median rank of the token that was written next, 1 = first
+    first: float32 [share] - share of positions where the token that was written next ranks first
+    first_low: float32 [share] - lower end of the 95 % interval of first (Wilson)
+    first_high: float32 [share] - upper end of the 95 % interval of first (Wilson)
+    entropy: float32 [bits] - mean entropy of the next word
+    entropy_low: float32 [bits] - lower end of the 95 % interval of entropy
+    entropy_high: float32 [bits] - upper end of the 95 % interval of entropy
+    difference_female: float32 [log-odds] - log-odds of a word for a woman, mean over images of women
+    difference_female_low: float32 [log-odds] - lower end of the 95 % interval of difference_female
+    difference_female_high: float32 [log-odds] - upper end of the 95 % interval of difference_female
+    difference_male: float32 [log-odds] - log-odds of a word for a woman, mean over images of men
+    difference_male_low: float32 [log-odds] - lower end of the 95 % interval of difference_male
+    difference_male_high: float32 [log-odds] - upper end of the 95 % interval of difference_male
+    difference_neutral: float32 [log-odds] - log-odds of a word for a woman, mean over neutral images
+    difference_neutral_low: float32 [log-odds] - lower end of the 95 % interval of difference_neutral
+    difference_neutral_high: float32 [log-odds] - upper end of the 95 % interval of difference_neutral
+    q: float64 [probability] - Benjamini and Hochberg over all p of probes and lens
+    why: string - why there are no numbers, else empty
+    """,
+)
+EMERGENCE = table(
+    "emergence",
+    "layers",
+    "a method, position and language",
+    """
+    method: string - probe or lens
+    position: string - the probe's view or the lens's position
+    lang: string - language of the caption: en or ar
+    layer: int32 - first layer whose AUC leaves chance and control; -1 for none
+    is_lowest: bool - whether it is the lowest recorded, so that gender may have been there before
+    value: float32 - AUC at that layer
+    low: float32 - lower end of the 95 % interval of value
+    high: float32 - upper end of the 95 % interval of value
+    baseline: float32 - what it had to leave: the control, at least 0.5
+    n_later: int32 [layers] - recorded layers above it
+    n_after: int32 [layers] - layers above it that leave theirs too
+    n_images: int32 [images] - images of women and men
+    n_layers: int32 [layers] - layers read
+    why: string - why nothing can be said, else empty
+    """,
+)
