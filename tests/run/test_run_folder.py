@@ -57,7 +57,7 @@ def test_a_manifest_comes_back_as_it_went(run):
 def test_runs_are_found_by_name(run, tmp_path):
     (tmp_path / "not-a-run").mkdir()
     assert [r.name for r in list_runs(tmp_path)] == ["mine"]
-    assert open_run("mine", tmp_path).dir == run.dir
+    assert open_run("mine", tmp_path).dir == open_run(run.dir).dir == run.dir
     with pytest.raises(UserError, match="no run called yours"):
         open_run("yours", tmp_path)
 

@@ -111,6 +111,17 @@ def test_a_table_is_read_by_name_and_a_lack_is_named(tmp_path):
         run.table("captions")
 
 
+def test_an_image_has_the_gender_that_its_words_tell_and_keeps_its_annotation(tmp_path):
+    run = make_toy_run(tmp_path / "toy", n_samples=4, stages=("prepare",))
+    annotated = run.table("samples")["gender"].to_pylist()
+    rows = [{"sample_id": i, "gender": gender} for i, gender in ((2, "male"), (0, "female"), (1, "neutral"))]
+    TABLES["genders"].write(run, TABLES["genders"].of_rows(rows))
+    images = run.images()
+    assert images["sample_id"].tolist() == [0, 1, 2, 3]
+    assert images["gender"].tolist() == ["female", "neutral", "male", "unknown"]
+    assert images["gender_annotated"].tolist() == annotated
+
+
 def test_a_table_without_the_sentences_is_read_as_well(run):
     run.dir.mkdir()
     pq.write_table(SEEN.of_rows([ROW]).replace_schema_metadata(None), run.path("seen.parquet"))
