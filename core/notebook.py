@@ -16,11 +16,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from core import figures, runs
-from core.catalog import Catalog
+from core import figures
+from core import run as runs
 from core.config import LANGUAGES, Config
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 
 if TYPE_CHECKING:
     import pandas as pd

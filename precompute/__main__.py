@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return commands.call(args)
     except UserError as e:
-        from core.runs import RunHeld
+        from core.run import RunHeld
 
         print(e, file=sys.stderr)
         return 2 if isinstance(e, RunHeld) else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Config
-from core.runs import Run
+from core.run import Run
 
 
 def _nothing(*_: Any, **__: Any) -> None:

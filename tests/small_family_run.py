@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.config import load_config
-from core.runs import Run
+from core.run import Run
 from precompute.engine.local import LocalEngine
 from tests.tiny_models import tiny_model_dir
 

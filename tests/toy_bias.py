@@ -9,8 +9,8 @@ import pandas as pd
 
 from core.bias import NAMED
 from core.bias.tables import Captions, metrics_table, roles_table
+from core.run import Run, StageRecord
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
-from core.runs import Run, StageRecord
 
 P = {"en": (0.1, 0.3, 0.5, 0.7, 0.9) * 2, "ar": (0.5, 0.9, 0.1, 0.7, 0.3, 0.9, 0.1, 0.5, 0.3, 0.7)}
 ROLES = tuple(f"role {i}" for i in range(10))

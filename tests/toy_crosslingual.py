@@ -16,7 +16,7 @@ from core.crosslingual.clbas import CASES, VARIANTS
 from core.crosslingual.language import CLASSES
 from core.crosslingual.measures import measure_row
 from core.crosslingual.tables import table_of_rows
-from core.runs import write_table
+from core.run import write_table
 
 VIEWS = ("prompt", "before", "caption")
 SHARING = {0: "shared", 1: "english", 2: "arabic"}

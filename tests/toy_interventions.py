@@ -25,8 +25,8 @@ from core.interventions.designs import (
     grid,
 )
 from core.interventions.outcomes import Reader, common_words, outcomes
+from core.run import Run, StageRecord
 from core.run.tables import TABLES
-from core.runs import Run, StageRecord
 from core.samples.sources import knowledge
 
 SETTINGS = Settings((1, 3), (1, 5, 25), 25, ("swap", "ablate"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3)

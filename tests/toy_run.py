@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 
 from core.config import Config, config_from_dict, config_to_dict
 from core.demo.world import BACKGROUNDS, LANGUAGES, OBJECTS, ROLES, DemoWorld, Scene, caption, is_held_out
-from core.runs import Manifest, Run, StageRecord, write_json, write_table
+from core.run import Manifest, Run, StageRecord, write_json, write_table
 
 GRID = 4  # image tokens a side, as in the demo captioner
 N_PATCHES = GRID * GRID

@@ -20,7 +20,7 @@ from torch import Tensor
 from core.activations.writer import shard_blocks
 from core.config import Config
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from core.samples.images import open_image
 from core.vlm.batch import KINDS
 from core.vlm.loading import DTYPES

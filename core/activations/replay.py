@@ -23,7 +23,7 @@ from core.activations.passes import Passes
 from core.activations.store import TENSOR, ActivationReader, Shard
 from core.activations.writer import check_finite
 from core.config import Config
-from core.runs import Run, atomic_path
+from core.run import Run, atomic_path
 from core.vlm.loading import DTYPES
 
 if TYPE_CHECKING:

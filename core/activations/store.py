@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd

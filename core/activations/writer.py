@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.activations.store import TENSOR, layer_dir, shard_path
 from core.errors import UserError
-from core.runs import atomic_path, write_json
+from core.run import atomic_path, write_json
 from core.vlm.loading import DTYPES
 
 

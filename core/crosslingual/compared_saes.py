@@ -16,7 +16,7 @@ from core.crosslingual.separate import SEEDS, caption_means, held_out_fit, langu
 from core.crosslingual.shared_dictionary import scored, too_few_of_a_gender
 from core.crosslingual.sharing import gendered_codes
 from core.features.tokens import read_token_index
-from core.runs import Run
+from core.run import Run
 from core.sae.files import load_sae, sae_id
 
 SEPARATE_STREAM = 81

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from core.runs import Run
+from core.run import Run
 from core.words.lexicon import plain
 from core.words.morphology import MorphologicalGenderAnalyzer
 

@@ -37,7 +37,7 @@ from core.demo.world import (
 )
 from core.demo.world import caption as demo_caption
 from core.errors import UserError
-from core.runs import write_json
+from core.run import write_json
 from core.vlm.adapter import VLM, load_vlm
 
 SEEDS = (201, 202, 203)

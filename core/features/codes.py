@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from core.features.tokens import CAPTION, TokenIndex
-from core.runs import atomic_path
+from core.run import atomic_path
 
 ROWS_PER_PART = 65_536
 BATCH_ROWS = 4_096

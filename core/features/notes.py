@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.runs import write_json
+from core.run import write_json
 
 FILE, LOCK, FORMAT = "notes.json", ".notes.lock", 1
 MAX_LABEL, MAX_NOTE, MAX_LIST_NAME = 80, 4_000, 60  # characters

@@ -20,7 +20,7 @@ from scipy.sparse import coo_array, csc_array, csr_array
 
 from core.errors import UserError
 from core.features.tokens import CAPTION, IMAGE, LANGUAGES, PROMPT, TokenIndex
-from core.runs import atomic_path
+from core.run import atomic_path
 
 VIEWS = ("image", "prompt", "before", "caption")
 FOLDER = "pooled"

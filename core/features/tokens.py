@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from core.config import LANGUAGES
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 
 KINDS = ("bos", "image", "prompt", "caption")
 GROUPS = ("image", "prompt", "caption_en", "caption_ar")  # what densities are counted over; BOS is in none

@@ -24,7 +24,7 @@ from core.interventions.designs import (
 )
 from core.interventions.outcomes import Reader, common_words
 from core.interventions.writing import CaptionWriter
-from core.runs import Run, atomic_path
+from core.run import Run, atomic_path
 from core.samples.images import open_image
 from core.samples.sources import knowledge
 from core.steering.controls import Candidates, decoder_norm

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
 from core.gender.logit_words import WordSets, word_sets
-from core.runs import Run
+from core.run import Run
 from core.sae.files import SAEs
 from core.samples.images import open_image
 from core.words.lexicon import WORD_CLASSES, lexicon

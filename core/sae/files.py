@@ -21,7 +21,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.first_calls import make_first_calls
-from core.runs import atomic_path, write_json
+from core.run import atomic_path, write_json
 from core.sae.modules import SAE, SAEConfig
 
 CFG_FILE = "cfg.json"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.runs import Run
+from core.run import Run
 from core.sae.modules import SAE
 from core.samples.images import open_image
 from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, VLM

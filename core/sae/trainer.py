@@ -25,7 +25,7 @@ from core.activations.store import ActivationReader
 from core.config import TrainConfig
 from core.errors import UserError
 from core.first_calls import make_first_calls
-from core.runs import atomic_path
+from core.run import atomic_path
 from core.sae.losses import Parameters, Step, autograd_step, pre_activations, topk_step
 from core.sae.modules import SAE, SAEConfig
 

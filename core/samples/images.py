@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 
 
 def image_path(run: Run, sample_id: int) -> Path:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from core.config import LANGUAGES
 from core.gender.logit_words import WordSets, word_sets
-from core.runs import Run
+from core.run import Run
 from core.sae.files import SAEs
 from core.steering.apply import edit_hooks, known_sae_id
 from core.steering.controls import decoder_norm, matched_controls

@@ -14,8 +14,8 @@ from PIL import Image
 from core.config import Config
 from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
+from core.run import Run
 from core.run.schema.steering import DOSES
-from core.runs import Run
 from core.sae.files import SAEs
 from core.samples.images import open_image
 from core.steering.apply import edit_hooks

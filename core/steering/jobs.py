@@ -14,7 +14,7 @@ import pandas as pd
 from core.config import LANGUAGES, Config
 from core.features.pooled import Pooled
 from core.gender.sets import gender_sets
-from core.runs import Run
+from core.run import Run
 from core.steering.explain import features_to_explain, said, score
 
 Job = dict[str, Any]

@@ -17,7 +17,7 @@ from torch import Tensor
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.gender.positions import token_at
-from core.runs import Run
+from core.run import Run
 from core.steering.edits import Direction
 from core.vlm.hooks import EditFn
 from core.words import find

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.config import ModelConfig
-    from core.runs import Run
+    from core.run import Run
     from core.vlm.adapter import VLM
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.errors import UserError
-from core.runs import atomic_path
+from core.run import atomic_path
 from core.vlm.attention import observing
 from core.vlm.batch import KINDS, PAD
 from core.vlm.blocks import Block

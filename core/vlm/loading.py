@@ -14,13 +14,13 @@ import torch
 
 from core.errors import UserError
 from core.first_calls import make_first_calls
-from core.runs import write_json
+from core.run import write_json
 from core.vlm.families import adapter_of
 from core.vlm.identity import locate
 
 if TYPE_CHECKING:
     from core.config import ModelConfig
-    from core.runs import Run
+    from core.run import Run
     from core.vlm.adapter import VLM
 
 

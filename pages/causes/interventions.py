@@ -9,12 +9,12 @@ import streamlit as st
 
 from core.answers import Answer
 from core.answers import interventions as interventions_answers
-from core.catalog import Catalog
 from core.config import only_language
 from core.figures import interventions
 from core.figures.interventions import way_name
 from core.figures.palette import LANGUAGE_NAME
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import images, panels, pickers, runs, states, text
 
 QUESTION = "Do gender features cause the gender in captions?"

@@ -9,9 +9,9 @@ import streamlit as st
 
 from core.answers import Answer
 from core.answers import mechanisms as mechanisms_answers
-from core.catalog import Catalog
 from core.figures import mechanisms
 from core.figures.palette import LANGUAGE_NAME
+from core.run.reader import Catalog
 from pages.kit import export, panels, states, text
 from pages.kit.examples import feature_link
 

@@ -10,10 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import mechanisms as mechanisms_answers
-from core.catalog import Catalog
 from core.figures import mechanisms
 from core.figures.palette import LANGUAGE_NAME
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import export, images, panels, pickers, text
 from pages.kit.examples import feature_link
 

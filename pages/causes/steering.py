@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.answers import Answer
 from core.answers.steering import steering_answer
-from core.runs import Run
+from core.run import Run
 from core.steering.request import FeatureEdit, Request, Step
 from pages.causes import steering_captions as captions
 from pages.causes import steering_features, steering_live, steering_meter, steering_sliders

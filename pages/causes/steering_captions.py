@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
 from core.config import LANGUAGES
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.feature import percent
 from core.gender.sets import edits_key
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
+from core.run.reader import Catalog
 from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, Strip
 from core.words import find
 from pages.causes import steering_live as door

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.gender.sets import gender_sets
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
 from pages.causes import steering_sliders as sliders
 from pages.causes.steering_sliders import MOST, SteeredFeature
 from pages.kit import notes, text
@@ -17,7 +17,7 @@ from pages.kit.links import PAGES
 from pages.kit.runs import catalog
 
 if TYPE_CHECKING:
-    from core.catalog import Catalog
+    from core.run.reader import Catalog
 
 SEARCHED = 250  # features of a layer that are looked through for gendered words
 SETS = {"female": "For women", "male": "For men"}

@@ -19,9 +19,9 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from core.catalog import Catalog
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from core.samples.checks import Dropped, decode_image
 from pages.kit import states, text
 from pages.kit.images import data_uri

@@ -17,7 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import UserError
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
 from core.steering.request import FeatureEdit, Request, Step
 
 if TYPE_CHECKING:

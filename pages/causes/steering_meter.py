@@ -12,7 +12,7 @@ import streamlit as st
 from core.answers.steering import meter_answer
 from core.config import LANGUAGES
 from core.figures import steering
-from core.runs import Run
+from core.run import Run
 from core.steering.request import Step
 from pages.kit import panels, text
 from pages.kit.examples import feature_link, layer_features

@@ -18,8 +18,8 @@ from pages.kit import text
 from pages.kit.examples import feature_link
 
 if TYPE_CHECKING:
-    from core.catalog import Catalog
-    from core.runs import Run
+    from core.run import Run
+    from core.run.reader import Catalog
 
 MODES = {"Add": "add", "Hold at": "clamp", "Multiply": "scale", "Remove": "ablate"}
 MOST = 4  # features at a time

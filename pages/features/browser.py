@@ -12,9 +12,9 @@ import streamlit as st
 from core.answers.feature import ONE_LANGUAGE, layer_answer
 from core.figures.atlas import NAMES, feature_map, language_scatter
 from core.figures.screen import draw
+from core.run import Run
 from core.run.schema.features import FEATURES
 from core.run.schema.gender import GENDER_FEATURES
-from core.runs import Run
 from pages.kit import export, notes, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
 from pages.kit.gallery import preview

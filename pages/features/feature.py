@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.answers.explain import fits_answer
 from core.answers.feature import feature_answer
-from core.catalog import Catalog
+from core.run.reader import Catalog
 from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES

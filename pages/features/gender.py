@@ -9,11 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import gender as gender_answers
-from core.catalog import Catalog
 from core.config import GenderConfig
 from core.figures import gender
 from core.figures.palette import LANGUAGE_NAME
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import export, notes, panels, pickers, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview

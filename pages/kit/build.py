@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from core.config import PROJECT_ROOT
-from core.runs import Run, runs_dir
+from core.run import Run, runs_dir
 from pages.kit.runs import command, run_names
 
 DEMO = "demo"

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.figures.feature import is_word, language_lean, visible
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
 from pages.kit import text
 from pages.kit.images import GridItem
 from pages.kit.links import href

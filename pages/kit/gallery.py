@@ -8,9 +8,9 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
 from core.figures.feature import percent
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import gender_panel, panels, pickers, states, text
 from pages.kit.examples import example_items
 from pages.kit.images import GridItem, grid

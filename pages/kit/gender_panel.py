@@ -9,9 +9,9 @@ import streamlit as st
 
 from core.answers import Answer
 from core.answers.gender import feature_gender_answer, label_answer, lift_answer
-from core.catalog import Catalog
 from core.figures.gender import SCORES, rates_dots, rates_frame, scores_frame
 from core.figures.palette import LANGUAGE_NAME
+from core.run.reader import Catalog
 from pages.kit import export, panels, states, text
 from pages.kit.images import GridItem
 from pages.kit.links import href

@@ -16,7 +16,7 @@ from PIL import Image
 
 from core.errors import UserError
 from core.figures.palette import VIRIDIS, mix
-from core.runs import Run
+from core.run import Run
 from pages.kit import text
 
 STEPS = 64  # of the colour scale of a heat map

@@ -7,10 +7,10 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
 from core.errors import UserError
 from core.features.notes import MAX_BYTES, MAX_LABEL, MAX_NOTE, Entry, Key, NoteChanged, Notes
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import states, text
 from pages.kit.examples import feature_link
 

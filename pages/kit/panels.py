@@ -27,7 +27,7 @@ from pages.kit.examples import feature_link
 from pages.kit.style import is_dark
 
 if TYPE_CHECKING:
-    from core.catalog import Catalog
+    from core.run.reader import Catalog
 
 PLAIN = {"displayModeBar": False}
 

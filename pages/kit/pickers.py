@@ -10,7 +10,7 @@ import streamlit as st
 from pages.kit.text import LANGUAGE_NAMES, glossary
 
 if TYPE_CHECKING:
-    from core.catalog import Catalog
+    from core.run.reader import Catalog
 
 
 def layer_picker(cat: Catalog, key: str = "layer") -> int:

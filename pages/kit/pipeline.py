@@ -6,7 +6,7 @@ import shutil
 from html import escape
 from typing import Any
 
-from core.runs import Run
+from core.run import Run
 from pages.kit import build, text
 
 WORDS = {

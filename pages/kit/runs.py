@@ -8,12 +8,12 @@ import streamlit as st
 
 from core.config import only_language
 from core.errors import UserError
-from core.runs import Run, list_runs, manifest_version, open_run, runs_dir
+from core.run import Run, list_runs, manifest_version, open_run, runs_dir
 from pages.kit import states, text
 from pages.kit.links import href
 
 if TYPE_CHECKING:
-    from core.catalog import Catalog
+    from core.run.reader import Catalog
 
 PARTS = {
     "prepare": "The images and their captions",
@@ -67,7 +67,7 @@ def catalog(run: Run) -> Catalog:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _catalog(run_dir: str, version: str) -> Catalog:
-    from core.catalog import Catalog
+    from core.run.reader import Catalog
 
     return Catalog(run_dir)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from core.runs import Run
+from core.run import Run
 
 MAX_PICKED = 300  # features that an address can carry
 MANY = "many"  # stands there for more, which only this visit remembers

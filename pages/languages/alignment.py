@@ -8,13 +8,13 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import alignment as alignment_answers
-from core.catalog import Catalog
 from core.config import only_language
 from core.figures import alignment
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.feature import is_word, visible
 from core.figures.palette import LANGUAGE_NAME
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from pages.kit import export, panels, pickers, runs, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview

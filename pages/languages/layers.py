@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import layers as layers_answers
-from core.catalog import Catalog
 from core.config import only_language
 from core.figures import layers
 from core.figures.palette import LANGUAGE_NAME
+from core.run.reader import Catalog
 from pages.kit import export, panels, pickers, runs, states, text
 
 QUESTION = "Where does gender appear?"

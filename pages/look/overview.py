@@ -5,9 +5,9 @@ from html import escape
 
 import pandas as pd
 
-from core.catalog import Catalog
 from core.config import LANGUAGE_NAME
-from core.runs import Manifest, Run
+from core.run import Manifest, Run
+from core.run.reader import Catalog
 from pages.kit import links, pipeline, runs, text
 from pages.kit.images import GridItem, grid
 from pages.look.overview_questions import Question, listed, questions

@@ -17,11 +17,11 @@ from core.answers import alignment as alignment_answers
 from core.answers import gender as gender_answers
 from core.answers import interventions as interventions_answers
 from core.answers import layers as layers_answers
-from core.catalog import Catalog
 from core.config import LANGUAGE_NAME, only_language
 from core.figures import alignment
 from core.intervals import wilson
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
+from core.run.reader import Catalog
 from core.words import caption_gender, find
 from pages.kit.runs import catalog
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.catalog import Catalog
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
+from core.run.reader import Catalog
 from pages.kit import export, links, pickers, runs, states, text
 from pages.kit.images import GridItem, tile_html
 

@@ -6,7 +6,7 @@ import random
 
 import streamlit as st
 
-from core.runs import Run
+from core.run import Run
 from pages.kit import build, pipeline, states, text
 
 PLANNED = [{"name": name, "state": "waiting"} for name in pipeline.WORDS]

@@ -10,7 +10,7 @@ import streamlit as st
 from core.answers import sae_fit as sae_fit_answers
 from core.errors import UserError
 from core.figures import sae_fit
-from core.runs import Manifest, Run
+from core.run import Manifest, Run
 from pages.kit import panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
 

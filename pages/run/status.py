@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from core.runs import Run
+from core.run import Run
 from pages.kit import build, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
 

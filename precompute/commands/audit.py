@@ -19,7 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.errors import UserError
-from core.runs import atomic_path, write_json, write_table
+from core.run import atomic_path, write_json, write_table
 from core.samples.tables import decode_table
 from core.words.audit import Audit, audit
 

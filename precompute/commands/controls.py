@@ -24,7 +24,7 @@ from core.bias.shares import MARGIN, image_counts
 from core.config import PROJECT_ROOT
 from core.demo import LANGUAGES, PROMPTS, ROLES, DemoWorld
 from core.errors import UserError
-from core.runs import Run, open_run, write_json
+from core.run import Run, open_run, write_json
 from core.words import caption_gender, find
 
 if TYPE_CHECKING:

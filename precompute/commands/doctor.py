@@ -14,7 +14,7 @@ import psutil
 from rich.console import Console
 
 from core.config import PROJECT_ROOT, load_config, preset_names
-from core.runs import runs_dir
+from core.run import runs_dir
 from precompute.engine.machine import PACKAGES, describe_device, free_disk, gpus, resolve_device, versions
 from precompute.engine.progress import show_bytes, show_time
 from precompute.engine.tracking import logged_in

@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.config import Config
 from core.errors import UserError
-from core.runs import Run, atomic_path, open_run
+from core.run import Run, atomic_path, open_run
 
 CARD = "README.md"
 HERE = "trained here"

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from core.config import PRESETS_DIR, preset_names
 from core.errors import UserError
-from core.runs import list_runs, runs_dir
+from core.run import list_runs, runs_dir
 from precompute.engine.progress import show_bytes
 from precompute.pipeline import stages
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from core.config import Config, load_config
 from core.errors import UserError
 from core.interventions.designs import planned
-from core.runs import Run, check_run_name, runs_dir
+from core.run import Run, check_run_name, runs_dir
 from core.sae.sources import NotHere
 from precompute.commands.run import limits_of
 from precompute.engine.machine import free_disk

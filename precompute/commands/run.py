@@ -20,7 +20,7 @@ from types import FrameType
 
 from core.config import Config, load_config
 from core.errors import UserError
-from core.runs import Run, check_run_name, runs_dir
+from core.run import Run, check_run_name, runs_dir
 from precompute.engine.layers import LayersEngine
 from precompute.engine.local import LocalEngine
 from precompute.engine.plan import make_plan

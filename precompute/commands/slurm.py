@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.config import PROJECT_ROOT, load_config
-from core.runs import Run, check_run_name, runs_dir
+from core.run import Run, check_run_name, runs_dir
 from precompute.forecast.estimate import Estimate
 from precompute.forecast.forecast import Forecast, forecast
 

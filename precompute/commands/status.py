@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from core.errors import UserError
-from core.runs import Run, list_runs, open_run, runs_dir
+from core.run import Run, list_runs, open_run, runs_dir
 from precompute.engine.progress import show_bytes, show_time
 from precompute.pipeline import stages
 

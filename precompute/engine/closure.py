@@ -31,7 +31,7 @@ from precompute.engine.fingerprint import hash_json, tree_hash
 from precompute.pipeline import load_function
 
 LIBRARY = "core"
-FRAME = ("core", "core.errors", "core.runs", "core.config", "core.config.reading", "core.config.sections")
+FRAME = ("core", "core.errors", "core.run.folder", "core.config", "core.config.reading", "core.config.sections")
 DECLARATION = "IMPORTED_BY_NAME"
 CODE_OF = "code of "  # begins the part of a fingerprint that is a module imported by a string
 

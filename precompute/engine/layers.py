@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.config import Config
 from core.errors import UserError
-from core.runs import LAYERS_DIR, Run, RunHeld
+from core.run import LAYERS_DIR, Run, RunHeld
 from precompute.context import StageContext
 from precompute.engine.local import LocalEngine
 from precompute.engine.machine import resolve_device

@@ -17,7 +17,7 @@ from typing import Any
 
 from core.config import Config, config_to_dict
 from core.errors import UserError
-from core.runs import TEMPORARY, Manifest, Run, StageRecord, atomic_path
+from core.run import TEMPORARY, Manifest, Run, StageRecord, atomic_path
 from precompute.context import StageContext
 from precompute.engine.fingerprint import content_hash
 from precompute.engine.machine import device_peak, resolve_device, versions

@@ -12,7 +12,7 @@ from typing import Literal
 
 from core.config import Config, fingerprint_part
 from core.errors import UserError
-from core.runs import Manifest, Run, StageRecord
+from core.run import Manifest, Run, StageRecord
 from precompute.engine.closure import CODE_OF, code_parts
 from precompute.engine.fingerprint import hash_json
 from precompute.pipeline import Stage, check_stages, load_function, stages

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from core.runs import Run, write_json
+from core.run import Run, write_json
 from precompute.engine.machine import gpus
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from core.config import Config, config_to_dict
 from core.errors import UserError
-from core.runs import Run, StageRecord
+from core.run import Run, StageRecord
 
 
 class Tracker(Protocol):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.config import Config
-from core.runs import Run
+from core.run import Run
 from precompute.forecast.shape import ModelShape, model_shape
 from precompute.forecast.work import Work, work
 

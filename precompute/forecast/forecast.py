@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.errors import UserError
-from core.runs import Run, list_runs
+from core.run import Run, list_runs
 from precompute.engine.machine import describe_device, resolve_device
 from precompute.engine.plan import Planned
 from precompute.engine.progress import show_bytes

@@ -19,7 +19,7 @@ import numpy as np
 
 from core.config import Config
 from core.errors import UserError
-from core.runs import runs_dir, write_json
+from core.run import runs_dir, write_json
 from core.vlm.identity import find_file
 from precompute.engine.machine import describe_device
 from precompute.engine.progress import now, show_time

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from core.activations.passes import Passes, token_table
 from core.activations.writer import ActivationWriter
+from core.run import atomic_path
 from core.run.schema.activations import TOKENS
-from core.runs import atomic_path
 from core.vlm import load_captioner
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from core.bias.tables import Captions, metrics_table, read_attributes, roles_table
 from core.config import LANGUAGES
+from core.run import write_table
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES, SAMPLED_CAPTIONS
-from core.runs import write_table
 from core.samples.images import open_image
 from core.words import caption_gender, find
 

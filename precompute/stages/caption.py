@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.run import write_table
 from core.run.schema.captions import CAPTIONS
-from core.runs import write_table
 from core.samples.images import open_image
 from core.vlm import load_captioner
 

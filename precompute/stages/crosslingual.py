@@ -27,7 +27,7 @@ from core.crosslingual.shared_dictionary import SharedDictionary
 from core.crosslingual.tables import TABLES
 from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
-from core.runs import write_json, write_table
+from core.run import write_json, write_table
 from core.sae.files import load_sae, save_sae
 from core.samples.sources import knowledge
 from core.vlm import load_captioner

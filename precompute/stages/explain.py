@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.run import write_table
 from core.run.schema.steering import DOSES, EXPLANATIONS
-from core.runs import write_table
 from core.steering.explain import TEXTS, explanations_table
 from core.steering.job_writing import JobWriter
 from core.steering.jobs import Tables, blocks, dose_jobs, explain_jobs, scored

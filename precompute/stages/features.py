@@ -37,8 +37,8 @@ from core.features.tables import (
     statistics_columns,
 )
 from core.features.tokens import TokenIndex, read_token_index
+from core.run import Run, write_table
 from core.run.schema.features import EXAMPLES, FEATURES
-from core.runs import Run, write_table
 from core.sae.files import load_sae, sae_id
 from precompute.context import StageContext
 

@@ -13,9 +13,9 @@ from safetensors.numpy import load_file, save_file
 from core.features.labels import attributes_of, candidates
 from core.features.pooled import Pooled
 from core.gender.findings import World, describe_layer, finish
+from core.run import atomic_path, write_table
 from core.run.schema.features import LABELS
 from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
-from core.runs import atomic_path, write_table
 from precompute.context import StageContext
 
 TABLES = (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS, LABELS)

@@ -30,6 +30,7 @@ from core.interventions.designs import (
 from core.interventions.inputs import Inputs
 from core.interventions.listing import CONFIRMATION, DEVELOPMENT, arms_table, images_table
 from core.interventions.writing import Row, together
+from core.run import write_table
 from core.run.schema.interventions import (
     INTERVENTION_ARMS,
     INTERVENTION_CAPTIONS,
@@ -38,7 +39,6 @@ from core.run.schema.interventions import (
     INTERVENTION_TERMS,
     INTERVENTION_VERDICTS,
 )
-from core.runs import write_table
 from core.words import caption_gender
 from precompute.context import StageContext
 

@@ -22,9 +22,9 @@ from core.layers import LogitLens, TransformerProbeAnalyzer
 from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
 from core.layers.tables import table
+from core.run import write_table
 from core.run.schema import Table
 from core.run.schema.layers import EMERGENCE, LENS, PROBES
-from core.runs import write_table
 from core.samples.images import open_image
 from core.words.lexicon import WORD_CLASSES, lexicon
 from precompute.context import StageContext

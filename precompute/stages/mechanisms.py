@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from core.mech import effects, heads, weights
 from core.mech.inputs import Inputs
 from core.mech.tables import TABLES, table
-from core.runs import write_table
+from core.run import write_table
 from core.vlm import load_captioner
 from precompute.context import StageContext
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from core.config import LANGUAGES
 from core.errors import UserError
+from core.run import atomic_path, write_json
 from core.run.schema.samples import REFERENCES, SAMPLES
-from core.runs import atomic_path, write_json
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
 from core.samples.sources import RawSample, load, split
 from precompute.context import StageContext

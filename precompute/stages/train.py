@@ -13,8 +13,8 @@ import numpy as np
 from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.errors import UserError
+from core.run import write_json
 from core.run.schema.saes import SAE_FIT, SAES
-from core.runs import write_json
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.fit import (
     BOTH,

@@ -15,7 +15,7 @@ from core.activations.replay import Activations, Replay, layer_groups
 from core.activations.store import ActivationReader
 from core.config import load_config
 from core.errors import UserError
-from core.runs import Run, write_table
+from core.run import Run, write_table
 from core.sae import trainer
 from precompute.context import StageContext
 from precompute.stages import activations, caption, train

@@ -14,7 +14,7 @@ from core.activations.store import ActivationReader
 from core.config import load_config
 from core.errors import UserError
 from core.features.tokens import read_token_index
-from core.runs import Run, write_table
+from core.run import Run, write_table
 from core.samples.images import open_image
 from precompute.context import StageContext
 from precompute.stages import activations, caption

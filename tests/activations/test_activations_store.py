@@ -12,7 +12,7 @@ from core.activations.passes import TokenRow, cut, dropped_image_tokens, token_t
 from core.activations.store import ActivationReader
 from core.activations.writer import ActivationWriter, shard_blocks
 from core.errors import UserError
-from core.runs import write_table
+from core.run import write_table
 
 LAYERS = (1, 4)
 D_MODEL = 6

@@ -20,10 +20,9 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from core.catalog import Catalog
-from core.run import Run
+from core.run import Run, write_table
+from core.run.reader import Catalog
 from core.run.schema.features import EXAMPLES, FEATURES
-from core.runs import write_table
 
 N_SAMPLES, N_EXAMPLES, N_PATCHES, N_WORDS = 1500, 54, 16, 20
 

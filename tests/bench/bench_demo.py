@@ -36,7 +36,7 @@ def peak_of_tree(process: psutil.Process, found: list[int], done: threading.Even
 
 def reference_seconds(run: Path) -> float:
     """One forward pass over every image with both prompts, in batches of 64 rows."""
-    from core.runs import Run
+    from core.run import Run
     from core.samples.images import open_image
     from core.vlm.adapter import load_vlm
 

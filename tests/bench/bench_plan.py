@@ -38,7 +38,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     from core.config import load_config
-    from core.runs import Run
+    from core.run import Run
     from precompute.engine.local import LocalEngine
     from precompute.engine.progress import show_bytes, show_time
     from precompute.engine.screens import PlainScreen

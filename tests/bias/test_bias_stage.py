@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from core.config import load_config
-from core.runs import write_table
+from core.run import write_table
 from precompute.context import StageContext
 from precompute.stages import bias
 from tests.toy_run import make_toy_run

@@ -15,7 +15,7 @@ from core.crosslingual import separate
 from core.crosslingual.tables import TABLES
 from core.features.pooled import join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import read_token_index
-from core.runs import Run, write_table
+from core.run import Run, write_table
 from core.sae import trainer
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig

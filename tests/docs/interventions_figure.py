@@ -10,10 +10,10 @@ from pathlib import Path
 
 from core.answers import interventions as interventions_answers
 from core.answers import mechanisms as mechanisms_answers
-from core.catalog import Catalog
 from core.config import PROJECT_ROOT
 from core.figures import interventions, paper
-from core.runs import atomic_path
+from core.run import atomic_path
+from core.run.reader import Catalog
 
 FIGURE = PROJECT_ROOT / "docs" / "interventions.png"
 SHOWN = ["method", "mode", "layer", "strength", "k", "lang", "target", "effect_low", "effect_high", "control"]

@@ -17,7 +17,7 @@ from PIL import Image
 
 from core.demo.world import LANGUAGES, DemoWorld
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from precompute.__main__ import main
 from tests.pages.visitor import visitor, words
 from tests.sae.scope_toys import hub_cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from core.runs import Run
+from core.run import Run
 from core.sae.files import save_sae
 from core.sae.modules import SAE, SAEConfig, tensor_shapes
 from tests.toy_run import make_toy_run

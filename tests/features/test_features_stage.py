@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 import precompute.stages.features as stage
-from core.catalog import Catalog
 from core.config import config_from_dict
 from core.errors import UserError
 from core.features import codes as codes_module
+from core.run import Run, write_table
+from core.run.reader import Catalog
 from core.run.schema.features import EXAMPLES, FEATURES
-from core.runs import Run, write_table
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext

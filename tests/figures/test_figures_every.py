@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from pages.kit.asked import Strip
 
 import core.figures
 from core.answers.bias import ALL
-from core.catalog import Catalog
 from core.figures import (
     alignment,
     atlas,
@@ -32,6 +30,8 @@ from core.figures import (
 )
 from core.figures.marks import Band, Bars, Box, Cells, Chart, Note, Points, Rule
 from core.figures.palette import CONTROL
+from core.run.reader import Catalog
+from core.steering.request import Strip
 from tests.toy_bias import add_toy_bias
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_gender import add_gender_tables

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.config import config_from_dict, config_to_dict
+from core.run import Run, write_table
 from core.run.schema.captions import WORDS
-from core.runs import Run, write_table
 from core.words import find
 from precompute.context import StageContext
 from precompute.stages import words

@@ -14,7 +14,7 @@ from core.interventions import inputs
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
 from core.interventions.writing import together
-from core.runs import Run, write_table
+from core.run import Run, write_table
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext

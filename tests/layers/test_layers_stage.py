@@ -5,7 +5,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from core.runs import Run
+from core.run import Run
 from precompute.context import StageContext
 from precompute.stages import layers
 

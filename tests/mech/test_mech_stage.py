@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.mech.tables import TABLES
-from core.runs import Run
+from core.run import Run
 from precompute.context import StageContext
 from precompute.stages import mechanisms
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.answers import alignment as alignment_answers
-from core.catalog import Catalog
+from core.run.reader import Catalog
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_run import make_toy_run

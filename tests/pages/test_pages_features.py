@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.catalog import Catalog
+from core.run.reader import Catalog
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_explain import add_toy_explain
 from tests.toy_run import make_toy_run

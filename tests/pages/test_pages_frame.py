@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.errors import UserError
 from core.figures.palette import DARK, LIGHT, contrast
-from core.runs import Run
+from core.run import Run
 from pages.kit import build, images, links, pipeline, text
 from pages.look import overview_questions
 from tests.toy_run import make_toy_run, toy_progress

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.catalog import Catalog
 from core.features.notes import Notes
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run

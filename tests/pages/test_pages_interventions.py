@@ -3,8 +3,8 @@
 import pytest
 
 from core.answers import interventions as interventions_answers
+from core.run import StageRecord
 from core.run.tables import TABLES
-from core.runs import StageRecord
 from tests.pages.visitor import visitor, words
 from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
 from tests.toy_run import make_toy_run

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from core.answers import layers as layers_answers
-from core.catalog import Catalog
 from core.figures import layers
 from core.figures.screen import draw
+from core.run.reader import Catalog
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_layers import add_layers_tables
 from tests.toy_run import make_toy_run

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.answers import mechanisms as mechanisms_answers
-from core.catalog import Catalog
 from core.figures import mechanisms
 from core.figures.screen import draw
+from core.run.reader import Catalog
 from tests.pages.visitor import Open, visitor, words
 from tests.toy_mechanisms import add_mechanisms_tables
 from tests.toy_run import make_toy_run

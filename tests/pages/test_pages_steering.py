@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import streamlit as st
 
-from core.catalog import Catalog
 from core.errors import UserError
 from core.features.notes import Notes
-from core.runs import Run, manifest_version
+from core.run import Run, manifest_version
+from core.run.reader import Catalog
 from core.steering.request import FeatureEdit, Request, Step, Strip
 from pages.causes import steering_captions, steering_sliders
 from pages.causes import steering_live as door

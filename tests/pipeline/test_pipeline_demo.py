@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from core.activations import ActivationReader
-from core.catalog import Catalog
 from core.demo import world as demo_world
-from core.runs import Run
+from core.run import Run
+from core.run.reader import Catalog
 from core.sae.files import load_sae, sae_id
 from precompute.pipeline import stages
 

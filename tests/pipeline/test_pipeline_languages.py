@@ -5,7 +5,7 @@ import pytest
 
 from core.config import LANGUAGE_NAME, load_config
 from core.features import statistics as geometry
-from core.runs import Run
+from core.run import Run
 from precompute.engine.local import LocalEngine
 from precompute.pipeline import stages
 from tests.pages.visitor import visitor, words

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.config import Config, load_config
-from core.runs import Run
+from core.run import Run
 from precompute.engine.local import LocalEngine
 from precompute.engine.screens import PlainScreen
 

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import precompute.engine.local as local
-from core.runs import atomic_path
+from core.run import atomic_path
 from precompute.context import StageContext
 from precompute.pipeline import Stage
 

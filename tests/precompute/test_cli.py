@@ -11,7 +11,7 @@ from rich.console import Console
 
 from core.config import PROJECT_ROOT
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from precompute.__main__ import main
 from precompute.commands import doctor, status
 from precompute.engine.machine import Gpu
@@ -43,7 +43,7 @@ assert not heavy, heavy
 
 
 def test_browsing_needs_no_torch():
-    code = "import sys, core.config, core.runs, core.errors, precompute.engine.plan; assert 'torch' not in sys.modules"
+    code = "import sys, core.config, core.run, core.errors, precompute.engine.plan; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True)
 
 

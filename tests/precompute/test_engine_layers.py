@@ -11,7 +11,7 @@ import pytest
 
 from core.activations.replay import Activations
 from core.errors import UserError
-from core.runs import Run, RunHeld
+from core.run import Run, RunHeld
 from precompute.context import StageContext
 from precompute.engine.layers import LayersEngine
 from precompute.engine.local import LocalEngine

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from core.runs import Run
+from core.run import Run
 
 
 class Crash(BaseException):

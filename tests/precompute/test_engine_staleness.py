@@ -103,7 +103,7 @@ def test_another_preset_does_not_overwrite_a_run(compute, cache, fake, tools):
     other = cache / "other.toml"
     other.write_text("seed = 1\n")
     from core.config import load_config
-    from core.runs import Run
+    from core.run import Run
     from precompute.engine.local import LocalEngine
 
     engine = LocalEngine(Run(cache / "one"), load_config(other, tools.SMALL), fake.pipeline(), tools.Quiet())

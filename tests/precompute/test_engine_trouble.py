@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from core.errors import UserError
-from core.runs import Run, RunHeld
+from core.run import Run, RunHeld
 from precompute.__main__ import main
 
 

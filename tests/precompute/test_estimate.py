@@ -6,7 +6,7 @@ import pytest
 
 from core.activations.replay import layer_groups
 from core.config import config_to_dict, load_config
-from core.runs import Manifest, Run, StageRecord
+from core.run import Manifest, Run, StageRecord
 from precompute.forecast.estimate import (
     GUESS,
     PROBED,

@@ -10,7 +10,7 @@ import torch
 
 from core.activations.store import ActivationReader
 from core.errors import UserError
-from core.runs import write_table
+from core.run import write_table
 from core.sae.files import load_sae
 from precompute.__main__ import main
 from precompute.commands.export_saes import export_saes

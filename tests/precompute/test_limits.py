@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.config import load_config
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from precompute.__main__ import main
 from precompute.forecast.estimate import Estimate, estimate
 from precompute.forecast.limits import (

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from precompute.__main__ import main
 from precompute.commands import run as notify
 from precompute.commands.run import notifying, parse_command

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.config import SOURCE_ROOT, Config, load_config
-from core.runs import Manifest, Run, StageRecord
+from core.run import Manifest, Run, StageRecord
 from precompute.engine import closure
 from precompute.engine.closure import code_of
 from precompute.engine.plan import make_plan
@@ -196,7 +196,9 @@ def test_no_stage_rests_on_pages_figures_or_the_command_line(config):
         modules = {*fixed, *(m for more in dynamic.values() for m in more)}
         outside = {m for m in modules if not m.startswith("core.")}
         assert outside == {stage.fn.partition(":")[0]}
-        assert not {m for m in modules if m.startswith(("core.figures", "core.catalog", "core.config", "core.runs"))}
+        assert not {
+            m for m in modules if m.startswith(("core.figures", "core.run.reader", "core.config", "core.run.folder"))
+        }
 
 
 # What counts, on a project of a few lines

@@ -9,7 +9,7 @@ import pytest
 
 from core.config import config_to_dict, load_config
 from core.errors import UserError
-from core.runs import (
+from core.run import (
     Manifest,
     Run,
     StageRecord,

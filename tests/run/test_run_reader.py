@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.catalog import FEATURE_SORTS, Catalog
 from core.errors import UserError
-from core.runs import write_table
+from core.run import write_table
+from core.run.reader import FEATURE_SORTS, Catalog
 from tests.toy_run import make_toy_run
 
 
@@ -32,7 +32,7 @@ def table(run, name: str) -> pd.DataFrame:
 
 
 def test_browsing_needs_no_torch(run):
-    code = "import sys\nfrom core.catalog import Catalog\nCatalog(sys.argv[1]).features(1)"
+    code = "import sys\nfrom core.run.reader import Catalog\nCatalog(sys.argv[1]).features(1)"
     code += "; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, str(run.dir)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from core.catalog import Catalog
 from core.errors import UserError
+from core.run.reader import Catalog
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.catalog import Catalog
 from core.errors import UserError
-from core.runs import write_table
+from core.run import write_table
+from core.run.reader import Catalog
 from tests.toy_explain import add_toy_explain, write_doses
 from tests.toy_run import make_toy_run
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from core.config import fingerprint_part, load_config
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from core.sae.files import load_sae, sae_id, save_sae
 from core.sae.pretrained import check_sources, load_pretrained, residual_layer, same_model
 from core.sae.sources import PICKLED, digest, fill_in, folder_of, registry, sources

@@ -11,7 +11,7 @@ import pytest
 
 from core.activations.store import ActivationReader
 from core.config import load_config
-from core.runs import Run, write_table
+from core.run import Run, write_table
 from core.sae import trainer
 from core.sae.files import load_sae, sae_id
 from core.sae.trainer import explained_variance

@@ -11,7 +11,7 @@ import pytest
 
 from core.config import load_config
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from core.samples.checks import Dropped
 from core.samples.sources import count, digest, load
 from precompute.context import StageContext

@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.config import Config, SamplesConfig
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from core.samples.images import open_image
 from precompute.context import StageContext
 from precompute.stages import prepare

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from core.gender.sets import edits_key, gender_sets
-from core.runs import Run
+from core.run import Run
 from precompute.context import StageContext
 from precompute.stages import explain
 

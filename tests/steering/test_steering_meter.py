@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from core.features.pooled import VIEWS
 from core.gender.logit_words import WordSets
-from core.runs import write_table
+from core.run import write_table
 from core.steering import Direction, Edit, edit_hooks
 from core.steering.meter import Meter, Told, mean_directions
 from tests.steering.test_steering_edits import LAYER, edit, toy_sae

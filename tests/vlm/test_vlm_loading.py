@@ -7,7 +7,7 @@ import pytest
 
 from core.config import ModelConfig
 from core.errors import UserError
-from core.runs import Run
+from core.run import Run
 from core.vlm import load_captioner, loading
 from tests.vlm.toy_model import toy_model_dir, toy_vlm
 

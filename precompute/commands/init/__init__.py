@@ -12,7 +12,7 @@ from rich.console import Console
 from core.config import Config, ModelConfig, load_config
 from core.config.sections import LANGUAGE_NAME
 from core.errors import UserError
-from core.runs import atomic_path, check_run_name
+from core.run import atomic_path, check_run_name
 from precompute.commands.init.look import Seen, Words, see
 from precompute.commands.init.preset import preset_text, sizes
 from precompute.forecast.shape import ModelShape, model_shape
