@@ -1,25 +1,23 @@
 """Edits of SAE features and directions while the model runs, with the SAE's error kept; captions steered by them."""
 
-from __future__ import annotations
-
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from core.steering.apply import edit_hooks
-    from core.steering.captions import SteeredModel, steer
-    from core.steering.edits import Direction, Edit
-    from core.steering.record import EditRecord
-    from core.steering.request import FeatureEdit, Request
-
-__all__ = ["Direction", "Edit", "EditRecord", "FeatureEdit", "Request", "SteeredModel", "edit_hooks", "steer"]
+from typing import Any
 
 # Loaded when first asked for: a request can be made and read where torch is not installed.
-_MODULES = {"edit_hooks": "apply", "Direction": "edits", "Edit": "edits", "EditRecord": "record"}
-_MODULES |= {"FeatureEdit": "request", "Request": "request", "SteeredModel": "captions", "steer": "captions"}
+DOOR = {
+    "Direction": "core.steering.edits",
+    "Edit": "core.steering.edits",
+    "EditRecord": "core.steering.record",
+    "FeatureEdit": "core.steering.request",
+    "Request": "core.steering.request",
+    "SteeredModel": "core.steering.captions",
+    "edit_hooks": "core.steering.apply",
+    "steer": "core.steering.captions",
+}
+__all__ = list(DOOR)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in DOOR:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return getattr(import_module(DOOR[name]), name)

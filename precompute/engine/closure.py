@@ -7,8 +7,9 @@ Which files count:
 - a file counts as a whole, whichever of its names are used; comments and docstrings never count;
 - a package's ``__init__.py`` counts where a name is taken from it that it makes itself, or where importing it does
   something; a name that it only passes on leads to the module that makes it, and to no other;
-- a module that imports by a string (``importlib.import_module``) says what: a constant ``IMPORTED_BY_NAME`` names a
-  function that answers for a run's settings with the modules that this run may import;
+- a package that loads its names when they are asked for says from where: a constant ``DOOR``, {name: module};
+- any other module that imports by a string (``importlib.import_module``) says what: a constant ``IMPORTED_BY_NAME``
+  names a function that answers for a run's settings with the modules that this run may import;
 - the frame of every stage does not count: errors, the run folder, and the reading of settings, of which the values
   count that a stage names under ``sections``. Nor does anything else of ``precompute``: engine, screens and commands
   start a stage and tell of it, and make none of its results.
@@ -25,6 +26,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.config import SOURCE_ROOT, Config
 from precompute.engine.fingerprint import hash_json, tree_hash
@@ -32,7 +34,7 @@ from precompute.pipeline import load_function
 
 LIBRARY = "core"
 FRAME = ("core", "core.errors", "core.run.folder", "core.config", "core.config.reading", "core.config.sections")
-DECLARATION = "IMPORTED_BY_NAME"
+DECLARATION, DOOR = "IMPORTED_BY_NAME", "DOOR"
 CODE_OF = "code of "  # begins the part of a fingerprint that is a module imported by a string
 
 
@@ -109,8 +111,6 @@ class Closure:
             self._imported(*passed_on[name])
         elif name and _find(below, self.root):
             self.follow(below)
-        elif module == LIBRARY:
-            raise ValueError(f"{name} is imported from {LIBRARY}: name the module that makes it")
         else:
             self.follow(module)
 
@@ -152,11 +152,11 @@ def _read_source(path: Path, module: str, _mtime: int, _size: int) -> Source:
     tree = ast.parse(text)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     imports = [found for node in _running(tree) for found in _imports(node, package)]
-    declares = _declaration(tree)
+    declares, door = _constant(tree, DECLARATION) or "", _constant(tree, DOOR) or {}
     for call in _imports_by_string(tree) if "import_module" in text or "__import__" in text else ():
         if call.args and isinstance(call.args[0], ast.Constant):
             imports.append((str(call.args[0].value), ""))
-        elif not declares:
+        elif not declares and not door:
             raise ValueError(
                 f"{path}, line {call.lineno}, imports by a string: {DECLARATION} has to name a function that says what"
             )
@@ -165,7 +165,7 @@ def _read_source(path: Path, module: str, _mtime: int, _size: int) -> Source:
         for node in tree.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
-    }
+    } | {name: (made_in, name) for name, made_in in door.items()}
     acts = any(_acts(node) for node in tree.body)
     return Source(tree_hash(tree), tuple(dict.fromkeys(imports)), passes_on, acts, declares)
 
@@ -211,12 +211,12 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _declaration(tree: ast.Module) -> str:
-    """What IMPORTED_BY_NAME is set to, or ""."""
+def _constant(tree: ast.Module, name: str) -> Any:
+    """The literal that a file's constant is set to; None where there is none."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and _last_name(node.targets[0]) == DECLARATION:
+        if isinstance(node, ast.Assign) and _last_name(node.targets[0]) == name:
             return ast.literal_eval(node.value)
-    return ""
+    return None
 
 
 def _acts(node: ast.stmt) -> bool:
