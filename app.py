@@ -1,44 +1,25 @@
 """The app's frame: which pages there are, which run they look at, and how they look. Start: streamlit run app.py"""
 
+from pathlib import PurePath
+
 import streamlit as st
 
 from core.errors import UserError
-from pages.kit import build, runs, server, states, style
+from pages.kit import build, links, runs, server, states, style
 
 
 def page_map(welcome: bool) -> dict[str, list[st.Page]]:
-    """Sections by folder; while there is nothing to look at, the root is the welcome page."""
-    home = st.Page(
-        f"pages/look/{'welcome' if welcome else 'overview'}.py",
-        title="Welcome" if welcome else "Overview",
-        url_path="overview",
-        default=True,
-    )
-    return {
-        "Look": [
-            home,
-            st.Page("pages/look/samples.py", title="Images and captions", url_path="samples"),
-            st.Page("pages/look/bias.py", title="Bias", url_path="bias"),
-        ],
-        "Features": [
-            st.Page("pages/features/browser.py", title="All features", url_path="browser"),
-            st.Page("pages/features/feature.py", title="One feature", url_path="feature"),
-            st.Page("pages/features/gender.py", title="Gender", url_path="gender"),
-        ],
-        "Languages": [
-            st.Page("pages/languages/alignment.py", title="English and Arabic", url_path="alignment"),
-            st.Page("pages/languages/layers.py", title="Layers", url_path="layers"),
-        ],
-        "Causes": [
-            st.Page("pages/causes/steering.py", title="Steering", url_path="steering"),
-            st.Page("pages/causes/interventions.py", title="Interventions", url_path="interventions"),
-            st.Page("pages/causes/mechanisms.py", title="Mechanisms", url_path="mechanisms"),
-        ],
-        "The run": [
-            st.Page("pages/run/status.py", title="Status", url_path="status"),
-            st.Page("pages/run/provenance.py", title="Provenance", url_path="provenance"),
-        ],
+    """The pages by section; while there is nothing to look at, the root is the welcome page."""
+    sections = {
+        section: [
+            st.Page(script, title=title, url_path=PurePath(script).stem, default=script == links.PAGES[links.ROOT])
+            for script, title in pages.items()
+        ]
+        for section, pages in links.SECTIONS.items()
     }
+    if welcome:
+        sections["Look"][0] = st.Page("pages/look/welcome.py", title="Welcome", url_path=links.ROOT, default=True)
+    return sections
 
 
 def show() -> None:

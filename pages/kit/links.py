@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from urllib.parse import urlencode
 
 import streamlit as st
 
-PAGES = {
-    "overview": "pages/look/overview.py",
-    "samples": "pages/look/samples.py",
-    "bias": "pages/look/bias.py",
-    "browser": "pages/features/browser.py",
-    "feature": "pages/features/feature.py",
-    "gender": "pages/features/gender.py",
-    "alignment": "pages/languages/alignment.py",
-    "layers": "pages/languages/layers.py",
-    "steering": "pages/causes/steering.py",
-    "mechanisms": "pages/causes/mechanisms.py",
-    "interventions": "pages/causes/interventions.py",
-    "status": "pages/run/status.py",
-    "provenance": "pages/run/provenance.py",
+SECTIONS = {
+    "Look": {
+        "pages/look/overview.py": "Overview",
+        "pages/look/samples.py": "Images and captions",
+        "pages/look/bias.py": "Bias",
+    },
+    "Features": {
+        "pages/features/browser.py": "All features",
+        "pages/features/feature.py": "One feature",
+        "pages/features/gender.py": "Gender",
+    },
+    "Languages": {
+        "pages/languages/alignment.py": "English and Arabic",
+        "pages/languages/layers.py": "Layers",
+    },
+    "Causes": {
+        "pages/causes/steering.py": "Steering",
+        "pages/causes/interventions.py": "Interventions",
+        "pages/causes/mechanisms.py": "Mechanisms",
+    },
+    "The run": {
+        "pages/run/status.py": "Status",
+        "pages/run/provenance.py": "Provenance",
+    },
 }
-"""url_path -> script; the url_path of the overview is the root."""
+"""The menu: section -> script -> title. The name of the script is the url_path of its page."""
+ROOT = "overview"
+PAGES = {PurePath(script).stem: script for section in SECTIONS.values() for script in section}
+"""url_path -> script."""
 
 
 def href(page: str, **state: object) -> str:
@@ -31,4 +45,4 @@ def href(page: str, **state: object) -> str:
     run = st.session_state.get("run") or st.query_params.get("run", "")
     given = {"run": run, **state}
     query = urlencode({k: v for k, v in given.items() if v is not None and v != ""})
-    return f"{'.' if page == 'overview' else page}{'?' if query else ''}{query}"
+    return f"{'.' if page == ROOT else page}{'?' if query else ''}{query}"

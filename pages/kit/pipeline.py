@@ -8,23 +8,8 @@ from typing import Any
 
 from core.run import Run
 from pages.kit import build, text
+from pages.kit.runs import stage_words
 
-WORDS = {
-    "prepare": "Collect the images and captions",
-    "caption": "Let the model write its captions",
-    "words": "Find the words that name a gender",
-    "activations": "Record what its layers say",
-    "train": "Learn a dictionary of features",
-    "features": "Find what each feature responds to",
-    "pool": "Gather the features of each caption",
-    "gender": "Find the features of gender",
-    "crosslingual": "Compare English and Arabic",
-    "layers": "Follow gender through the layers",
-    "bias": "Measure the bias of the captions",
-    "explain": "Ask the model what its features are",
-    "interventions": "Change features, and see what captions become",
-    "mechanisms": "Find the heads that carry gender",
-}
 ONE_ROW = 6  # steps that fit beside one another
 STATES = {"waiting": "not begun", "running": "at work", "done": "done", "failed": "failed", "stopped": "stopped"}
 
@@ -57,7 +42,7 @@ def steps_html(stages: list[dict[str, Any]]) -> str:
         known = stage["state"] if stage["state"] in STATES else "waiting"
         note = " · ".join(part for part in (STATES[known], duration(stage.get("seconds"))) if part)
         current = ' aria-current="step"' if known == "running" else ""
-        name = WORDS.get(stage["name"], stage["name"].capitalize())
+        name = stage_words(stage["name"])[0]
         items.append(f'<li class="{known}"{current}><b>{escape(name)}</b><span>{note}</span></li>')
     columns = len(items) if len(items) <= ONE_ROW else -(-len(items) // 2)
     return f'<ol class="cs-steps" style="--cs-columns:{columns}">{"".join(items)}</ol>'

@@ -15,22 +15,31 @@ from pages.kit.links import href
 if TYPE_CHECKING:
     from core.run.reader import Catalog
 
-PARTS = {
-    "prepare": "The images and their captions",
-    "caption": "The model's own captions",
-    "words": "The words that name a gender",
-    "activations": "What the model's layers say",
-    "train": "The dictionaries of features",
-    "features": "What each feature responds to",
-    "pool": "The features of each caption",
-    "gender": "The features of gender",
-    "crosslingual": "The comparison of English and Arabic",
-    "layers": "Gender layer by layer",
-    "bias": "The bias of the captions",
-    "mechanisms": "What heads and features do to the words",
-    "interventions": "What captions become when features are changed",
-    "explain": "What the model says of its features",
+STAGES = {
+    "prepare": ("Collect the images and captions", "The images and their captions"),
+    "caption": ("Let the model write its captions", "The model's own captions"),
+    "words": ("Find the words that name a gender", "The words that name a gender"),
+    "activations": ("Record what its layers say", "What the model's layers say"),
+    "train": ("Learn a dictionary of features", "The dictionaries of features"),
+    "features": ("Find what each feature responds to", "What each feature responds to"),
+    "pool": ("Gather the features of each caption", "The features of each caption"),
+    "gender": ("Find the features of gender", "The features of gender"),
+    "crosslingual": ("Compare English and Arabic", "The comparison of English and Arabic"),
+    "layers": ("Follow gender through the layers", "Gender layer by layer"),
+    "bias": ("Measure the bias of the captions", "The bias of the captions"),
+    "explain": ("Ask the model what its features are", "What the model says of its features"),
+    "interventions": (
+        "Change features, and see what captions become",
+        "What captions become when features are changed",
+    ),
+    "mechanisms": ("Find the heads that carry gender", "What heads and features do to the words"),
 }
+"""What a visitor reads of each stage, in the order of the pipeline: what it does, and what it gives."""
+
+
+def stage_words(stage: str) -> tuple[str, str]:
+    """What a stage does and what it gives; its name where it has no words."""
+    return STAGES.get(stage, (stage.capitalize(), stage))
 
 
 def run_names() -> list[str]:
@@ -83,7 +92,7 @@ def needs(run: Run, *stages: str, title: str = "") -> None:
         return
     if title:
         text.page_title(title)
-    parts = ", ".join((name := PARTS.get(stage, stage))[:1].lower() + name[1:] for stage in missing)
+    parts = ", ".join((gives := stage_words(stage)[1])[:1].lower() + gives[1:] for stage in missing)
     progress = run.progress()
     if progress and progress["state"] == "running":
         do = "It is being computed now. Reload this page when it is done."

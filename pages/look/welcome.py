@@ -7,9 +7,9 @@ import random
 import streamlit as st
 
 from core.run import Run
-from pages.kit import build, pipeline, states, text
+from pages.kit import build, pipeline, runs, states, text
 
-PLANNED = [{"name": name, "state": "waiting"} for name in pipeline.WORDS]
+PLANNED = [{"name": name, "state": "waiting"} for name in runs.STAGES]
 SEED, N = 3, 6
 
 

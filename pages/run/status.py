@@ -23,7 +23,7 @@ def stages_html(run: Run) -> str:
     manifest = run.manifest()
     rows = [
         [
-            escape(pipeline.WORDS.get(name, name)),
+            escape(runs.stage_words(name)[0]),
             f'<span class="cs-mono">{escape(name)}</span>',
             duration(r.seconds),
             f"{r.rows:,}",

@@ -133,7 +133,7 @@ def test_other_families_pages_figures_docs_and_commands_leave_every_stage_fresh(
     families = [source / "core" / "vlm" / f"{f}.py" for f in ("gemma3", "qwen", "llava", "mllama", "generic")]
     append(*(path for path in families if path.stem != FAMILY[name]))
     append(*(source / "pages").rglob("*.py"), *(source / "docs").glob("*.md"))
-    append(*(source / "core" / "figures").rglob("*.py"), *(source / "core" / "catalog").rglob("*.py"))
+    append(*(source / "core" / "figures").rglob("*.py"), *(source / "core" / "run" / "reader").rglob("*.py"))
     append(*(p for p in (source / "precompute").rglob("*.py") if "stages" not in p.parts))
     assert changed(settings, run) == {}
 
@@ -147,6 +147,15 @@ def test_the_family_of_the_run_makes_stale_what_runs_the_model(name, source, app
     assert own(stale) == set(STAGES) - NO_MODEL
     assert stale["caption"] == f"changed: code of core.vlm.{FAMILY[name]}"
     assert stale["words"] == "changed: stage caption" and "prepare" not in stale
+
+
+def test_of_the_data_sources_the_runs_own_counts_alone(source, append, config, finished):
+    run = finished(config("demo"))
+    others = ("folder", "coco", "flickr8k", "hf_dataset", "visogender")
+    append(*(source / "core" / "samples" / f"{name}.py" for name in others))
+    assert changed(config("demo"), run) == {}
+    append(source / "core" / "demo" / "source.py")
+    assert {"prepare"} <= own(changed(config("demo"), run)) <= {"prepare", "crosslingual", "interventions"}
 
 
 def test_saes_make_stale_what_trains_and_reads_them(source, append, config, finished):
