@@ -14,9 +14,9 @@ class Stage:
 
     ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such
     as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function". The code that counts is what ``fn``
-    imports (``precompute.engine.closure``). ``digest`` (one or several) is called with the whole Config and answers for
-    what lies outside the run. ``check`` is called with the Config before anything runs, and whether it may download; it
-    raises UserError, and returns what should be said.
+    imports (``precompute.engine.fingerprint``). ``digest`` (one or several) is called with the whole Config and answers
+    for what lies outside the run. ``check`` is called with the Config before anything runs, and whether it may
+    download; it raises UserError, and returns what should be said.
     """
 
     name: str

@@ -16,7 +16,8 @@ from torch import Tensor
 from core.run import Run
 from core.sae.modules import SAE
 from core.samples.images import open_image
-from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, VLM
+from core.vlm.adapter import VLM
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL
 from core.vlm.hooks import EditFn
 
 # the chat's marks are stored as tokens of the prompt

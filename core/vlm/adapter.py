@@ -16,13 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from core.vlm.batch import BOS, CAPTION, IMAGE, KINDS, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding
 from core.vlm.family import Family
 from core.vlm.halving import edits_of, join_captured
 from core.vlm.hooks import EditFn, LastLayerReached, capture, editing
-from core.vlm.loading import load_vlm
-
-__all__ = ["BOS", "CAPTION", "IMAGE", "KINDS", "PAD", "PROMPT", "SPECIAL", "VLM", "Captured", "load_vlm"]
 
 Features = Float[Tensor, "n_rows n_features width"]
 """By row what ``encode_images`` makes of its image: whatever the family's decoder takes, (n_rows, *feature_shape)."""

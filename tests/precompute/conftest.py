@@ -12,7 +12,7 @@ import pytest
 from core.config import Config, load_config
 from core.run import Run
 from precompute.engine.local import LocalEngine
-from precompute.engine.screens import PlainScreen
+from precompute.engine.progress import PlainScreen
 
 HERE = Path(__file__).parent
 SMALL = ("samples.n=12", "train.k=3", "model.device=cpu")

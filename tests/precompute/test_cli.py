@@ -15,8 +15,7 @@ from core.run import Run
 from precompute.__main__ import main
 from precompute.commands import doctor, status
 from precompute.engine.machine import Gpu
-from precompute.engine.progress import Meter, show_bytes, show_time
-from precompute.engine.screens import PlainScreen
+from precompute.engine.progress import Meter, PlainScreen, show_bytes, show_time
 
 COMMANDS = ("", "run", "plan", "slurm", "status", "doctor", "list", "train-demo-captioner", "gate")
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "numpy", "rich", "PIL", "wandb", "sae_lens")

@@ -13,8 +13,7 @@ from core.activations.replay import Activations
 from core.errors import UserError
 from core.run import Run, RunHeld
 from precompute.context import StageContext
-from precompute.engine.layers import LayersEngine
-from precompute.engine.local import LocalEngine
+from precompute.engine.local import LayersEngine, LocalEngine
 from precompute.engine.plan import make_plan
 from tests.small_run import ROOT, SMALL, precompute_command
 

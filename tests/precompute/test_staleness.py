@@ -9,8 +9,8 @@ import pytest
 
 from core.config import SOURCE_ROOT, Config, load_config
 from core.run import Manifest, Run, StageRecord
-from precompute.engine import closure
-from precompute.engine.closure import code_of
+from precompute.engine import fingerprint
+from precompute.engine.fingerprint import code_of
 from precompute.engine.plan import make_plan
 from precompute.pipeline import stages
 
@@ -31,7 +31,7 @@ def project(tmp_path_factory) -> Path:
 @pytest.fixture
 def source(project, monkeypatch) -> Path:
     """The copy, whose stages are those that are planned."""
-    monkeypatch.setattr(closure, "SOURCE_ROOT", project)
+    monkeypatch.setattr(fingerprint, "SOURCE_ROOT", project)
     return project
 
 
