@@ -23,7 +23,9 @@ class GenericVLM(VLM):
     There is no map of patches, for nothing says how image tokens lie over the image.
     """
 
-    patch_grid = None
+    @property
+    def patch_grid(self) -> None:
+        return None
 
     def __init__(self, name: str, model: Any, processor: Any, image_side: int = 0):
         wants = {

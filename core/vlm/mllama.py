@@ -22,7 +22,9 @@ class MllamaVLM(VLM):
     their resid_post is the residual stream after they have added to it.
     """
 
-    patch_grid = None
+    @property
+    def patch_grid(self) -> None:
+        return None
 
     def set_side(self, image_side: int) -> None:
         tile, tiles = self.processor.image_processor.size["height"], self.processor.image_processor.max_image_tiles
