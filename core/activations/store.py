@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import UserError
@@ -60,7 +60,7 @@ class RowSource(Protocol):
     d_model: int
     torch_dtype: torch.dtype
 
-    def take(self, local: np.ndarray) -> Tensor: ...
+    def take(self, local: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]: ...
 
 
 class ActivationReader:
@@ -193,7 +193,7 @@ class Shard:
         self._dtype, self.torch_dtype = STORED[entry["dtype"]]
         self._offset = 8 + length + entry["data_offsets"][0]
 
-    def take(self, local: np.ndarray) -> Tensor:
+    def take(self, local: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]:
         """The rows asked for, by their number within the file, in that order."""
         data = np.memmap(self.path, self._dtype, "r", self._offset, (self.n_rows, self.d_model))
         is_run = len(local) and local[-1] - local[0] == len(local) - 1 and bool((np.diff(local) == 1).all())

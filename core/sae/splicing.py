@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from core.run import Run
@@ -49,7 +50,7 @@ def splice(sae: SAE, kind: str = "all") -> EditFn:
     return edit
 
 
-def mean_ablation(mean: Tensor, kind: str = "all") -> EditFn:
+def mean_ablation(mean: Float[Tensor, " d_model"], kind: str = "all") -> EditFn:
     """The edit that puts mean (d_model) at the same positions."""
 
     def edit(h: Tensor, kinds: Tensor) -> Tensor:

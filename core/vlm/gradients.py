@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from core.vlm.batch import PAD
+from core.vlm.batch import PAD, Features
 from core.vlm.halving import join_rows
 from core.vlm.hooks import EditFn, capture, editing
 
@@ -30,9 +31,9 @@ class Gradients:
 def resid_gradients(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
-    features: Tensor,
+    features: Features,
     layers: Sequence[int],
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
     shift: EditFn | None = None,
 ) -> Gradients:
     """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
@@ -53,9 +54,9 @@ def resid_gradients(
 def _gradients(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
-    features: Tensor,
+    features: Features,
     layers: Sequence[int],
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
     shift: EditFn | None,
 ) -> Gradients:
     wanted = sorted(set(layers))

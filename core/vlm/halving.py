@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from core.errors import UserError
@@ -103,7 +104,7 @@ def join_captured(parts: list[Captured]) -> Captured:
     )
 
 
-def join_rows(parts: list[Tensor], width: int, fill: int = 0) -> Tensor:
+def join_rows(parts: list[Tensor], width: int, fill: int = 0) -> Shaped[Tensor, "rows {width} ..."]:
     """Rows of several parts (n, positions, ..) as one tensor, padded on the left to ``width`` with ``fill``."""
     joined = parts[0].new_full((sum(len(p) for p in parts), width, *parts[0].shape[2:]), fill)
     first = 0
