@@ -104,12 +104,6 @@ class ActivationReader:
         """The rows asked for, in that order, as float32; IndexError when one is out of range."""
         return self._gather(rows).float()
 
-    def scan(self, batch_rows: int = 65536, start: int = 0) -> Iterator[tuple[slice, Float[Tensor, "n d_model"]]]:
-        """All rows from ``start`` on, in order: slices of at most ``batch_rows``, and their activations as float32."""
-        for first in range(start, self.n_rows, batch_rows):
-            rows = slice(first, min(first + batch_rows, self.n_rows))
-            yield rows, self.read(rows)
-
     def batches(
         self, rows: Rows, batch_size: int, seed: int, start: int = 0, cache_bytes: int = CACHE_BYTES
     ) -> Iterator[Float[Tensor, "batch d_model"]]:
