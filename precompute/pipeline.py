@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.run.tables import TABLES
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -14,9 +16,9 @@ class Stage:
 
     ``needs`` are stages; ``makes`` files and folders (ending in /) in the run; ``sections`` settings that count, such
     as "train" or "model.dtype"; ``fn`` and ``digest`` are "module:function". The code that counts is what ``fn``
-    imports (``precompute.engine.closure``). ``digest`` (one or several) is called with the whole Config and answers for
-    what lies outside the run. ``check`` is called with the Config before anything runs, and whether it may download; it
-    raises UserError, and returns what should be said.
+    imports (``precompute.engine.fingerprint``). ``digest`` (one or several) is called with the whole Config and answers
+    for what lies outside the run. ``check`` is called with the Config before anything runs, and whether it may
+    download; it raises UserError, and returns what should be said.
     """
 
     name: str
@@ -30,6 +32,11 @@ class Stage:
     by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
+def _tables(stage: str) -> tuple[str, ...]:
+    """The files of a stage's tables."""
+    return tuple(table.file for table in TABLES.values() if table.stage == stage)
+
+
 def stages() -> tuple[Stage, ...]:
     """The pipeline, in the order in which it runs."""
     return (
@@ -37,7 +44,7 @@ def stages() -> tuple[Stage, ...]:
             name="prepare",
             says="read, pair, check and split images and captions",
             needs=(),
-            makes=("samples.parquet", "references.parquet", "images/", "thumbs/", "prepare_report.json"),
+            makes=(*_tables("prepare"), "images/", "thumbs/", "prepare_report.json"),
             sections=("seed", "samples"),
             fn="precompute.stages.prepare:run",
             digest="core.samples.sources:digest",
@@ -46,7 +53,7 @@ def stages() -> tuple[Stage, ...]:
             name="caption",
             says="let the model write its own captions",
             needs=("prepare",),
-            makes=("captions.parquet",),
+            makes=_tables("caption"),
             sections=("model", "caption"),
             fn="precompute.stages.caption:run",
             digest="core.vlm.identity:digest",
@@ -56,7 +63,7 @@ def stages() -> tuple[Stage, ...]:
             name="words",
             says="find gendered words; what gender captions and images have",
             needs=("prepare", "caption"),
-            makes=("words.parquet", "genders.parquet"),
+            makes=_tables("words"),
             sections=("words",),
             fn="precompute.stages.words:run",
             digest="core.words.lexicon:digest",
@@ -74,7 +81,7 @@ def stages() -> tuple[Stage, ...]:
             name="train",
             says="train one sparse autoencoder per layer, or take those that others trained; measure how well they fit",
             needs=("prepare", "caption", "activations"),
-            makes=("saes/", "saes.parquet", "sae_fit.parquet"),
+            makes=(*_tables("train"), "saes/"),
             sections=("seed", "model.dtype", "train"),
             fn="precompute.stages.train:run",
             digest=("core.vlm.identity:digest", "core.sae.sources:digest"),
@@ -85,7 +92,7 @@ def stages() -> tuple[Stage, ...]:
             name="features",
             says="describe every feature: statistics, examples, words, neighbours",
             needs=("prepare", "caption", "activations", "train"),
-            makes=("features.parquet", "examples.parquet"),
+            makes=_tables("features"),
             sections=("seed", "features"),
             fn="precompute.stages.features:run",
             digest="core.vlm.identity:digest",
@@ -103,7 +110,7 @@ def stages() -> tuple[Stage, ...]:
             name="gender",
             says="ask what each feature has to do with gender; give features labels",
             needs=("prepare", "caption", "words", "train", "pool"),
-            makes=("gender_features.parquet", "gender_rankings.parquet", "gender_pairs.parquet", "labels.parquet"),
+            makes=_tables("gender"),
             sections=("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"),
             fn="precompute.stages.gender:run",
             digest="core.vlm.identity:digest",
@@ -112,18 +119,7 @@ def stages() -> tuple[Stage, ...]:
             name="crosslingual",
             says="compare English and Arabic: features, directions, gender effects",
             needs=("prepare", "caption", "words", "activations", "train", "pool"),
-            makes=(
-                "language_features.parquet",
-                "language_classes.parquet",
-                "alignment.parquet",
-                "language_saes/",
-                "language_saes.parquet",
-                "language_matches.parquet",
-                "gender_directions.parquet",
-                "clbas.parquet",
-                "shared_gender.parquet",
-                "grammatical_gender.parquet",
-            ),
+            makes=(*_tables("crosslingual"), "language_saes/"),
             sections=("seed", "train", "crosslingual"),
             fn="precompute.stages.crosslingual:run",
             digest="core.words.lexicon:digest",
@@ -132,7 +128,7 @@ def stages() -> tuple[Stage, ...]:
             name="layers",
             says="probe each layer for the image's gender; read its next word off early",
             needs=("prepare", "caption", "words", "activations", "pool"),
-            makes=("probes.parquet", "lens.parquet", "emergence.parquet"),
+            makes=_tables("layers"),
             sections=("seed", "model.dtype", "activations.layers", "layers"),
             fn="precompute.stages.layers:run",
             digest="core.vlm.identity:digest",
@@ -141,7 +137,7 @@ def stages() -> tuple[Stage, ...]:
             name="bias",
             says="compare captions with images; sample captions of neutral images",
             needs=("prepare", "caption", "words"),
-            makes=("bias_roles.parquet", "bias_metrics.parquet", "sampled_captions.parquet"),
+            makes=_tables("bias"),
             sections=("seed", "model", "caption", "words", "bias", "gender.min_images"),
             fn="precompute.stages.bias:run",
             digest="core.vlm.identity:digest",
@@ -150,7 +146,7 @@ def stages() -> tuple[Stage, ...]:
             name="explain",
             says="ask the model what its features are; a grid of steered captions",
             needs=("prepare", "caption", "words", "train", "features", "pool", "gender"),
-            makes=("explanations.parquet", "doses.parquet"),
+            makes=_tables("explain"),
             sections=("model", "caption", "words", "activations.layers", "explain"),
             fn="precompute.stages.explain:run",
             digest="core.vlm.identity:digest",
@@ -159,13 +155,7 @@ def stages() -> tuple[Stage, ...]:
             name="interventions",
             says="change features, directions and prompts; compare captions with controls",
             needs=("prepare", "caption", "words", "train", "features", "pool", "gender"),
-            makes=(
-                *(
-                    f"intervention_{name}.parquet"
-                    for name in ("arms", "images", "captions", "effects", "verdicts", "terms")
-                ),
-                "intervention_images/",
-            ),
+            makes=(*_tables("interventions"), "intervention_images/"),
             sections=(
                 "seed",
                 "samples.source",
@@ -183,15 +173,7 @@ def stages() -> tuple[Stage, ...]:
             name="mechanisms",
             says="ask which heads, MLPs and features carry gender into the words",
             needs=("prepare", "caption", "words", "train", "pool"),
-            makes=(
-                "head_effects.parquet",
-                "head_attention.parquet",
-                "weight_spectra.parquet",
-                "head_readings.parquet",
-                "feature_pairs.parquet",
-                "patching.parquet",
-                "patching_checks.parquet",
-            ),
+            makes=_tables("mechanisms"),
             sections=(
                 "seed",
                 "model.dtype",

@@ -6,9 +6,12 @@ thing (a gender, a role, an object, a background, a language), so that its examp
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import random
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ D_MODEL = 16
 BINS = 40
 STAGES = ("prepare", "caption", "activations", "train", "features")
 STARTED = "2026-01-05T09:00:00+00:00"
+_FOLDER = tempfile.TemporaryDirectory()  # of toy runs that were made; gone when the process ends
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ def make_toy_run(
     """Write a run folder and return it.
 
     ``stages`` leaves out later ones (a run that is not finished); ``hostile`` puts markup, mathematics and direction
-    marks into the captions of the first two samples.
+    marks into the captions of the first two samples. What is asked for twice is made once and copied.
     """
-    run, rng, world = Run(dir), random.Random(seed), DemoWorld()
-    run.dir.mkdir(parents=True, exist_ok=True)
+    run = Run(dir)
+    shutil.copytree(_tables(n_samples, layers, d_sae, seed, stages, hostile), run.dir, dirs_exist_ok=True)
     config = config_from_dict(
         {
             **config_to_dict(Config()),
@@ -87,20 +91,6 @@ def make_toy_run(
             "train": {"d_sae": d_sae, "k": 4},
         }
     )
-    samples = [_sample(i, world, rng) for i in range(n_samples)]
-    if hostile:
-        samples[:2] = [_hostile(s) for s in samples[:2]]
-    for stage in stages:
-        if stage == "prepare":
-            _prepare(run, world, samples)
-        elif stage == "caption":
-            write_table(run.path("captions.parquet"), pa.Table.from_pylist(_captions(samples)))
-        elif stage == "activations":
-            write_table(run.path("activations", "tokens.parquet"), _tokens(samples))
-        elif stage == "train":
-            _train(run, layers, d_sae, seed)
-        elif stage == "features":
-            _features(run, samples, layers, d_sae, seed)
     records = {s: _record(run, s, n) for n, s in enumerate(stages)}
     run.write_manifest(Manifest(run.name, "demo", config_to_dict(config), records))
     listed = [
@@ -129,6 +119,29 @@ def make_toy_run(
         },
     )
     return run
+
+
+@functools.cache
+def _tables(
+    n_samples: int, layers: tuple[int, ...], d_sae: int, seed: int, stages: tuple[str, ...], hostile: bool
+) -> Path:
+    """The folder of a toy run without what names it: manifest and progress."""
+    run, rng, world = Run(tempfile.mkdtemp(dir=_FOLDER.name)), random.Random(seed), DemoWorld()
+    samples = [_sample(i, world, rng) for i in range(n_samples)]
+    if hostile:
+        samples[:2] = [_hostile(s) for s in samples[:2]]
+    for stage in stages:
+        if stage == "prepare":
+            _prepare(run, world, samples)
+        elif stage == "caption":
+            write_table(run.path("captions.parquet"), pa.Table.from_pylist(_captions(samples)))
+        elif stage == "activations":
+            write_table(run.path("activations", "tokens.parquet"), _tokens(samples))
+        elif stage == "train":
+            _train(run, layers, d_sae, seed)
+        elif stage == "features":
+            _features(run, samples, layers, d_sae, seed)
+    return run.dir
 
 
 def _sample(sample_id: int, world: DemoWorld, rng: random.Random) -> _Sample:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from core.activations.writer import shard_blocks
@@ -60,7 +61,7 @@ class TokenRow:
         return len(self) - len(self.dropped)
 
     @property
-    def kept(self) -> np.ndarray:
+    def kept(self) -> Bool[np.ndarray, " n_tokens"]:
         """Which tokens these are, (n_tokens,) bool."""
         kept = np.ones(len(self), bool)
         kept[self.dropped] = False
@@ -74,7 +75,7 @@ class TokenRow:
 
 def dropped_image_tokens(
     prompt: Sequence[int], image_token_id: int, n_kept: int, seed: int, sample_id: int
-) -> np.ndarray:
+) -> Int32[np.ndarray, " n"]:
     """Positions (n,) int32 of the image tokens left out where ``n_kept`` of them are drawn (0: none is left out).
 
     The draw is of the image: the same tokens in each language's prompt.
@@ -179,7 +180,7 @@ class Passes:
         """The blocks of each shard."""
         return shard_blocks(self.block_rows, self.config.shard_tokens)
 
-    def residuals(self, block: int, layers: Iterable[int]) -> dict[int, Tensor]:
+    def residuals(self, block: int, layers: Iterable[int]) -> dict[int, Float[Tensor, "n_rows d_model"]]:
         """layer -> (n_rows, d_model) as stored; every image of the block is encoded once for all languages."""
         batches = self.blocks[block]
         sample_ids = sorted({row.sample_id for batch in batches for row in batch})

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -175,7 +176,7 @@ class _Computed:
         self.n_rows, self.d_model = int(self._starts[-1]), replay.passes.vlm.d_model
         self.torch_dtype = DTYPES[replay.passes.config.dtype]
 
-    def take(self, local: np.ndarray) -> Tensor:
+    def take(self, local: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]:
         """The rows asked for, by their number within the shard, in that order."""
         found = torch.empty(len(local), self.d_model, dtype=self.torch_dtype)
         owner = np.searchsorted(self._starts, local, side="right") - 1

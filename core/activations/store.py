@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import UserError
@@ -60,7 +60,7 @@ class RowSource(Protocol):
     d_model: int
     torch_dtype: torch.dtype
 
-    def take(self, local: np.ndarray) -> Tensor: ...
+    def take(self, local: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]: ...
 
 
 class ActivationReader:
@@ -103,12 +103,6 @@ class ActivationReader:
     def read(self, rows: Rows) -> Float[Tensor, "n d_model"]:
         """The rows asked for, in that order, as float32; IndexError when one is out of range."""
         return self._gather(rows).float()
-
-    def scan(self, batch_rows: int = 65536, start: int = 0) -> Iterator[tuple[slice, Float[Tensor, "n d_model"]]]:
-        """All rows from ``start`` on, in order: slices of at most ``batch_rows``, and their activations as float32."""
-        for first in range(start, self.n_rows, batch_rows):
-            rows = slice(first, min(first + batch_rows, self.n_rows))
-            yield rows, self.read(rows)
 
     def batches(
         self, rows: Rows, batch_size: int, seed: int, start: int = 0, cache_bytes: int = CACHE_BYTES
@@ -193,7 +187,7 @@ class Shard:
         self._dtype, self.torch_dtype = STORED[entry["dtype"]]
         self._offset = 8 + length + entry["data_offsets"][0]
 
-    def take(self, local: np.ndarray) -> Tensor:
+    def take(self, local: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]:
         """The rows asked for, by their number within the file, in that order."""
         data = np.memmap(self.path, self._dtype, "r", self._offset, (self.n_rows, self.d_model))
         is_run = len(local) and local[-1] - local[0] == len(local) - 1 and bool((np.diff(local) == 1).all())

@@ -211,12 +211,9 @@ def _in_bounds(value: Any, low: float | None, high: float | None) -> None:
 def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
     """Mistakes that show only between fields, each with the keys it reads."""
     s, t, layers = config.samples, config.train, config.activations.layers
-    if s.source != "demo-world":
-        for key in _places_needed(s):
-            text = f"samples.{key}: needed when samples.source is {s.source}"
-            yield ("samples.source", f"samples.{key}"), text
-    elif s.n == 0:
-        yield ("samples.source", "samples.n"), "samples.n: the demo world has no end; give a number of images"
+    for key in _lacking(s):
+        why = WHY_NEEDED.get(key, f"needed when samples.source is {s.source}")
+        yield ("samples.source", f"samples.{key}"), f"samples.{key}: {why}"
     if not s.languages or s.languages != tuple(lang for lang in LANGUAGES if lang in s.languages):
         yield ("samples.languages",), f"samples.languages: expected en, ar or en,ar, got {list(s.languages)}"
     if not layers or list(layers) != sorted(set(layers)):
@@ -239,9 +236,13 @@ def _across(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 TEXT_TABLES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")  # which hold no images
 
 
-def _places_needed(s: SamplesConfig) -> list[str]:
-    """The settings of places that are empty and that the source cannot do without."""
-    needed = {"dataset": ("dataset",), "folder": ("captions",)}.get(s.source, ("images", "captions"))
+NEEDED = {"demo-world": ("n",), "dataset": ("dataset",), "folder": ("captions",)}  # other sources: images, captions
+WHY_NEEDED = {"n": "the demo world has no end; give a number of images"}
+
+
+def _lacking(s: SamplesConfig) -> list[str]:
+    """The settings of samples that are empty and that the source cannot do without."""
+    needed = NEEDED.get(s.source, ("images", "captions"))
     if s.source == "folder" and (not s.captions or Path(s.captions).suffix.lower() in TEXT_TABLES):
         needed = ("images", "captions")
     return [key for key in needed if not getattr(s, key)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -105,20 +106,21 @@ def build_tokenizer() -> GemmaTokenizer:
 def _as_gemma(bpe: Tokenizer) -> GemmaTokenizer:
     state = json.loads(bpe.to_str())["model"]
     vocab = state["vocab"]
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in state["merges"]]
+    merges: list[Any] = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in state["merges"]]
     if ("\n", "\n") not in merges:  # Gemma3Processor puts \n\n around the image
         vocab["\n\n"] = len(vocab)
         merges.append(("\n", "\n"))
     image_tokens = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
     tokenizer = GemmaTokenizer(vocab=vocab, merges=merges, extra_special_tokens=image_tokens)
-    turns = [AddedToken(t, special=True, normalized=False) for t in ("<start_of_turn>", "<end_of_turn>")]
+    turns: list[Any] = [AddedToken(t, special=True, normalized=False) for t in ("<start_of_turn>", "<end_of_turn>")]
     tokenizer.add_tokens(turns, special_tokens=True)
     return tokenizer
 
 
 def build_processor(tokenizer: GemmaTokenizer) -> Gemma3Processor:
     size = {"height": demo_world.CANVAS, "width": demo_world.CANVAS}
-    images = Gemma3ImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_pan_and_scan=None)
+    options: dict[str, Any] = {"do_pan_and_scan": None}
+    images = Gemma3ImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3, **options)
     tokenizer.chat_template = None
     return Gemma3Processor(
         image_processor=images, tokenizer=tokenizer, chat_template=CHAT_TEMPLATE, image_seq_length=N_IMAGE_TOKENS
@@ -127,7 +129,7 @@ def build_processor(tokenizer: GemmaTokenizer) -> Gemma3Processor:
 
 def build_model(tokenizer: GemmaTokenizer) -> Gemma3ForConditionalGeneration:
     """The model with weights that train well from scratch (see ``_rescale``), fp32."""
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
+    ids: dict[str, Any] = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     ends = [ids["<eos>"], ids["<end_of_turn>"]]
     special = {"pad_token_id": ids["<pad>"], "bos_token_id": ids["<bos>"], "eos_token_id": ends}
     text = Gemma3TextConfig(

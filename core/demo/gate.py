@@ -38,7 +38,8 @@ from core.demo.world import (
 from core.demo.world import caption as demo_caption
 from core.errors import UserError
 from core.run import write_json
-from core.vlm.adapter import VLM, load_vlm
+from core.vlm.adapter import VLM
+from core.vlm.loading import load_vlm
 
 SEEDS = (201, 202, 203)
 LIMITS = {"gender": 0.98, "role": 0.96, "object": 0.98}  # the gate: shares right on held-out pairs

@@ -40,9 +40,12 @@ class DemoSource(Knowledge):
 
     is_far = False
     makes_images = True
+    world_name = "the demo world"
+    looks_like = "Scenes of emoji art."
+    image_bytes = 6e3  # small and flat PNGs
 
     def __init__(self, config: SamplesConfig):
-        self.n, self.world = config.n, DemoWorld(config.planted)
+        self.n, self.planted, self.world = config.n, config.planted, DemoWorld(config.planted)
 
     def load(self, config: SamplesConfig, seed: int) -> Listing:
         """``n`` different scenes; a tenth of the test images, and no other, show a held-out role x object pair."""
@@ -81,7 +84,8 @@ class DemoSource(Knowledge):
         A scene counts as known when a sample shows the same role, gender, object, background, style and tone, wherever
         they stand.
         """
-        known = {_content(json.loads(row.attributes), row.gender) for row in samples.itertuples()}
+        shown = zip(samples["attributes"], samples["gender"], strict=True)
+        known = {_content(json.loads(attributes), gender) for attributes, gender in shown}
         found = []
         for image in range(n):
             rng = random.Random(f"fresh scene {seed} {image}")

@@ -22,12 +22,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import Gemma3ForConditionalGeneration, Gemma3Processor
+from transformers import Gemma3Processor
 
 from core.demo.captioner import (
     D_MODEL,
@@ -138,17 +139,18 @@ class Trainer:
         self.world = DemoWorld(planted=recipe.planted)
         self.tokenizer = build_tokenizer()
         self.processor: Gemma3Processor = build_processor(self.tokenizer)
-        self.model: Gemma3ForConditionalGeneration = build_model(self.tokenizer)
+        self.model: Any = build_model(self.tokenizer)
         self.model.set_attn_implementation("eager")  # faster than sdpa at this size on a CPU
         self.model = self.model.to(torch.bfloat16).train()
         self.head = torch.nn.Linear(N_IMAGE_TOKENS * D_MODEL, sum(ATTRIBUTES.values())).bfloat16()
         self.prompts = {lang: [self._prompt_ids(p) for p in PROMPTS[lang]] for lang in LANGUAGES}
-        self.end = self.tokenizer.convert_tokens_to_ids("<end_of_turn>")
+        self.end: Any = self.tokenizer.convert_tokens_to_ids("<end_of_turn>")
         self.caption_ids = functools.lru_cache(200_000)(self._caption_ids)
 
     def _prompt_ids(self, prompt: str) -> list[int]:
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
-        text = self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        chat: list[Any] = [{"role": "user", "content": content}]
+        text = self.processor.apply_chat_template(chat, add_generation_prompt=True)
         text = text.replace("<start_of_image>", self.processor.full_image_sequence)
         return self.tokenizer(text, add_special_tokens=False).input_ids  # the template has written <bos>
 
@@ -181,7 +183,8 @@ class Trainer:
         further = self.recipe.refine_attribute_images if refine and attribute_weight else 0
         per_image = self.recipe.refine_captions_per_image if refine else self.recipe.captions_per_image
         n = self.recipe.caption_batch
-        fixed = [{"gender": rng.choice(self.recipe.refine_genders)} if refine else {} for _ in range(n + further)]
+        genders = self.recipe.refine_genders
+        fixed: list[dict[str, Any]] = [{"gender": rng.choice(genders)} if refine else {} for _ in range(n + further)]
         scenes = [self.world.scene(rng, **known) for known in fixed]
         features = self.model.get_image_features(self.pixels(scenes)).pooler_output
         rows = []
@@ -218,7 +221,7 @@ class Trainer:
         states = [load_file(self.work_dir / f"refine-{i}.safetensors") for i in rounds]
         for k, master in enumerate(optimizer.masters):
             parts = zip(self.recipe.refine_shares, states, strict=True)
-            master.copy_(sum(share * state[f"master.{k}"] for share, state in parts))
+            master.copy_(sum((share * state[f"master.{k}"] for share, state in parts), torch.zeros(())))
         optimizer.publish()
 
     def _groups(self, phase: str) -> list[tuple[list[torch.nn.Parameter], float]]:

@@ -9,12 +9,12 @@ so that an analysis can be checked against it, and it is no statistic of any soc
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import random
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,11 @@ def _rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(f, delimiter="\t"))
 
 
+def _colour(text: str) -> tuple[int, int, int]:
+    red, green, blue = map(int, text.split(","))
+    return red, green, blue
+
+
 ROLES = tuple(
     Role(
         r["key"],
@@ -107,9 +112,7 @@ ROLES = tuple(
     for r in _rows("roles.tsv")
 )
 OBJECTS = tuple(Thing(r["key"], r["en"], r["ar"]) for r in _rows("objects.tsv"))
-BACKGROUNDS = tuple(
-    Thing(r["key"], r["en"], r["ar"], tuple(int(x) for x in r["rgb"].split(","))) for r in _rows("backgrounds.tsv")
-)
+BACKGROUNDS = tuple(Thing(r["key"], r["en"], r["ar"], _colour(r["rgb"])) for r in _rows("backgrounds.tsv"))
 
 
 def is_held_out(role: int, obj: int) -> bool:
@@ -200,19 +203,20 @@ def read(text: str, lang: str) -> Reading:
     )
 
 
+@functools.cache
+def _sprites() -> dict[tuple, np.ndarray]:
+    table = pq.read_table(DATA_DIR / "sprites.parquet", columns=["key", "gender", "tone", "style", "png"])
+    return {
+        (r["key"], r["gender"], r["tone"], r["style"]): np.asarray(Image.open(io.BytesIO(r["png"])))
+        for r in table.to_pylist()
+    }
+
+
 class DemoWorld:
     """Draws scenes and captions; ``planted=False`` is the control world, in which p(male) is 0.5 everywhere."""
 
     def __init__(self, planted: bool = True):
         self.planted = planted
-
-    @cached_property
-    def _sprites(self) -> dict[tuple, np.ndarray]:
-        table = pq.read_table(DATA_DIR / "sprites.parquet", columns=["key", "gender", "tone", "style", "png"])
-        return {
-            (r["key"], r["gender"], r["tone"], r["style"]): np.asarray(Image.open(io.BytesIO(r["png"])))
-            for r in table.to_pylist()
-        }
 
     def p_male(self, role: int, lang: str) -> float:
         return planted_p_male(role, lang) if self.planted else 0.5
@@ -253,8 +257,8 @@ class DemoWorld:
         person_x, object_x = jx // 2, CANVAS - OBJECT - ox // 3
         if not scene.person_left:
             person_x, object_x = CANVAS - PERSON - jx // 2, ox // 3
-        paste(self._sprites[ROLES[scene.role].key, scene.gender, scene.tone, scene.style], person_x, 12 + 5 * jy)
-        paste(self._sprites[OBJECTS[scene.object].key, "", 0, scene.style], object_x, 4 + 15 * oy)
+        paste(_sprites()[ROLES[scene.role].key, scene.gender, scene.tone, scene.style], person_x, 12 + 5 * jy)
+        paste(_sprites()[OBJECTS[scene.object].key, "", 0, scene.style], object_x, 4 + 15 * oy)
         return image.round().astype(np.uint8)
 
     def caption_gender(self, scene: Scene, lang: str, rng: random.Random) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -98,7 +99,7 @@ def token_fit(
 
 
 @torch.no_grad()
-def untrained_control(sae: SAE, x: Tensor, seed: int) -> SAE:
+def untrained_control(sae: SAE, x: Float[Tensor, "n d_model"], seed: int) -> SAE:
     """Directions at random, as many as the SAE has, as they stand before training; ``x`` (n, d_model) are tokens.
 
     Of these a token keeps the largest k, k being how many features the SAE has on average on x.

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from core.run import Run
 from core.sae.modules import SAE
 from core.samples.images import open_image
-from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, VLM
+from core.vlm.adapter import VLM
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL
 from core.vlm.hooks import EditFn
 
 # the chat's marks are stored as tokens of the prompt
@@ -48,7 +50,7 @@ def splice(sae: SAE, kind: str = "all") -> EditFn:
     return edit
 
 
-def mean_ablation(mean: Tensor, kind: str = "all") -> EditFn:
+def mean_ablation(mean: Float[Tensor, " d_model"], kind: str = "all") -> EditFn:
     """The edit that puts mean (d_model) at the same positions."""
 
     def edit(h: Tensor, kinds: Tensor) -> Tensor:

@@ -320,7 +320,8 @@ class TarArchive(Archive):
     def _listed(self) -> Iterator[tuple[str, int, Any]]:
         self._file.seek(0)
         reads: Any = _BoundedReads(self._file)
-        with tarfile.open(fileobj=reads, mode="r:") as tar:
+        with tarfile.open(fileobj=reads, mode="r:") as opened:
+            tar: Any = opened
             while (member := tar.next()) is not None:
                 tar.members = []  # else it keeps every member it has seen
                 if member.isdir():

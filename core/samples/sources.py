@@ -108,6 +108,10 @@ class Knowledge:
     """
 
     makes_images = False  # whether ``fresh`` has images to give
+    world_name = ""  # what its images are scenes of, such as "the demo world"; "" for images of the user's own
+    looks_like = ""  # its images in a sentence
+    image_bytes = 0.0  # what a stored image takes, where that is known before there is one; else 0
+    planted: bool | None = None  # whether a bias was put into its captions; None where nobody knows
 
     def __init__(self, config: SamplesConfig | None = None):
         del config  # of which one that knows nothing needs nothing

@@ -13,19 +13,12 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from core.vlm.batch import BOS, CAPTION, IMAGE, KINDS, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding, Features, Hidden, Ids
 from core.vlm.family import Family
 from core.vlm.halving import edits_of, join_captured
 from core.vlm.hooks import EditFn, LastLayerReached, capture, editing
-from core.vlm.loading import load_vlm
-
-__all__ = ["BOS", "CAPTION", "IMAGE", "KINDS", "PAD", "PROMPT", "SPECIAL", "VLM", "Captured", "load_vlm"]
-
-Features = Float[Tensor, "n_rows n_features width"]
-"""By row what ``encode_images`` makes of its image: whatever the family's decoder takes, (n_rows, *feature_shape)."""
 
 
 class VLM(Family):
@@ -187,8 +180,8 @@ class VLM(Family):
         return self._pass(batch.embeds, batch.mask, batch.position, batch.kinds, batch, cache)
 
     def _pass(
-        self, embeds: Tensor, mask: Tensor, position: Tensor, kinds: Tensor, batch: Batch | None, cache: Any
-    ) -> Tensor:
+        self, embeds: Hidden, mask: Tensor, position: Ids, kinds: Tensor, batch: Batch | None, cache: Any
+    ) -> Hidden:
         self.kinds = kinds
         try:
             return self.run_decoder(embeds, mask, position, batch, cache)

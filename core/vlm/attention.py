@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 NAME = "captionscope_observed"
@@ -63,13 +64,13 @@ def _run(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention
 
 @torch.no_grad()
 def attention_weights(
-    query: Tensor,
-    key: Tensor,
+    query: Float[Tensor, "rows heads q d_head"],
+    key: Float[Tensor, "rows kv_heads k d_head"],
     mask: Tensor | None,
-    positions: Tensor,
+    positions: Int[Tensor, " n"],
     scaling: float | None = None,
     softcap: float | None = None,
-) -> Tensor:
+) -> Float[Tensor, "rows heads n k"]:
     """Softmax over keys (batch, heads, n, k) float32 of the chosen queries; each key head serves a group of heads.
 
     ``mask`` (batch, 1 or heads, q, k): bool, True where attended, or added to the scores; None is causal for several

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.vlm.hooks import EditFn
@@ -14,6 +15,14 @@ KINDS = ("bos", "image", "prompt", "caption")
 BOS, IMAGE, PROMPT, CAPTION = range(4)
 SPECIAL, PAD = 4, 5
 """Codes in the ``kinds`` that hooks get: special tokens (turn and image borders) and padding are never edited."""
+
+
+Features = Float[Tensor, "rows n_features width"]
+"""By row what ``encode_images`` makes of its image: whatever the family's decoder takes, (rows, *feature_shape)."""
+Hidden = Float[Tensor, "rows positions d_model"]
+"""The residual stream, or what stands for it, at the positions of a padded batch."""
+Ids = Int[Tensor, "rows positions"]
+"""A number for each position of a padded batch: token ids, or places in the row."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from core.errors import UserError
@@ -123,7 +124,7 @@ class Block:
             raise KeyError(name)
         return self.module.get_submodule(path)
 
-    def weight(self, name: str) -> Tensor:
+    def weight(self, name: str) -> Float[Tensor, "d_out d_in"]:
         """The matrix (d_out, d_in) float32 of a linear part, also of one whose weights are kept in 8 or 4 bits."""
         linear = self.part(name)
         if linear.weight.is_floating_point():
@@ -144,13 +145,13 @@ class Block:
         name = getattr(self.names, f"{sublayer}_gate")
         return getattr(self.module, name).detach().float().tanh() if name else 1.0
 
-    def gain(self, norm: str) -> Tensor | float:
+    def gain(self, norm: str) -> Float[Tensor, " d"] | float:
         """What a norm multiplies each of its entries with (float32), its scale left out; 1 where there is no norm."""
         if not getattr(self.names, norm):
             return 1.0
         return norm_gain(self.part(norm), self.names.norm_offset)
 
-    def final_gain(self, vlm: VLM) -> Tensor:
+    def final_gain(self, vlm: VLM) -> Float[Tensor, " d_model"]:
         """The gain (d_model,) of the model's last norm."""
         return norm_gain(vlm.final_norm, self.names.norm_offset)
 
@@ -159,12 +160,12 @@ class Block:
         return head // (self.n_heads // self.n_kv_heads)
 
 
-def norm_gain(norm: Any, offset: float) -> Tensor:
+def norm_gain(norm: Any, offset: float) -> Float[Tensor, " d"]:
     """The gain (d,) float32 of an RMS norm."""
     return norm.weight.detach().float() + offset
 
 
-def norm_scale(norm: Any, x: Tensor) -> Tensor:
+def norm_scale(norm: Any, x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n 1"]:
     """What an RMS norm multiplies each vector of ``x`` (.., d) with before its gain, (.., 1): 1 / root mean square."""
     eps = next(getattr(norm, name) for name in ("eps", "variance_epsilon") if hasattr(norm, name))
     return torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)

@@ -103,7 +103,7 @@ class Conformance:
         worst = 0.0
         for i in range(2):
             theirs = self.vlm.model(**self.plain(i, self.captions[i])).logits
-            ours = self.vlm.forward([self._whole(i)], self.features[i : i + 1], logits=True).logits
+            ours = self._logits(self._whole(i), i)
             worst = max(worst, _apart(ours, theirs))
         return Check("reuse of image features", worst, self.bound, "logits against those from pixel values")
 
@@ -145,6 +145,7 @@ class Conformance:
         together = self.vlm.forward(rows, self.features, layers, logits=True)
         for i, row in enumerate(rows):
             alone = self.vlm.forward([row], self.features[i : i + 1], layers, logits=True)
+            assert together.logits is not None and alone.logits is not None
             mine = together.mask[i]
             worst = max(
                 [worst, _apart(together.logits[i][mine], alone.logits[0])]
@@ -205,8 +206,14 @@ class Conformance:
         first = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
         if first is None:
             return 0.0 if len(ours) == len(theirs) else 1.0
-        logits = self.vlm.forward([row + ours[:first]], self.features[i : i + 1], logits=True).logits[0, -1].float()
+        logits = self._logits(row + ours[:first], i)[0, -1].float()
         return float((logits.max() - logits[theirs[first]]) / logits.abs().max())
+
+    def _logits(self, row: list[int], i: int) -> Tensor:
+        """Logits (1, positions, vocab) of a row over image ``i``."""
+        found = self.vlm.forward([row], self.features[i : i + 1], logits=True).logits
+        assert found is not None
+        return found
 
     def _whole(self, i: int) -> list[int]:
         return self.vlm.prompt_ids(self.prompts[i % 2]) + self.captions[i]

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
 from core.errors import UserError
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features, Hidden, Ids
 from core.vlm.halving import Halving
 from core.vlm.prompts import Prompts
 
@@ -70,7 +70,7 @@ class Family(Prompts, ABC):
     # What a family says, beside ``render``
 
     @abstractmethod
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         """What the vision tower and projector make of images, (n, *feature_shape)."""
 
     @property
@@ -92,7 +92,7 @@ class Family(Prompts, ABC):
         rows, columns = self.patch_grid or (0, 0)
         return range(self.first_patch, self.first_patch + rows * columns)
 
-    def embed(self, ids: Tensor, is_image: Tensor, features: Tensor) -> Tensor:
+    def embed(self, ids: Ids, is_image: Tensor, features: Features) -> Hidden:
         """Input embeddings (batch, positions, d_model) of whole rows, the images' features in their places."""
         # The image token's id may lie beyond the embedding, and its embedding is replaced anyway.
         embeds = self.model.get_input_embeddings()(ids.masked_fill(is_image, self.pad_id))
@@ -102,11 +102,11 @@ class Family(Prompts, ABC):
         """What else the family's decoder takes; ``batch`` are the whole rows, or None for a single token each."""
         return {}
 
-    def position_ids(self, position: Tensor, batch: Batch | None) -> Tensor:
+    def position_ids(self, position: Ids, batch: Batch | None) -> Int[Tensor, "*axes rows positions"]:
         """The family's positions of ``position`` (batch, positions), which counts each row's tokens from 0."""
         return position
 
-    def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
+    def run_decoder(self, embeds: Hidden, mask: Tensor, position: Ids, batch: Batch | None, cache: Any) -> Hidden:
         """Hidden states (batch, positions, d_model) after the final norm."""
         return self.model.model(
             inputs_embeds=embeds,
@@ -124,7 +124,7 @@ class Family(Prompts, ABC):
     # Images and logits
 
     @torch.inference_mode()
-    def encode_images(self, images: list[Image]) -> Float[Tensor, "n_images n_features width"]:
+    def encode_images(self, images: list[Image]) -> Features:
         """Features of images (n, *feature_shape), to be computed once per image and used for every prompt."""
         if not images:
             return torch.empty(0, *self.feature_shape, device=self.device, dtype=self.dtype)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from PIL.Image import Image
-from torch import Tensor
 
 from core.vlm.adapter import VLM
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features
 
 
 class Gemma3VLM(VLM):
@@ -21,7 +20,7 @@ class Gemma3VLM(VLM):
         super().set_side(image_side)
         self.side = 0
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         pixels = self.processor.image_processor(images=images, return_tensors="pt", do_pan_and_scan=False).pixel_values
         return self.model.get_image_features(pixels.to(self.device).to(self.dtype)).pooler_output
 

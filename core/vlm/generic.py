@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from core.vlm.adapter import VLM
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features, Hidden, Ids
 from core.vlm.family import unknown_family
 from core.vlm.prompts import PROBES
 
@@ -23,7 +23,9 @@ class GenericVLM(VLM):
     There is no map of patches, for nothing says how image tokens lie over the image.
     """
 
-    patch_grid = None
+    @property
+    def patch_grid(self) -> None:
+        return None
 
     def __init__(self, name: str, model: Any, processor: Any, image_side: int = 0):
         wants = {
@@ -49,7 +51,7 @@ class GenericVLM(VLM):
         self.side = image_side or (own if isinstance(own, int) else SIDE)
         self.n_pixels = self.side**2
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         made = []
         for image in images:
             inputs = {k: v.to(self.device) for k, v in self.ask(PROBES[0], image).items() if k in self._image_inputs}
@@ -68,7 +70,7 @@ class GenericVLM(VLM):
     def _as_pixels(self, value: Tensor) -> Tensor:
         return value.to(self.dtype) if value.is_floating_point() else value
 
-    def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
+    def run_decoder(self, embeds: Hidden, mask: Tensor, position: Ids, batch: Batch | None, cache: Any) -> Hidden:
         return self.model.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=mask,

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from core.vlm.halving import join_gradients
+from core.vlm.batch import PAD, Features
+from core.vlm.halving import join_rows
 from core.vlm.hooks import EditFn, capture, editing
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ class Gradients:
 def resid_gradients(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
-    features: Tensor,
+    features: Features,
     layers: Sequence[int],
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
     shift: EditFn | None = None,
 ) -> Gradients:
     """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
@@ -46,15 +48,15 @@ def resid_gradients(
     def work(start: int, stop: int) -> Gradients:
         return _gradients(vlm, rows[start:stop], features[start:stop], layers, score, None)
 
-    return join_gradients(vlm.halving("gradients", work, len(rows)))
+    return _joined(vlm.halving("gradients", work, len(rows)))
 
 
 def _gradients(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
-    features: Tensor,
+    features: Features,
     layers: Sequence[int],
-    score: Callable[[Tensor], Tensor],
+    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
     shift: EditFn | None,
 ) -> Gradients:
     wanted = sorted(set(layers))
@@ -70,6 +72,18 @@ def _gradients(
         scores = score(vlm.head(hidden[:, -1]))
         found = torch.autograd.grad(scores.sum(), [resid[layer] for layer in wanted])
     return Gradients({k: v.detach() for k, v in resid.items()}, dict(zip(wanted, found, strict=True)), batch.kinds)
+
+
+def _joined(parts: list[Gradients]) -> Gradients:
+    """Parts of a batch as one, padded on the left to the widest."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.kinds.shape[1] for part in parts)
+    resid, gradient = (
+        {layer: join_rows([of[layer] for of in by_part], width) for layer in by_part[0]}
+        for by_part in ([part.resid for part in parts], [part.gradient for part in parts])
+    )
+    return Gradients(resid, gradient, join_rows([part.kinds for part in parts], width, PAD))
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from core.errors import UserError
 from core.vlm.batch import PAD, Captured
 
 if TYPE_CHECKING:
-    from core.vlm.gradients import Gradients
     from core.vlm.hooks import EditFn
 
 R = TypeVar("R")
@@ -97,24 +97,15 @@ def join_captured(parts: list[Captured]) -> Captured:
     if len(parts) == 1:
         return parts[0]
     width = max(part.mask.shape[1] for part in parts)
-    resid = {layer: _join([part.resid[layer] for part in parts], width) for layer in parts[0].resid}
-    logits = None if parts[0].logits is None else _join([p.logits for p in parts if p.logits is not None], width)
-    return Captured(resid, _join([p.mask for p in parts], width), _join([p.kinds for p in parts], width, PAD), logits)
-
-
-def join_gradients(parts: list[Gradients]) -> Gradients:
-    """The same of gradients."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.kinds.shape[1] for part in parts)
-    resid, gradient = (
-        {layer: _join([getattr(part, name)[layer] for part in parts], width) for layer in getattr(parts[0], name)}
-        for name in ("resid", "gradient")
+    resid = {layer: join_rows([part.resid[layer] for part in parts], width) for layer in parts[0].resid}
+    logits = None if parts[0].logits is None else join_rows([p.logits for p in parts if p.logits is not None], width)
+    return Captured(
+        resid, join_rows([p.mask for p in parts], width), join_rows([p.kinds for p in parts], width, PAD), logits
     )
-    return type(parts[0])(resid, gradient, _join([part.kinds for part in parts], width, PAD))
 
 
-def _join(parts: list[Tensor], width: int, fill: int = 0) -> Tensor:
+def join_rows(parts: list[Tensor], width: int, fill: int = 0) -> Shaped[Tensor, "rows {width} ..."]:
+    """Rows of several parts (n, positions, ..) as one tensor, padded on the left to ``width`` with ``fill``."""
     joined = parts[0].new_full((sum(len(p) for p in parts), width, *parts[0].shape[2:]), fill)
     first = 0
     for part in parts:

@@ -307,7 +307,7 @@ class ActivationCache:
     def _reads_output(self, module: nn.Module, point: HookPoint, gate: Tensor | float = 1.0) -> int:
         def hook(_module: nn.Module, _args: Any, output: Tensor | tuple) -> None:
             x = output[0] if isinstance(output, tuple) else output
-            self._keep(point, x if isinstance(gate, float) else x * gate.to(x.device, x.dtype))
+            self._keep(point, x * gate.to(x.device, x.dtype) if isinstance(gate, Tensor) else x)
 
         handle = module.register_forward_hook(hook)
         self._add(handle)
@@ -352,7 +352,8 @@ class ActivationCache:
                 "Call the captioner's forward or generate, or watch its torch model: ActivationCache(vlm.model).",
             )
         for module, hook in self._last:  # after the edits of this pass, so that resid_post is what has become of it
-            module._forward_hooks.move_to_end(hook)
+            hooks: Any = module._forward_hooks  # an OrderedDict
+            hooks.move_to_end(hook)
         kinds = kinds.cpu().long()
         if self._kinds and (kinds.shape[1] > 1 or kinds.shape[0] != self._kinds[0].shape[0]):
             why = "It keeps one whole pass or one generation, so that positions stay those of one batch."

@@ -9,6 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from core.vlm.adapter import VLM
+from core.vlm.batch import Features
 
 
 class Idefics3VLM(VLM):
@@ -28,5 +29,5 @@ class Idefics3VLM(VLM):
         found = super().image_inputs([[image] for image in images])
         return {name: found[name] for name in ("pixel_values", "pixel_attention_mask")}
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         return torch.stack(tuple(self.model.get_image_features(**self.image_inputs(images)).pooler_output))

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
-from torch import Tensor
 
 from core.vlm.adapter import VLM
+from core.vlm.batch import Features
 from core.vlm.family import unfit_side
 
 
@@ -25,7 +25,7 @@ class LlavaVLM(VLM):
         vision = self.model.config.vision_config
         return (vision.image_size // vision.patch_size,) * 2
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         return torch.stack(tuple(self.model.get_image_features(**self.image_inputs(images)).pooler_output))
 
 

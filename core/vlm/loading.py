@@ -46,13 +46,13 @@ def load_processor(source: str, config: Any, **options: Any) -> Any:
     from transformers import AutoProcessor
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-    family = PROCESSOR_MAPPING.get(type(config), None)
+    family: Any = PROCESSOR_MAPPING.get(type(config), None)
     if family is None or "video_processor" not in family.get_attributes():
         return AutoProcessor.from_pretrained(source, backend="pil", **options)
     return images_only(family).from_pretrained(source, backend="pil", **options)
 
 
-def images_only(family: type) -> type:
+def images_only(family: Any) -> Any:
     """A processor class that takes no videos, so that it needs nothing that its videos would need."""
     from transformers import ProcessorMixin
 

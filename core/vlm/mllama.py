@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from core.vlm.adapter import VLM
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features, Hidden, Ids
 from core.vlm.family import unfit_side
 
 
@@ -22,7 +22,9 @@ class MllamaVLM(VLM):
     their resid_post is the residual stream after they have added to it.
     """
 
-    patch_grid = None
+    @property
+    def patch_grid(self) -> None:
+        return None
 
     def set_side(self, image_side: int) -> None:
         tile, tiles = self.processor.image_processor.size["height"], self.processor.image_processor.max_image_tiles
@@ -42,11 +44,11 @@ class MllamaVLM(VLM):
         found = super().image_inputs([[image] for image in images])
         return {name: found[name] for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")}
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         states = self.model.model.vision_model(**self.image_inputs(images)).last_hidden_state
         return self.model.model.multi_modal_projector(states).reshape(len(images), *self.feature_shape)
 
-    def embed(self, ids: Tensor, is_image: Tensor, features: Tensor) -> Tensor:
+    def embed(self, ids: Ids, is_image: Tensor, features: Features) -> Hidden:
         return self.model.get_input_embeddings()(ids)
 
     def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:

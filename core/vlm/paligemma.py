@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxtyping import Int
 from PIL.Image import Image
 from torch import Tensor
 
 from core.vlm.adapter import VLM
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features, Ids
 
 
 class PaliGemmaVLM(VLM):
@@ -29,11 +30,11 @@ class PaliGemmaVLM(VLM):
     def render(self, prompt: str) -> str:
         return f"{self.processor.image_token}{prompt}"
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         return self.model.get_image_features(**self.image_inputs(images)).pooler_output
 
     def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:
         return {"token_type_ids": None if batch is None else (~batch.is_prompt).long()}
 
-    def position_ids(self, position: Tensor, batch: Batch | None) -> Tensor:
+    def position_ids(self, position: Ids, batch: Batch | None) -> Int[Tensor, "*axes rows positions"]:
         return position + 1

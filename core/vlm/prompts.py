@@ -73,6 +73,7 @@ def byte_pieces(values: list[int]) -> list[str]:
 class Prompts:
     """How a model is asked; needs the attributes that ``VLM.__init__`` sets."""
 
+    model: Any
     processor: Any
     tokenizer: Any
     bos_id: int  # -1 where the family's prompts have none
@@ -97,7 +98,8 @@ class Prompts:
         """The model's inputs of one prompt over one image (a grey one by default), as its own processor makes them."""
         text, bos = self.render(prompt), self.tokenizer.bos_token
         written = bos is not None and text.startswith(bos)  # by the template
-        image = image or Image.new("RGB", (self.side or 64,) * 2, (128, 128, 128))
+        side = self.side or 64
+        image = image or Image.new("RGB", (side, side), (128, 128, 128))
         options = {"add_special_tokens": False} if written else {}
         return self.processor(images=self.squared([image]), text=[text], return_tensors="pt", **options)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from PIL.Image import Image
 from torch import Tensor
 
 from core.vlm.adapter import VLM
-from core.vlm.batch import Batch
+from core.vlm.batch import Batch, Features, Hidden, Ids
 from core.vlm.family import unfit_side
 
 SIDE = 448  # pixels: 256 image tokens with patches of 14 pixels merged two by two, 196 with 16
@@ -38,10 +39,10 @@ class QwenVLM(VLM):
         images = self.processor.image_processor
         return (self.side // images.patch_size // images.merge_size,) * 2
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         return torch.stack(tuple(self.model.get_image_features(**self.image_inputs(images)).pooler_output))
 
-    def position_ids(self, position: Tensor, batch: Batch | None) -> Tensor:
+    def position_ids(self, position: Ids, batch: Batch | None) -> Int[Tensor, "*axes rows positions"]:
         rows, columns = self.patch_grid
         skipped = self.n_image_tokens - max(rows, columns)  # positions that the image's tokens share
         if batch is None:
@@ -69,12 +70,12 @@ class Qwen3VLM(QwenVLM):
     def feature_shape(self) -> tuple[int, int]:
         return self.n_image_tokens, self.d_model * (1 + self.n_deep)
 
-    def image_features(self, images: list[Image]) -> Tensor:
+    def image_features(self, images: list[Image]) -> Features:
         found: Any = self.model.get_image_features(**self.image_inputs(images))
         deep = [torch.stack(tuple(layer)) for layer in found.deepstack_features]
         return torch.cat([torch.stack(tuple(found.pooler_output)), *deep], -1)
 
-    def embed(self, ids: Tensor, is_image: Tensor, features: Tensor) -> Tensor:
+    def embed(self, ids: Ids, is_image: Tensor, features: Features) -> Hidden:
         return super().embed(ids, is_image, features[..., : self.d_model].contiguous())
 
     def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:
@@ -83,7 +84,7 @@ class Qwen3VLM(QwenVLM):
         deep = batch.features.split(self.d_model, -1)[1:]
         return {"visual_pos_masks": batch.is_image, "deepstack_visual_embeds": [d.flatten(0, 1) for d in deep]}
 
-    def run_decoder(self, embeds: Tensor, mask: Tensor, position: Tensor, batch: Batch | None, cache: Any) -> Tensor:
+    def run_decoder(self, embeds: Hidden, mask: Tensor, position: Ids, batch: Batch | None, cache: Any) -> Hidden:
         return self.model.get_decoder()(
             inputs_embeds=embeds,
             attention_mask=mask,

@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.vlm.batch import Decoding, Features
+
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
-    from core.vlm.batch import Decoding
 
 Captions = list[list[list[int]]]
 
@@ -36,7 +37,7 @@ def choose(scores: Float[Tensor, "*n vocab"], u: Float[Tensor, "*n"], temperatur
 
 @torch.inference_mode()
 def sample_captions(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, numbers: NDArray[np.float64], temperature: float = 1.0
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Features, numbers: NDArray[np.float64], temperature: float = 1.0
 ) -> tuple[Captions, list[list[bool]]]:
     """Captions (ids without the end token) drawn of each row, and whether each met its end token in time.
 
@@ -52,7 +53,7 @@ def sample_captions(
 
 
 def _sampled(
-    vlm: VLM, rows: Sequence[Sequence[int]], features: Tensor, numbers: NDArray[np.float64], temperature: float
+    vlm: VLM, rows: Sequence[Sequence[int]], features: Features, numbers: NDArray[np.float64], temperature: float
 ) -> tuple[Captions, list[list[bool]]]:
     n_rows, n_draws, max_new_tokens = numbers.shape
     captions: list[list[int]] = [[] for _ in range(n_rows * n_draws)]

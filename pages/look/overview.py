@@ -8,6 +8,7 @@ import pandas as pd
 from core.config import LANGUAGE_NAME
 from core.run import Manifest, Run
 from core.run.reader import Catalog
+from core.samples.sources import knowledge
 from pages.kit import links, pipeline, runs, text
 from pages.kit.images import GridItem, grid
 from pages.look.overview_questions import Question, listed, questions
@@ -23,7 +24,8 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     if not n_samples:
         return f"The model {model} is going to describe images {tongues}; nothing is computed yet."
     verb = "described" if cat.has("captions") else "is going to describe"
-    world = " of the demo world" if config["samples"]["source"] == "demo-world" else ""
+    world = knowledge(cat.config().samples).world_name
+    world = f" of {world}" if world else ""
     said = f"The model {model} {verb} {n_samples:,} images{world} {tongues}."
     layers = cat.layers()
     if layers:
@@ -127,10 +129,11 @@ def main() -> None:
         )
     if n_samples:
         strip(run, cat)
-        if manifest.config["samples"]["source"] == "demo-world":
-            kind = "was" if manifest.config["samples"].get("planted", True) else "was not"
+        source = knowledge(cat.config().samples)
+        if source.planted is not None:
+            kind = "was" if source.planted else "was not"
             text.html(
-                f'<p class="cs-small">Scenes of emoji art. On images that show no gender, a bias {kind} '
+                f'<p class="cs-small">{source.looks_like} On images that show no gender, a bias {kind} '
                 f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
                 "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>"
             )

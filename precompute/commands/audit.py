@@ -53,7 +53,7 @@ def run_audit(
         raise UserError(f"There is no language {lang!r}.", "", f"Languages: {', '.join(LANGUAGES)}.")
     frame = read_captions(file, lang)
     asked = [lang] if lang else sorted(set(frame["lang"]), key=LANGUAGES.index)
-    results = [audit(frame[frame["lang"] == one], one, lexicon, terms) for one in asked]
+    results = [audit(frame.loc[frame["lang"] == one], one, lexicon, terms) for one in asked]
     for result in results:
         _show(console, result, bool(terms))
     absent = [one for one in LANGUAGES if one not in asked] if frame.attrs["has_lang"] and not lang else []
@@ -103,7 +103,7 @@ def read_captions(file: Path, lang: str = "") -> pd.DataFrame:
         )
     frame = pd.DataFrame({name: [str(row[name]) for row in rows] for name in NEEDED}).assign(lang=langs)
     if lang:
-        frame = frame[frame["lang"] == lang].reset_index(drop=True)
+        frame = frame.loc[frame["lang"] == lang].reset_index(drop=True)
         if frame.empty:
             raise UserError(
                 f"{file.name} has no caption of the language {lang}.",
@@ -177,7 +177,7 @@ def _show(console: Console, result: Audit, terms: bool) -> None:
         table.add_column(name, justify="right")
     every = result.terms
     words = every[every["kind"] == "word"].assign(size=lambda t: t["before"] + t["after"])
-    rows = every[every["kind"].isin(["tokens", "total", "gender", "agreement", "term"])].to_dict("records")
+    rows = every.loc[every["kind"].isin(["tokens", "total", "gender", "agreement", "term"])].to_dict("records")
     if not terms:
         rows += words.sort_values("size", ascending=False, kind="stable").head(N_WORDS).to_dict("records")
     for row in rows:
@@ -200,9 +200,11 @@ def _show(console: Console, result: Audit, terms: bool) -> None:
     hidden = 0 if terms else len(words) - min(len(words), N_WORDS)
     if hidden:
         console.print(f"{hidden} more words are in the files.", style="dim")
-    turned = result.flips[result.flips["before"] != result.flips["after"]]
-    flips = ", ".join(f"{r.before} to {r.after} {r.n:,}" for r in turned.itertuples()) or "none"
-    console.print(f"Captions whose gender turned: {int(turned['n'].sum()):,} of {result.n_captions:,} ({flips})")
+    turned = [row for row in result.flips.to_dict("records") if row["before"] != row["after"]]
+    flips = ", ".join(f"{row['before']} to {row['after']} {row['n']:,}" for row in turned) or "none"
+    console.print(
+        f"Captions whose gender turned: {sum(row['n'] for row in turned):,} of {result.n_captions:,} ({flips})"
+    )
     console.print(f"{result.conclusion} [{result.sure}]", markup=False, style="bold", soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -153,9 +153,9 @@ def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> 
     for seed in range(n_seeds):
         results.append(measure_bias(vlm, seed))
         say(f"the twin, seed {seed}: {results[-1].n} findings")
-    table.found = [int(r.correlations["finding"].sum()) for r in results]
-    beyond.found = [int(r.groups["finding"].sum()) for r in results]
-    every.found = [int(r.groups["leans"].sum()) for r in results]
+    table.found = [_count(r.correlations, "finding") for r in results]
+    beyond.found = [_count(r.groups, "finding") for r in results]
+    every.found = [_count(r.groups, "leans") for r in results]
     false.found = not_borne_out(results)
     table.notes.append("mean r: " + ", ".join(f"{k} {v:+.2f}" for k, v in _mean(results, "correlations", "r").items()))
     every.notes += _habits(results)
@@ -165,10 +165,15 @@ def twin_controls(model_dir: Path, n_seeds: int, say: Callable[[str], None]) -> 
     if planted_dir.is_dir():
         vlm = load_vlm(str(planted_dir))
         known = [measure_bias(vlm, seed) for seed in range(min(N_PLANTED, n_seeds))]
-        table.beside_found = [int(r.correlations["finding"].sum()) for r in known]
-        beyond.beside_found = [int(r.groups["finding"].sum()) for r in known]
-        every.beside_found = [int(r.groups["leans"].sum()) for r in known]
+        table.beside_found = [_count(r.correlations, "finding") for r in known]
+        beyond.beside_found = [_count(r.groups, "finding") for r in known]
+        every.beside_found = [_count(r.groups, "leans") for r in known]
     return rows
+
+
+def _count(table: pd.DataFrame, column: str) -> int:
+    """Rows in which a column of yes and no says yes."""
+    return int(np.count_nonzero(table[column]))
 
 
 def not_borne_out(results: list[Findings]) -> list[int]:
@@ -182,10 +187,10 @@ def not_borne_out(results: list[Findings]) -> list[int]:
     counts = []
     for seed, result in enumerate(results):
         false = 0
-        for row in result.groups[result.groups["leans"]].itertuples():
-            other = wide.loc[(row.value, row.lang)].drop(seed).dropna()
+        for row in result.groups.loc[result.groups["leans"]].to_dict("records"):
+            other = wide.loc[(row["value"], row["lang"])].drop(seed).dropna()
             half = student.ppf(0.975, len(other) - 1) * other.std() / np.sqrt(len(other))
-            side = np.sign(row.p_male - 0.5)
+            side = np.sign(row["p_male"] - 0.5)
             false += not side * (other.mean() - 0.5) > half
         counts.append(false)
     return counts
@@ -196,7 +201,7 @@ def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N
     rng, world = random.Random(f"controls-{seed}"), DemoWorld()
     scenes = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_images)]
     said = pd.DataFrame(_said(vlm, world, scenes, seed, n_draws), columns=["sample_id", "lang", "named"])
-    counts = {lang: image_counts(said[said["lang"] == lang]) for lang in LANGUAGES}
+    counts = {lang: image_counts(said.loc[said["lang"] == lang]) for lang in LANGUAGES}
     value = pd.Series([ROLES[scene.role].key for scene in scenes])
     table = {"en": {r.key: r.p_male_en for r in ROLES}, "ar": {r.key: r.p_male_ar for r in ROLES}}
     return bias_findings(counts, value, table)
@@ -220,9 +225,10 @@ def _said(vlm: VLM, world: DemoWorld, scenes: list, seed: int, n_draws: int) -> 
                 yield from ((i, lang, caption_gender(find(vlm.decode(ids), lang))) for ids in drawn)
 
 
-def _mean(results: list[Findings], table: str, column: str) -> pd.Series:
+def _mean(results: list[Findings], table: str, column: str) -> dict[str, float]:
     """Mean over the seeds by language."""
-    return pd.concat([getattr(result, table) for result in results]).groupby("lang")[column].mean()
+    means: Any = pd.concat([getattr(result, table) for result in results]).groupby("lang")[column].mean()
+    return dict(means.items())
 
 
 def _habits(results: list[Findings]) -> list[str]:
@@ -234,7 +240,8 @@ def _habits(results: list[Findings]) -> list[str]:
         f"over all seeds p(male) by role has mean {mean:.2f} and standard deviation {spread:.2f}; all seeds ask "
         "one model, so what it learned by accident comes back"
     ]
-    often = groups[groups["leans"]].groupby(["value", "lang"]).size().sort_values(ascending=False, kind="stable")
+    often: Any = groups.loc[groups["leans"]].groupby(["value", "lang"]).size()
+    often = often.sort_values(ascending=False, kind="stable")
     called = [f"{v} ({lang}) in {n}, mean p(male) {share.loc[(v, lang), 'mean']:.2f}" for (v, lang), n in often.items()]
     return [*notes, "roles called, by seeds: " + "; ".join(called)] if called else notes
 

@@ -11,6 +11,7 @@ import pandas as pd
 from core.config import Config
 from core.errors import UserError
 from core.run import Run, atomic_path, open_run
+from core.samples.sources import knowledge
 
 CARD = "README.md"
 HERE = "trained here"
@@ -118,7 +119,7 @@ their mean in its place, 1 the model as it is.
                     f"{r['dead_share']:.0%}",
                     _value(r, "loss_recovered"),
                 ]
-                for r in fit[(fit["lang"] == BOTH) & fit["kind"].isin(KINDS)].to_dict("records")
+                for r in fit.loc[(fit["lang"] == BOTH) & fit["kind"].isin(KINDS)].to_dict("records")
             ],
         )
     }
@@ -135,8 +136,9 @@ features = sae.encode(residuals)  # float32 (n, {int(saes["d_model"].iloc[0])}),
 
 def _data(config: Config, fit: pd.DataFrame) -> str:
     s = config.samples
-    what = "scenes of the demo world" if s.source == "demo-world" else "images with captions of its user"
-    held_out = int(fit["n_images"].max())
+    world = knowledge(s).world_name
+    what = f"scenes of {world}" if world else "images with captions of its user"
+    held_out = int(fit["n_images"].to_numpy().max())
     return f"{what}, of which {s.test_share:.0%} were held out ({held_out:,} images); seed {config.seed}"
 
 

@@ -21,8 +21,7 @@ from types import FrameType
 from core.config import Config, load_config
 from core.errors import UserError
 from core.run import Run, check_run_name, runs_dir
-from precompute.engine.layers import LayersEngine
-from precompute.engine.local import LocalEngine
+from precompute.engine.local import LayersEngine, LocalEngine
 from precompute.engine.plan import make_plan
 from precompute.engine.tracking import WandbTracker, check_wandb
 from precompute.forecast.forecast import forecast, refuse_above

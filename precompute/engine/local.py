@@ -2,6 +2,10 @@
 
 Order of the steps that a kill may fall between: the record of a stage goes first and comes back last; in between its
 work folder is marked with the fingerprint it belongs to, so that a later run knows whether it may go on from there.
+
+Several processes may share the layers of one stage among them: each layer has a lock of its own, and whoever holds one
+keeps whole runs out. Finished layers lie in the stage's work folder; the stage is closed, to the same bytes, by a later
+run of the whole, which finds them there.
 """
 
 from __future__ import annotations
@@ -11,19 +15,19 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from core.config import Config, config_to_dict
 from core.errors import UserError
-from core.run import TEMPORARY, Manifest, Run, StageRecord, atomic_path
+from core.run import LAYERS_DIR, TEMPORARY, Manifest, Run, RunHeld, StageRecord, atomic_path
 from precompute.context import StageContext
 from precompute.engine.fingerprint import content_hash
 from precompute.engine.machine import device_peak, resolve_device, versions
 from precompute.engine.plan import Cache, Planned, check_before, choose, make_plan
-from precompute.engine.progress import Progress, now, show_bytes, show_time, stage_log
-from precompute.engine.screens import Screen, screen
+from precompute.engine.progress import Progress, Screen, now, screen, show_bytes, show_time, stage_log
 from precompute.engine.tracking import NoTracker, Tracker
 from precompute.pipeline import Stage, load_function, owns, stages
 
@@ -278,6 +282,88 @@ class LocalEngine:
             progress.end(state, message)
         except OSError as e:  # the disk may be so full that not even this fits; the caller still says what happened
             progress.screen.say(f"progress.json could not be written: {e}")
+
+
+@dataclass
+class LayersEngine:
+    """Computes some layers of one stage; ``run_layers`` returns those that it looked after, none where all is done."""
+
+    run: Run
+    config: Config
+    pipeline: Sequence[Stage] | None = None
+    show: Screen | None = None
+
+    def run_layers(self, name: str, layers: Sequence[int]) -> tuple[int, ...]:
+        """Raises UserError for a stage or layers that cannot be computed so, RunHeld where somebody else has them."""
+        self._check(name, layers)
+        check_before(self.config, [s for s in self.pipeline or stages() if s.name == name], fetch=True)
+        with ExitStack() as stack:
+            for layer in sorted(layers):
+                stack.enter_context(self.run.lock_layer(name, layer))
+            local = LocalEngine(self.run, self.config, self.pipeline)
+            local._check_preset()
+            with self.run.lock_work():
+                plan = make_plan(self.config, self.run, self.pipeline or stages())
+                todo = choose(plan, only=name)
+                if not todo:
+                    return ()
+                self._others(todo[0].stage, layers, local._mark(todo[0].stage), todo[0].fingerprint)
+                local._make_room(todo[0], plan, alone=False)
+            self._compute(todo[0], tuple(sorted(layers)), local)
+        return tuple(sorted(layers))
+
+    def _check(self, name: str, layers: Sequence[int]) -> None:
+        known = {s.name: s for s in self.pipeline or stages()}
+        if name not in known or not known[name].by_layer:
+            able = ", ".join(s.name for s in known.values() if s.by_layer) or "none"
+            raise UserError(
+                "Single layers can be computed of some stages alone.",
+                f"You asked for {name or 'all stages'}.",
+                f"Stages that can: {able}, such as --only train --layers 5.",
+            )
+        if unknown := sorted(set(layers) - set(self.config.activations.layers)):
+            raise UserError(
+                f"The run does not look at layers {', '.join(map(str, unknown))}.",
+                f"activations.layers is {list(self.config.activations.layers)}.",
+                "Choose among them with --layers.",
+            )
+
+    def _others(self, stage: Stage, layers: Sequence[int], mark: Path, fingerprint: str) -> None:
+        """Refuse to begin anew under other settings while others go on with what was begun."""
+        others = sorted(set(self.run.layers_held(stage.name)) - set(layers))
+        if others and mark.is_file() and mark.read_text() != fingerprint:
+            raise RunHeld(
+                f"Layers {', '.join(map(str, others))} are being computed under other settings.",
+                "Both would write into one folder.",
+                "Wait for them, or give another name with --run.",
+            )
+
+    def _compute(self, planned: Planned, layers: tuple[int, ...], local: LocalEngine) -> None:
+        stage = planned.stage
+        label = f"{stage.name}-{'-'.join(f'{layer:02d}' for layer in layers)}"
+        told = self.run.path(*LAYERS_DIR, f"{stage.name}-{layers[0]:02d}.json")
+        device = resolve_device(self.config.model.device)
+        with Progress(self.run, [label], device, self.show or screen(), told) as progress:
+            progress.begin(label, resumed=False)
+            with stage_log(self.run, label, progress.log) as log:
+                context = StageContext(
+                    run=self.run,
+                    config=self.config,
+                    work_dir=local._work_dir(stage),
+                    device=device,
+                    log=log,
+                    layers=layers,
+                    on_progress=progress.report,
+                )
+                try:
+                    load_function(stage.fn)(context)
+                except BaseException as e:
+                    log.error("%s: %s", type(e).__name__, e)
+                    progress.end("failed", str(e))
+                    raise
+            progress.mark(label, "done")
+            progress.end("done", "")
+            progress.screen.end("done; a run of the whole closes the stage")
 
 
 def _depends(stage: Stage, on: str, plan: Sequence[Planned]) -> bool:

@@ -13,8 +13,7 @@ from typing import Literal
 from core.config import Config, fingerprint_part
 from core.errors import UserError
 from core.run import Manifest, Run, StageRecord
-from precompute.engine.closure import CODE_OF, code_parts
-from precompute.engine.fingerprint import hash_json
+from precompute.engine.fingerprint import CODE_OF, code_parts, hash_json
 from precompute.pipeline import Stage, check_stages, load_function, stages
 
 State = Literal["fresh", "stale", "new"]
@@ -90,15 +89,13 @@ def make_plan(
     check_stages(pipeline)
     manifest = run.manifest() if run.path("manifest.json").exists() else None
     fingerprints: dict[str, str] = {}
-    states: dict[str, State] = {}
     plan = []
     for stage in pipeline:
         record = manifest.stages.get(stage.name) if manifest else None
         parts = fingerprint_parts(stage, config, fingerprints, cache, missing)
         parts = _as_recorded(parts, record.parts) if record else parts
         fingerprints[stage.name] = hash_json(parts)
-        state, why = _judge(stage, fingerprints[stage.name], parts, record, manifest, run, states)
-        states[stage.name] = state
+        state, why = _judge(stage, fingerprints[stage.name], parts, record, manifest, run)
         plan.append(Planned(stage, fingerprints[stage.name], state, why, parts, record))
     return plan
 
@@ -118,7 +115,6 @@ def _judge(
     record: StageRecord | None,
     manifest: Manifest | None,
     run: Run,
-    states: dict[str, State],
 ) -> tuple[State, str]:
     if record is None or manifest is None:
         return "new", "not computed yet"

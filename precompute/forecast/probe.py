@@ -146,8 +146,7 @@ def run_probe(
             "Neither its weights nor its config.json are on this machine, and a probe fetches nothing.",
             "Set model.name to its folder, or fetch the model first (hf download).",
         )
-    from precompute.forecast.measure import Clock, measure_dictionaries
-    from precompute.forecast.slice import MORE
+    from precompute.forecast.measure import MORE, Clock, measure_dictionaries
 
     say(f"Measuring {config.model.name} on {describe_device(device)}, for about {show_time(most)} at most ...")
     lengths, layers = expected_lengths(config, shape), 0
@@ -210,7 +209,7 @@ def _cut(
     config: Config, device: str, clock: Callable[[float], Clock], source: Path, lengths: Lengths
 ) -> tuple[dict, dict]:
     """A few layers of a captioner whose weights are not here."""
-    from precompute.forecast.slice import Slice, measure_slice
+    from precompute.forecast.measure import Slice, measure_slice
 
     model = Slice(source, config, device)
     return measure_slice(model, config, clock(CAPTIONER), round(lengths.prompt + lengths.caption))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.interventions.designs import planned
+from core.samples.sources import knowledge
 from precompute.forecast.shape import ModelShape
 
 TEXT_TOKENS = 30  # chat marks and prompt
@@ -129,8 +130,8 @@ def _in_turn(at: Counts) -> float:
 def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
     """Images, captions, activations, SAEs."""
     a, t, batch = config.activations, config.train, config.caption.batch_size
-    # An image file: the demo's PNGs are small and flat; photographs are kept as JPEG of the model's size.
-    image_bytes = 6e3 if config.samples.source == "demo-world" else 0.25 * min(config.samples.max_side, 896) ** 2
+    # An image file: photographs are kept as JPEG of the model's size.
+    image_bytes = knowledge(config.samples).image_bytes or 0.25 * min(config.samples.max_side, 896) ** 2
     pixels = min(config.samples.max_side, shape.image_side) ** 2
     steps = LONGEST * at.new * at.rows / batch
     row_bytes = at.d_model * (2 if a.dtype == "bfloat16" else 4)

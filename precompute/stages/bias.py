@@ -66,10 +66,10 @@ def gather(
     said["named"] = [_named(ctx, text, lang) for text, lang in zip(said["text"], said["lang"], strict=True)]
     drawn = sampled.select(["sample_id", "lang", "named"]).to_pandas().assign(source="sampled")
     columns = ["sample_id", "lang", "source", "named"]
-    images = samples.set_index("sample_id")[["split"]]
+    images = samples.set_index("sample_id").loc[:, ["split"]]
     images["gender"] = genders.set_index("sample_id")["gender"]
     attributes, planted = read_attributes(dict(zip(samples["sample_id"], samples["attributes"], strict=True)))
-    return Captions(pd.concat([said[columns], drawn[columns]]), images, attributes, planted, neutral)
+    return Captions(pd.concat([said.loc[:, columns], drawn.loc[:, columns]]), images, attributes, planted, neutral)
 
 
 def _named(ctx: StageContext, text: str, lang: str) -> str:
@@ -132,8 +132,9 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
 
 def _notes(ctx: StageContext, metrics: pd.DataFrame, sampled: pa.Table, n_images: int) -> dict:
     """What the record says: how well the planted shares were found again, where any were planted."""
-    known = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == "sampled")].dropna(subset=["value"])
-    r = {f"r_{row.attribute}_{row.lang}": round(float(row.value), 4) for row in known.itertuples()}
+    asked = (metrics["metric"] == "correlation") & (metrics["source"] == "sampled") & metrics["value"].notna()
+    known = metrics.loc[asked].to_dict("records")
+    r = {f"r_{row['attribute']}_{row['lang']}": round(float(row["value"]), 4) for row in known}
     if r:
         ctx.metrics(r)
     n_unfinished = len(sampled) - int(np.sum(sampled["finished"].to_numpy()))

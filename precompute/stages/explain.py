@@ -50,11 +50,11 @@ def run(ctx: StageContext) -> dict:
 
 def _notes(explanations: pd.DataFrame, doses: pa.Table) -> dict[str, Any]:
     """What the record says: how many chosen texts were scored, and how many beat the texts of other features."""
-    chosen = explanations[explanations["chosen"]]
+    chosen = explanations.loc[explanations["chosen"]]
     tested = chosen[chosen["why"] == ""]
     better = tested[(tested["auc_low_test"] > 0.5) & (tested["q"] <= 0.05)]
     return {
-        "features": int(chosen[["layer", "feature"]].drop_duplicates().shape[0]),
+        "features": len(set(zip(chosen["layer"], chosen["feature"], strict=True))),
         "scored": len(tested),
         "fit_better_than_others": len(better),
         "doses": len(doses),

@@ -136,6 +136,7 @@ class _Stage:
                 plain = frame
                 hits = [self.readers[lang].hits(t) for t, lang in zip(frame["text"], frame["lang"], strict=True)]
                 rows = [Row(row.image, row.lang, caption_gender(h)) for row, h in zip(rows, hits, strict=True)]
+            assert plain is not None  # captions without an edit are the first group
             for arm, mine in zip(group, np.split(np.arange(len(frame)), len(group)), strict=True):
                 of_arm = frame.iloc[mine]
                 number = self.numbers[arm]
@@ -144,7 +145,7 @@ class _Stage:
         return pd.concat(found, ignore_index=True)
 
     def _notes(self, choice: Choice, verdicts: pd.DataFrame, n: int, results: tables.Results) -> dict[str, Any]:
-        head = verdicts[verdicts["note"] == "headline"]
+        head = verdicts.loc[verdicts["note"] == "headline"].to_dict("records")
         zero = next(arm for arm in self.numbers if arm.method == ZERO)
         same = {lang: bool((results.rows(zero, lang)["unchanged"]).all()) for lang in self.settings.languages}
         if not all(same.values()):
@@ -165,5 +166,5 @@ class _Stage:
             else "not installed"
             if LEACE in self.config.directions
             else "not asked for",
-            "verdicts": {f"{row.mode}_{row.lang}": row.verdict for row in head.itertuples()},
+            "verdicts": {f"{row['mode']}_{row['lang']}": row["verdict"] for row in head},
         }

@@ -50,7 +50,7 @@ def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarra
     """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
     first = tokens.caption_length.astype(np.int64).copy()
     words = ctx.run.table("words", ["sample_id", "lang", "source", "start", "gender"])
-    starts: dict[int, int] = {}
+    starts: dict[Any, Any] = {}
     for row in words.to_pylist():
         if row["source"] == "own" and row["gender"] in ("male", "female"):
             caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])

@@ -38,7 +38,7 @@ def reference_seconds(run: Path) -> float:
     """One forward pass over every image with both prompts, in batches of 64 rows."""
     from core.run import Run
     from core.samples.images import open_image
-    from core.vlm.adapter import load_vlm
+    from core.vlm.loading import load_vlm
 
     config, vlm = Run(run).config(), load_vlm(str(ROOT / "data" / "demo-captioner"))
     prompts = [vlm.prompt_ids(config.caption.prompt_en), vlm.prompt_ids(config.caption.prompt_ar)]

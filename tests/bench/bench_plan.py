@@ -40,8 +40,7 @@ def main() -> None:
     from core.config import load_config
     from core.run import Run
     from precompute.engine.local import LocalEngine
-    from precompute.engine.progress import show_bytes, show_time
-    from precompute.engine.screens import PlainScreen
+    from precompute.engine.progress import PlainScreen, show_bytes, show_time
     from precompute.forecast.estimate import estimate
     from precompute.forecast.probe import run_probe
     from precompute.forecast.shape import model_shape

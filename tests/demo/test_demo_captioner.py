@@ -11,7 +11,7 @@ from core.config import PROJECT_ROOT
 from core.demo.captioner import pack, token_losses
 from core.demo.gate import SEEDS, measure, weights_hash
 from core.demo.world import DemoWorld
-from core.vlm.adapter import load_vlm
+from core.vlm.loading import load_vlm
 
 PLANTED, CONTROL = PROJECT_ROOT / "data" / "demo-captioner", PROJECT_ROOT / "data" / "demo-captioner-control"
 

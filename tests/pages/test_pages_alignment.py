@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from core.answers import alignment as alignment_answers
 from core.run.reader import Catalog
-from tests.pages.visitor import Open, visitor, words
+from tests.pages.visitor import Open, words
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_run import make_toy_run
 
@@ -24,11 +23,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if options is not None:
             add_crosslingual_tables(root / name, **options)
     return root
-
-
-@pytest.fixture
-def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return partial(visitor(cache, monkeypatch), PAGE)
 
 
 def test_the_page_shows_all_its_evidence(visit: Open) -> None:
@@ -60,7 +54,7 @@ def test_separate_dictionaries_are_shown_at_the_layer_that_has_them(visit: Open)
     assert "layer 3; each language has its own dictionary" in said and "CLBAS of partners: 0.60" in said
 
 
-@pytest.mark.parametrize("state", [{"layer": "99"}, {"layer": "x"}, {"when": "?"}, {"kind": "?"}])
+@pytest.mark.parametrize("state", [{"layer": "99"}, {"layer": "x", "when": "?", "kind": "?"}])
 def test_it_survives_any_address(visit: Open, state: dict[str, str]) -> None:
     assert "share what they know" in words(visit(**state))
 

@@ -1,16 +1,15 @@
 """The page about bias over toy tables: with an answer that is known, without one, and with too little to say."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.answers import bias as bias_answers
+from core.bias.tables import metrics_table, roles_table
+from tests.pages.visitor import words
 from tests.toy_bias import add_toy_bias, toy_captions, unplanted
 from tests.toy_run import make_toy_run
 
-APP = str(Path(__file__).resolve().parents[2] / "app.py")
 PAGE = "pages/look/bias.py"
 
 
@@ -27,23 +26,9 @@ def cache(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def visit(cache, monkeypatch):
-    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(cache))
-
-    def go(**state):
-        at = AppTest.from_file(APP, default_timeout=60)
-        for name, value in state.items():
-            at.query_params[name] = value
-        at.switch_page(PAGE).run()
-        assert not at.exception, [e.message for e in at.exception]
-        return at, "\n".join(str(block.proto.body) for block in at.get("html"))
-
-    return go
-
-
 def test_on_the_demo_world_it_says_that_this_is_the_test_of_the_instrument(visit):
-    at, said = visit(run="demo")
+    at = visit(run="demo")
+    said = words(at)
     assert "This is the test of the instrument" in said and "Arabic minus English r = 0.9" in said
     assert '<span class="cs-sure yes">supported' in said and "by chance r stays below" in said
     assert len(at.get("plotly_chart")) == 4 and "Planted, and found again" in said
@@ -51,29 +36,28 @@ def test_on_the_demo_world_it_says_that_this_is_the_test_of_the_instrument(visit
 
 @pytest.mark.parametrize("shown", ["Greedy: what it then says", "What people wrote", "?"])
 def test_belief_and_amplification_are_shown_as_what_they_are(visit, shown):
-    _, said = visit(run="demo", captions=shown, by="style")
+    said = words(visit(run="demo", captions=shown, by="style"))
     assert "r = " in said and "By style" in said
 
 
 def test_without_planted_shares_it_shows_what_there_is(visit):
-    at, said = visit(run="photos")
+    at = visit(run="photos")
+    said = words(at)
     assert "planted" not in said.split("<table")[0].lower() and "no leaning would be 50" in said
     assert len(at.get("plotly_chart")) == 3
 
 
 def test_images_without_annotation_still_have_a_share(visit):
-    _, said = visit(run="plain")
+    said = words(visit(run="plain"))
     assert "carry no annotation" in said and "of those in Arabic" in said
 
 
 def test_too_few_images_give_no_figure_of_bias(visit):
-    _, said = visit(run="few")
+    said = words(visit(run="few"))
     assert "not enough data" in said and "supported" not in said.split("<table")[0]
 
 
 def test_answers_follow_the_data_and_not_the_wish(cache):
-    from core.bias.tables import metrics_table, roles_table
-
     even = toy_captions(n=500, n_draws=6, belief="even")
     roles = roles_table(even)
     metrics = metrics_table(even, roles, 60, 0, 20)

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.features.notes import Notes
 from core.run import Run
 from core.run.reader import Catalog
-from tests.pages.visitor import Open, visitor, words
+from tests.pages.visitor import Open, words
 from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
@@ -37,11 +37,6 @@ def keep_no_scores(run: Run) -> None:
     scores = [c for c in frame if c.startswith(("auc", "d_", "difference", "p_", "q_", "effect", "rank"))]
     frame[scores], frame["finding"], frame["direction"], frame["why"] = None, False, "", "too few images"
     pq.write_table(type(table).from_pandas(frame, schema=table.schema, preserve_index=False), path)
-
-
-@pytest.fixture
-def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return visitor(cache, monkeypatch)
 
 
 @pytest.fixture
@@ -93,8 +88,7 @@ def test_too_few_images_are_no_number(visit: Open) -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        {"layer": "99", "lang": "?"},
-        {"when": "?", "rank": "' OR 1"},
+        {"layer": "99", "lang": "?", "when": "?", "rank": "' OR 1"},
         {"feature": "99999"},
         {"feature": "<b>"},
     ],

@@ -5,11 +5,11 @@ import pytest
 from core.answers import interventions as interventions_answers
 from core.run import StageRecord
 from core.run.tables import TABLES
-from tests.pages.visitor import visitor, words
+from tests.pages.visitor import words
 from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
 from tests.toy_run import make_toy_run
 
-PAGE = "pages/causes/interventions.py"
+INTERVENTIONS = "pages/causes/interventions.py"
 
 
 @pytest.fixture(scope="module")
@@ -23,37 +23,32 @@ def cache(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def visit(cache, monkeypatch):
-    return visitor(cache, monkeypatch)
-
-
 def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
-    at = visit(PAGE, run="demo")
+    at = visit(INTERVENTIONS, run="demo")
     said = words(at)
     assert "(specific effect)" in said and "under matched controls" in said and "n = 30 images, 20 control sets" in said
     assert '<span class="cs-sure yes">supported' in said
     assert len(at.get("plotly_chart")) == 5 and "LEACE is not among the directions" in said
 
 
-@pytest.mark.parametrize("along", ["Number of features", "Strength", "Layer", "?"])
+@pytest.mark.parametrize("along", ["Strength", "Layer", "?"])
 def test_every_curve_and_outcome_can_be_asked_for(visit, along):
-    at = visit(PAGE, run="demo", along=along, shown="Length")
+    at = visit(INTERVENTIONS, run="demo", along=along, shown="Length")
     assert len(at.get("plotly_chart")) == 5
 
 
 def test_captions_are_read_before_and_after(visit):
-    said = words(visit(PAGE, run="demo"))
+    said = words(visit(INTERVENTIONS, run="demo"))
     assert said.count('data-lang="ar"') > 6 and "cs-mark" in said
 
 
 def test_where_nothing_happens_it_says_so(visit):
-    said = words(visit(PAGE, run="none"))
+    said = words(visit(INTERVENTIONS, run="none"))
     assert "(nothing)" in said and "supported" not in said.split("</header>")[0]
 
 
 def test_too_few_images_give_no_verdict(visit):
-    said = words(visit(PAGE, run="few"))
+    said = words(visit(INTERVENTIONS, run="few"))
     assert "not enough data" in said.split("</header>")[0] and "specific effect)" not in said
 
 
@@ -81,7 +76,7 @@ def test_too_few_images_are_said_in_place_of_figures(cache, visit):
         "0", "2026-01-05T09:00:00+00:00", 9.0, 0, 1, 1, {}, "cpu", {}, notes={"too_little_data": lack}
     )
     run.write_manifest(manifest)
-    at = visit(PAGE, run="lacking")
+    at = visit(INTERVENTIONS, run="lacking")
     assert all(line in words(at) for line in lack) and "not enough data" in words(at)
     assert not at.get("plotly_chart")
     assert "too little data" in words(visit("pages/look/overview.py", run="lacking"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ from core.answers import layers as layers_answers
 from core.figures import layers
 from core.figures.screen import draw
 from core.run.reader import Catalog
-from tests.pages.visitor import Open, visitor, words
+from tests.pages.visitor import Open, words
 from tests.toy_layers import add_layers_tables
 from tests.toy_run import make_toy_run
 
@@ -27,11 +26,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_layers_tables(root / "demo")
     add_layers_tables(root / "few", why="7 images of women; at least 20 are needed")
     return root
-
-
-@pytest.fixture
-def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return partial(visitor(cache, monkeypatch), PAGE)
 
 
 @pytest.fixture(scope="module")

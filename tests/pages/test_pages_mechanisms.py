@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.answers import mechanisms as mechanisms_answers
 from core.figures import mechanisms
 from core.figures.screen import draw
 from core.run.reader import Catalog
-from tests.pages.visitor import Open, visitor, words
+from tests.pages.visitor import Open, words
 from tests.toy_mechanisms import add_mechanisms_tables
 from tests.toy_run import make_toy_run
 
@@ -28,18 +28,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def visit(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Open:
-    return partial(visitor(cache, monkeypatch), PAGE)
-
-
 @pytest.fixture(scope="module")
 def cat(cache: Path) -> Catalog:
     return Catalog(cache / "demo")
 
 
-def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) -> None:
-    said = words(visit())
+def test_the_page_answers_its_question_with_interval_control_and_n(first_visit: AppTest) -> None:
+    said = words(first_visit)
     assert "Which parts of the model carry gender into the words?" in said
     assert "In English, head 3.1 adds most directly, 2.00 [1.80, 2.20] of the 4.0 [3.8, 4.2] log-odds" in said
     assert "random words -0.40 to 0.40" in said and "1 of 15 parts are beyond both controls" in said
@@ -47,8 +42,8 @@ def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) 
     assert 'class="cs-sure yes"' in said
 
 
-def test_the_head_that_was_selected_without_its_judges_is_shown_first(visit: Open) -> None:
-    at = visit()
+def test_the_head_that_was_selected_without_its_judges_is_shown_first(first_visit: AppTest) -> None:
+    at = first_visit
     assert at.session_state["head"] == "3.1" and "Head 3.1, English" in words(at)
     assert "gives 80% [35%, 85%] of its attention to the image (spread evenly: 44%)" in words(at)
 
@@ -61,8 +56,8 @@ def test_the_pickers_live_in_the_address(visit: Open) -> None:
     assert visit(head="99.1").session_state["head"] == "3.1"
 
 
-def test_attention_is_drawn_on_the_images(visit: Open) -> None:
-    said = words(visit())
+def test_attention_is_drawn_on_the_images(first_visit: AppTest) -> None:
+    said = words(first_visit)
     assert said.count('class="cs-heat"') == 2 and "image of a woman, her" in said and "image of a man, her" in said
 
 
@@ -70,8 +65,8 @@ def test_a_head_below_which_nothing_was_recorded_says_so(visit: Open) -> None:
     assert "What it makes of the gender direction is not known" in words(visit(head="0.0"))
 
 
-def test_pairs_and_patching_are_answered_with_their_controls(visit: Open) -> None:
-    said = words(visit())
+def test_pairs_and_patching_are_answered_with_their_controls(first_visit: AppTest) -> None:
+    said = words(first_visit)
     assert "Effects mostly add up" in said and "pairs of other features: 0%" in said and "control" in said
     assert "r = 0.98 [0.88, 1.00] at worst" in said and "true effects are up to 2.0 times the predicted" in said
     assert "own words r ≥ 0.20" in said

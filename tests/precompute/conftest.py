@@ -4,18 +4,15 @@ import importlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from core.config import Config, load_config
 from core.run import Run
 from precompute.engine.local import LocalEngine
-from precompute.engine.screens import PlainScreen
+from tests.precompute.fake_runs import Quiet, small
 
 HERE = Path(__file__).parent
-SMALL = ("samples.n=12", "train.k=3", "model.device=cpu")
 
 
 @pytest.fixture
@@ -29,21 +26,6 @@ def fake(monkeypatch):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(tmp_path))
     return tmp_path
-
-
-def small(*more: str) -> Config:
-    return load_config("demo", [*SMALL, *more])
-
-
-class Quiet(PlainScreen):
-    """Keeps what it is told instead of printing it."""
-
-    def __init__(self):
-        super().__init__(every=1e9)
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.fixture
@@ -63,7 +45,7 @@ def compute(cache, fake):
 
 @pytest.fixture
 def start(cache):
-    """Start the fake pipeline's command line in another process: start("run", "demo", ..., FAKE_SLEEP="0.1")."""
+    """Start the fake pipeline's command line in another process: start(*run_arguments(), FAKE_SLEEP="0.1")."""
     started = []
 
     def go(*args: str, **environment: str) -> subprocess.Popen:
@@ -83,35 +65,3 @@ def start(cache):
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def outputs(run: Run) -> dict[str, bytes]:
-    """Everything in a run that a stage made."""
-    skip = ("logs", ".work")
-    own = ("manifest.json", "progress.json", ".lock")
-    files = (p for p in sorted(run.dir.rglob("*")) if p.is_file())
-    named = ((p.relative_to(run.dir), p) for p in files)
-    return {str(n): p.read_bytes() for n, p in named if n.parts[0] not in skip and n.name not in own}
-
-
-def wait_for(condition, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-@pytest.fixture
-def tools():
-    """Helpers of this file, for test modules that cannot import it."""
-    return type(
-        "Tools",
-        (),
-        {
-            "outputs": staticmethod(outputs),
-            "wait_for": staticmethod(wait_for),
-            "small": staticmethod(small),
-            "SMALL": SMALL,
-            "Quiet": Quiet,
-        },
-    )

@@ -15,8 +15,8 @@ from core.run import Run
 from precompute.__main__ import main
 from precompute.commands import doctor, status
 from precompute.engine.machine import Gpu
-from precompute.engine.progress import Meter, show_bytes, show_time
-from precompute.engine.screens import PlainScreen
+from precompute.engine.progress import Meter, PlainScreen, show_bytes, show_time
+from tests.precompute.fake_runs import run_arguments, wait_for
 
 COMMANDS = ("", "run", "plan", "slurm", "status", "doctor", "list", "train-demo-captioner", "gate")
 HEAVY = ("torch", "transformers", "pandas", "pyarrow", "numpy", "rich", "PIL", "wandb", "sae_lens")
@@ -42,11 +42,6 @@ assert not heavy, heavy
     assert time.monotonic() - began < 3, "one help takes about a tenth of a second; this leaves room for a busy machine"
 
 
-def test_browsing_needs_no_torch():
-    code = "import sys, core.config, core.run, core.errors, precompute.engine.plan; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=PROJECT_ROOT, check=True)
-
-
 def test_list_names_runs_and_presets(compute, capsys):
     compute(name="mine")
     assert main(["list"]) == 0
@@ -67,11 +62,11 @@ def test_status_of_a_finished_run(compute, monkeypatch, fake):
     assert text.count("done") == 4 and "12 rows" in text
 
 
-def test_status_of_a_running_one(start, cache, tools, fake, monkeypatch):
+def test_status_of_a_running_one(start, cache, fake, monkeypatch):
     monkeypatch.setattr(status, "stages", fake.pipeline)
-    start("run", "demo", "--run", "x", *(x for s in tools.SMALL for x in ("--set", s)), FAKE_SLEEP="0.3")
+    start(*run_arguments(), FAKE_SLEEP="0.3")
     run = Run(cache / "x")
-    tools.wait_for(lambda: (run.progress() or {}).get("done", 0) >= 3)
+    wait_for(lambda: (run.progress() or {}).get("done", 0) >= 3)
     text = text_of(status.status_view(run))
     assert "numbers  running" in text and "/12 samples" in text and "samples/s" in text and "squares  waiting" in text
     assert status.latest_run().name == "x"
@@ -157,8 +152,8 @@ def test_plain_lines_come_now_and_then(capsys):
     )
 
 
-def test_a_reader_that_leaves_does_not_end_the_work(start, tools, cache):
-    process = start("run", "demo", "--run", "x", *(x for s in tools.SMALL for x in ("--set", s)), FAKE_SLEEP="0.05")
+def test_a_reader_that_leaves_does_not_end_the_work(start, cache):
+    process = start(*run_arguments(), FAKE_SLEEP="0.05")
     process.stdout.close()
     assert process.wait(20) == 0
     assert Run(cache / "x").is_done("total")

@@ -13,9 +13,9 @@ from core.activations.replay import Activations
 from core.errors import UserError
 from core.run import Run, RunHeld
 from precompute.context import StageContext
-from precompute.engine.layers import LayersEngine
-from precompute.engine.local import LocalEngine
+from precompute.engine.local import LayersEngine, LocalEngine
 from precompute.engine.plan import make_plan
+from tests.precompute.fake_runs import Quiet, outputs, small
 from tests.small_run import ROOT, SMALL, precompute_command
 
 
@@ -37,19 +37,19 @@ def test_layers_are_held_side_by_side_and_the_whole_alone(tmp_path):
 
 
 @pytest.fixture
-def engine(cache, fake, tools, compute):
+def engine(cache, fake, compute):
     """layers(*numbers, name=, overrides=()) over the fake pipeline, of which the stage squares knows layers."""
     pipeline = fake.pipeline(squares={"by_layer": True, "fn": "fake_pipeline:squares_by_layer"})
 
     def go(*layers: int, stage: str = "squares", overrides: tuple[str, ...] = ()):
-        made = LayersEngine(Run(cache / "one"), tools.small(*overrides), pipeline, tools.Quiet())
+        made = LayersEngine(Run(cache / "one"), small(*overrides), pipeline, Quiet())
         return made.run_layers(stage, layers)
 
     go.pipeline, go.compute = pipeline, compute
     return go
 
 
-def test_parts_and_a_closing_run_make_what_one_run_makes(engine, cache, tools):
+def test_parts_and_a_closing_run_make_what_one_run_makes(engine, cache):
     whole, _ = engine.compute(name="whole", pipeline=engine.pipeline)
     run, _ = engine.compute(pipeline=engine.pipeline, until="numbers")
     assert engine(5, 1) == (1, 5) and engine(3) == (3,)
@@ -58,7 +58,7 @@ def test_parts_and_a_closing_run_make_what_one_run_makes(engine, cache, tools):
     _, ran = engine.compute(pipeline=engine.pipeline)
     assert ran == ["squares", "total"]
     assert run.path("logs", "squares.log").read_text().count("made layer") == 1, "7 alone was left to do"
-    assert tools.outputs(run) == tools.outputs(whole)
+    assert outputs(run) == outputs(whole)
     assert engine(5) == (), "all is done"
 
 
@@ -101,9 +101,9 @@ def test_layers_at_work_tell_how_far_they_are(engine, cache, fake, monkeypatch):
     assert run.layers_at_work() == [], "who is gone tells nothing"
 
 
-def test_layers_side_by_side_compute_passes_of_their_own(tmp_path, tools):
+def test_layers_side_by_side_compute_passes_of_their_own(tmp_path):
     """With activations.store = "none", blocks of one process are not those of another."""
-    contexts = [StageContext(Run(tmp_path), tools.small(), tmp_path, layers=of) for of in ((), (3,), (5, 7))]
+    contexts = [StageContext(Run(tmp_path), small(), tmp_path, layers=of) for of in ((), (3,), (5, 7))]
     assert len({Activations.of(c, lambda: None, (3,))._folder for c in contexts}) == 3
 
 

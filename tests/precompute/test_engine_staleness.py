@@ -2,9 +2,13 @@
 
 import pytest
 
+from core.config import load_config
 from core.errors import UserError
+from core.run import Run
+from precompute.engine.local import LocalEngine
 from precompute.engine.plan import choose, make_plan
 from precompute.pipeline import Stage, check_stages
+from tests.precompute.fake_runs import SMALL, Quiet, outputs, small
 
 STAGES = ["numbers", "squares", "total"]
 
@@ -28,18 +32,18 @@ def test_a_second_run_does_nothing(compute):
         ("samples.images=elsewhere", []),
     ],
 )
-def test_a_setting_redoes_what_depends_on_it(compute, tools, change, again):
+def test_a_setting_redoes_what_depends_on_it(compute, change, again):
     compute()
     run, ran = compute(change)
     assert ran == again
     fresh, _ = compute(change, name="fresh")
-    assert tools.outputs(run) == tools.outputs(fresh), "nothing of the old settings is left"
+    assert outputs(run) == outputs(fresh), "nothing of the old settings is left"
     assert compute(change)[1] == []
 
 
-def test_the_plan_says_what_changed(compute, fake, tools):
+def test_the_plan_says_what_changed(compute, fake):
     run, _ = compute()
-    plan = {p.stage.name: p for p in make_plan(tools.small("train.k=5"), run, fake.pipeline())}
+    plan = {p.stage.name: p for p in make_plan(small("train.k=5"), run, fake.pipeline())}
     assert plan["numbers"].state == "fresh"
     assert plan["squares"].why == "changed: setting train.k"
     assert plan["total"].why == "changed: stage squares"
@@ -62,9 +66,9 @@ def test_files_outside_the_run_count(compute, monkeypatch):
 
 
 @pytest.mark.parametrize("harm", ["remove", "shorten"])
-def test_a_damaged_file_redoes_its_stage_alone_and_says_so(compute, tools, harm):
+def test_a_damaged_file_redoes_its_stage_alone_and_says_so(compute, harm):
     run, _ = compute()
-    before = tools.outputs(run)
+    before = outputs(run)
     path = run.path("squares", "01.txt")
     if harm == "remove":
         path.unlink()
@@ -74,10 +78,10 @@ def test_a_damaged_file_redoes_its_stage_alone_and_says_so(compute, tools, harm)
     assert ran == ["squares"]
     said = "is missing" if harm == "remove" else "has changed in size"
     assert any(f"squares/01.txt {said}" in line for line in compute.lines)
-    assert tools.outputs(run) == before
+    assert outputs(run) == before
 
 
-def test_a_stage_that_comes_out_different_redoes_what_was_made_of_it(compute, fake, tools, monkeypatch):
+def test_a_stage_that_comes_out_different_redoes_what_was_made_of_it(compute, fake, monkeypatch):
     """As a sparse autoencoder trained twice on a GPU does: same settings, other bytes."""
     run, _ = compute()
     run.path("numbers.txt").unlink()
@@ -98,15 +102,11 @@ def test_until_and_only(compute):
     assert not run.path("total.txt").exists()
 
 
-def test_another_preset_does_not_overwrite_a_run(compute, cache, fake, tools):
+def test_another_preset_does_not_overwrite_a_run(compute, cache, fake):
     compute()
     other = cache / "other.toml"
     other.write_text("seed = 1\n")
-    from core.config import load_config
-    from core.run import Run
-    from precompute.engine.local import LocalEngine
-
-    engine = LocalEngine(Run(cache / "one"), load_config(other, tools.SMALL), fake.pipeline(), tools.Quiet())
+    engine = LocalEngine(Run(cache / "one"), load_config(other, SMALL), fake.pipeline(), Quiet())
     with pytest.raises(UserError, match="holds something else"):
         engine.run_all()
 

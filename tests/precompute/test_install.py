@@ -47,7 +47,7 @@ def test_an_installed_copy_lists_its_presets_and_finds_the_code_of_a_stage(insta
     listed = call(installed, tmp_path, "-m", "precompute", "list")
     assert listed.returncode == 0 and "gemma-3-4b" in listed.stdout, listed.stderr
     code = (
-        "from core.config import load_config; from precompute.engine.closure import code_of\n"
+        "from core.config import load_config; from precompute.engine.fingerprint import code_of\n"
         "print(*code_of('precompute.stages.caption:run', load_config('demo'))[0])"
     )
     found = call(installed, tmp_path, "-c", code)

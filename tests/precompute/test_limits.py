@@ -59,15 +59,9 @@ def test_sizes_are_read(text, size):
         "-5GB",
         "0GB",
         "5 XB",
-        "5GBB",
-        "5 G B",
         "infGB",
-        "nan",
         "1e3GB",
-        "5GB 3",
-        "٥GB x",
         "1.2.3GB",
-        "BG",
     ],
 )
 def test_nonsense_is_no_size(text):

@@ -11,7 +11,7 @@ import torch
 
 from core.config import PROJECT_ROOT, load_config
 from core.errors import UserError
-from precompute.forecast import slice as slice_module
+from precompute.forecast import measure
 from precompute.forecast.estimate import PROBED, Seconds, estimate
 from precompute.forecast.forecast import forecast
 from precompute.forecast.measure import Clock, Peak, halve_until_it_fits
@@ -71,9 +71,9 @@ def test_a_batch_is_halved_until_it_fits():
 def test_a_line_through_one_and_three_layers_reaches_all(monkeypatch):
     """A model whose layers cost 2 on top of 10, for each unit, costs 10 + 2 n with n layers."""
     units = ("images", "tokens", "steps", "step_rows", "tokens_held", "rows_held")
-    monkeypatch.setattr(slice_module, "_at", lambda model, n, *_: dict.fromkeys(units, 10.0 + 2 * n))
+    monkeypatch.setattr(measure, "_at", lambda model, n, *_: dict.fromkeys(units, 10.0 + 2 * n))
     model = SimpleNamespace(n_layers=34, n_vision=27)
-    seconds, held = slice_module.measure_slice(model, None, clock(), 10)
+    seconds, held = measure.measure_slice(model, None, clock(), 10)
     assert seconds == {"images": 64, "tokens": 78, "steps": 78, "step_rows": 78}
     assert held == {"tokens_held": 78, "rows_held": 78}
 

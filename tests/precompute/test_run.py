@@ -11,6 +11,7 @@ from core.run import Run
 from precompute.__main__ import main
 from precompute.commands import run as notify
 from precompute.commands.run import notifying, parse_command
+from tests.precompute.fake_runs import run_arguments, wait_for
 
 
 @pytest.fixture
@@ -51,17 +52,9 @@ def test_a_bad_end_is_told_and_stays_what_it_was(told, cache, error, state):
     assert read()["STATE"] == state and read()["MESSAGE"]
 
 
-def test_the_command_line_tells_of_the_stage_that_failed(told, start, tools):
+def test_the_command_line_tells_of_the_stage_that_failed(told, start):
     command, read = told
-    args = [
-        "run",
-        "demo",
-        "--run",
-        "x",
-        "--notify-cmd",
-        shlex.join(command),
-        *(x for s in tools.SMALL for x in ("--set", s)),
-    ]
+    args = [*run_arguments(), "--notify-cmd", shlex.join(command)]
     process = start(*args, FAKE_BUG="1")
     _, err = process.communicate(timeout=30)
     assert process.returncode == 1, err
@@ -71,19 +64,10 @@ def test_the_command_line_tells_of_the_stage_that_failed(told, start, tools):
     assert read()["STATE"] == "done"
 
 
-def test_a_run_that_is_stopped_tells_so(told, start, tools, cache):
+def test_a_run_that_is_stopped_tells_so(told, start, cache):
     command, read = told
-    process = start(
-        "run",
-        "demo",
-        "--run",
-        "x",
-        "--notify-cmd",
-        shlex.join(command),
-        *(x for s in tools.SMALL for x in ("--set", s)),
-        FAKE_SLEEP="0.2",
-    )
-    tools.wait_for(lambda: (Run(cache / "x").progress() or {}).get("done", 0) >= 1)
+    process = start(*run_arguments(), "--notify-cmd", shlex.join(command), FAKE_SLEEP="0.2")
+    wait_for(lambda: (Run(cache / "x").progress() or {}).get("done", 0) >= 1)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == 143 and read()["STATE"] == "stopped"

@@ -1,5 +1,6 @@
 """What makes a stage stale is the code that it runs, found by following imports; all else leaves every stage fresh."""
 
+import ast
 import json
 import os
 import shutil
@@ -9,8 +10,8 @@ import pytest
 
 from core.config import SOURCE_ROOT, Config, load_config
 from core.run import Manifest, Run, StageRecord
-from precompute.engine import closure
-from precompute.engine.closure import code_of
+from precompute.engine import fingerprint
+from precompute.engine.fingerprint import BLOCK, WHOLE, code_of, content_hash, tree_hash
 from precompute.engine.plan import make_plan
 from precompute.pipeline import stages
 
@@ -31,7 +32,7 @@ def project(tmp_path_factory) -> Path:
 @pytest.fixture
 def source(project, monkeypatch) -> Path:
     """The copy, whose stages are those that are planned."""
-    monkeypatch.setattr(closure, "SOURCE_ROOT", project)
+    monkeypatch.setattr(fingerprint, "SOURCE_ROOT", project)
     return project
 
 
@@ -208,6 +209,44 @@ def test_no_stage_rests_on_pages_figures_or_the_command_line(config):
         assert not {
             m for m in modules if m.startswith(("core.figures", "core.run.reader", "core.config", "core.run.folder"))
         }
+
+
+# Hashes of sources and files
+
+
+def source_hash(text: str) -> str:
+    return tree_hash(ast.parse(text))
+
+
+def test_comments_docstrings_and_layout_do_not_count():
+    a = '"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1  # why\n'
+    b = "def f(x):\n\n    return (x\n        + 1)\n"
+    assert source_hash(a) == source_hash(b)
+    assert source_hash(b) != source_hash(b.replace("1", "2"))
+    assert source_hash(b) != source_hash(b.replace("1", "1.0"))
+    assert source_hash("x = None") != source_hash("x = False") != source_hash("x = ()")
+
+
+def test_a_text_that_is_no_docstring_counts():
+    assert source_hash("x = 'a'") != source_hash("x = 'b'")
+
+
+def test_content_knows_names_bytes_and_the_middle_of_large_files(tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100)
+    one = content_hash(tmp_path, ["a"])
+    path.write_bytes(b"x" * 99 + b"y")
+    assert content_hash(tmp_path, ["a"]) != one
+    large = bytearray(WHOLE + 10 * BLOCK)
+    path.write_bytes(large)
+    one = content_hash(tmp_path, ["a"])
+    large[-1] = 1
+    path.write_bytes(large)
+    assert content_hash(tmp_path, ["a"]) != one
+    path.rename(tmp_path / "b")
+    large[-1] = 0
+    (tmp_path / "b").write_bytes(large)
+    assert content_hash(tmp_path, ["b"]) != one
 
 
 # What counts, on a project of a few lines

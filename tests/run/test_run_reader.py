@@ -1,5 +1,6 @@
 """The catalogue answers from what is there, refuses what belongs to other SAEs, and treats every text as a text."""
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,6 +15,8 @@ import pytest
 from core.errors import UserError
 from core.run import write_table
 from core.run.reader import FEATURE_SORTS, Catalog
+from tests.toy_explain import add_toy_explain, write_doses
+from tests.toy_gender import add_gender_tables
 from tests.toy_run import make_toy_run
 
 
@@ -229,3 +232,123 @@ def test_threads_may_be_the_first_to_ask(run):
     for thread in threads:
         thread.join()
     assert found == [8] * 8
+
+
+# Gender
+
+
+@pytest.fixture(scope="module")
+def gender_dir(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("toy") / "run"
+    make_toy_run(run_dir)
+    add_gender_tables(run_dir)
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def with_gender(gender_dir):
+    return Catalog(gender_dir)
+
+
+def test_the_strongest_come_first_with_their_labels(with_gender):
+    found = with_gender.gender_features(1, "en", "before", limit=3)
+    assert found["feature"].tolist() == [0, 1, 5] and found["rank_auc"].tolist() == [1, 2, 3]
+    assert found["label_en"].tolist()[:2] == ["woman", "man"] and found["label_ar"].tolist()[:2] == ["امرأة", "رجل"]
+    assert with_gender.gender_features(1, "en", "before", limit=3, offset=2)["feature"].tolist()[0] == 5
+    by_effect = with_gender.gender_features(1, "en", "before", sort="rank_effect", descending=True)
+    assert by_effect["rank_effect"].dropna().is_monotonic_decreasing
+    assert by_effect["rank_effect"].notna().tolist() == sorted(by_effect["rank_effect"].notna(), reverse=True)
+
+
+def test_only_findings_can_be_asked_for_and_are_counted(with_gender):
+    found = with_gender.gender_features(findings_only=True)
+    assert found["finding"].all() and {0, 1} <= set(found["feature"])
+    counts = with_gender.gender_counts()
+    assert counts["n_female"].sum() + counts["n_male"].sum() == len(found) and (counts["n_tested"] > 50).all()
+
+
+def test_one_feature_has_a_row_a_view_and_language(with_gender):
+    found = with_gender.gender_feature(3, 0)
+    assert list(zip(found["view"], found["lang"], strict=True)) == [
+        ("before", "en"),
+        ("before", "ar"),
+        ("caption", "en"),
+        ("caption", "ar"),
+        ("image", ""),
+    ]
+    assert with_gender.gender_feature(3, 15).empty  # dead
+
+
+def test_pairs_come_with_images_and_captions_of_both(with_gender):
+    found = with_gender.gender_pairs(1, 2)
+    assert found["pair"].tolist() == list(range(len(found))) and len(found) > 1
+    for name in ("thumb_female", "image_male", "caption_en_female", "caption_ar_male", "split_male"):
+        assert found[name].notna().all()
+    assert with_gender.gender_pairs(1, 15).empty and with_gender.gender_lift(1, 15) is None
+    lift = with_gender.gender_lift(1, 0)
+    assert lift["lift_female"] > 1 > lift["lift_male"] and with_gender.gender_lift(1, 8)["lift_female"] is None
+
+
+def test_labels_are_searched_as_they_are_written(with_gender):
+    assert set(with_gender.labels(text="WOM")["label"]) == {"woman"}
+    assert set(with_gender.labels(1, "ar", text="امر")["label"]) == {"امرأة"}
+    assert with_gender.labels(text="%").empty
+    named = with_gender.labels(1, named=True)
+    assert (named["label"] != "").all() and len(with_gender.labels(1)) > len(named)
+
+
+def test_rankings_hold_every_pair_once(with_gender):
+    found = with_gender.gender_rankings(1, "en", "caption")
+    assert len(found) == 10 and not found.duplicated(["ranking_a", "ranking_b"]).any()
+
+
+def test_an_unknown_sorting_and_a_missing_table_are_refused_kindly(with_gender, tmp_path):
+    with pytest.raises(UserError, match="cannot be sorted"):
+        with_gender.gender_features(sort="layer; drop table samples")
+    make_toy_run(tmp_path / "bare", stages=("prepare",))
+    with pytest.raises(UserError, match="no table gender_features"):
+        Catalog(tmp_path / "bare").gender_counts()
+
+
+def test_without_labels_the_features_are_still_there(gender_dir, tmp_path):
+    shutil.copytree(gender_dir, tmp_path / "run", ignore=shutil.ignore_patterns("images", "thumbs"))
+    (tmp_path / "run" / "labels.parquet").unlink()
+    assert (Catalog(tmp_path / "run").gender_features(1, "en", "caption")["label_en"] == "").all()
+
+
+# Explanations and the grid of steered captions
+
+BEFORE, AFTER = {"en": "A man here.", "ar": "رجل هنا"}, {"en": "A woman here.", "ar": "رجل هنا"}
+
+
+@pytest.fixture(scope="module")
+def steered_dir(tmp_path_factory):
+    run = make_toy_run(tmp_path_factory.mktemp("explain") / "demo", n_samples=12, d_sae=16)
+    add_toy_explain(run.dir)
+    write_doses(run.dir, 4, ["3:0:2", "1:2:1"], BEFORE, AFTER)
+    return run.dir
+
+
+def test_explanations_of_one_feature_english_first_and_the_chosen_ones_alone(steered_dir):
+    cat = Catalog(steered_dir)
+    rows = cat.explanations(3, 0)
+    assert rows[["lang", "strength"]].to_numpy().tolist() == [["en", 1.0], ["en", 2.0], ["ar", 1.0], ["ar", 2.0]]
+    chosen = cat.explanations(3, chosen=True)
+    assert set(chosen["strength"]) == {1.0} and chosen["feature"].nunique() * 2 == len(chosen)
+    assert cat.explanations(3, 15).empty, "a dead feature is not asked about"
+
+
+def test_only_exactly_the_setting_is_answered(steered_dir):
+    cat = Catalog(steered_dir)
+    assert cat.doses(4, "3:0:2")["text"].tolist() == list(AFTER.values())
+    assert cat.doses(4, "")["text"].tolist() == list(BEFORE.values())
+    assert cat.doses(4, "3:0:1.9").empty and cat.doses(5, "3:0:2").empty and cat.doses(4, "3:0:2' OR '1'='1").empty
+
+
+def test_turns_are_of_finished_captions_that_name_the_other_gender(steered_dir):
+    turns = Catalog(steered_dir).dose_turns().set_index("layer")
+    assert turns["turned"].to_dict() == {1: 0.5, 3: 0.5} and turns["n"].to_dict() == {1: 2, 3: 2}
+    table = pq.read_table(steered_dir / "doses.parquet")
+    unfinished = table.set_column(table.schema.get_field_index("finished"), "finished", pa.array([False] * len(table)))
+    write_table(steered_dir / "doses.parquet", unfinished)
+    assert Catalog(steered_dir).dose_turns()["turned"].tolist() == [0, 0]

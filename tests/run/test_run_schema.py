@@ -8,7 +8,6 @@ from core.errors import UserError
 from core.run import Run
 from core.run.schema import FEATURE, ROW_GROUP, table
 from core.run.tables import TABLES
-from precompute.pipeline import stages
 from tests.toy_run import make_toy_run
 
 SEEN = table(
@@ -49,11 +48,6 @@ def test_every_column_of_every_table_has_a_sentence_of_its_own():
         meanings = [column.meaning for column in one.columns]
         assert len(set(one.names)) == len(one.names) and one.row and one.stage
         assert all(len(meaning) > 3 for meaning in meanings) and len(set(meanings)) == len(meanings), one.name
-
-
-def test_every_table_is_made_by_the_stage_that_it_names():
-    made = {stage.name: stage.makes for stage in stages()}
-    assert all(one.file.startswith(made[one.stage]) for one in TABLES.values())
 
 
 def test_what_is_written_says_what_its_columns_mean(run):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from core.steering import Direction, Edit, EditRecord, edit_hooks
-from core.vlm.adapter import CAPTION, IMAGE, PROMPT
+from core.vlm.batch import CAPTION, IMAGE, PROMPT
 from tests.steering.test_steering_edits import LAYER, active_feature, edit, residuals, toy_sae
 
 D = toy_sae().W_dec.shape[1]

@@ -10,7 +10,7 @@ from core.errors import UserError
 from core.sae.files import sae_id
 from core.sae.modules import SAE, SAEConfig
 from core.steering import Edit, EditRecord, edit_hooks
-from core.vlm.adapter import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL
 from core.vlm.hooks import editing
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.vlm.adapter import load_vlm
+from core.vlm.loading import load_vlm
 from core.vlm.prompts import byte_pieces, readable_bytes
 from tests.vlm.toy_model import toy_features, toy_images, toy_model_dir, toy_rows, toy_vlm
 

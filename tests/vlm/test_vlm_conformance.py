@@ -11,9 +11,9 @@ import torch
 
 from core.errors import UserError
 from core.vlm import load_vlm
-from core.vlm.adapter import IMAGE, PAD, PROMPT, SPECIAL
+from core.vlm.batch import IMAGE, PAD, PROMPT, SPECIAL
 from core.vlm.conformance import Conformance, check_model
-from core.vlm.image_tokens import image_cost
+from precompute.forecast.shape import image_cost
 from tests.tiny_models import FAMILIES, aya_vision, randomise, tiny_model_dir
 
 CHECKS = ("positions", "reuse", "hidden_states", "extra_inputs", "batches", "edits", "greedy")

@@ -6,9 +6,9 @@ import torch
 from core.config import PROJECT_ROOT
 from core.errors import UserError
 from core.vlm import attention
-from core.vlm.adapter import load_vlm
 from core.vlm.blocks import BLOCKS, Block, norm_scale
 from core.vlm.hookpoints import ActivationCache, HookPoint, hook_points
+from core.vlm.loading import load_vlm
 from tests.vlm.toy_model import toy_features, toy_images, toy_rows, toy_vlm
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from core.vlm.adapter import CAPTION
+from core.vlm.batch import CAPTION
 from core.vlm.hooks import capture, editing
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from core.demo.captioner import build_model, build_processor, build_tokenizer
 from core.demo.world import DemoWorld
-from core.vlm.adapter import VLM, load_vlm
+from core.vlm.adapter import VLM
+from core.vlm.loading import load_vlm
 
 
 @functools.cache

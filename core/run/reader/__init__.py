@@ -6,12 +6,9 @@ how to get it. Values always travel as parameters, column names only from lists 
 
 from __future__ import annotations
 
-from core.run.reader.crosslingual import CrosslingualQueries
-from core.run.reader.features import FEATURE_SORTS, FeatureQueries
-from core.run.reader.gender import GenderQueries
-from core.run.reader.layers import LayerQueries, MechanismQueries
-from core.run.reader.samples import SampleQueries
-from core.run.reader.steering import ExplainQueries, InterventionQueries
+from core.run.reader.causes import ExplainQueries, InterventionQueries, MechanismQueries
+from core.run.reader.features import FEATURE_SORTS, FeatureQueries, GenderQueries, SampleQueries
+from core.run.reader.languages import CrosslingualQueries, LayerQueries
 
 __all__ = ["FEATURE_SORTS", "Catalog"]
 

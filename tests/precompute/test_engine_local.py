@@ -1,6 +1,8 @@
-"""What people see when something goes wrong: a lock, Ctrl-C, a full disk, a bug."""
+"""A run that is killed goes on to the same bytes; a lock, Ctrl-C, a full disk and a bug are said in words."""
 
 import json
+import os
+import shutil
 import signal
 import sys
 
@@ -9,18 +11,112 @@ import pytest
 from core.errors import UserError
 from core.run import Run, RunHeld
 from precompute.__main__ import main
+from tests.precompute.fake_runs import outputs, run_arguments, wait_for
+
+
+class Crash(BaseException):
+    """A death that no handler of the program expects."""
+
+
+def test_killed_three_times_it_goes_on_and_the_bytes_are_the_same(start, compute, cache):
+    whole, _ = compute("samples.n=40", name="whole")
+    killed = Run(cache / "killed")
+    parts = 0
+    for at in (5, 15, 28):
+        process = start(*run_arguments("killed", "samples.n=40"), FAKE_SLEEP="0.02")
+        work = killed.path(".work", "numbers")
+        wait_for(lambda work=work, at=at: work.exists() and len(list(work.glob("[0-9]*.txt"))) >= at)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        left = len(list(work.glob("[0-9]*.txt")))
+        assert left >= max(at, parts), "a checkpoint was lost"
+        assert not killed.is_done("numbers") and not killed.path("numbers.txt").exists()
+        assert killed.progress()["state"] == "stopped", "a dead process does not read as running"
+        parts = left
+    process = start(*run_arguments("killed", "samples.n=40"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "goes on where it stopped" in out
+    made = killed.path("logs", "numbers.log").read_text().count("made part")
+    assert made <= 40 + 3, "no more than the part under way at each kill is made twice"
+    assert outputs(killed) == outputs(whole)
+    assert not killed.path(".work", "numbers").exists()
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["first run", "after a change of settings"])
+def test_dying_at_any_file_operation_costs_nothing(compute, monkeypatch, changed, cache):
+    """The process dies at the n-th replace, unlink or rmtree, for every n; the next run ends as if nothing had been."""
+    whole, _ = compute("seed=5", "samples.n=3", name="whole")
+    expected = outputs(whole)
+    compute("samples.n=3", name="other")
+    real = {"replace": os.replace, "unlink": os.unlink, "rmtree": shutil.rmtree}
+    for n in range(400):
+        if changed:
+            shutil.copytree(cache / "other", cache / "one")
+        count = 0
+
+        def dying(name, n=n):
+            def operation(*args, **kwargs):
+                nonlocal count
+                if not str(args[-1]).endswith("progress.json"):  # written by a clock
+                    count += 1
+                    if count == n + 1:
+                        if name == "rmtree":  # dies with half of it gone
+                            files = [p for p in sorted(args[0].rglob("*")) if p.is_file()]
+                            [real["unlink"](p) for p in files[: len(files) // 2]]
+                        raise Crash
+                return real[name](*args, **kwargs)
+
+            return operation
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", dying("replace"))
+            patch.setattr(os, "unlink", dying("unlink"))
+            patch.setattr(shutil, "rmtree", dying("rmtree"))
+            try:
+                compute("seed=5", "samples.n=3")
+            except Crash:
+                died = True
+            else:
+                died = False
+        run, _ = compute("seed=5", "samples.n=3")
+        assert outputs(run) == expected, f"died at operation {n}"
+        assert not list(run.path(".work").iterdir())
+        shutil.rmtree(run.dir)
+        if not died:
+            break
+    assert 20 < n < 399, "every operation has had its turn"
+
+
+def test_work_of_other_settings_is_not_gone_on_from(compute, monkeypatch, fake):
+    monkeypatch.setenv("FAKE_BUG", "1")
+    with pytest.raises(Exception, match="a bug"):
+        compute("seed=1")
+    monkeypatch.delenv("FAKE_BUG")
+    run, _ = compute("seed=2")
+    expected, _ = compute("seed=2", name="clean")
+    assert outputs(run) == outputs(expected)
+
+
+def test_leftovers_of_a_killed_writer_are_swept(compute, cache):
+    run, _ = compute()
+    run.path("numbers.txt").unlink()
+    stray = run.path(".tmp-99999-numbers.txt")
+    stray.write_text("half")
+    compute()
+    assert not stray.exists()
 
 
 @pytest.fixture
-def command(cache, fake, monkeypatch, capsys, tools):
-    """The command line in this process over the fake pipeline: code, stdout, stderr."""
+def command(cache, fake, monkeypatch, capsys):
+    """command() runs the small run of the fake pipeline in this process: code, stdout, stderr."""
     import precompute.engine.local as local
 
     monkeypatch.setattr(local, "stages", fake.pipeline)
     before = signal.getsignal(signal.SIGTERM)
 
-    def go(*args: str):
-        code = main([*args, *(x for s in tools.SMALL for x in ("--set", s))])
+    def go():
+        code = main(run_arguments())
         told = capsys.readouterr()
         return code, told.out, told.err
 
@@ -29,28 +125,28 @@ def command(cache, fake, monkeypatch, capsys, tools):
 
 
 def test_a_run_prints_plain_lines_where_there_is_no_terminal(command, cache):
-    code, out, err = command("run", "demo", "--run", "x")
+    code, out, err = command()
     assert code == 0 and err == ""
     assert "numbers: starts" in out and "total: done in" in out and "\x1b" not in out
 
 
-def test_a_second_process_is_told_who_holds_the_run(start, command, cache, tools):
-    process = start("run", "demo", "--run", "x", *(x for s in tools.SMALL for x in ("--set", s)), FAKE_SLEEP="0.5")
-    tools.wait_for(lambda: Run(cache / "x").holder() == process.pid)
-    code, _, err = command("run", "demo", "--run", "x")
+def test_a_second_process_is_told_who_holds_the_run(start, command, cache):
+    process = start(*run_arguments(), FAKE_SLEEP="0.5")
+    wait_for(lambda: Run(cache / "x").holder() == process.pid)
+    code, _, err = command()
     assert code == 2
     assert f"process {process.pid}" in err and "Traceback" not in err
     process.kill()
     process.wait()
     assert Run(cache / "x").holder() is None, "the lock goes with its process"
-    assert command("run", "demo", "--run", "x")[0] == 0
+    assert command()[0] == 0
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_by_hand(start, cache, tools, sent, code):
-    process = start("run", "demo", "--run", "x", *(x for s in tools.SMALL for x in ("--set", s)), FAKE_SLEEP="0.2")
+def test_stopped_by_hand(start, cache, sent, code):
+    process = start(*run_arguments(), FAKE_SLEEP="0.2")
     run = Run(cache / "x")
-    tools.wait_for(lambda: (run.progress() or {}).get("done", 0) >= 1)
+    wait_for(lambda: (run.progress() or {}).get("done", 0) >= 1)
     process.send_signal(sent)
     _, err = process.communicate(timeout=10)
     assert process.returncode == code
@@ -63,15 +159,15 @@ def test_stopped_by_hand(start, cache, tools, sent, code):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is Linux's")
-def test_a_full_disk_is_said_and_survived(command, cache, monkeypatch, tools):
+def test_a_full_disk_is_said_and_survived(command, cache, monkeypatch):
     monkeypatch.setenv("FAKE_FULL", "1")
-    code, _, err = command("run", "demo", "--run", "x")
+    code, _, err = command()
     assert code == 1 and err.startswith("The disk is full.") and "Traceback" not in err
     run = Run(cache / "x")
     assert run.progress()["state"] == "failed" and "disk is full" in run.progress()["message"]
     assert not run.is_done("numbers")
     monkeypatch.delenv("FAKE_FULL")
-    assert command("run", "demo", "--run", "x")[0] == 0
+    assert command()[0] == 0
 
 
 def test_a_disk_too_full_for_anything_still_ends_in_words(command, cache, monkeypatch):
@@ -86,7 +182,7 @@ def test_a_disk_too_full_for_anything_still_ends_in_words(command, cache, monkey
         return real(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    code, _, err = command("run", "demo", "--run", "x")
+    code, _, err = command()
     assert code == 1 and err.startswith("The disk is full.")
 
 
@@ -99,7 +195,7 @@ def test_rust_libraries_say_it_in_words():
 
 def test_a_bug_is_three_lines_and_its_traceback_is_in_the_log(command, cache, monkeypatch):
     monkeypatch.setenv("FAKE_BUG", "1")
-    code, _, err = command("run", "demo", "--run", "x")
+    code, _, err = command()
     assert code == 1 and len(err.strip().splitlines()) == 3
     assert "The stage numbers failed: ValueError: a bug" in err
     run = Run(cache / "x")
