@@ -6,7 +6,6 @@ import json
 import os
 from types import SimpleNamespace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -214,8 +213,3 @@ def test_foreign_weights_and_foreign_rows_are_refused(tmp_path):
     write_table(ctx.run.path("activations", "tokens.parquet"), tokens.slice(0, len(tokens) - 1))
     with pytest.raises(UserError, match="does not fit"):
         stage.run(ctx)
-
-
-def test_explained_share_stays_below_one(whole):
-    share = Catalog(whole.ctx.run.dir).features(1)["explained_share"]
-    assert np.isfinite(share).all() and (share < 1).all()
