@@ -22,8 +22,6 @@ from tests.vlm.toy_model import toy_vlm
 
 N_SAMPLES = 7
 STAGES = {"caption": caption, "activations": activations}
-
-
 SETTINGS = (
     "caption.batch_size=6",
     "caption.max_new_tokens=9",
@@ -37,32 +35,36 @@ def context(folder: Path, stage: str, on_progress=lambda *_: None, overrides=())
     return stage_context(folder, stage, (*SETTINGS, *overrides), on_progress)
 
 
-@pytest.fixture(autouse=True)
-def small_blocks_and_one_model(monkeypatch):
-    monkeypatch.setattr(passes, "BLOCK_IMAGES", 2)
-    for stage in STAGES.values():
-        monkeypatch.setattr(stage, "load_captioner", lambda *_: toy_vlm())
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks_and_one_model():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passes, "BLOCK_IMAGES", 2)
+        for stage in STAGES.values():
+            patch.setattr(stage, "load_captioner", lambda *_: toy_vlm())
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, small_blocks_and_one_model):
+    """A run after both stages, and the record of the second."""
+    folder = prepared_run(tmp_path_factory.mktemp("stages") / "whole", N_SAMPLES)
+    return folder, [module.run(context(folder, stage)) for stage, module in STAGES.items()][-1]
 
 
 @pytest.fixture
-def new_run(tmp_path):
-    """Makes run folders as the stage prepare leaves them, or as the stage caption left another one."""
+def captioned(whole, tmp_path):
+    """Makes run folders as the stage caption left the whole one."""
 
-    def make(name: str, like: Path | None = None) -> Path:
+    def make(name: str) -> Path:
         folder = prepared_run(tmp_path / name, N_SAMPLES)
-        if like:
-            shutil.copy(like / "captions.parquet", folder)
+        shutil.copy(whole[0] / "captions.parquet", folder)
         return folder
 
     return make
 
 
-def whole_run(folder: Path) -> tuple[dict, dict]:
-    return tuple(module.run(context(folder, stage)) for stage, module in STAGES.items())
-
-
-def test_captions_are_what_the_model_writes(new_run, caplog):
-    folder = new_run("run")
+def test_captions_are_what_the_model_writes(tmp_path, caplog):
+    folder = prepared_run(tmp_path / "run", N_SAMPLES)
     with caplog.at_level(logging.INFO):
         record = caption.run(context(folder, "caption"))
     vlm, lines = toy_vlm(), pq.read_table(folder / "captions.parquet").to_pylist()
@@ -78,9 +80,8 @@ def test_captions_are_what_the_model_writes(new_run, caplog):
     assert n_unfinished and f"{n_unfinished} of 14 captions reached 9 tokens" in caplog.text
 
 
-def test_activations_are_those_of_the_models_own_caption(new_run):
-    folder = new_run("run")
-    _, record = whole_run(folder)
+def test_activations_are_those_of_the_models_own_caption(whole):
+    folder, record = whole
     vlm, run = toy_vlm(), Run(folder)
     lines = pq.read_table(folder / "captions.parquet").to_pylist()
     captions = {(c["sample_id"], c["lang"]): c["token_ids"] for c in lines}
@@ -105,12 +106,10 @@ def test_activations_are_those_of_the_models_own_caption(new_run):
     assert 1 < len(shards) == pq.ParquetFile(folder / "activations" / "tokens.parquet").num_row_groups
 
 
-def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(new_run):
-    whole = new_run("whole")
-    whole_run(whole)
-    few = new_run("few", whole)
+def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(whole, captioned):
+    few, other = captioned("few"), captioned("other")
     activations.run(context(few, "activations", overrides=["activations.image_tokens=5"]))
-    reader, all_rows = ActivationReader(few, 3), ActivationReader(whole, 3)
+    reader, all_rows = ActivationReader(few, 3), ActivationReader(whole[0], 3)
     key = ["sample_id", "lang", "position"]
     index = reader.index
     same = index[key].astype(str).merge(all_rows.index[[*key, "row"]].astype(dict.fromkeys(key, str)))
@@ -121,19 +120,16 @@ def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(new_run):
     text = all_rows.index["kind"] != "image"
     assert (index["kind"] != "image").sum() == text.sum() and len(index) == text.sum() + 14 * 5
     assert read_token_index(Run(few)).n_patches == 16
-    other = new_run("other", whole)
     reseeded = ["activations.image_tokens=5", "seed=1"]
     activations.run(context(other, "activations", overrides=reseeded))
     assert not np.array_equal(ActivationReader(other, 3).index["patch"], index["patch"])
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stopped_anywhere_it_goes_on_to_the_same_bytes(new_run, stage):
-    reference = new_run("reference")
-    whole_run(reference)
-    expected = {k: v for k, v in file_bytes(reference).items() if stage == "activations" or "activations" not in k}
+def test_stopped_anywhere_it_goes_on_to_the_same_bytes(whole, captioned, stage):
+    expected = {k: v for k, v in file_bytes(whole[0]).items() if stage == "activations" or "activations" not in k}
     for n in range(1, 6 if stage == "activations" else 5):  # blocks of 2 and of 3 images, and the report before them
-        folder, seen = new_run(f"stop-{n}", reference), []
+        folder, seen = captioned(f"stop-{n}"), []
 
         def stop(done, *_, seen=seen, n=n):
             seen.append(done)
@@ -148,8 +144,6 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(new_run, stage):
         assert file_bytes(folder) == expected
 
 
-def test_a_layer_the_model_does_not_have_is_refused(new_run):
-    folder = new_run("run")
-    caption.run(context(folder, "caption"))
+def test_a_layer_the_model_does_not_have_is_refused(captioned):
     with pytest.raises(UserError, match="no layers 8, 20"):
-        activations.run(context(folder, "activations", overrides=["activations.layers=1,8,20"]))
+        activations.run(context(captioned("run"), "activations", overrides=["activations.layers=1,8,20"]))

@@ -24,7 +24,7 @@ def test_neighbours_equal_brute_force(monkeypatch, block_elements):
     assert np.allclose(near.cosine, np.take_along_axis(cosine, expected, 1), atol=1e-6)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 9, 10, 12, 40])
+@pytest.mark.parametrize("n", [0, 1, 2, 9, 10, 40])
 def test_every_size_has_a_map(n):
     W_dec = random_directions(n)
     place = feature_map(W_dec, neighbours(W_dec, 14), seed=0)
