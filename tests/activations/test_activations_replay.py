@@ -4,7 +4,6 @@ import logging
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
@@ -13,13 +12,11 @@ from core.activations import replay as replaying
 from core.activations.passes import Passes
 from core.activations.replay import Activations, Replay, layer_groups
 from core.activations.store import ActivationReader
-from core.config import load_config
 from core.errors import UserError
-from core.run import Run, write_table
 from core.sae import trainer
-from precompute.context import StageContext
 from precompute.stages import activations, caption, train
-from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm
+from tests.toy_stages import Killed, file_bytes, kill_at, prepared_run, stage_context
+from tests.vlm.toy_model import toy_vlm
 
 LAYERS = (1, 3, 6)
 SETTINGS = (
@@ -31,7 +28,7 @@ SETTINGS = (
     "activations.image_tokens=9",
     "train.d_sae=64",
     "train.k=4",
-    "train.steps=30",
+    "train.steps=16",
     "train.batch_tokens=48",
     "train.auxk=8",
     "train.dead_after_tokens=500",
@@ -40,15 +37,8 @@ SETTINGS = (
 
 
 def context(folder, stage, store="none", cache_gb=1.0, on_progress=lambda *_: None):
-    sets = [
-        f"model.name={toy_model_dir()}",
-        *SETTINGS,
-        f"activations.store={store}",
-        f"activations.cache_gb={cache_gb}",
-    ]
-    work_dir = folder / ".work" / stage
-    work_dir.mkdir(parents=True, exist_ok=True)
-    return StageContext(Run(folder), load_config("demo", sets), work_dir, on_progress=on_progress)
+    sets = (*SETTINGS, f"activations.store={store}", f"activations.cache_gb={cache_gb}")
+    return stage_context(folder, stage, sets, on_progress)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,12 +53,7 @@ def small_blocks_and_one_model():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, small_blocks_and_one_model):
     """The same run with and without stored activations."""
-    stored = tmp_path_factory.mktemp("replay") / "stored"
-    (stored / "images").mkdir(parents=True)
-    for i, image in enumerate(toy_images(6)):
-        image.save(stored / "images" / f"{i:06d}.png")
-    split = ["test" if i % 3 == 0 else "train" for i in range(6)]
-    write_table(stored / "samples.parquet", pa.table({"sample_id": pa.array(range(6), pa.int32()), "split": split}))
+    stored = prepared_run(tmp_path_factory.mktemp("replay") / "stored", 6)
     caption.run(context(stored, "caption"))
     without = shutil.copytree(stored, stored.with_name("without"))
     records = [activations.run(context(f, "activations", s)) for f, s in ((stored, "all"), (without, "none"))]
@@ -154,29 +139,30 @@ def test_where_the_stage_has_not_run_that_is_said(tmp_path):
 
 
 def results(folder):
-    paths = [folder / "saes.parquet", *sorted((folder / "saes").rglob("*"))]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
+    return file_bytes(folder, "saes.parquet", "saes")
+
+
+@pytest.fixture(scope="module")
+def trained(runs, tmp_path_factory):
+    """What the stage train makes of stored activations."""
+    stored = shutil.copytree(runs[0], tmp_path_factory.mktemp("trained") / "stored")
+    train.run(context(stored, "train", "all"))
+    return results(stored)
 
 
 @pytest.mark.parametrize("cache_gb", [1.0, 4e-5])
-def test_saes_are_the_same_bytes_without_a_store_also_after_a_kill(runs, tmp_path, monkeypatch, cache_gb, caplog):
-    stored, without = (shutil.copytree(f, tmp_path / f.name) for f in runs)
-    train.run(context(stored, "train", "all"))
-    monkeypatch.setattr(trainer, "REPORT_STEPS", 7)
+def test_saes_are_the_same_bytes_without_a_store_also_after_a_kill(
+    runs, trained, tmp_path, monkeypatch, cache_gb, caplog
+):
+    without = shutil.copytree(runs[1], tmp_path / "without")
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
 
-    class Killed(BaseException):
-        pass
-
-    def kill(done, total, unit, message):
-        if done >= 45:
-            raise Killed
-
     with pytest.raises(Killed):
-        train.run(context(without, "train", "none", cache_gb, kill))
+        train.run(context(without, "train", "none", cache_gb, kill_at(24)))
     with caplog.at_level(logging.INFO):
         train.run(context(without, "train", "none", cache_gb))
-    assert results(without) == results(stored)
+    assert results(without) == trained
     assert not (without / "activations" / "layer_01").exists()
     assert "are computed again" in caplog.text
     assert ("more than activations.cache_gb" in caplog.text) == (cache_gb < 1)

@@ -65,17 +65,6 @@ def test_reading_gives_back_what_was_written(tmp_path, dtype):
         ActivationReader(tmp_path, 2)
 
 
-def test_files_are_the_same_wherever_the_work_was_stopped(tmp_path):
-    blocks = [7, 5, 11, 2, 9]
-    make(tmp_path / "whole", blocks, 12)
-    for stop in range(len(blocks)):
-        folder = tmp_path / f"stopped-{stop}"
-        make(folder, blocks, 12, stop_after=stop)
-        make(folder, blocks, 12)
-        assert files(folder) == files(tmp_path / "whole")
-        assert not list((folder / "work").glob("block_*"))
-
-
 def test_files_are_the_same_whichever_write_was_the_last(tmp_path, monkeypatch):
     """The process ends at the n-th file that is about to get its name, for every n."""
     blocks = [7, 5, 11, 2, 9]

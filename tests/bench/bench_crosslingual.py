@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 from scipy.sparse import csc_array, csr_array
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -25,6 +24,7 @@ from core.config import CrosslingualConfig
 from core.crosslingual.matching import candidates, correlation_blocks, mutual_nearest, optimal_assignment
 from core.crosslingual.shared_dictionary import SharedDictionary
 from core.features.pooled import VIEWS, Pooled
+from tests.gender.gender_toys import write_pooled
 
 D_MODEL, N_WORDS, FIRING = 512, 40, 300  # features that fire in a caption
 
@@ -39,9 +39,9 @@ def main() -> None:
     for layer in range(given.layers):
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
-            write_pooled(Path(folder), layer, given.samples, given.features)
+            pooled = layer_codes(Path(folder), layer, given.samples, given.features)
             lap(f"layer {layer}: writing made-up codes", start)
-            one_layer(Path(folder), layer, given.samples)
+            one_layer(pooled, layer, given.samples)
     rng = np.random.default_rng(1)
     a, b = (made_up(rng, given.samples // 4, given.features) for _ in "ab")
     start = time.process_time()
@@ -52,11 +52,11 @@ def main() -> None:
     lap(f"matching: {len(mutual_nearest(found).a)} mutual neighbours", start)
 
 
-def one_layer(folder: Path, layer: int, n: int) -> None:
+def one_layer(pooled: Pooled, layer: int, n: int) -> None:
     rng = np.random.default_rng(0)
     gender = np.array(["female", "male", "neutral"], dtype=object)[rng.integers(0, 3, n)]
     config = replace(CrosslingualConfig(), n_permutations=500, n_bootstrap=500)
-    compared = SharedDictionary(Pooled(folder, layer), gender, rng.random(n) < 0.8, config, 0)
+    compared = SharedDictionary(pooled, gender, rng.random(n) < 0.8, config, 0)
     word = rng.integers(0, N_WORDS, n)
     stands = csr_array((np.ones(n), (np.arange(n), word)), shape=(n, N_WORDS))
     for name, work in (
@@ -70,16 +70,12 @@ def one_layer(folder: Path, layer: int, n: int) -> None:
         lap(f"layer {layer}: {name}", start)
 
 
-def write_pooled(folder: Path, layer: int, n: int, n_features: int) -> None:
-    rng, tensors = np.random.default_rng(layer), {}
+def layer_codes(folder: Path, layer: int, n: int, n_features: int) -> Pooled:
+    """The same codes in every view, and residuals that have nothing in common."""
+    rng = np.random.default_rng(layer)
     codes = made_up(rng, 2 * n, n_features)
-    for view in VIEWS:
-        tensors |= {f"n.{view}": np.full(2 * n, 10, np.int32)}
-        tensors |= {f"resid.{view}": rng.standard_normal((2 * n, D_MODEL), dtype=np.float32)}
-        tensors |= {f"indptr.{view}": codes.indptr.astype(np.int64), f"indices.{view}": codes.indices.astype(np.int32)}
-        tensors |= {f"data.{view}": codes.data}
-    (folder / "pooled").mkdir()
-    save_file(tensors, folder / "pooled" / f"layer_{layer:02d}.safetensors", metadata={"sae_id": "made up"})
+    resid = {view: rng.standard_normal((2 * n, D_MODEL), dtype=np.float32) for view in VIEWS}
+    return write_pooled(folder, layer, dict.fromkeys(VIEWS, codes), **resid)
 
 
 def made_up(rng: np.random.Generator, n: int, n_features: int) -> csc_array:

@@ -18,14 +18,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import save_file
+from scipy.sparse import csc_array
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.config import GenderConfig
 from core.features.labels import candidates
-from core.features.pooled import FOLDER, Pooled
+from core.features.pooled import FOLDER
 from core.gender.findings import World, count_findings, describe_layer, finish, shuffled_labels
+from tests.gender.gender_toys import write_pooled
 
 RATES = {"image": 0.05, "before": 0.02, "caption": 0.04}  # mean share of captions on which a feature fires
 N_WORDS, WORDS_A_CAPTION = 2_000, 12
@@ -48,17 +49,17 @@ def main() -> None:
             f"all layers together      {time.perf_counter() - clock:6.1f} s  {_peak()}  {n} findings (nothing planted)"
         )
         del found
-        _write_pooled(Path(folder), 0, args.features, args.samples)
+        pooled = write_pooled(Path(folder), 0, _codes(0, args.features, args.samples))
         for seed in range(args.shuffles):
             clock, labels = time.perf_counter(), shuffled_labels(world.gender, world.is_train, seed)
-            n = count_findings({0: Pooled(folder, 0)}, labels, world.is_train, world.config)
+            n = count_findings({0: pooled}, labels, world.is_train, world.config)
             print(f"one shuffle, one layer   {time.perf_counter() - clock:6.1f} s  {_peak()}  {n} findings")
 
 
 def _layer(folder: Path, layer: int, n_features: int, world: World) -> Path:
-    _write_pooled(folder, layer, n_features, len(world.gender))
+    pooled = write_pooled(folder, layer, _codes(layer, n_features, len(world.gender)))
     clock, work = time.perf_counter(), time.process_time()
-    found = describe_layer(Pooled(folder, layer), world, {})
+    found = describe_layer(pooled, world, {})
     seconds, busy = time.perf_counter() - clock, time.process_time() - work
     path = folder / f"features_{layer}.parquet"
     pq.write_table(found.features, path)
@@ -82,9 +83,9 @@ def _world(n_samples: int) -> World:
     return World(gender, is_train, named, GenderConfig(), 0)
 
 
-def _write_pooled(folder: Path, layer: int, n_features: int, n_samples: int) -> None:
+def _codes(layer: int, n_features: int, n_samples: int) -> dict[str, csc_array]:
     """Features fire at random, at rates from a hundredth to several times the mean, as those of SAEs do."""
-    rng, n_captions, tensors = np.random.default_rng(layer), 2 * n_samples, {}
+    rng, n_captions, found = np.random.default_rng(layer), 2 * n_samples, {}
     for view, mean in RATES.items():
         rates = np.minimum(mean * rng.lognormal(-0.72, 1.2, n_features), 0.9)
         counts = rng.binomial(n_captions, rates)
@@ -92,13 +93,9 @@ def _write_pooled(folder: Path, layer: int, n_features: int, n_samples: int) -> 
         ends = np.cumsum(counts)
         for first, last in zip(ends - counts, ends, strict=True):
             indices[first:last] = np.sort(rng.choice(n_captions, last - first, replace=False, shuffle=False))
-        tensors[f"n.{view}"] = np.ones(n_captions, np.int32)
-        tensors[f"resid.{view}"] = np.zeros((n_captions, 1), np.float32)
-        tensors[f"indptr.{view}"] = np.concatenate([[0], ends]).astype(np.int64)
-        tensors[f"indices.{view}"] = indices
-        tensors[f"data.{view}"] = rng.exponential(1, len(indices)).astype(np.float32) + np.float32(1e-3)
-    (folder / FOLDER).mkdir(exist_ok=True)
-    save_file(tensors, folder / FOLDER / f"layer_{layer:02d}.safetensors", metadata={"sae_id": f"sae{layer}"})
+        values = rng.exponential(1, len(indices)).astype(np.float32) + np.float32(1e-3)
+        found[view] = csc_array((values, indices, np.concatenate([[0], ends])), shape=(n_captions, n_features))
+    return found
 
 
 def _peak() -> str:

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from scipy.sparse import csr_array
 
 from core.config import config_from_dict
-from core.crosslingual import separate
 from core.crosslingual.tables import TABLES
 from core.features.pooled import join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import read_token_index
@@ -21,13 +20,10 @@ from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext
 from precompute.stages import crosslingual as stage
+from tests.toy_stages import Killed, file_bytes, kill_at
 
 N, D, D_SAE, LAYERS = 120, 12, 24, (1, 3)
 SHOWN = ["female", "male", "neutral"]
-
-
-class Killed(BaseException):
-    """Stands for a kill at a moment of the test's choosing."""
 
 
 def make_run(folder, genders=("female", "male"), arabic=True) -> Run:
@@ -126,8 +122,7 @@ def context(run: Run, on_progress=lambda *_: None) -> StageContext:
 
 
 def results(run: Run) -> dict[str, bytes]:
-    paths = [run.path(f"{name}.parquet") for name in TABLES] + sorted(run.path("language_saes").rglob("*"))
-    return {str(p.relative_to(run.dir)): p.read_bytes() for p in paths if p.is_file()}
+    return file_bytes(run.dir, *(f"{name}.parquet" for name in TABLES), "language_saes")
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +142,13 @@ def table(run, name):
     return pq.read_table(run.path(f"{name}.parquet")).to_pandas()
 
 
-def test_all_tables_are_written_in_their_schema(done):
+def test_all_tables_are_written_and_progress_only_grows(done):
     run, record, seen = done
-    for name, of in TABLES.items():
-        found = run.table(name)
-        assert found.schema.equals(of.arrow) and len(found), name
+    assert all(len(table(run, name)) for name in TABLES)
     assert record["rows"] == sum(len(table(run, name)) for name in TABLES)
     assert [d for d, _ in seen] == sorted(d for d, _ in seen) and seen[-1] == (18, 18)
     assert len(list(run.path("language_saes").iterdir())) == 4
+    assert table(run, "language_saes")["language_sae_id"].nunique() == 4, "other seeds are other dictionaries"
 
 
 def test_what_was_planted_is_found(done):
@@ -182,21 +176,11 @@ def test_the_same_bytes_after_a_kill(source, done, tmp_path, moment, monkeypatch
     monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
     run = Run(shutil.copytree(source.dir, tmp_path / "run"))
 
-    def kill(at, total, *_):
-        if at >= moment:
-            raise Killed
-
     with pytest.raises(Killed):
-        stage.run(context(run, kill))
+        stage.run(context(run, kill_at(moment)))
     assert not run.path("clbas.parquet").exists()
     stage.run(context(run))
     assert results(run) == results(done[0])
-
-
-def test_other_seeds_are_other_dictionaries(done):
-    run, *_ = done
-    assert table(run, "language_saes")["language_sae_id"].nunique() == 4
-    assert len(separate.SEEDS) == 2
 
 
 def test_without_arabic_captions_every_number_is_missing_and_says_why(tmp_path):

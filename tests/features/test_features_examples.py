@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.features.codes import Codes, write_codes
-from core.features.examples import ImageMaxima, bin_names, choose_examples, image_maxima, traces
+from core.features.examples import ImageMaxima, choose_examples, image_maxima, traces
 from core.features.tables import examples_table
 from core.features.tokens import token_index
 from tests.features.features_toys import ToyReader, World, random_world, token_table
@@ -46,14 +46,6 @@ def test_top_examples_equal_brute_force(tmp_path, seed, grid):
         assert chosen.rank[top].tolist() == list(range(top.sum()))
 
 
-def test_an_image_comes_once_and_a_dead_feature_has_none(tmp_path):
-    _, _, maxima, chosen = chosen_of(random_world(0), tmp_path, n_top=100)
-    for feature in range(11):
-        ids = maxima.sample_id[chosen.pair[(chosen.feature == feature) & (chosen.bin == 3)]]
-        assert len(set(ids.tolist())) == len(ids) > 0
-    assert not (chosen.feature == 11).any()
-
-
 def maxima_of(values: list[float], sample_ids=None) -> ImageMaxima:
     n = len(values)
     ids = np.arange(n) if sample_ids is None else np.array(sample_ids)
@@ -76,21 +68,6 @@ def test_bands_are_quantiles_of_the_image_maxima(values, n_quantiles):
             assert set(chosen.band_low[here]) == {band[0]}
             assert set(chosen.band_high[here]) == {band[-1]}
         start += size
-
-
-def test_band_borders_are_numpy_quantiles():
-    values = np.random.default_rng(0).permutation(np.arange(1, 101)).astype(float)
-    chosen = choose_examples(maxima_of(values.tolist()), 0, 24, 5, 6, 0, 0)
-    for q in range(5):
-        here = chosen.bin == q
-        assert here.sum() == 6
-        low, high = np.quantile(values, [q / 5, (q + 1) / 5])
-        assert chosen.band_low[here][0] == pytest.approx(low, abs=1)
-        assert chosen.band_high[here][0] == pytest.approx(high, abs=1)
-        drawn = values[chosen.pair[here]]
-        assert ((drawn >= low - 1) & (drawn <= high + 1)).all() and (np.diff(drawn) < 0).all()
-    assert values[chosen.pair[chosen.bin == 5]].tolist() == list(range(100, 76, -1))
-    assert bin_names(5) == ["q1", "q2", "q3", "q4", "q5", "top"]
 
 
 def test_draws_are_fair_and_depend_on_seed_layer_and_feature():

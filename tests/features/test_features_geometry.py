@@ -24,16 +24,7 @@ def test_neighbours_equal_brute_force(monkeypatch, block_elements):
     assert np.allclose(near.cosine, np.take_along_axis(cosine, expected, 1), atol=1e-6)
 
 
-def test_twins_find_each_other_and_none_finds_itself():
-    W_dec = random_directions(10)
-    W_dec[7] = 3 * W_dec[2]
-    near = neighbours(W_dec, 3)
-    assert (near.index[2, 0], near.index[7, 0]) == (7, 2)
-    assert near.cosine[2, 0] == pytest.approx(1, abs=1e-6)
-    assert not (near.index == np.arange(10)[:, None]).any()
-
-
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 9, 10, 12, 40])
+@pytest.mark.parametrize("n", [0, 1, 2, 9, 10, 40])
 def test_every_size_has_a_map(n):
     W_dec = random_directions(n)
     place = feature_map(W_dec, neighbours(W_dec, 14), seed=0)

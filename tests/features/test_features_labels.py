@@ -15,7 +15,6 @@ from core.features.labels import (
     candidates,
     choose,
     label_rows,
-    label_table,
     score,
     words_of,
 )
@@ -122,9 +121,3 @@ def test_only_what_is_to_be_seen_is_an_annotation():
     text = '{"role": "cook", "tone": 2, "p_male": 0.3, "held_out": true, "note": ""}'
     assert attributes_of(text, "female") == ["role: cook", "tone: 2", "gender: female"]
     assert attributes_of("", "unknown") == []
-
-
-def test_the_table_keeps_the_order_of_features(world):
-    rows = [[of_feature] for of_feature in label_rows(codes_of(world[0][:, None] == [0, 1]), world[2][0], 0.75)]
-    table = label_table(5, "abc", [7, 9], rows)
-    assert table["feature"].to_pylist() == [7, 9] and table["label"].to_pylist() == ["كلب", "قطة"]

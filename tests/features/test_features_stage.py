@@ -19,7 +19,6 @@ from core.errors import UserError
 from core.features import codes as codes_module
 from core.run import Run, write_table
 from core.run.reader import Catalog
-from core.run.schema.features import EXAMPLES, FEATURES
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext
@@ -104,6 +103,8 @@ def small():
     """Several parts and blocks even in a toy, and no model to load."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "open_vlm", lambda ctx: ToyVLM())
+        # compiling the map takes longer than all the rest; test_features_geometry.py is about it
+        patch.setattr(stage, "feature_map", lambda rows, *_: np.zeros((len(rows), 2), np.float32))
         patch.setattr(codes_module, "BATCH_ROWS", 37)
         patch.setattr(codes_module.CodeStore.blocks, "__defaults__", (4_000_000, 16, 64_000_000))
         patch.setattr(codes_module.write_codes, "__defaults__", (None, 100, "cpu"))
@@ -123,10 +124,9 @@ def whole(tmp_path_factory, small):
     return SimpleNamespace(ctx=ctx, result=stage.run(ctx), seen=seen)
 
 
-def test_tables_are_sorted_complete_and_in_the_schema(whole):
+def test_tables_are_sorted_and_complete_and_progress_only_grows(whole):
     features = pq.read_table(whole.ctx.run.path("features.parquet"))
     examples = pq.read_table(whole.ctx.run.path("examples.parquet"))
-    assert features.schema.equals(FEATURES.arrow) and examples.schema.equals(EXAMPLES.arrow)
     keys = list(zip(features["layer"].to_pylist(), features["feature"].to_pylist(), strict=True))
     assert keys == [(layer, f) for layer in LAYERS for f in range(D_SAE)]
     rows = examples.select(["layer", "feature", "bin", "rank"]).to_pylist()
@@ -181,7 +181,7 @@ def test_living_features_are_described(whole):
         assert row.kind == "prompt" or seen == pytest.approx(row.activation, rel=1e-3)
 
 
-@pytest.mark.parametrize("call", range(1, 23, 3))
+@pytest.mark.parametrize("call", range(1, 23, 4))
 def test_a_kill_at_any_write_changes_no_byte(whole, tmp_path, monkeypatch, call):
     """The process dies at its n-th finished file; run again, the tables are those of the undisturbed run."""
     ctx = make_run(tmp_path / "killed")
@@ -214,8 +214,3 @@ def test_foreign_weights_and_foreign_rows_are_refused(tmp_path):
     write_table(ctx.run.path("activations", "tokens.parquet"), tokens.slice(0, len(tokens) - 1))
     with pytest.raises(UserError, match="does not fit"):
         stage.run(ctx)
-
-
-def test_explained_share_stays_below_one(whole):
-    share = Catalog(whole.ctx.run.dir).features(1)["explained_share"]
-    assert np.isfinite(share).all() and (share < 1).all()

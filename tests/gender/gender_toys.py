@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -27,16 +29,14 @@ def noise(n_captions: int, n_features: int, seed: int = 0) -> np.ndarray:
     return x.astype(np.float32)
 
 
-def write_pooled(
-    run_dir: Path, layer: int, codes: dict[str, np.ndarray], n_positions: dict[str, np.ndarray] | None = None
-) -> Pooled:
-    """A layer's file from dense codes (n_captions, d_sae) by view."""
+def write_pooled(run_dir: Path, layer: int, codes: Mapping[str, Any], **resid: np.ndarray) -> Pooled:
+    """A layer's file from codes (n_captions, d_sae), dense or sparse, and residuals by view; zeros without."""
     tensors = {}
-    for view, dense in codes.items():
-        x = csc_array(dense)
+    for view, given in codes.items():
+        x = csc_array(given)
         x.sort_indices()
-        n = np.ones(len(dense), np.int32) if n_positions is None else n_positions[view].astype(np.int32)
-        tensors |= {f"n.{view}": n, f"resid.{view}": np.zeros((len(dense), 2), np.float32)}
+        n = x.shape[0]
+        tensors |= {f"n.{view}": np.ones(n, np.int32), f"resid.{view}": resid.get(view, np.zeros((n, 2), np.float32))}
         tensors |= {f"indptr.{view}": x.indptr.astype(np.int64), f"indices.{view}": x.indices.astype(np.int32)}
         tensors |= {f"data.{view}": x.data.astype(np.float32)}
     (run_dir / FOLDER).mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Findings: planted ones are found in every view and language, and there are none where labels are shuffled."""
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from core.config import GenderConfig
@@ -93,15 +92,6 @@ def test_the_table_says_the_same_as_the_count(world):
     assert (29 not in {r["feature"] for r in rows}) and len(rows) == 2 * 29 * 5  # the dead feature has no row
     labels = {(r["feature"], r["label"]) for r in layers[0].labels.to_pylist()}
     assert (0, "woman") in labels and (5, "man") in labels
-
-
-def test_tables_survive_being_written(world, tmp_path):
-    pooled, gender, is_train = world
-    known = World(gender, is_train, [], CONFIG, seed=0)
-    found = describe_layer(pooled[3], known, {})
-    for table in found:
-        pq.write_table(table, tmp_path / "table.parquet")
-        assert pq.read_table(tmp_path / "table.parquet").equals(table)
 
 
 def columns_of(rng, strength, n=500):

@@ -6,7 +6,7 @@ import pytest
 
 from core.config import SamplesConfig
 from core.demo.world import DemoWorld, caption
-from core.interventions.outcomes import Reader, common_words, measured, outcomes, repeats, stem
+from core.interventions.outcomes import Reader, common_words, outcomes, repeats, stem
 from core.samples.sources import knowledge
 from tests.toy_interventions import toy_interventions
 
@@ -60,9 +60,3 @@ def test_repeats_and_truth():
     said = outcomes("A woman dressed as a cook next to a dog.", "A cook and her dog.", reader, truth)
     assert said["right_gender"] and said["right_role"] and said["right_object"]
     assert source.shown("female", '{"weather": "rain"}') is None and source.shown("male", "") is None
-
-
-def test_figures_have_both_parts():
-    toy = toy_interventions()
-    frame = measured(toy.captions)
-    assert (frame["n_gendered"] == frame["n_female"] + frame["n_male"]).all() and (frame["nats"] > 0).all()

@@ -1,4 +1,4 @@
-"""AUC and accuracies of held-out scores, for many weightings at once."""
+"""AUC and accuracies of held-out scores for many weightings, and the first layer at which gender leaves its control."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from core.layers.measures import accuracies, auc
+from core.config import LayersConfig
+from core.layers import TransformerProbeAnalyzer
+from core.layers.measures import accuracies, auc, emergence, with_q
+from tests.layers.layers_toys import QUICK, images, residuals
 
 
 @settings(max_examples=30, deadline=None)
@@ -38,3 +41,67 @@ def test_accuracies_are_those_of_scikit_learn():
     balanced, plain = accuracies(score, female, np.ones((1, 40)))
     assert balanced[0] == pytest.approx(balanced_accuracy_score(female, score > 0))
     assert plain[0] == pytest.approx(np.mean((score > 0) == female))
+
+
+def probes(strengths: dict[int, float], female: np.ndarray, seed: int = 0) -> list[dict]:
+    analyzer = TransformerProbeAnalyzer(female, config=QUICK, seed=seed)
+    return [
+        {"layer": layer, "view": "before", **row}
+        for layer, s in strengths.items()
+        for row in analyzer.analyze({"en": residuals(female, s, seed=100 * seed + layer)})
+    ]
+
+
+def first(rows: list[dict]) -> dict:
+    with_q(rows, [])
+    (found,) = emergence(rows, [])
+    return found
+
+
+def test_the_first_layer_is_where_it_was_planted():
+    female, _ = images(160)
+    found = first(probes({1: 0, 3: 0, 5: 6, 7: 8}, female))
+    assert (found["layer"], found["is_lowest"], found["n_after"], found["n_later"]) == (5, False, 1, 1)
+    assert found["low"] > found["baseline"] >= 0.5 and found["n_images"] == 160
+
+
+def test_what_is_there_at_once_may_have_been_there_before():
+    female, _ = images(160)
+    assert first(probes({1: 8, 3: 8}, female))["is_lowest"]
+
+
+def test_shuffled_labels_emerge_in_at_most_one_of_twenty_runs():
+    found, quick = 0, LayersConfig(n_folds=3, n_bootstrap=100, n_controls=2)
+    for seed in range(20):
+        female, _ = images(80, seed=seed)
+        x = {layer: residuals(female, 6, d_model=8, seed=layer) for layer in (1, 3)}
+        shuffled = np.random.default_rng(seed).permutation(female)
+        analyzer = TransformerProbeAnalyzer(shuffled, config=quick, seed=seed)
+        rows = [{"layer": n, "view": "image", **row} for n, v in x.items() for row in analyzer.analyze({"en": v})]
+        found += first(rows)["layer"] >= 0
+    assert found <= 1
+
+
+def test_too_few_images_give_a_reason_and_no_layer():
+    found = first(probes({1: 9, 3: 9}, np.arange(30) < 8))
+    assert found["layer"] == -1 and "8 images of women" in found["why"]
+
+
+@pytest.mark.parametrize(("low", "q", "layer"), [(0.7, 0.01, 2), (0.55, 0.01, -1), (0.7, 0.2, -1)])
+def test_the_lens_must_beat_random_words_and_the_number_of_tests(low, q, layer):
+    row = {
+        "layer": 2,
+        "position": "word",
+        "lang": "ar",
+        "auc": 0.8,
+        "low": low,
+        "high": 0.9,
+        "p": q,
+        "q": q,
+        "random_high": 0.6,
+        "n_female": 30,
+        "n_male": 30,
+        "why": "",
+    }
+    (found,) = emergence([], [row])
+    assert (found["method"], found["layer"]) == ("lens", layer)

@@ -1,46 +1,16 @@
 """Stage layers on a small run of the real pipeline: the same bytes again, also after a stop half way."""
 
-import shutil
-
 import pyarrow.parquet as pq
-import pytest
 
-from core.run import Run
-from precompute.context import StageContext
 from precompute.stages import layers
+from tests.toy_stages import file_bytes, stopped_half_way
 
 NAMES = ("probes.parquet", "lens.parquet", "emergence.parquet")
 
 
-@pytest.fixture(scope="module")
-def copy(small_run, tmp_path_factory):
-    target = tmp_path_factory.mktemp("layers") / "small"
-    shutil.copytree(small_run, target, ignore=shutil.ignore_patterns("saes", "thumbs", *NAMES))
-    return Run(target)
-
-
-def bytes_of(dir):
-    return [(dir / name).read_bytes() for name in NAMES]
-
-
-def test_a_stop_half_way_ends_in_the_same_bytes(small_run, copy, tmp_path):
-    class Stopped(Exception):
-        pass
-
-    def stop(done, total, unit, message):
-        if done == total // 2:
-            raise Stopped
-
-    ctx = StageContext(copy, copy.config(), tmp_path / "work", on_progress=stop)
-    ctx.work_dir.mkdir()
-    with pytest.raises(Stopped):
-        layers.run(ctx)
-    made = sorted(p.name for p in ctx.work_dir.glob("*.parquet"))
-    assert made and not any((copy.dir / name).exists() for name in NAMES)
-    times = {p.name: p.stat().st_mtime_ns for p in ctx.work_dir.glob("*.parquet")}
-    layers.run(StageContext(copy, copy.config(), ctx.work_dir))
-    assert all((ctx.work_dir / name).stat().st_mtime_ns == times[name] for name in made)  # nothing twice
-    assert bytes_of(copy.dir) == bytes_of(small_run)
+def test_a_stop_half_way_ends_in_the_same_bytes(small_run, tmp_path):
+    again = stopped_half_way(layers, small_run, tmp_path, NAMES, "saes")
+    assert file_bytes(again, *NAMES) == file_bytes(small_run, *NAMES)
 
 
 def test_it_says_something_or_why_not_for_every_place_and_language(small_run):

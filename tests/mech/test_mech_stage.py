@@ -1,45 +1,19 @@
 """Stage mechanisms on a small run of the real pipeline: the same bytes again, also after a stop half way."""
 
 import math
-import shutil
 
 import pyarrow.parquet as pq
-import pytest
 
 from core.mech.tables import TABLES
-from core.run import Run
-from precompute.context import StageContext
 from precompute.stages import mechanisms
+from tests.toy_stages import file_bytes, stopped_half_way
 
 NAMES = tuple(f"{name}.parquet" for name in TABLES)
 
 
-@pytest.fixture(scope="module")
-def copy(small_run, tmp_path_factory):
-    target = tmp_path_factory.mktemp("mechanisms") / "small"
-    shutil.copytree(small_run, target, ignore=shutil.ignore_patterns("thumbs", *NAMES))
-    return Run(target)
-
-
-def test_a_stop_half_way_ends_in_the_same_bytes(small_run, copy, tmp_path):
-    class Stopped(Exception):
-        pass
-
-    def stop(done, total, unit, message):
-        if done == total // 2:
-            raise Stopped
-
-    ctx = StageContext(copy, copy.config(), tmp_path / "work", on_progress=stop)
-    ctx.work_dir.mkdir()
-    with pytest.raises(Stopped):
-        mechanisms.run(ctx)
-    made = sorted(p.name for p in ctx.work_dir.glob("*.parquet"))
-    assert made and not any((copy.dir / name).exists() for name in NAMES)
-    times = {p.name: p.stat().st_mtime_ns for p in ctx.work_dir.glob("*.parquet")}
-    mechanisms.run(StageContext(copy, copy.config(), ctx.work_dir))
-    assert all((ctx.work_dir / name).stat().st_mtime_ns == times[name] for name in made)  # nothing twice
-    for name in NAMES:
-        assert (copy.dir / name).read_bytes() == (small_run / name).read_bytes(), name
+def test_a_stop_half_way_ends_in_the_same_bytes(small_run, tmp_path):
+    again = stopped_half_way(mechanisms, small_run, tmp_path, NAMES)
+    assert file_bytes(again, *NAMES) == file_bytes(small_run, *NAMES)
 
 
 def test_shares_add_up_and_every_number_is_there_or_has_a_reason(small_run):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from core.activations.store import ActivationReader
 from core.config import TrainConfig
-from core.sae.modules import SAEConfig
+from core.sae.modules import SAE, SAEConfig, tensor_shapes
 from core.sae.trainer import TokenBatches, Trainer
 
 N_TRUE, D_MODEL, N_ACTIVE, N_TOKENS = 32, 16, 3, 6000
@@ -57,3 +57,20 @@ def toy_config(**changes) -> TrainConfig:
 def toy_trainer(reader: ActivationReader, config: TrainConfig, seed: int = 0, rows: np.ndarray = TRAIN_ROWS) -> Trainer:
     batches = TokenBatches(reader, rows, config.batch_tokens, seed)
     return Trainer(config, batches, SAEConfig(config.architecture, reader.d_model, config.d_sae, config.k, LAYER), seed)
+
+
+WIDTH, D_SAE, K = 12, 40, 4  # of the random SAEs
+
+
+def random_sae(architecture: str, seed: int = 0) -> SAE:
+    cfg = SAEConfig(architecture, WIDTH, D_SAE, K, layer=3, hook_name="blocks.3.hook_resid_post", model_name="toy")
+    random = torch.Generator().manual_seed(seed)
+    tensors = {name: 0.5 * torch.randn(shape, generator=random) for name, shape in tensor_shapes(cfg).items()}
+    if "threshold" in tensors:
+        tensors["threshold"].abs_()
+    return SAE(cfg, tensors)
+
+
+def random_tokens(n: int = 64, seed: int = 5) -> Tensor:
+    """Residuals that such an SAE takes."""
+    return 2 * torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(seed))

@@ -8,22 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import UserError
 from core.sae.files import CFG_FILE, WEIGHTS_FILE, SAEs, load_sae, sae_id, save_sae
-from core.sae.modules import ARCHITECTURES, SAE, SAEConfig, tensor_shapes
-
-D_MODEL, D_SAE, K = 12, 40, 4
-
-
-def random_sae(architecture, seed=0):
-    cfg = SAEConfig(architecture, D_MODEL, D_SAE, K, layer=3, hook_name="blocks.3.hook_resid_post", model_name="toy")
-    random = torch.Generator().manual_seed(seed)
-    tensors = {name: 0.5 * torch.randn(shape, generator=random) for name, shape in tensor_shapes(cfg).items()}
-    if "threshold" in tensors:
-        tensors["threshold"].abs_()
-    return SAE(cfg, tensors)
-
-
-def tokens(n=64):
-    return 2 * torch.randn(n, D_MODEL, generator=torch.Generator().manual_seed(5))
+from core.sae.modules import ARCHITECTURES
+from tests.sae.sae_toys import D_SAE, WIDTH, K, random_sae, random_tokens
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -56,7 +42,7 @@ def test_sae_lens_computes_the_same(architecture, tmp_path):
     save_sae(sae, tmp_path)
     theirs = sae_lens.SAE.load_from_disk(str(tmp_path))
     assert theirs.cfg.architecture() == sae.cfg.saved_architecture
-    x = tokens()
+    x = random_tokens()
     with torch.no_grad():
         z = theirs.encode(x)
         assert 0 < (z > 0).float().mean() < 0.9
@@ -70,14 +56,14 @@ def test_an_sae_that_sae_lens_wrote_is_read(tmp_path):
     sae_lens = pytest.importorskip("sae_lens")
     from sae_lens.saes.topk_sae import TopKSAEConfig
 
-    cfg = TopKSAEConfig(D_MODEL, D_SAE, k=K, rescale_acts_by_decoder_norm=True, apply_b_dec_to_input=False)
+    cfg = TopKSAEConfig(WIDTH, D_SAE, k=K, rescale_acts_by_decoder_norm=True, apply_b_dec_to_input=False)
     theirs = sae_lens.SAE.get_sae_class_for_architecture("topk")(cfg)
     with torch.no_grad():
         theirs.b_dec.normal_()
         theirs.b_enc.normal_()
         theirs.W_dec.mul_(torch.rand(D_SAE, 1) + 0.5)
     theirs.save_model(tmp_path)
-    x = tokens()
+    x = random_tokens()
     with torch.no_grad():
         torch.testing.assert_close(load_sae(tmp_path).encode(x), theirs.encode(x))
         torch.testing.assert_close(load_sae(tmp_path)(x), theirs(x))
@@ -106,7 +92,7 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     for change, message in (
         ({"architecture": "temporal"}, "of the kind 'temporal'"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations"),
-        ({"d_in": D_MODEL + 1}, "does not fit"),
+        ({"d_in": WIDTH + 1}, "does not fit"),
     ):
         (tmp_path / CFG_FILE).write_text(json.dumps(content | change))
         with pytest.raises(UserError, match=message):

@@ -8,27 +8,13 @@ from hypothesis import strategies as st
 from core.errors import UserError
 from core.sae import modules
 from core.sae.modules import ARCHITECTURES, SAE, SAEConfig, SparseCode, tensor_shapes
-
-D_MODEL, D_SAE, K = 12, 40, 4
-
-
-def random_sae(architecture, seed=0):
-    cfg = SAEConfig(architecture, D_MODEL, D_SAE, K)
-    random = torch.Generator().manual_seed(seed)
-    tensors = {name: 0.5 * torch.randn(shape, generator=random) for name, shape in tensor_shapes(cfg).items()}
-    if "threshold" in tensors:
-        tensors["threshold"].abs_()
-    return SAE(cfg, tensors)
-
-
-def tokens(n, seed=5):
-    return 2 * torch.randn(n, D_MODEL, generator=torch.Generator().manual_seed(seed))
+from tests.sae.sae_toys import D_SAE, WIDTH, random_sae, random_tokens
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_sparse_and_dense_agree(architecture, monkeypatch):
     monkeypatch.setattr(modules, "CHUNK_ELEMENTS", 7 * D_SAE)  # several blocks
-    sae, x = random_sae(architecture), tokens(30)
+    sae, x = random_sae(architecture), random_tokens(30)
     z, code = sae.encode(x), sae.sparse_code(x)
     rebuilt = torch.zeros_like(z)
     rebuilt[code.row, code.feature] = code.value
@@ -44,10 +30,10 @@ def test_sparse_and_dense_agree(architecture, monkeypatch):
 @given(seed=st.integers(0, 1000), k=st.integers(1, D_SAE))
 @settings(max_examples=25, deadline=None)
 def test_exactly_k_features_are_active_where_enough_are_positive(seed, k):
-    cfg = SAEConfig("topk", D_MODEL, D_SAE, k)
+    cfg = SAEConfig("topk", WIDTH, D_SAE, k)
     random = torch.Generator().manual_seed(seed)
     sae = SAE(cfg, {name: torch.randn(shape, generator=random) for name, shape in tensor_shapes(cfg).items()})
-    x = tokens(20, seed)
+    x = random_tokens(20, seed)
     positive = (sae.pre_activations(x) > 0).sum(1)
     assert torch.equal((sae.encode(x) > 0).sum(1), positive.clamp(max=k))
     values, features = sae.encode_sparse(x)
@@ -64,27 +50,27 @@ def test_a_token_without_active_features_becomes_b_dec():
 
 
 def test_bfloat16_residuals_stay_bfloat16():
-    assert random_sae("topk")(tokens(3).bfloat16()).dtype == torch.bfloat16
+    assert random_sae("topk")(random_tokens(3).bfloat16()).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("call", ["encode", "sparse_code", "forward"])
 def test_residuals_of_another_model_are_refused(call):
     with pytest.raises(UserError, match="width 12, but was given width 13"):
-        getattr(random_sae("topk"), call)(torch.zeros(2, D_MODEL + 1))
+        getattr(random_sae("topk"), call)(torch.zeros(2, WIDTH + 1))
 
 
 def test_settings_that_cannot_be_are_refused():
     with pytest.raises(UserError, match="no SAE architecture"):
-        SAEConfig("dense", D_MODEL, D_SAE)
+        SAEConfig("dense", WIDTH, D_SAE)
     for k in (0, D_SAE + 1):
         with pytest.raises(UserError, match="cannot keep"):
-            SAEConfig("topk", D_MODEL, D_SAE, k)
+            SAEConfig("topk", WIDTH, D_SAE, k)
     with pytest.raises(ValueError, match="sparse_code"):
-        random_sae("gated").encode_sparse(tokens(2))
+        random_sae("gated").encode_sparse(random_tokens(2))
 
 
 @pytest.mark.parametrize("architecture", ["topk", "jumprelu", "gated", "standard"])
 def test_some_features_are_encoded_as_all_are(architecture):
-    sae, x = random_sae(architecture), tokens(40)
+    sae, x = random_sae(architecture), random_tokens(40)
     features = torch.tensor([5, 0, 7])
     torch.testing.assert_close(sae.encode_some(x, features), sae.encode(x)[:, features])

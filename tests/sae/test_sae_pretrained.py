@@ -22,11 +22,10 @@ from core.sae.sources import PICKLED, digest, fill_in, folder_of, registry, sour
 from precompute.commands.plan import show_plan
 from precompute.engine.local import LocalEngine
 from precompute.pipeline import stages
+from tests.sae.sae_toys import D_SAE, random_sae, random_tokens
+from tests.sae.sae_toys import WIDTH as D_MODEL
 from tests.sae.scope_toys import ENTRY, LAYER, RELEASE, REPO, TEMPLATE, WIDTH, hub_cache, scope_tensors, write_scope
-from tests.sae.test_sae_files import random_sae
 from tests.small_run import SMALL
-
-D_MODEL, D_SAE = 12, 40
 
 
 def config_of(source, layers=(LAYER,), **changes):
@@ -48,10 +47,6 @@ def offline(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub_cache(tmp_path / "hub", D_MODEL, D_SAE, (3, 5))))
     return tmp_path
-
-
-def tokens(n=64):
-    return 2 * torch.randn(n, D_MODEL, generator=torch.Generator().manual_seed(5))
 
 
 def jumprelu_by_hand(tensors, x, b_dec_first=False):
@@ -76,7 +71,7 @@ def test_a_registry_entry_is_read_offline_by_the_loader_that_the_registry_names(
     (other_model,) = said
     assert "trained on google/gemma-3-4b-it and are used on data/demo-captioner" in other_model
     for source in sources(config):
-        sae, x = load_pretrained(source, D_MODEL), tokens()
+        sae, x = load_pretrained(source, D_MODEL), random_tokens()
         z, rebuilt = jumprelu_by_hand(scope_tensors(D_MODEL, D_SAE, source.layer), x)
         assert 0 < (z > 0).float().mean() < 0.5
         torch.testing.assert_close(sae.encode(x), z)
@@ -143,7 +138,7 @@ def test_a_folder_of_an_older_sae_lens_is_read(tmp_path):
     }
     (tmp_path / "cfg.json").write_text(json.dumps(old))
     again = loaded(tmp_path, 5)
-    torch.testing.assert_close(again.encode(tokens()), sae.encode(tokens()))
+    torch.testing.assert_close(again.encode(random_tokens()), sae.encode(random_tokens()))
     assert (again.cfg.layer, again.cfg.model_name) == (5, "gemma-3-4b-pt")
 
 
@@ -178,7 +173,7 @@ def plain_file(tmp_path, toml=TOML):
 
 def test_a_safetensors_with_a_toml_is_read_and_its_scale_folded_exactly(tmp_path):
     path, w = plain_file(tmp_path)
-    sae, x = loaded(path), tokens()
+    sae, x = loaded(path), random_tokens()
     z, rebuilt = jumprelu_by_hand(w, 0.25 * x, b_dec_first=True)
     torch.testing.assert_close(sae.encode(x), z)
     torch.testing.assert_close(sae(x), rebuilt / 0.25)

@@ -5,19 +5,16 @@ import logging
 import shutil
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from core.activations.store import ActivationReader
-from core.config import load_config
-from core.run import Run, write_table
 from core.sae import trainer
 from core.sae.files import load_sae, sae_id
 from core.sae.trainer import explained_variance
-from precompute.context import StageContext
 from precompute.stages import activations, caption, train
-from tests.vlm.toy_model import toy_images, toy_model_dir, toy_vlm
+from tests.toy_stages import Killed, file_bytes, kill_at, prepared_run, stage_context
+from tests.vlm.toy_model import toy_model_dir, toy_vlm
 
 N_SAMPLES = 6
 SETTINGS = (
@@ -34,27 +31,14 @@ SETTINGS = (
 )
 
 
-class Killed(BaseException):
-    """Stands for a kill at a moment of the test's choosing."""
-
-
 def context(folder, stage, on_progress=lambda *_: None, overrides=()):
-    work_dir = folder / ".work" / stage
-    work_dir.mkdir(parents=True, exist_ok=True)
-    config = load_config("demo", [f"model.name={toy_model_dir()}", *SETTINGS, *overrides])
-    return StageContext(Run(folder), config, work_dir, on_progress=on_progress)
+    return stage_context(folder, stage, (*SETTINGS, *overrides), on_progress)
 
 
 @pytest.fixture(scope="module")
 def with_activations(tmp_path_factory):
     """A run up to the stage activations."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    (folder / "images").mkdir(parents=True)
-    for i, image in enumerate(toy_images(N_SAMPLES)):
-        image.save(folder / "images" / f"{i:06d}.png")
-    split = ["test" if i % 3 == 0 else "train" for i in range(N_SAMPLES)]
-    samples = {"sample_id": pa.array(range(N_SAMPLES), pa.int32()), "split": split}
-    write_table(folder / "samples.parquet", pa.table(samples))
+    folder = prepared_run(tmp_path_factory.mktemp("runs") / "run", N_SAMPLES)
     with pytest.MonkeyPatch.context() as patch:
         for stage in (caption, activations):
             patch.setattr(stage, "load_captioner", lambda *_: toy_vlm())
@@ -62,24 +46,28 @@ def with_activations(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def trained(with_activations, tmp_path_factory):
+    """The same run after an undisturbed training, and the stage's record."""
+    folder = shutil.copytree(with_activations, tmp_path_factory.mktemp("trained") / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "load_captioner", lambda *_: toy_vlm())
+        return folder, train.run(context(folder, "train"))
+
+
 @pytest.fixture
-def new_run(with_activations, tmp_path, monkeypatch):
+def folder(with_activations, tmp_path, monkeypatch):
+    """A copy of the run, with its model at hand."""
     monkeypatch.setattr(train, "load_captioner", lambda *_: toy_vlm())
-
-    def make(name):
-        return shutil.copytree(with_activations, tmp_path / name)
-
-    return make
+    return shutil.copytree(with_activations, tmp_path / "run")
 
 
 def results(folder):
-    paths = [folder / "saes.parquet", folder / "sae_fit.parquet", *sorted((folder / "saes").rglob("*"))]
-    return {str(p.relative_to(folder)): p.read_bytes() for p in paths if p.is_file()}
+    return file_bytes(folder, "saes.parquet", "sae_fit.parquet", "saes")
 
 
-def test_what_the_stage_writes_is_true(new_run):
-    folder = new_run("run")
-    record = train.run(context(folder, "train"))
+def test_what_the_stage_writes_is_true(trained):
+    folder, record = trained
     table = pq.read_table(folder / "saes.parquet").to_pylist()
     assert record["rows"] == len(table) == 2 and [row["layer"] for row in table] == [1, 3]
     for row in table:
@@ -109,32 +97,20 @@ def test_what_the_stage_writes_is_true(new_run):
         assert json.loads((place / "metrics.json").read_text()) == row
 
 
-@pytest.mark.parametrize("moment", ["in the first layer", "in the second layer"])
-def test_the_same_bytes_after_a_kill(new_run, moment, monkeypatch):
-    undisturbed, killed = new_run("undisturbed"), new_run("killed")
-    train.run(context(undisturbed, "train"))
+@pytest.mark.parametrize("moment", [10, 55], ids=["in the first layer", "in the second layer"])
+def test_the_same_bytes_after_a_kill(trained, folder, moment, monkeypatch):
     monkeypatch.setattr(trainer, "REPORT_STEPS", 7)
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-
-    def kill(done, total, unit, message):
-        if done >= (10 if moment == "in the first layer" else 55):
-            raise Killed
-
     with pytest.raises(Killed):
-        train.run(context(killed, "train", kill))
-    assert not (killed / "saes.parquet").exists()
-    train.run(context(killed, "train"))
-    assert results(killed) == results(undisturbed)
+        train.run(context(folder, "train", kill_at(moment)))
+    assert not (folder / "saes.parquet").exists()
+    train.run(context(folder, "train"))
+    assert results(folder) == results(trained[0])
 
 
-def test_a_bad_fit_is_said_plainly(new_run, caplog):
+def test_a_bad_fit_is_said_plainly(folder, caplog):
+    bad = ["train.steps=1", "train.k=1", "train.d_sae=1000", "activations.layers=3"]
     with caplog.at_level(logging.WARNING):
-        train.run(
-            context(
-                new_run("run"),
-                "train",
-                overrides=["train.steps=1", "train.k=1", "train.d_sae=1000", "activations.layers=3"],
-            )
-        )
+        train.run(context(folder, "train", overrides=bad))
     assert "layer 3: the SAE explains only" in caplog.text
     assert "of the features are active on no held-out token" in caplog.text

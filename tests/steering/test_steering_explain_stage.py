@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pandas as pd
-import pytest
 
 from core.gender.sets import edits_key, gender_sets
 from core.run import Run
-from precompute.context import StageContext
 from precompute.stages import explain
+from tests.toy_stages import file_bytes, stopped_half_way
 
 NAMES = ("explanations.parquet", "doses.parquet")
 
 
-@pytest.fixture(scope="module")
-def copy(small_run, tmp_path_factory):
-    target = tmp_path_factory.mktemp("explain") / "small"
-    shutil.copytree(small_run, target, ignore=shutil.ignore_patterns("thumbs", "activations", *NAMES))
-    return Run(target)
-
-
-def test_a_stop_half_way_ends_in_the_same_tables(small_run, copy, tmp_path):
-    class Stopped(Exception):
-        pass
-
-    def stop(done, total, unit, message):
-        if done > total // 2:
-            raise Stopped
-
-    ctx = StageContext(copy, copy.config(), tmp_path / "work", on_progress=stop)
-    ctx.work_dir.mkdir()
-    with pytest.raises(Stopped):
-        explain.run(ctx)
-    made = sorted(p.name for p in ctx.work_dir.glob("*.parquet"))
-    assert made and not any((copy.dir / name).exists() for name in NAMES)
-    times = {name: (ctx.work_dir / name).stat().st_mtime_ns for name in made}
-    explain.run(StageContext(copy, copy.config(), ctx.work_dir))
-    assert all((ctx.work_dir / name).stat().st_mtime_ns == times[name] for name in made)  # nothing twice
-    assert (copy.dir / NAMES[0]).read_bytes() == (small_run / NAMES[0]).read_bytes()
-    one, two = (pd.read_parquet(dir / NAMES[1]) for dir in (copy.dir, small_run))
+def test_a_stop_half_way_ends_in_the_same_tables(small_run, tmp_path):
+    again = stopped_half_way(explain, small_run, tmp_path, NAMES, "activations")
+    assert file_bytes(again, NAMES[0]) == file_bytes(small_run, NAMES[0])
+    one, two = (pd.read_parquet(dir / NAMES[1]) for dir in (again, small_run))
     chances = ["p_female", "p_male"]  # their last digit hangs on settings that only the command line makes
     pd.testing.assert_frame_equal(one.drop(columns=chances), two.drop(columns=chances))
     for name in chances:

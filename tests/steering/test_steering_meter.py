@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from safetensors.numpy import save_file
 
 from core.features.pooled import VIEWS
 from core.gender.logit_words import WordSets
 from core.run import write_table
 from core.steering import Direction, Edit, edit_hooks
 from core.steering.meter import Meter, Told, mean_directions
+from tests.gender.gender_toys import write_pooled
 from tests.steering.test_steering_edits import LAYER, edit, toy_sae
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
@@ -32,15 +32,7 @@ def run_dir(tmp_path):
     resid = rng.normal(0, 0.01, (2 * N, 6)).astype(np.float32)
     resid[:, 0] += np.repeat(np.where(np.array(gender) == "female", 2.0, -2.0), 2)
     resid[60:] += 100
-    tensors = {f"n.{v}": np.ones(2 * N, np.int32) for v in VIEWS} | {f"resid.{v}": resid for v in VIEWS}
-    for v in VIEWS:
-        tensors |= {
-            f"indptr.{v}": np.zeros(4, np.int64),
-            f"indices.{v}": np.zeros(1, np.int32)[:0],
-            f"data.{v}": np.zeros(1, np.float32)[:0],
-        }
-    (tmp_path / "pooled").mkdir()
-    save_file(tensors, tmp_path / "pooled" / "layer_03.safetensors", metadata={"sae_id": "x"})
+    write_pooled(tmp_path, 3, dict.fromkeys(VIEWS, np.zeros((2 * N, 3))), **dict.fromkeys(VIEWS, resid))
     return tmp_path
 
 

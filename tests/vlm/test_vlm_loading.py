@@ -59,8 +59,3 @@ def test_quantised_weights_caption_like_the_plain_ones():
     pytest.importorskip("bitsandbytes", reason="an optional extra")
     vlm = loading.load_vlm(str(toy_model_dir()), quantize="8bit")
     assert type(vlm.decoder_layers[0].mlp.up_proj).__name__ == "Linear8bitLt"
-
-
-def test_float16_is_refused_for_it_overflows():
-    with pytest.raises(UserError, match="overflow"):
-        loading.load_vlm(str(toy_model_dir()), "float16")

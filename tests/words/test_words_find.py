@@ -34,6 +34,12 @@ def scene(role: int, gender: str, obj: int = 0) -> Scene:
         ("he/she", ["male", "female"]),
         ("he2 man_1 wo\u0301man", []),
         ("", []),
+        ("father-daughter dance, husband-and-wife team, bride-to-be", ["male", "female", "male", "female", "female"]),
+        ("a king-size bed, a queen bed, a couple of dogs, a Spider-Man suit", []),
+        ("a male lion, a mother cow and its mother", []),
+        ("a male dancer and his mother", ["male", "male", "female"]),
+        ("Miss Jones will miss the bus", ["female"]),
+        ("no one", ["neutral"]),
     ],
 )
 def test_english(text, expected):
@@ -84,6 +90,19 @@ def test_english(text, expected):
         ("أطفال", ["neutral"]),
         ("زوج من الأحذية", []),
         ("زوجها وزوجته", ["male", "female"]),
+        ("أم تحمل طفلها", ["female", "female", "neutral"]),
+        ("هل هذه سيارة أم دراجة", ["female"]),
+        ("أحمر أم أزرق؟", []),
+        ("جدة تطبخ", ["female", "female"]),
+        ("في جدة", []),
+        ("أنثى الفيل وذكر البط", []),
+        ("رجل ثلج ورجل إطفاء", ["male"]),
+        ("مربى", []),
+        ("المربي", ["male"]),
+        ("ملابس رجالية وحذاء رجالي", []),
+        ("مدرسة ومدرسات", ["female"]),
+        ("شارع رئيسي وزي مدرسي وموقع سياحي", []),
+        ("رائد فضاء ورائدة الفضاء", ["male", "female"]),
     ],
 )
 def test_arabic(text, expected):
@@ -148,15 +167,6 @@ def test_no_form_is_found_in_a_longer_word(form, more, before):
     assert not find(word, "en") and not find(word, "ar")
 
 
-@given(pieces, st.lists(st.sampled_from("ًَُِّْـ"), max_size=5), st.data())
-def test_vowel_signs_and_tatweel_change_nothing(form, signs, data):
-    dressed = form
-    for sign in signs:
-        at = data.draw(st.integers(1, len(dressed)))
-        dressed = dressed[:at] + sign + dressed[at:]
-    assert genders(re.sub("ـ(?=\\s|$)", "", dressed), "ar") == genders(form, "ar")
-
-
 @pytest.mark.parametrize(
     "text, lang, expected",
     [
@@ -181,43 +191,6 @@ def test_what_is_said_on_hover():
     assert said["وللرجال"] == "male noun of \u2068رجل\u2069 with \u2068و\u2069, \u2068ل\u2069, \u2068ال\u2069"
     assert said["طبيبتها"] == "female role of \u2068طبيبة\u2069 with \u2068ها\u2069"
     assert [describe(h) for h in find("he", "en")] == ["male pronoun"]
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("father-daughter dance, husband-and-wife team, bride-to-be", ["male", "female", "male", "female", "female"]),
-        ("a king-size bed, a queen bed, a couple of dogs, a Spider-Man suit", []),
-        ("a male lion, a mother cow and its mother", []),
-        ("a male dancer and his mother", ["male", "male", "female"]),
-        ("Miss Jones will miss the bus", ["female"]),
-        ("no one", ["neutral"]),
-    ],
-)
-def test_english_in_company(text, expected):
-    assert genders(text, "en") == expected
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("أم تحمل طفلها", ["female", "female", "neutral"]),
-        ("هل هذه سيارة أم دراجة", ["female"]),
-        ("أحمر أم أزرق؟", []),
-        ("جدة تطبخ", ["female", "female"]),
-        ("في جدة", []),
-        ("أنثى الفيل وذكر البط", []),
-        ("رجل ثلج ورجل إطفاء", ["male"]),
-        ("مربى", []),
-        ("المربي", ["male"]),
-        ("ملابس رجالية وحذاء رجالي", []),
-        ("مدرسة ومدرسات", ["female"]),
-        ("شارع رئيسي وزي مدرسي وموقع سياحي", []),
-        ("رائد فضاء ورائدة الفضاء", ["male", "female"]),
-    ],
-)
-def test_arabic_in_company(text, expected):
-    assert genders(text, "ar") == expected
 
 
 @given(st.lists(st.one_of(letters, pieces), max_size=8).map(" ".join), st.data())
