@@ -27,10 +27,10 @@ def test_the_two_commands_are_there():
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m precompute ([\w-]+)", README))))
 def test_every_command_of_the_readme_exists(command):
-    from precompute.__main__ import _parser
+    from precompute.commands import parser
 
     with pytest.raises(SystemExit) as stopped:
-        _parser().parse_args([command, "--help"])
+        parser().parse_args([command, "--help"])
     assert stopped.value.code == 0
 
 
