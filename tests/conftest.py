@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from precompute.__main__ import REPRODUCIBLE
-from tests.small_run import ROOT, small_command
+from tests import shapes
+
+shapes.hold()
+
+from precompute.__main__ import REPRODUCIBLE  # noqa: E402
+from tests.small_run import ROOT, small_command  # noqa: E402
 
 # Before torch is loaded: what runs in this process ends in the same bytes as the command line, and threads of tests
 # side by side do not wait for each other's cores.
