@@ -9,8 +9,9 @@ import pandas as pd
 
 from core.bias import NAMED
 from core.bias.tables import Captions, metrics_table, roles_table
-from core.run import Run, StageRecord
+from core.run import Run
 from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
+from tests.toy_run import add_record
 
 P = {"en": (0.1, 0.3, 0.5, 0.7, 0.9) * 2, "ar": (0.5, 0.9, 0.1, 0.7, 0.3, 0.9, 0.1, 0.5, 0.3, 0.7)}
 ROLES = tuple(f"role {i}" for i in range(10))
@@ -78,7 +79,5 @@ def add_toy_bias(run: Run, captions: Captions | None = None) -> Run:
     assert set(captions.said["named"]) <= set(NAMED)
     BIAS_ROLES.write(run, BIAS_ROLES.of_frame(roles))
     BIAS_METRICS.write(run, BIAS_METRICS.of_frame(metrics))
-    manifest = run.manifest()
-    manifest.stages["bias"] = StageRecord("0", "2026-01-05T09:00:00+00:00", 2.0, len(roles), 1, 1, {}, "cpu", {})
-    run.write_manifest(manifest)
+    add_record(run, "bias", len(roles))
     return run

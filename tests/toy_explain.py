@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from core.run import Run
-from core.run.schema.steering import DOSES, EXPLANATIONS
 from core.steering.explain import TOO_FEW
 from core.words import caption_gender, find
+from tests.toy_run import write_rows
 
 TEXTS = {
     0: {"en": "A woman at her desk.", "ar": "امرأة وراء مكتبها."},
@@ -34,7 +34,7 @@ def add_toy_explain(run_dir: str | Path) -> None:
         for lang in ("ar", "en")
         for strength in (1.0, 2.0)
     ]
-    EXPLANATIONS.write(Run(run_dir), EXPLANATIONS.of_rows(rows))
+    write_rows(Run(run_dir), "explanations", rows)
 
 
 def _row(layer: int, feature: int, sae_id: str, lang: str, strength: float) -> dict[str, object]:
@@ -98,4 +98,4 @@ def write_doses(
                     "p_male": [0.7] * len(pieces),
                 }
             )
-    DOSES.write(Run(run_dir), DOSES.of_rows(rows))
+    write_rows(Run(run_dir), "doses", rows)

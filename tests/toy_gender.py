@@ -21,7 +21,7 @@ from core.gender.tables import (
     TOO_FEW,
 )
 from core.run import Run
-from core.run.tables import TABLES
+from tests.toy_run import write_rows
 
 CELLS = (("before", "en"), ("before", "ar"), ("caption", "en"), ("caption", "ar"), ("image", ""))
 LABELS = {
@@ -50,7 +50,7 @@ def add_gender_tables(run_dir: str | Path, seed: int = 0) -> None:
     labels = [_label(key, lang, rng) for key in keys for lang in ("ar", "en")]
     made = {"gender_features": features, "gender_rankings": rankings, "gender_pairs": pairs, "labels": labels}
     for name, rows in made.items():
-        TABLES[name].write(Run(run_dir), TABLES[name].of_rows(rows))
+        write_rows(Run(run_dir), name, rows)
 
 
 def _strength(feature: int, view: str, lang: str) -> float:

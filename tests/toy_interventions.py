@@ -25,9 +25,10 @@ from core.interventions.designs import (
     grid,
 )
 from core.interventions.outcomes import Reader, common_words, outcomes
-from core.run import Run, StageRecord
+from core.run import Run
 from core.run.tables import TABLES
 from core.samples.sources import knowledge
+from tests.toy_run import add_record
 
 SETTINGS = Settings((1, 3), (1, 5, 25), 25, ("swap", "ablate"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3)
 Behaviour = Callable[[Arm, str], tuple[float, float]]
@@ -183,7 +184,5 @@ def add_toy_interventions(run: Run, toy: ToyInterventions | None = None) -> Run:
     ):
         table = TABLES[f"intervention_{name}"]
         table.write(run, table.of_frame(frame))
-    manifest = run.manifest()
-    manifest.stages["interventions"] = StageRecord("0", "2026-01-05T09:00:00+00:00", 9.0, 1, 1, 1, {}, "cpu", {})
-    run.write_manifest(manifest)
+    add_record(run, "interventions", 1)
     return run

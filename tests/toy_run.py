@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 from safetensors.numpy import save_file
 
 from core.config import Config, config_from_dict, config_to_dict
 from core.demo.world import BACKGROUNDS, LANGUAGES, OBJECTS, ROLES, DemoWorld, Scene, caption, is_held_out
-from core.run import Manifest, Run, StageRecord, write_json, write_table
+from core.run import Manifest, Run, StageRecord, write_json
+from core.run.tables import TABLES
 
 GRID = 4  # image tokens a side, as in the demo captioner
 N_PATCHES = GRID * GRID
@@ -97,26 +97,17 @@ def make_toy_run(
         {"name": s, "state": "done" if s in stages else "waiting", "seconds": 2.0 if s in stages else None}
         for s in STAGES
     ]
-    complete = tuple(stages) == STAGES
-    write_json(
-        run.path("progress.json"),
-        {
-            "run": run.name,
-            "stage": stages[-1],
-            "state": "done" if complete else "stopped",
-            "done": n_samples,
-            "total": n_samples,
-            "unit": "samples",
-            "rate": 120.0,
-            "eta_seconds": 0,
-            "started": STARTED,
-            "updated": STARTED,
-            "pid": 0,
-            "device": "cpu",
-            "memory_bytes": 700_000_000,
-            "message": "",
-            "stages": listed,
-        },
+    _progress(
+        run,
+        stage=stages[-1],
+        state="done" if tuple(stages) == STAGES else "stopped",
+        done=n_samples,
+        total=n_samples,
+        unit="samples",
+        rate=120.0,
+        eta_seconds=0,
+        memory_bytes=700_000_000,
+        stages=listed,
     )
     return run
 
@@ -134,9 +125,9 @@ def _tables(
         if stage == "prepare":
             _prepare(run, world, samples)
         elif stage == "caption":
-            write_table(run.path("captions.parquet"), pa.Table.from_pylist(_captions(samples)))
+            write_rows(run, "captions", _captions(samples))
         elif stage == "activations":
-            write_table(run.path("activations", "tokens.parquet"), _tokens(samples))
+            write_rows(run, "tokens", _tokens(samples))
         elif stage == "train":
             _train(run, layers, d_sae, seed)
         elif stage == "features":
@@ -203,11 +194,8 @@ def _prepare(run: Run, world: DemoWorld, samples: list[_Sample]) -> None:
             for lang in LANGUAGES
             for n, text in enumerate(s.references[lang])
         ]
-    table = pa.Table.from_pylist(rows)
-    for name in ("sample_id", "width", "height"):
-        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int32()))
-    write_table(run.path("samples.parquet"), table)
-    write_table(run.path("references.parquet"), pa.Table.from_pylist(references))
+    write_rows(run, "samples", rows)
+    write_rows(run, "references", references)
     dropped = {
         "unreadable": {
             "count": 1,
@@ -237,7 +225,6 @@ def _captions(samples: list[_Sample]) -> list[dict[str, Any]]:
             "lang": lang,
             "text": s.own[lang],
             "token_ids": [300 + sum(map(ord, p)) % 900 for p in _pieces(s.own[lang])],
-            "pieces": _pieces(s.own[lang]),
             "finished": True,
         }
         for s in samples
@@ -257,7 +244,7 @@ def _sequence(sample: _Sample, lang: str) -> list[tuple[str, int]]:
     ]
 
 
-def _tokens(samples: list[_Sample]) -> pa.Table:
+def _tokens(samples: list[_Sample]) -> list[dict[str, Any]]:
     rows = [
         {
             "sample_id": s.sample_id,
@@ -272,7 +259,7 @@ def _tokens(samples: list[_Sample]) -> pa.Table:
         for lang in LANGUAGES
         for position, (kind, patch) in enumerate(_sequence(s, lang))
     ]
-    return pa.Table.from_pylist([{"row": n, **r} for n, r in enumerate(rows)])
+    return [{"row": n, **r} for n, r in enumerate(rows)]
 
 
 def _sae(layer: int, d_sae: int, seed: int) -> dict[str, np.ndarray]:
@@ -337,9 +324,8 @@ def _train(run: Run, layers: tuple[int, ...], d_sae: int, seed: int) -> None:
             },
         )
         rows.append(row)
-    table = pa.Table.from_pylist(rows)
-    write_table(run.path("saes.parquet"), table.set_column(0, "layer", table["layer"].cast(pa.int32())))
-    write_table(run.path("sae_fit.parquet"), pa.Table.from_pylist([fit for row in rows for fit in toy_fit(row)]))
+    write_rows(run, "saes", rows)
+    write_rows(run, "sae_fit", [fit for row in rows for fit in toy_fit(row)])
 
 
 def toy_fit(row: dict[str, Any], **changes: float) -> list[dict[str, Any]]:
@@ -427,16 +413,8 @@ def _features(run: Run, samples: list[_Sample], layers: tuple[int, ...], d_sae: 
             key = {"layer": layer, "feature": feature, "sae_id": _sae_id(tensors)}
             features.append({**key, **_statistics(firing, tuning, samples, cosines[feature], feature, rng)})
             examples += [{**key, **e} for e in _examples(firing, tuning, samples, rng)]
-    write_table(run.path("features.parquet"), _narrow(pa.Table.from_pylist(features)))
-    write_table(run.path("examples.parquet"), _narrow(pa.Table.from_pylist(examples)))
-
-
-def _narrow(table: pa.Table) -> pa.Table:
-    for name in ("layer", "feature", "sample_id", "position"):
-        if name in table.column_names:
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, table[name].cast(pa.int32()))
-    return table
+    write_rows(run, "features", features)
+    write_rows(run, "examples", examples)
 
 
 def _statistics(
@@ -511,6 +489,7 @@ def _examples(firing: dict, tuning: _Tuning, samples: list[_Sample], rng: random
                 "kind": "image" if on_image else "caption",
                 "patch_map": np.array(_patch_map(sample, tuning, value if on_image else 0, rng), np.float16),
                 "token_values": np.array(_token_values(sample, lang, tuning, value), np.float16),
+                "pieces": _pieces(sample.own[lang]),
                 "band_low": float(low),
                 "band_high": float(high),
             }
@@ -555,24 +534,32 @@ def toy_progress(run: Run, stage: str = "train", done: int = 300, total: int = 1
         for n, s in enumerate(STAGES)
     ]
     run.dir.mkdir(parents=True, exist_ok=True)
-    write_json(
-        run.path("progress.json"),
-        {
-            "run": run.name,
-            "stage": stage,
-            "state": state,
-            "done": done,
-            "total": total,
-            "unit": "steps",
-            "rate": 31.0,
-            "eta_seconds": (total - done) / 31,
-            "started": STARTED,
-            "updated": STARTED,
-            "pid": 0,
-            "device": "cpu",
-            "memory_bytes": 1_200_000_000,
-            "message": "",
-            "stages": stages,
-            **changes,
-        },
-    )
+    known = {
+        "stage": stage,
+        "state": state,
+        "done": done,
+        "total": total,
+        "unit": "steps",
+        "rate": 31.0,
+        "eta_seconds": (total - done) / 31,
+        "memory_bytes": 1_200_000_000,
+        "stages": stages,
+    }
+    _progress(run, **{**known, **changes})
+
+
+def _progress(run: Run, **known: Any) -> None:
+    fixed = {"run": run.name, "started": STARTED, "updated": STARTED, "pid": 0, "device": "cpu", "message": ""}
+    write_json(run.path("progress.json"), {**fixed, **known})
+
+
+def write_rows(run: Run, name: str, rows: list[dict[str, Any]]) -> None:
+    """Rows as a table of the run, in its documented form; null where a row lacks a column."""
+    TABLES[name].write(run, TABLES[name].of_rows(rows))
+
+
+def add_record(run: Run, stage: str, rows: int) -> None:
+    """Tell in the manifest that a stage has run."""
+    manifest = run.manifest()
+    manifest.stages[stage] = StageRecord("0", STARTED, 2.0, rows, 1, 1, {}, "cpu", {})
+    run.write_manifest(manifest)
