@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from core.answers import Answer
+from core.frames import records
 
 SCORE_NAMES = {
     "clbas": "CLBAS (this project)",
@@ -57,7 +58,7 @@ def classes_note(classes: pd.DataFrame) -> str:
     """What chance alone puts into the classes, over all layers."""
     if classes.empty:
         return ""
-    by_chance = classes.groupby("language_class")["chance"].sum()
+    by_chance = classes.groupby("language_class")["chance"].sum().to_dict()
     own = by_chance.get("english", 0.0) + by_chance.get("arabic", 0.0)
     return (
         f"by chance (languages swapped within images; pairs shuffled) {own:.1f} of one language and "
@@ -70,7 +71,7 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for score, name in SCORE_NAMES.items():
         cases = clbas[clbas["score"] == score].set_index("case")
-        if cases.empty or pd.isna(cases["value"].get("measured")):
+        if cases.empty or "measured" not in cases.index or pd.isna(cases["value"]["measured"]):
             continue
         row: dict[str, Any] = {"score": score, "Score": name}
         for case, title in CASE_NAMES.items():
@@ -150,7 +151,7 @@ def missing_words(alignment: pd.DataFrame) -> str:
 
 def _row(curves: pd.DataFrame, measure: str, layer: int) -> dict[str, Any] | None:
     part = curves[(curves["measure"] == measure) & (curves["layer"] == layer)].dropna(subset=["value"])
-    return part.iloc[0].to_dict() if len(part) else None
+    return records(part)[0] if len(part) else None
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.bias import DIFFERENCE, PANELS
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records, tuples
 
 ALL = "all"
 FEW = 20  # neutral images below which nothing is said
@@ -27,17 +28,17 @@ def planted_attribute(roles: pd.DataFrame) -> str:
 def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: pd.DataFrame) -> Answer:
     """How well what was planted is found again, by language and for the difference."""
     mine = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == source)]
-    mine = mine[mine["attribute"] == attribute].set_index("lang")
-    known = [lang for lang in PANELS if lang in mine.index and pd.notna(mine.loc[lang, "value"])]
+    mine = mine[mine["attribute"] == attribute]
+    by = {row["lang"]: row for row in records(mine.dropna(subset=["value"]))}
+    known = {lang: by[lang] for lang in PANELS if lang in by}
     if not known:
         why = next((str(w) for w in mine["why"] if w), "nothing was planted") if len(mine) else "no such captions"
         return Answer(f"What was planted cannot be compared with what the captions say: {why}.", "not enough data")
     said = ", ".join(
-        f"{PANELS[lang]} r = {mine.loc[lang, 'value']:.2f} [{mine.loc[lang, 'low']:.2f}, {mine.loc[lang, 'high']:.2f}]"
-        for lang in known
+        f"{PANELS[lang]} r = {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for lang, row in known.items()
     )
-    chance = max(float(mine.loc[lang, "control_high"]) for lang in known)
-    n = int(mine.loc[known[0], "n"])
+    chance = max(float(row["control_high"]) for row in known.values())
+    n = int(next(iter(known.values()))["n"])
     shown = roles[(roles["attribute"] == ALL) & (roles["source"] == source) & (roles["lang"] != DIFFERENCE)]
     text = (
         f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
@@ -45,7 +46,7 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
         f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
         f"by chance r stays below {chance:.2f}."
     )
-    clear = all(mine.loc[lang, "low"] > mine.loc[lang, "control_high"] for lang in known)
+    clear = all(row["low"] > row["control_high"] for row in known.values())
     text = text if clear else text.replace("show it again", "show this of it")
     return Answer(
         text + (_steeper(metrics, attribute) if source == "greedy" else ""), "supported" if clear else "unclear"
@@ -58,7 +59,7 @@ def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
     rows = rows[(rows["attribute"] == attribute) & rows["lang"].isin(list(LANGUAGE_NAME))]
     if rows.empty:
         return ""
-    said = ", ".join(f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}] in {LANGUAGE_NAME[r.lang]}" for r in rows.itertuples())
+    said = ", ".join(f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}] in {LANGUAGE_NAME[r.lang]}" for r in tuples(rows))
     rule = ": above 1, a preference has become a rule" if (rows["low"] > 1).all() else ""
     return f" They are no measure of the belief itself: slope {said}{rule}."
 
@@ -66,24 +67,24 @@ def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
 def share_answer(roles: pd.DataFrame) -> Answer:
     """Which gender captions name on images that show none, where nothing is known to have been planted."""
     source = "sampled" if (roles["source"] == "sampled").any() else "greedy"
-    mine = roles[(roles["attribute"] == ALL) & (roles["source"] == source)].set_index("lang")
-    known = [lang for lang in LANGUAGE_NAME if lang in mine.index and pd.notna(mine.loc[lang, "p_male"])]
-    n = int(mine.loc[known, "n_images"].min()) if known else 0
+    mine = roles[(roles["attribute"] == ALL) & (roles["source"] == source)]
+    by = {row["lang"]: row for row in records(mine.dropna(subset=["p_male"]))}
+    known = {lang: by[lang] for lang in LANGUAGE_NAME if lang in by}
+    n = min((int(row["n_images"]) for row in known.values()), default=0)
     if n < FEW:
         return Answer(
             f"There are {n} held-out images that show no gender and {FEW} are needed: nothing is said.",
             "not enough data",
         )
     parts = [
-        f"{mine.loc[lang, 'p_male']:.0%} [{100 * mine.loc[lang, 'low']:.0f}–{100 * mine.loc[lang, 'high']:.0f}] "
-        f"of those in {LANGUAGE_NAME[lang]}"
-        for lang in known
+        f"{row['p_male']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}] of those in {LANGUAGE_NAME[lang]}"
+        for lang, row in known.items()
     ]
     text = (
         f"On {n:,} held-out images that show no gender, {WHOSE[source]} that name one gender name a man in "
         f"{' and '.join(parts)}; no leaning would be 50 %."
     )
-    clear = any(not mine.loc[lang, "low"] <= 0.5 <= mine.loc[lang, "high"] for lang in known)
+    clear = any(not row["low"] <= 0.5 <= row["high"] for row in known.values())
     return Answer(text, "supported" if clear else "unclear")
 
 
@@ -97,7 +98,7 @@ def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
         )
     parts = [
         f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
-        for r in mine.sort_values(["source", "lang"], ascending=False).itertuples()
+        for r in tuples(mine.sort_values(["source", "lang"], ascending=False))
     ]
     greedy = mine[mine["source"] == "greedy"]
     clear = bool(len(greedy)) and bool(((greedy["low"] > 0) | (greedy["high"] < 0)).all())

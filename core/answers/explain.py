@@ -5,17 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from core.answers import Answer
-from core.figures.palette import LANGUAGE_NAME
+from core.config import LANGUAGE_NAME
+from core.frames import records, tuples
 
 
 def fits_answer(rows: pd.DataFrame) -> Answer:
     """From the chosen rows of one feature's explanations: AUC with interval and n, against other features' texts."""
     scored = rows[rows["why"] == ""]
     if scored.empty:
-        why = "; ".join(dict.fromkeys(f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in rows.itertuples()))
+        why = "; ".join(dict.fromkeys(f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in tuples(rows)))
         return Answer(f"Whether this fits cannot be said ({why or 'not computed'}).", "not enough data")
     parts, sure = [], False
-    for row in scored.to_dict("records"):
+    for row in records(scored):
         n = f"n = {row['n_fires_test']} that fire it, {row['n_silent_test']} that do not"
         parts.append(
             f"{LANGUAGE_NAME[row['lang']]} fits the held-out images that fire it with AUC {row['auc_test']:.2f} "
@@ -23,5 +24,5 @@ def fits_answer(rows: pd.DataFrame) -> Answer:
             f"features {row['control']:.2f} on average, {row['control_high']:.2f} at their 95th percentile"
         )
         sure |= bool(row["auc_low_test"] > 0.5 and row["auc_test"] > row["control_high"])
-    missing = [f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in rows[rows["why"] != ""].itertuples()]
+    missing = [f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in tuples(rows[rows["why"] != ""])]
     return Answer(f"{'. '.join([*parts, *missing])}.", "supported" if sure else "unclear")

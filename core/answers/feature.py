@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.feature import KINDS, is_word, language_lean, percent, visible
-from core.figures.palette import LANGUAGE_NAME
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
 ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
 
 
-def feature_answer(feature: Mapping[str, object], label: str = "") -> Answer:
+def feature_answer(feature: Mapping[str, Any], label: str = "") -> Answer:
     """What one feature fires on, from its row of features.parquet (densities are shares of tokens), and its label."""
-    n = int(feature["n_active"] or 0)  # type: ignore[call-overload]
+    n = int(feature["n_active"] or 0)
     if not feature["alive"] or n == 0:
         return Answer("This feature never fired on the captions and images of this run (n = 0).", "not enough data")
-    density = float(feature["density"])  # type: ignore[arg-type]
+    density = float(feature["density"])
     named = f"Labelled “\u2068{label}\u2069”. " if label else ""
     start = f"{named}Fires on {percent(density)} of all tokens (n = {n:,})"
     if n < FEW_TOKENS:
         return Answer(f"{start}, too seldom to say what it prefers.", "not enough data")
-    kinds = {name: float(feature.get(kind) or 0.0) for kind, name in KINDS.items()}  # type: ignore[arg-type]
+    kinds = {name: float(feature.get(kind) or 0.0) for kind, name in KINDS.items()}
     ranked = sorted(kinds.items(), key=lambda item: -item[1])
     (first, most), (second, next_most) = ranked[0], ranked[1]
     if most >= 2 * next_most:
@@ -55,9 +56,8 @@ def layer_answer(features: pd.DataFrame) -> Answer:
     return Answer(text, "supported" if len(lean) else "not enough data")
 
 
-def _strongest(tokens: object) -> str:
-    if not isinstance(tokens, Sequence) or isinstance(tokens, str):
-        tokens = list(tokens) if tokens is not None else []  # type: ignore[call-overload]
-    named = list(dict.fromkeys(visible(str(token)) for token in tokens if is_word(str(token))))[:2]
+def _strongest(tokens: Iterable[str] | None) -> str:
+    known = () if tokens is None else tokens
+    named = list(dict.fromkeys(visible(token) for token in known if is_word(token)))[:2]
     quoted = " and ".join(f"“\u2068{word}\u2069”" for word in named)
     return f"; the words it answers to most are {quoted}" if named else ""

@@ -9,8 +9,9 @@ import pandas as pd
 from scipy.stats import binom
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 
 CHANCE = 0.025  # a feature that knows no gender: same sign again, and the 95 % interval leaves 0.5
 WORD = {"female": "women", "male": "men"}
@@ -55,7 +56,7 @@ def _clearest(found: pd.DataFrame, lang: str) -> str:
     if found.empty:
         return ""
     best = found.loc[[(found["auc_test"] - 0.5).abs().idxmax()]]
-    row, name = best.iloc[0], named(best, lang).iloc[0]
+    row, name = records(best)[0], named(best, lang).iloc[0]
     called = f" (“\u2068{name}\u2069”)" if name else ""
     auc = SCORES["auc"].within(row, "auc")
     return (
@@ -71,7 +72,7 @@ def feature_gender_answer(rows: pd.DataFrame, view: str) -> Answer:
         why = next((w for w in here["why"] if w), "not measured here") if len(here) else "not measured here"
         return Answer(f"Nothing can be said about gender {VIEW_NAMES.get(view, view)}: {why}.", "not enough data")
     parts = []
-    for row in known.sort_values("lang", ascending=False).to_dict("records"):
+    for row in records(known.sort_values("lang", ascending=False)):
         told = MORE[row["direction"]] if row["finding"] else "no clear difference"
         lang = f"{LANGUAGE_NAME[row['lang']]}: " if row["lang"] in LANGUAGE_NAME else ""
         auc, n = SCORES["auc"].within(row, "auc"), f"{row['n_female_test']} + {row['n_male_test']}"
@@ -124,7 +125,7 @@ def label_answer(rows: pd.DataFrame) -> Answer:
         f"{LANGUAGE_NAME[row['lang']]} “\u2068{row['candidate']}\u2069” {row['auc_test']:.2f} "
         f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] (n = {row['n_fires_test']} captions that fire "
         f"it and {row['n_silent_test']} that do not)"
-        for row in known.to_dict("records")
+        for row in records(known)
     ]
     named = (known["label"] != "").any()
     start = "Held-out AUC of its presence" if named else "No word predicts it well enough; the best: held-out AUC of"

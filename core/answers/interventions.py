@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.interventions import MODE_NAMES, transfer_frame
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records, tuples
 
 SPECIFIC, FEW = "specific effect", "not enough data"
 
@@ -25,7 +26,7 @@ def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
     rows = headline(clean)
     if heads.empty or rows.empty:
         return Answer("There is too little data to change features on.", FEW)
-    for row in rows.itertuples():
+    for row in tuples(rows):
         verdict = heads.loc[heads["lang"] == row.lang, "verdict"].iloc[0]
         said.append(
             f"{LANGUAGE_NAME[row.lang]} {_percent(row.target)} {_interval(row.effect_low, row.effect_high)} "
@@ -58,11 +59,11 @@ def ways_answer(effects: pd.DataFrame) -> Answer:
     for name, rows in ways:
         values = [
             f"{LANGUAGE_NAME[r.lang]} {_percent(r.target)} {_interval(r.effect_low, r.effect_high)}"
-            for r in rows.itertuples()
+            for r in tuples(rows)
         ]
         if values:
             found.append(f"{name}: {', '.join(values)}")
-    random = ", ".join(f"{LANGUAGE_NAME[r.lang]} {_percent(r.control)}" for r in first.itertuples())
+    random = ", ".join(f"{LANGUAGE_NAME[r.lang]} {_percent(r.control)}" for r in tuples(first))
     means = _direction(clean, "difference of means", mode).set_index("lang")
     apart = [
         lang
@@ -79,12 +80,12 @@ def ways_answer(effects: pd.DataFrame) -> Answer:
 def transfer_answer(effects: pd.DataFrame) -> Answer:
     """How much of the effect the other language's features have."""
     frame = transfer_frame(effects, "clean")
-    crossed, own = frame[frame["sets"] == "cross"], frame[frame["sets"] == "own"].set_index("lang")
+    crossed, own = frame[frame["sets"] == "cross"], records(frame[frame["sets"] == "own"])
     if crossed.empty or crossed["specific_low"].isna().any():
         return Answer("There is not enough data to say whether the features of one language change the other.", FEW)
     said, sure = [], "supported"
-    for row in crossed.itertuples():
-        other = own.loc[row.lang]
+    for row in tuples(crossed):
+        other = next(r for r in own if r["lang"] == row.lang)
         share = row.specific / other["specific"] if other["specific_low"] > 0 else float("nan")
         part = f", {_percent(share)} of what its own features do" if np.isfinite(share) else ""
         said.append(

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.layers import BOTH, probe_curves
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 
 CARRIERS = {"image": "the image tokens carry it", "before": "the positions before the first gendered word carry it"}
 
@@ -38,13 +39,13 @@ def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:
     rows, here = own[own["position"] == place], curves[curves["place"] == place]
     shared = BOTH in set(here["lang"])
     said = []
-    for row in rows[rows["lang"] == "en"].to_dict("records") if shared else rows.to_dict("records"):
+    for row in records(rows[rows["lang"] == "en"]) if shared else records(rows):
         name = "in both languages" if shared else f"in {LANGUAGE_NAME[row['lang']]}"
         line = here[here["lang"] == (BOTH if shared else row["lang"])]
         if row["why"]:
             said.append(f"{name} it cannot be said ({row['why']})")
         elif row["layer"] < 0:
-            best = line.loc[line["value"].idxmax()]
+            best = line.iloc[int(line["value"].argmax())]
             said.append(f"{name} at no layer beyond the control (at best AUC {_number(best)}, layer {best['layer']})")
         else:
             said.append(f"{name} {_from(row)} (AUC {_number(row)})")
@@ -58,7 +59,7 @@ def lens_answer(emergence: pd.DataFrame) -> Answer:
     if known.empty:
         return Answer(f"Not measured: {own['why'].iloc[0] if len(own) else 'no caption'}.", "not enough data")
     said = []
-    for row in known.to_dict("records"):
+    for row in records(known):
         found = f"{_from(row)} (AUC {_number(row)}, random words {row['baseline']:.2f})"
         said.append(f"in {LANGUAGE_NAME[row['lang']]} {found if row['layer'] >= 0 else 'at no layer'}")
     n = " and ".join(str(n) for n in dict.fromkeys(known["n_images"]))
@@ -84,7 +85,7 @@ def transfer_answer(probes: pd.DataFrame) -> Answer:
         return Answer(f"Transfer between the languages cannot be said{why}.", "not enough data")
     parts = []
     for (source, target), part in known.groupby(["trained_on", "lang"], sort=False):
-        worst = part.loc[part["value"].idxmin()]
+        worst = part.iloc[int(part["value"].argmin())]
         parts.append(
             f"{LANGUAGE_NAME[str(source)]} to {LANGUAGE_NAME[str(target)]} {_number(worst)} (layer {worst['layer']})"
         )
@@ -104,7 +105,7 @@ def _number(row: Mapping[str, Any] | pd.Series) -> str:
 def emergence_rows(emergence: pd.DataFrame) -> list[dict[str, Any]]:
     """The table as it is shown: method, place, language, first layer, value with interval, baseline, how it goes on."""
     shown = []
-    for row in emergence.to_dict("records"):
+    for row in records(emergence):
         known = f"{'≤ ' if row['is_lowest'] else ''}{row['layer']}"
         layer = "" if row["why"] else "none" if row["layer"] < 0 else known
         held = f"{row['n_after']} of {row['n_later']}" if row["layer"] >= 0 else ""

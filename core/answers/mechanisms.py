@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import pearsonr
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.mechanisms import part_name
-from core.figures.palette import LANGUAGE_NAME
 
 
 def mechanisms_answer(effects: pd.DataFrame) -> Answer:
@@ -23,7 +23,7 @@ def mechanisms_answer(effects: pd.DataFrame) -> Answer:
             continue
         total = rows[rows["part"] == "all"].iloc[0]
         own = rows[rows["part"].isin(("head", "mlp"))]
-        first = own.loc[own["effect_train"].abs().idxmax()]
+        first = own.iloc[int(own["effect_train"].abs().argmax())]
         heads = own[own["part"] == "head"]["effect"].sum() / total["effect"]
         beyond = bool(first["finding"]) and not first["low"] <= 0 <= first["high"]
         sure = sure if beyond else "unclear"
@@ -84,7 +84,7 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
     )
     reads = ""
     if len(reading):
-        best = reading.loc[reading["cosine"].abs().idxmax()]
+        best = reading.iloc[int(reading["cosine"].abs().argmax())]
         out = not best["cosine_shuffled_low"] <= best["cosine"] <= best["cosine_shuffled_high"]
         where = {"image": "at the image", "before": "at the words so far"}[best["view"]]
         reads = (
@@ -126,7 +126,7 @@ def patching_answer(checks: pd.DataFrame) -> Answer:
     if own.empty:
         why = next((w for w in checks["why"] if w), "no features were ablated")
         return Answer(f"Whether gradients can be trusted is not known: {why}.", "not enough data")
-    worst, steep = own.loc[own["r"].idxmin()], own.loc[(own["slope"] - 1).abs().idxmax()]
+    worst, steep = own.iloc[int(own["r"].argmin())], own.iloc[int((own["slope"] - 1).abs().argmax())]
     firm = bool((own["low"] > own["control_high"]).all())
     text = (
         f"One gradient ranks features as ablating them one by one does: r = {worst['r']:.2f} [{worst['low']:.2f}, "

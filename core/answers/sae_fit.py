@@ -30,7 +30,7 @@ def fit_answer(saes: pd.DataFrame, fit: pd.DataFrame) -> Answer:
     for kind, name in KINDS.items():
         mine = known[known["kind"] == kind]
         if len(mine):
-            worst = mine.loc[mine["explained_variance"].idxmin()]
+            worst = mine.iloc[int(mine["explained_variance"].argmin())]
             parts.append(
                 f"{worst['explained_variance']:.2f} [{worst['explained_variance_low']:.2f}, "
                 f"{worst['explained_variance_high']:.2f}] at {name} positions (layer {worst['layer']}; "

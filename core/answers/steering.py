@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from core.answers import Answer
+from core.config import LANGUAGE_NAME
 from core.figures.caption_diff import Difference
-from core.figures.palette import LANGUAGE_NAME
 
 
 def steering_answer(after: Mapping[str, Difference], control: Mapping[str, Difference]) -> Answer:

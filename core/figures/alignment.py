@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Bars, Chart, Legend, Mark, Panel, Points, Rule, line
-from core.figures.palette import CONTROL, LANGUAGE_NAME
+from core.figures.palette import CONTROL
+from core.frames import records
 
 PANELS = {
     "cka": "Same geometry (CKA)",
@@ -99,7 +101,8 @@ def curves_figure(frame: pd.DataFrame, layer: int | None = None) -> Chart:
     for number, (measure, title) in enumerate(PANELS.items()):
         part = frame[(frame["measure"] == measure) & frame["value"].notna()]
         marks: list[Mark] = []
-        for lang, own in part.groupby("lang", sort=False):
+        for key, own in part.groupby("lang", sort=False):
+            lang = str(key)
             colour = lang or "single"
             ceiling = line(own["layer"], own["ceiling"], colour, dash="dot")
             floor = Band(own["layer"], own["floor_low"], own["floor_high"], CONTROL, edge=1)
@@ -170,7 +173,7 @@ def matches_frame(alignment: pd.DataFrame, layer: int) -> pd.DataFrame:
 def matches_figure(frame: pd.DataFrame) -> Chart:
     """A row a score: chance (grey), what was measured with its interval, and the ceiling (open mark)."""
     marks: list[Mark] = [
-        line([row["floor"], row["ceiling"]], [row["name"]] * 2, "rule", width=3) for row in frame.to_dict("records")
+        line([row["floor"], row["ceiling"]], [row["name"]] * 2, "rule", width=3) for row in records(frame)
     ]
     for title, column, colour, symbol in (
         ("pairs shuffled", "floor", CONTROL, "line-ns-open"),

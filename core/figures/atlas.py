@@ -109,7 +109,7 @@ def shading(frame: pd.DataFrame, colour: str) -> Shades:
         bar = ColourBar(ticks=[0, 0.5, 1], labels=["men", "neither", "women"], **key)
         return Shades(frame[colour].fillna(0.5), 0.0, 1.0, SIDES, bar)
     shares = frame[colour].astype(float)
-    seen = np.log10(shares[shares > 0]) if (shares > 0).any() else pd.Series([-6.0, 0.0])
+    seen = pd.Series(np.log10(shares[shares > 0])) if (shares > 0).any() else pd.Series([-6.0, 0.0])
     low, high = float(seen.quantile(RARE)), float(seen.max())
     high = max(high, low + 0.5)
     ticks = [float(m) for m in range(int(np.ceil(low)), int(np.floor(high)) + 1)]

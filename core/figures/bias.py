@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Bars, Chart, Legend, Panel, Points, Rule, line
-from core.figures.palette import CONTROL, LANGUAGE_NAME, beside
+from core.figures.palette import CONTROL, beside
 
 DIFFERENCE = "ar-en"
 PANELS = {"en": "English", "ar": "Arabic", DIFFERENCE: "Arabic minus English"}

@@ -13,7 +13,7 @@ OPPOSITE = {"male": "female", "female": "male"}
 
 KINDS = ("flipped", "neutralised", "removed", "added")
 
-Gendered = Iterable[tuple]
+Gendered = Iterable[tuple[int, int, str] | tuple[int, int, str, str]]
 """(start, end, gender) or (start, end, gender, word class) of the words for persons in a text."""
 
 
@@ -104,5 +104,5 @@ def _words(text: str) -> list[tuple[int, int, str]]:
 
 def _told(words: list[tuple[int, int, str]], hits: Gendered) -> list[tuple[str, str]]:
     """(gender, word class) of each word, "" where it is none for a person."""
-    found = [(*hit, "")[:4] for hit in hits]
+    found = [(hit[0], hit[1], hit[2], hit[3] if len(hit) == 4 else "") for hit in hits]
     return [next(((g, c) for s, e, g, c in found if s < end and e > start), ("", "")) for start, end, _ in words]

@@ -19,9 +19,11 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from core.config import LANGUAGE_NAME
 from core.figures.caption_diff import Change
-from core.figures.palette import LANGUAGE, LANGUAGE_NAME, LIGHT, STEERED, mix
+from core.figures.palette import LANGUAGE, LIGHT, STEERED, mix
 from core.figures.paper import FAMILIES, settings
+from core.frames import records
 
 WIDTH, MARGIN, GAP = 7.2, 0.08, 0.3  # inches
 IMAGE = 1.5  # side of the image
@@ -55,7 +57,7 @@ def caption_sheet(captions: pd.DataFrame, image: np.ndarray | None = None) -> Fi
         depth = IMAGE
         for lang in LANGUAGE:
             y = 0.0
-            for row in captions[captions["lang"] == lang].to_dict("records"):
+            for row in records(captions[captions["lang"] == lang]):
                 words = _lay(row["caption"], row["changes"], lang, y + 0.14 + LINE, measure)
                 placed.append((lang, f"{LANGUAGE_NAME[lang]}, {row['name']}", y + 0.14, words))
                 y = max([word.y for word in words], default=y + 0.14) + BLOCK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,10 +54,10 @@ def isolated(text: str) -> str:
     return f"\u2068{safe}\u2069" if safe else ""
 
 
-def densities_frame(feature: Mapping[str, object]) -> pd.DataFrame:
+def densities_frame(feature: Mapping[str, Any]) -> pd.DataFrame:
     """One row a kind of position that the run has (kind, where, density as a share of that kind's tokens), read from a
     feature's row."""
-    rows = [(kind, name, float(feature[kind])) for kind, name in KINDS.items() if pd.notna(feature.get(kind))]  # type: ignore[arg-type]
+    rows = [(kind, name, float(feature[kind])) for kind, name in KINDS.items() if pd.notna(feature.get(kind))]
     return pd.DataFrame(rows, columns=["kind", "where", "density"])
 
 

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from core.config import LANGUAGE_NAME
 from core.figures.atlas import MANY, ring
 from core.figures.feature import isolated
 from core.figures.marks import Axis, Bars, Box, Chart, Legend, Note, Panel, Points, Rule, rows
-from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME
+from core.figures.palette import CONTROL, GENDER
+from core.frames import records
 from core.intervals import wilson
 
 VIEW_NAMES = {
@@ -82,7 +84,9 @@ def null_band(n_female: int, n_male: int, level: float = 0.95) -> tuple[float, f
 
 def n_images(cell: pd.DataFrame, split: str = "test") -> tuple[int, int]:
     """Images of women and of men that a cell of gender_features (one layer, language and view) rests on."""
-    return tuple(int(cell[f"n_{g}_{split}"].max()) if len(cell) else 0 for g in ("female", "male"))  # type: ignore[return-value]
+    if cell.empty:
+        return 0, 0
+    return int(cell[f"n_female_{split}"].max()), int(cell[f"n_male_{split}"].max())
 
 
 def named(cell: pd.DataFrame, lang: str = "") -> pd.Series:
@@ -160,7 +164,7 @@ def selection_scatter(cell: pd.DataFrame, fdr: float, chosen: int | None = None,
     clear = clear.assign(far=(clear["auc_test"] - 0.5).abs()).nlargest(N_NAMED, "far")
     marks += [
         Note(r["auc_train"], r["auc_test"], tick(r["feature"], r["name"]), "left", "bottom", 6, printed=True)
-        for r in clear.to_dict("records")
+        for r in records(clear)
     ]
     x, y = (
         Axis(title, range=(-0.02, 1.02), format=".1f", step=0.25)
@@ -261,7 +265,7 @@ def rates_frame(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a view, language, gender and split of one feature's gender_features: n images, rate with Wilson's
     interval, mean activation; groups of no image are left out."""
     found = []
-    for row in rows.sort_values("lang", ascending=False, kind="stable").to_dict("records"):
+    for row in records(rows.sort_values("lang", ascending=False, kind="stable")):
         for gender in WHO:
             for split in SPLITS:
                 n, rate = row[f"n_{gender}_{split}"], row[f"rate_{gender}_{split}"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Box, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades, line
-from core.figures.palette import CONTROL, LANGUAGE_NAME, PUOR, VIRIDIS, beside
+from core.figures.palette import CONTROL, PUOR, VIRIDIS, beside
+from core.frames import tuples
 
 OUTCOMES = {
     "clean": "gender changed, the rest kept",
@@ -54,7 +56,7 @@ def curves(frame: pd.DataFrame, along: str, outcome: str) -> Chart:
         x = [values.index(v) for v in part[along]]
         marks: list[Mark] = [
             Box((row.control_low, row.control_high + 1e-9), CONTROL, 0.4, (at - 0.16, at + 0.16))
-            for at, row in zip(x, part.itertuples(), strict=True)
+            for at, row in zip(x, tuples(part), strict=True)
             if np.isfinite(row.control_low)
         ]
         marks += [
@@ -101,7 +103,7 @@ def shown(value: float, outcome: str) -> str:
 
 def _hover(part: pd.DataFrame, outcome: str) -> list[str]:
     lines = []
-    for r in part.itertuples():
+    for r in tuples(part):
         interval = f"{shown(r.baseline + r.effect_low, outcome)} to {shown(r.baseline + r.effect_high, outcome)}"
         control = (
             ""
@@ -141,7 +143,7 @@ def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
     mine = effects[effects["outcome"] == outcome]
     keep = (mine["note"] == "headline") | mine["part"].isin(["directions", "prompts", "identity"])
     mine = mine[keep].copy()
-    mine["way"] = [way_name(r) for r in mine.itertuples()]
+    mine["way"] = [way_name(r) for r in tuples(mine)]
     order = {"sets": 0, "directions": 1, "prompts": 2, "identity": 3}
     mine["place"] = mine["part"].map(order) * 1000 + mine["mode"].map({"swap": 0, "ablate": 100, "": 200})
     return mine.sort_values(["place", "design", "lang"], ascending=[True, True, False]).reset_index(drop=True)
@@ -155,7 +157,7 @@ def ways(frame: pd.DataFrame, outcome: str) -> Chart:
         y = np.array([names.index(w) for w in part["way"]]) + shift
         marks += [
             Box((at - 0.14, at + 0.14), CONTROL, 0.4, (r.control_low, r.control_high + 1e-3))
-            for at, r in zip(y, part.itertuples(), strict=True)
+            for at, r in zip(y, tuples(part), strict=True)
             if np.isfinite(r.control_low)
         ]
         marks.append(
@@ -258,7 +260,7 @@ def selectivity(frame: pd.DataFrame) -> Chart:
                     opacity=0.5 if kind == "control" else None,
                     group=kind,
                     legend=column == 1,
-                    data=[_arm_hover(r) for r in part.itertuples()],
+                    data=[_arm_hover(r) for r in tuples(part)],
                     hover="%{customdata}",
                 )
             )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Chart, Legend, Mark, Note, Panel, Points, Rule, line
-from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME
+from core.figures.palette import CONTROL, GENDER
+from core.frames import records
 
 PLACES = {
     "image": "at the image",
@@ -73,7 +75,7 @@ def transfer_curves(probes: pd.DataFrame, measure: str) -> pd.DataFrame:
 def first_layers(emergence: pd.DataFrame, method: str) -> dict[tuple[str, str], int]:
     """Layer by place and language at which gender first appears by a method; places where it does not are left out."""
     found = emergence[(emergence["method"] == method) & (emergence["layer"] >= 0)]
-    return {(r["position"], r["lang"]): int(r["layer"]) for r in found.to_dict("records")}
+    return {(r["position"], r["lang"]): int(r["layer"]) for r in records(found)}
 
 
 def layers_figure(
@@ -116,7 +118,8 @@ def transfer_figure(curves: pd.DataFrame, measure: str) -> Chart:
     layers, panels = sorted(set(curves["layer"])), []
     for number, place in enumerate(places, start=1):
         marks: list[Mark] = [Rule(y=0.5, dash="dot")]
-        for (lang, trained_on), part in curves[curves["place"] == place].groupby(["lang", "trained_on"], sort=False):
+        for keys, part in curves[curves["place"] == place].groupby(["lang", "trained_on"], sort=False):
+            lang, trained_on = map(str, keys)
             own = lang == trained_on
             name = LANGUAGE_NAME[lang] if own else f"{LANGUAGE_NAME[trained_on]} probe on {LANGUAGE_NAME[lang]}"
             step, rank = (1, RANKS[lang]) if own else (2, RANKS[lang] + 2)
@@ -144,7 +147,8 @@ def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int
         Band(band["layer"], band["low"], band["high"], CONTROL, 0.28, name="control", rank=5),
         Rule(y=float(part["chance"].max()), dash="dot"),
     ]
-    for lang, own in part.groupby("lang", sort=False):
+    for key, own in part.groupby("lang", sort=False):
+        lang = str(key)
         name = LANGUAGE_NAME.get(lang, "both languages (the image comes before the question)")
         shift = _shift(lang, layers)
         here = own[own["layer"] == firsts.get(lang, firsts.get("en") if lang == BOTH else None)]

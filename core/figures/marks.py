@@ -6,7 +6,7 @@ A figure type is one function that returns a `Chart`. Colours are names of a the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -167,8 +167,8 @@ class Axis:
 
     title: str = ""
     range: Sequence[float] | None = None
-    ticks: Sequence[float] | None = None
-    labels: Sequence[str] | None = None
+    ticks: Iterable[float] | None = None
+    labels: Iterable[str] | None = None
     step: float | None = None
     n_ticks: int | None = None
     format: str = ""

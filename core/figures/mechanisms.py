@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades, line
-from core.figures.palette import CONTROL, GENDER, LANGUAGE_NAME, LIGHT, PUOR, STEERED
+from core.figures.palette import CONTROL, GENDER, LIGHT, PUOR, STEERED
+from core.frames import records
 
 MLP, INK = "MLP", LIGHT.ink  # the ink of marks on cells, which are light in both themes
 METHODS = {
@@ -25,7 +27,7 @@ def effect_grid(effects: pd.DataFrame, lang: str) -> pd.DataFrame:
     rows = effects[(effects["lang"] == lang) & effects["part"].isin(("head", "mlp"))].copy()
     is_head = rows["part"] == "head"
     rows["column"] = rows["head"].astype(str).where(is_head, MLP)
-    rows["name"] = [part_name(r) for r in rows.to_dict("records")]
+    rows["name"] = [part_name(r) for r in records(rows)]
     return rows.reset_index(drop=True)
 
 
@@ -60,7 +62,7 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "") -> Chart:
                 grid["column"],
                 grid["layer"],
                 colour=INK,
-                symbol=np.where(mine, "square-open", "circle"),
+                symbol=np.where(mine, "square-open", "circle").tolist(),
                 size=np.where(mine, 12 if dense else 22, small),
                 edge=([2.5 if one else 0 for one in mine], INK),
                 opacity=1,
@@ -76,12 +78,6 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "") -> Chart:
     return Chart(panels, height, (52, 10, 50, 34), share_y=True, gaps=(0.04, None), titles=(14, "center"), inches=7.2)
 
 
-def layer_shares(effects: pd.DataFrame) -> pd.DataFrame:
-    """Sums of effects by language, layer and part."""
-    known = effects[effects["part"].isin(("head", "mlp"))].dropna(subset=["effect"])
-    return known.groupby(["lang", "layer", "part"], as_index=False, sort=False)["effect"].sum()
-
-
 def spectrum_curves(spectra: pd.DataFrame, layer: int, head: int) -> pd.DataFrame:
     """Singular values over the largest of OV and QK of one head, and of all others: matrix, number, value, this."""
     rows = [
@@ -93,7 +89,7 @@ def spectrum_curves(spectra: pd.DataFrame, layer: int, head: int) -> pd.DataFram
             "value": v / r["singular_values"][0],
             "this": (r["layer"], r["head"]) == (layer, head),
         }
-        for r in spectra[spectra["matrix"].isin(("OV", "QK"))].to_dict("records")
+        for r in records(spectra[spectra["matrix"].isin(("OV", "QK"))])
         for n, v in enumerate(r["singular_values"])
     ]
     return pd.DataFrame(rows, columns=["matrix", "layer", "head", "number", "value", "this"])
@@ -123,7 +119,7 @@ def network(pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     top = pairs[pairs["kind"] == "top"]
     nodes: dict[int, dict[str, object]] = {}
     for side in "ab":
-        for r in top.to_dict("records"):
+        for r in records(top):
             nodes[r[f"feature_{side}"]] = {
                 "feature": r[f"feature_{side}"],
                 "label": r.get(f"label_{side}", ""),
@@ -148,7 +144,7 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Chart:
     orange: what the two do together is not the sum of what each does."""
     place, marks = nodes.set_index("feature")[["x", "y"]], []
     strong = edges["pmi_within"].abs().replace(np.inf, np.nan).max() if len(edges) else 1.0
-    for r in edges.sort_values("beyond").to_dict("records"):
+    for r in records(edges.sort_values("beyond")):
         (x0, y0), (x1, y1) = place.loc[r["feature_a"]], place.loc[r["feature_b"]]
         if r["n_ablated"] and r["beyond"]:
             colour, width, dash = STEERED, 4, "solid"
@@ -167,7 +163,7 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Chart:
         ]
     for side, at in ((1, "middle right"), (-1, "middle left")):
         part = nodes[np.sign(nodes["x"].where(nodes["x"].abs() > 1e-9, 1)) == side]
-        labels = [_label(r) for r in part.to_dict("records")]
+        labels = [_label(r) for r in records(part)]
         marks.append(Points(part["x"] * 1.1, part["y"] * 1.1, symbol="", text=labels, text_at=at))
     biggest = float(nodes["push"].abs().max()) if len(nodes) else 1.0
     marks.append(
@@ -218,7 +214,7 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
                 )
             )
         row = checks[(checks["method"] == method) & (checks["chosen"] == "all")].dropna(subset=["r"])
-        for r in row.head(1).to_dict("records"):
+        for r in records(row.head(1)):
             said = f"r = {r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}], slope {r['slope']:.2f}"
             marks.append(Note(0.03, 0.97, said, "left", "top", x_in="panel", y_in="panel"))
         y = Axis("true change of the log-odds" if column == 1 else "", range=(-reach, reach))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.config import LANGUAGE_NAME as LANGUAGE_NAME  # read from here by all figures
-
 LANGUAGE = {"en": "#0072B2", "ar": "#D55E00"}
 GENDER = {"female": "#CC79A7", "male": "#009E73", "neutral": "#767676"}
 STEERED = "#E69F00"

@@ -183,7 +183,8 @@ def _points(mark: Points, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) 
         if pair is not None
     }
     if ends:
-        ax.errorbar(mark.x, mark.y, **ends, fmt="none", ecolor=colour, elinewidth=LINE * mark.bar, **common)
+        ink: Any = colour  # one colour, or one a mark
+        ax.errorbar(mark.x, mark.y, **ends, fmt="none", elinewidth=LINE * mark.bar, **common, ecolor=ink)
     artist = _symbols(mark, ax, colour, common) if len(mark.symbol) else None
     for x, y, text in zip(mark.x, mark.y, mark.text if mark.text is not None else (), strict=False):
         vertical, side = mark.text_at.split()
@@ -390,8 +391,9 @@ def _axis(ax: Axes, side: Literal["x", "y"], axis: Axis, names: Sequence[str], f
     if axis.angle:
         ax.tick_params(axis=side, labelrotation=-axis.angle)
     if axis.side in ("top", "right"):
-        one.set_ticks_position(axis.side)
-        one.set_label_position(axis.side)
+        place: Any = axis.side  # a side of this axis
+        one.set_ticks_position(place)
+        one.set_label_position(place)
     if not axis.numbers:
         ax.tick_params(axis=side, **{"labelbottom" if side == "x" else "labelleft": False})
     if not axis.shown:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Chart, Legend, Panel, Points, Rule
-from core.figures.palette import CONTROL, LANGUAGE_NAME
+from core.figures.palette import CONTROL
+from core.frames import records
 
 KINDS = {"image": "image", "prompt": "question", "caption": "caption"}
 MEASURES = {"explained_variance": "explained variance", "loss_recovered": "loss recovered"}
@@ -22,7 +24,7 @@ def fit_frame(fit: pd.DataFrame) -> pd.DataFrame:
     """
     apart = sorted(set(fit["lang"]) - {BOTH}, key=list(LANGUAGE_NAME).index) or [BOTH]
     found = []
-    for row in fit[fit["lang"].isin(apart) & fit["kind"].isin(list(KINDS))].to_dict("records"):
+    for row in records(fit[fit["lang"].isin(apart) & fit["kind"].isin(list(KINDS))]):
         for measure in MEASURES:
             if pd.notna(row[measure]):
                 n = row["n_images"] if measure == "explained_variance" else row["n_scored_images"]

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Chart, Legend, Mark, Panel, Points, Rule
-from core.figures.palette import GENDER, LANGUAGE_NAME
+from core.figures.palette import GENDER
 
 WHO = {"female": "words for women", "male": "words for men"}
 SYMBOLS = {"female": "circle", "male": "diamond"}

@@ -7,12 +7,11 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.answers import Answer
 from core.answers import interventions as interventions_answers
-from core.config import only_language
+from core.config import LANGUAGE_NAME, only_language
 from core.figures import interventions
 from core.figures.interventions import way_name
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records, tuples
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import images, panels, pickers, runs, states, text
@@ -75,7 +74,7 @@ def captions(run: Run, cat: Catalog, verdicts: pd.DataFrame) -> None:
     first = verdicts.sort_values("note", key=lambda note: note != "headline", kind="stable")
     ways = {
         f"{way_name(r)} · layer {r.layer}, strength {r.strength:g}" if r.layer >= 0 else way_name(r): int(r.arm)
-        for r in first.drop_duplicates("arm").itertuples()
+        for r in tuples(first.drop_duplicates("arm"))
     }
     if not ways:
         states.empty("There are no captions to read.")
@@ -86,7 +85,7 @@ def captions(run: Run, cat: Catalog, verdicts: pd.DataFrame) -> None:
     blocks = []
     for image in shown:
         mine = frame[frame["image"] == image]
-        sides = "".join(text.side(r.lang, _pair(r.before, r.text, r.lang)) for r in mine.itertuples())
+        sides = "".join(text.side(r.lang, _pair(r.before, r.text, r.lang)) for r in tuples(mine))
         columns = f"7rem{' 1fr' * len(mine)}"
         blocks.append(
             f'<div style="display:grid;grid-template-columns:{columns};gap:1.2rem;align-items:start;'
@@ -144,7 +143,7 @@ def ways(effects: pd.DataFrame, outcome: str) -> None:
         shown=len(frame) > 0,
         key="ways",
     )
-    said(interventions_answers.ways_answer(effects))
+    text.said(interventions_answers.ways_answer(effects))
     if not (effects["method"] == "LEACE").any():
         text.html(
             '<p class="cs-small">LEACE is not among the directions: the optional package concept-erasure was not '
@@ -169,7 +168,7 @@ def transfer(cat: Catalog, effects: pd.DataFrame) -> None:
         shown=len(frame) > 0,
         key="transfer",
     )
-    said(interventions_answers.transfer_answer(effects))
+    text.said(interventions_answers.transfer_answer(effects))
 
 
 def selectivity(cat: Catalog) -> None:
@@ -209,7 +208,7 @@ def judged(verdicts: pd.DataFrame) -> None:
     """Every design with its verdict."""
     with st.expander("The verdict on every design"):
         rows = []
-        for r in verdicts.itertuples():
+        for r in tuples(verdicts):
             label = f'<span class="cs-sure {CLASS[r.verdict]}">{escape(r.verdict)}</span>'
             where = f"layer {r.layer}" if r.layer >= 0 else "–"
             rows.append(
@@ -254,14 +253,10 @@ def chosen(cat: Catalog) -> None:
                 *(f"{100 * r[lang]:.0f} %" for lang in langs),
                 "★" if top else "",
             ]
-            for r, top in zip(wide.to_dict("records"), wide["all"] == best, strict=True)
+            for r, top in zip(records(wide), wide["all"] == best, strict=True)
         ]
         head = ["Method", "What", "Ranking", "Layer", "Strength", *(LANGUAGE_NAME[lang] for lang in langs), "Best"]
         text.html(text.table(head, rows, numeric=range(3, 5 + len(langs))))
-
-
-def said(answer: Answer) -> None:
-    text.html(f'<p>{escape(answer.text)}<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')
 
 
 ALONG_HELP = "What is varied; all else stays as it was fixed on the development images."

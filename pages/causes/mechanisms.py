@@ -7,6 +7,7 @@ import streamlit as st
 
 from core.answers import mechanisms as mechanisms_answers
 from core.figures import mechanisms
+from core.frames import records
 from pages.causes import mechanisms_circuits, mechanisms_heads
 from pages.kit import panels, pickers, runs, states, text
 
@@ -34,7 +35,7 @@ def main() -> None:
         heads(effects, head)
         states.one_language(cat.languages, "Whether the same parts do it in the other language is not known.")
         rows = mechanisms.effect_grid(known, lang)
-        mine = rows[rows["name"] == head].to_dict("records")
+        mine = records(rows[rows["name"] == head])
         if mine:
             mechanisms_heads.show(run, cat, lang, mine[0])
         mechanisms_circuits.pairs(cat, lang, layer)

@@ -7,24 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from core.answers import Answer
 from core.answers import mechanisms as mechanisms_answers
+from core.config import LANGUAGE_NAME
 from core.figures import mechanisms
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, panels, states, text
 from pages.kit.examples import feature_link
 
 
-def said(answer: Answer) -> None:
-    mark = f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span>'
-    text.html(f'<p class="cs-answer">{escape(answer.text)}{mark}</p>')
-
-
 def pairs(cat: Catalog, lang: str, layer: int) -> None:
     """A network of the layer's strongest features; beside it the pairs that were ablated together."""
     text.heading("Do features work together?")
-    said(mechanisms_answers.pairs_answer(cat.feature_pairs()))
+    text.said(mechanisms_answers.pairs_answer(cat.feature_pairs()), "cs-answer")
     here = cat.feature_pairs(lang, layer)
     if here.empty:
         states.empty("No pairs were counted here.", "Too few captions of this language name a woman or a man.")
@@ -50,7 +45,7 @@ def pairs(cat: Catalog, lang: str, layer: int) -> None:
     text.html(
         text.table(
             ["Features", "Kind", "PMI, bits", "Shuffled", "Within gender", "First", "Second", "Both", "Beyond the sum"],
-            [pair_cells(r, layer) for r in here[here["n_ablated"] > 0].to_dict("records")],
+            [pair_cells(r, layer) for r in records(here[here["n_ablated"] > 0])],
             (2, 3, 4, 5, 6, 7, 8),
         )
     )
@@ -76,7 +71,7 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
     """Predicted against true effects of one layer, and the correlations of all layers."""
     checks = cat.patching_checks()
     text.heading("Can one gradient stand for many ablations?")
-    said(mechanisms_answers.patching_answer(checks))
+    text.said(mechanisms_answers.patching_answer(checks), "cs-answer")
     patched, here = cat.patching(lang, layer), checks[(checks["lang"] == lang) & (checks["layer"] == layer)]
     if patched.empty:
         return
@@ -109,7 +104,7 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
             f"{r['slope']:.2f}",
             str(r["n"]),
         ]
-        for r in mechanisms.by_layer(checks[checks["lang"] == lang]).to_dict("records")
+        for r in records(mechanisms.by_layer(checks[checks["lang"] == lang]))
     ]
     head = ["Language", "Layer", "Method", "r", "Chance", "Rank correlation", "Slope", "Features"]
     text.html(text.table(head, rows, (1, 3, 4, 5, 6, 7)))

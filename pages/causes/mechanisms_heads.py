@@ -10,8 +10,9 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import mechanisms as mechanisms_answers
+from core.config import LANGUAGE_NAME
 from core.figures import mechanisms
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import export, images, panels, pickers, text
@@ -29,8 +30,7 @@ def show(run: Run, cat: Catalog, lang: str, row: dict[str, Any]) -> None:
     mine = readings[(readings["head_layer"] == layer) & (readings["head"] == head)]
     answer = mechanisms_answers.head_answer(row, mine)
     text.heading(f"Head {name}, {LANGUAGE_NAME[lang]}")
-    mark = f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span>'
-    text.html(f'<p class="cs-answer">{escape(answer.text)}{mark}</p>')
+    text.said(answer, "cs-answer")
     left, right = st.columns([1.35, 1], gap="large")
     with left:
         looks(run, cat.head_maps(lang, layer, head), f"{name}-{lang}")
@@ -75,7 +75,7 @@ def looks(run: Run, maps: pd.DataFrame, name: str) -> None:
             heat_max=top,
             alt=f"{WHO[r['gender']]}, {r['word']}",
         )
-        for r, heat in zip(own.to_dict("records"), shown, strict=True)
+        for r, heat in zip(records(own), shown, strict=True)
     ]
     images.grid(run, items, columns=4)
     text.html(
@@ -130,7 +130,7 @@ def directions(readings: pd.DataFrame, name: str) -> None:
         )
         export.downloads(f"head-{name}-directions", flat)
     rows = []
-    for r in readings.to_dict("records"):
+    for r in records(readings):
         near = ", ".join(
             f"{feature_link(r['out_layer'], int(f))} {c:+.2f}"
             for f, c in list(zip(r["features"], r["feature_cosines"], strict=True))[:3]

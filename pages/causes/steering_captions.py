@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.config import LANGUAGES
+from core.config import LANGUAGE_NAME, LANGUAGES
 from core.figures.caption_diff import KINDS, Change, Difference, by_class, caption_difference
 from core.figures.feature import percent
+from core.frames import records
 from core.gender.sets import edits_key
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
@@ -130,7 +131,7 @@ def from_grid(cat: Catalog, image: SteeredImage, request: Request) -> Step | Non
     wanted = {"before": "", "after": edits_key((e.layer, e.feature, e.strength) for e in request.edits)}
     step = Step({}, True, source="cached")
     for row, edits in wanted.items():
-        for one in cat.doses(image.sample_id, edits).to_dict("records"):
+        for one in records(cat.doses(image.sample_id, edits)):
             step.texts[row, one["lang"]] = one["text"]
             pieces, female, male = (tuple(one[name]) for name in ("pieces", "p_female", "p_male"))
             step.strips[row, one["lang"]] = Strip(pieces, female, male)
@@ -174,7 +175,7 @@ def draw(step: Step, frames: Mapping[str, Any], request: Request, stopped: bool 
                 '<p class="cs-small">Take a ready-made set or a feature under the image and move its slider: '
                 "the changed caption will stand here.</p>"
             )
-        frames[lang].html(f'<div class="cs cs-side cs-bench" data-lang="{lang}">{"".join(parts)}</div>')
+        frames[lang].html(f'<div class="cs cs-side cs-steered" data-lang="{lang}">{"".join(parts)}</div>')
     if "references" in frames:
         cards = references(step, request, writing, languages_of(frames))
         frames["references"].html(f'<div class="cs cs-refs">{cards}</div>')
@@ -256,7 +257,7 @@ def outcome(step: Step) -> None:
         classes = by_class(step.texts["before", lang], step.texts["after", lang], diff)
         for name, kinds in classes.items():
             cells = [went_and_came(*kinds[kind], lang) if kind in kinds else "" for kind in KINDS]
-            rows.append([text.LANGUAGE_NAMES[lang], escape(name), *cells])
+            rows.append([LANGUAGE_NAME[lang], escape(name), *cells])
     if rows:
         text.html(text.table(["Words for women and men", "Class", *(k.capitalize() for k in KINDS)], rows))
 

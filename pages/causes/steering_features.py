@@ -69,7 +69,7 @@ def default_layer(run: Run, layers: list[int]) -> int:
 def _best_layer(run_dir: str, version: str) -> int:
     cat = catalog(Run(run_dir))
     turns = cat.dose_turns() if cat.has("doses") else None
-    return int(turns.loc[turns["turned"].idxmax(), "layer"]) if turns is not None and len(turns) else -1
+    return int(turns["layer"].iloc[int(turns["turned"].argmax())]) if turns is not None and len(turns) else -1
 
 
 def ready_made(run: Run, layer: int) -> bool:

@@ -19,6 +19,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
+from core.config import LANGUAGE_NAME
 from core.errors import UserError
 from core.run import Run
 from core.run.reader import Catalog
@@ -89,12 +90,12 @@ def choose_image(run: Run, cat: Catalog) -> SteeredImage:
         states.error_box(error)
     own: SteeredImage | None = st.session_state.get("own-picture")
     if own is not None:
-        text.html(f'<img src="{png_uri(own)}" alt="your own picture" class="cs-subject">')
+        text.html(f'<img src="{png_uri(own)}" alt="your own picture" class="cs-image">')
         st.button("Back to the run’s images", key="own-back", type="tertiary", icon=":material/undo:", on_click=forget)
         return own
     sample = cat.sample(sample_id)
     name = f"image {sample['image_id']} ({sample['split']})"
-    text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" class="cs-subject">')
+    text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" class="cs-image">')
     return SteeredImage(str(sample_id), sample_id)
 
 
@@ -153,7 +154,7 @@ def thumbnails(run: Run, cat: Catalog) -> None:
     ids = rows["sample_id"].tolist()
     own = cat.captions(ids).pivot(index="sample_id", columns="lang", values="text") if cat.has("captions") else None
     shown = pd.DataFrame({"image": [data_uri(run, i) for i in ids], "sample": ids})
-    names = {lang: text.LANGUAGE_NAMES[lang] for lang in cat.languages}
+    names = {lang: LANGUAGE_NAME[lang] for lang in cat.languages}
     for lang, name in names.items():
         shown[name] = [own[lang].get(i, "") for i in ids] if own is not None and lang in own else ""
     key = f"gallery-{run.name}-{query}"

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from core.answers.steering import meter_answer
-from core.config import LANGUAGES
+from core.config import LANGUAGE_NAME, LANGUAGES
 from core.figures import steering
 from core.run import Run
 from core.steering.request import Step
@@ -58,7 +58,7 @@ def off_target(run: Run, step: Step) -> None:
     if step.moved:
         text.heading("The features that moved most", MOVED_NOTE)
         langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
-        head = ["Feature", *(text.LANGUAGE_NAMES[lang] for lang in langs), "Words it answers to"]
+        head = ["Feature", *(LANGUAGE_NAME[lang] for lang in langs), "Words it answers to"]
         text.html(text.table(head, [_moved(run, row, langs) for row in step.moved], numeric=range(1, 1 + len(langs))))
 
 

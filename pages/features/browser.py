@@ -115,7 +115,7 @@ def means(features: pd.DataFrame, query: str) -> pd.Series:
     wanted, found = fold(query), pd.Series(False, index=features.index)
     for column in MEANINGS:
         if column in features:
-            found |= features[column].map(lambda said: wanted in fold(said)).astype(bool)
+            found |= pd.Series([wanted in fold(str(said)) for said in features[column]], index=features.index)
     return found
 
 

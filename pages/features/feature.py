@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.answers.explain import fits_answer
 from core.answers.feature import feature_answer
+from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
@@ -160,7 +161,7 @@ def explanation(cat: Catalog, layer: int, feature: int) -> None:
     body = []
     for lang, of_lang in rows.groupby("lang", sort=False):
         lines = []
-        for row in of_lang.to_dict("records"):
+        for row in records(of_lang):
             said = text.caption_html(row["text"], str(lang))
             same = "" if row["changed"] else ", as without it"
             weight = "font-weight:600" if row["chosen"] else ""
@@ -170,7 +171,7 @@ def explanation(cat: Catalog, layer: int, feature: int) -> None:
             )
         body.append(text.side(str(lang), "".join(lines)))
     text.html("".join(body))
-    gender_panel.said(fits_answer(rows[rows["chosen"]]))
+    text.said(fits_answer(rows[rows["chosen"]]), "cs-small")
     export.downloads(f"layer-{layer}-feature-{feature}-said", rows)
 
 

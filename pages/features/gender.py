@@ -9,9 +9,9 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import gender as gender_answers
-from core.config import GenderConfig
+from core.config import LANGUAGE_NAME, GenderConfig
 from core.figures import gender
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import export, notes, panels, pickers, runs, selection, states, text
@@ -68,7 +68,7 @@ def choices(cat: Catalog) -> tuple[int, str, str, str]:
 
 
 def scatter(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: str) -> None:
-    name, tested = f"gender-layer-{layer}-{view}-{lang}".rstrip("-"), cell["auc_test"].notna().any()
+    name, tested = f"gender-layer-{layer}-{view}-{lang}".rstrip("-"), bool(cell["auc_test"].notna().any())
     chart = gender.selection_scatter(cell, fdr, selection.read_chosen(cell), lang)
     key = f"scatter-{name}"
     panels.panel(
@@ -131,7 +131,7 @@ def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: i
         "Benjamini and Hochberg over all layers, features and languages",
     )
     rows = []
-    for one in best.to_dict("records"):
+    for one in records(best):
         within = f"{score.show(one['test'])} [{score.show(one['low'])}, {score.show(one['high'])}]"
         rows.append(
             [
@@ -186,7 +186,7 @@ def by_layer(cat: Catalog, run: Run, view: str) -> None:
             str(c["n_female"]),
             str(c["n_male"]),
         ]
-        for c in counts.to_dict("records")
+        for c in records(counts)
     ]
     head = ["Layer", "Captions", "Features tested", "More for women", "More for men"]
     text.html(text.table(head, rows, numeric=(0, 2, 3, 4)))

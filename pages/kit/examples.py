@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.figures.feature import is_word, language_lean, visible
+from core.frames import records
 from core.run import Run, manifest_version
 from pages.kit import text
 from pages.kit.images import GridItem
@@ -64,9 +65,9 @@ def default_feature(features: pd.DataFrame) -> int:
     if "finding" in alive and alive["finding"].any():
         found = alive[alive["finding"]]
         aucs = found[[c for c in ("auc_en", "auc_ar") if c in found]]
-        return int(found.loc[(aucs - 0.5).abs().max(axis=1).idxmax(), "feature"])
+        return int(found["feature"].iloc[int((aucs - 0.5).abs().max(axis=1).argmax())])
     if "label_auc" in alive and alive["label_auc"].notna().any():
-        return int(alive.loc[alive["label_auc"].idxmax(), "feature"])
+        return int(alive["feature"].iloc[int(alive["label_auc"].argmax())])
     rare = alive[alive["density"] <= RARE]
     best = (alive if rare.empty else rare).sort_values("explained_share", ascending=False, kind="stable")
     return int(best["feature"].iloc[0]) if len(best) else 0
@@ -76,7 +77,7 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
     """Tiles of examples: image with heat map on the feature's own `scale`, the caption that was read with its tokens
     lit up, and with `both` the caption of the other language, plain."""
     items = []
-    for row in examples.to_dict("records"):
+    for row in records(examples):
         lang = str(row["lang"])
         lit = {lang: _weights(row, scale)}
         shown = "".join(
@@ -99,14 +100,11 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
     return items
 
 
-def _weights(row: dict[str, object], scale: float) -> list[tuple[str, float, float]] | None:
+def _weights(row: dict[str, Any], scale: float) -> list[tuple[str, float, float]] | None:
     """(piece, value, scale) of each caption token; None where the run has no token texts or their number differs."""
     pieces, values = row.get("pieces"), row.get("token_values")
-    if not isinstance(pieces, Sequence) and not hasattr(pieces, "__len__"):
-        return None
-    pieces, values = list(pieces), [] if values is None else list(values)  # type: ignore[call-overload, arg-type]
-    if len(pieces) != len(values):
-        return None
+    if pieces is None or isinstance(pieces, float) or values is None or len(pieces) != len(values):
+        return None  # a missing list is None or NaN
     return [(str(p).replace("▁", " "), float(v), scale) for p, v in zip(pieces, values, strict=True)]
 
 

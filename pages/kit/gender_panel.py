@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.answers import Answer
 from core.answers.gender import feature_gender_answer, label_answer, lift_answer
+from core.config import LANGUAGE_NAME
 from core.figures.gender import SCORES, rates_dots, rates_frame, scores_frame
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, panels, states, text
 from pages.kit.images import GridItem
@@ -30,15 +31,7 @@ def label(cat: Catalog, layer: int, feature: int) -> None:
     if len(named):
         shown = " · ".join(f"<bdi>{escape(one)}</bdi>" for one in named["label"])
         text.html(f'<p style="font-size:1.25rem;font-weight:600;margin:0">{shown}</p>')
-    said(label_answer(rows))
-
-
-def said(answer: Answer) -> None:
-    """An answer within a page: its sentence in small type, and its mark."""
-    text.html(
-        f'<p class="cs-small" style="margin:.2rem 0">{escape(answer.text)} '
-        f'<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>'
-    )
+    text.said(label_answer(rows), "cs-small")
 
 
 def rates(cat: Catalog, layer: int, feature: int) -> None:
@@ -58,7 +51,7 @@ def rates(cat: Catalog, layer: int, feature: int) -> None:
     answer = feature_gender_answer(rows, view)
     if len(here):
         panels.figure(rates_dots(here), answer.text, key="figure-gender")
-    said(answer)
+    text.said(answer, "cs-small")
 
 
 def numbers(cat: Catalog, layer: int, feature: int) -> None:
@@ -72,7 +65,7 @@ def numbers(cat: Catalog, layer: int, feature: int) -> None:
         export.downloads(f"layer-{layer}-feature-{feature}-gender-scores", frame)
     views, rows = {view: name for name, view in READ.items()}, []
     only = cat.languages[0] if len(cat.languages) == 1 else ""
-    for one in frame.to_dict("records"):
+    for one in records(frame):
         n = " · ".join(f"{one[f'n_female_{split}']} + {one[f'n_male_{split}']}" for split in ("train", "test"))
         cells = [SCORES[score].within(one, score) for score in ("auc", "d", "difference")]
         rows.append(
@@ -115,7 +108,7 @@ def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> d
 
     A heat map is there where the image is among the feature's stored examples.
     """
-    said(lift_answer(cat.gender_lift(layer, feature)))
+    text.said(lift_answer(cat.gender_lift(layer, feature)), "cs-small")
     pairs = cat.gender_pairs(layer, feature)
     if pairs.empty:
         states.empty(
@@ -125,14 +118,11 @@ def matched(cat: Catalog, layer: int, feature: int, top: float, both: bool) -> d
         )
         return {}
     maps = cat.examples(layer, feature, None).drop_duplicates("sample_id").set_index("sample_id")["patch_map"]
-    return {
-        gender: [_tile(row, gender, maps, top, both) for row in pairs.to_dict("records")]
-        for gender in ("female", "male")
-    }
+    return {gender: [_tile(row, gender, maps, top, both) for row in records(pairs)] for gender in ("female", "male")}
 
 
-def _tile(row: dict[str, object], gender: str, maps: pd.Series, top: float, both: bool) -> GridItem:
-    sample, strength = int(row[f"sample_{gender}"]), float(row[f"activation_{gender}"])  # type: ignore[call-overload, arg-type]
+def _tile(row: dict[str, Any], gender: str, maps: pd.Series, top: float, both: bool) -> GridItem:
+    sample, strength = int(row[f"sample_{gender}"]), float(row[f"activation_{gender}"])
     written = {lang: said for lang in LANGUAGE_NAME if isinstance(said := row.get(f"caption_{lang}_{gender}"), str)}
     shown = list(written.items()) if both else list(written.items())[:1]
     captions = "".join(text.caption_html(said, lang) for lang, said in shown)

@@ -21,12 +21,11 @@ def with_notes(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     said = {(e.layer, e.feature, e.sae_id): e for e in readable(run)}
     keys = zip(features["layer"].astype(int), features["feature"].astype(int), features["sae_id"], strict=True)
     found = [said.get(key, Entry(*key)) for key in keys]
-    more = pd.DataFrame(
-        {"own": [e.label for e in found], "note": [e.note for e in found], "lists": [list(e.lists) for e in found]},
-        index=features.index,
-    )
+    own = pd.Series([e.label for e in found], index=features.index, dtype=str)
     label = features["label"] if "label" in features else pd.Series("", index=features.index)
-    return features.assign(**more, label=more["own"].where(more["own"] != "", label))
+    lists = pd.Series([list(e.lists) for e in found], index=features.index, dtype=object)
+    note = [e.note for e in found]
+    return features.assign(own=own, note=note, lists=lists, label=own.where(own != "", label))
 
 
 def readable(run: Run) -> list[Entry]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from core.config import LANGUAGE_NAME
 from core.figures.feature import (
     activation_histogram,
     densities_frame,
@@ -22,6 +23,7 @@ from core.figures.feature import (
 from core.figures.marks import Chart
 from core.figures.palette import VIRIDIS
 from core.figures.screen import draw
+from core.frames import records
 from pages.kit import export, text
 from pages.kit.examples import feature_link
 from pages.kit.style import is_dark
@@ -139,7 +141,7 @@ def neighbours(cat: Catalog, layer: int, feature: int) -> None:
             percent(n["density"]),
             " · ".join(f"<bdi>{escape(visible(w))}</bdi>" for w in str(n["tokens"] or "").split(" · ") if is_word(w)),
         ]
-        for n in near.to_dict("records")
+        for n in records(near)
     ]
     text.html(text.table(["Feature", "Cosine", "Fires on", "Words it answers to"], rows, numeric=(1, 2)))
 
@@ -159,7 +161,7 @@ def statistics(row: dict[str, Any], layer: int, feature: int) -> None:
                 ("Explains", percent(row["explained_share"])),
                 *(
                     (f"Mean on {name} captions", f"{row[f'lang_{lang}']:.3g}")
-                    for lang, name in text.LANGUAGE_NAMES.items()
+                    for lang, name in LANGUAGE_NAME.items()
                     if pd.notna(row[f"lang_{lang}"])
                 ),
                 ("Dictionary", str(row["sae_id"])),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.kit.text import LANGUAGE_NAMES, glossary
+from core.config import LANGUAGE_NAME
+from pages.kit.text import glossary
 
 if TYPE_CHECKING:
     from core.run.reader import Catalog
@@ -23,17 +24,10 @@ def language_picker(languages: Sequence[str], key: str = "lang", both: bool = Tr
     """ "en", "ar" or, where `both`, "" for both; of a run in one language that one, without a picker."""
     if len(languages) == 1:
         return languages[0]
-    names = {"Both": "", **{LANGUAGE_NAMES[lang]: lang for lang in languages}}
+    names = {"Both": "", **{LANGUAGE_NAME[lang]: lang for lang in languages}}
     options = list(names) if both else list(names)[1:]
     shown = st.segmented_control(label, options, default=options[0], key=key, required=True, bind="query-params")
     return names[shown]
-
-
-def feature_picker(cat: Catalog, layer: int, key: str = "feature") -> int:
-    """The number of a feature of a layer; a number that is not there gives feature 0."""
-    saes = cat.saes()
-    d_sae = int(saes.loc[saes["layer"] == layer, "d_sae"].iloc[0])
-    return int(st.number_input("Feature", 0, d_sae - 1, step=1, key=key, bind="query-params", help=glossary("feature")))
 
 
 def choice(label: str, options: Sequence[str], key: str, help: str = "") -> str:

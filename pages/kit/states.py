@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
-
-import streamlit as st
 
 from core.config import only_language
 from core.errors import UserError
@@ -35,13 +32,3 @@ def one_language(languages: Sequence[str], missing: str) -> bool:
     if only:
         empty(f"{only[:1].upper()}{only[1:]}.", missing, "For both, compute a run with --set samples.languages=en,ar")
     return bool(only)
-
-
-@contextmanager
-def guarded() -> Iterator[None]:
-    """Show a UserError in place of a traceback and stop there; for fragments, as the frame guards whole pages."""
-    try:
-        yield
-    except UserError as error:
-        error_box(error)
-        st.stop()

@@ -12,9 +12,10 @@ from html import escape
 
 import streamlit as st
 
-from core.figures.palette import LANGUAGE_NAME, VIRIDIS, mix
+from core.answers import Answer
+from core.config import LANGUAGE_NAME
+from core.figures.palette import VIRIDIS, mix
 
-LANGUAGE_NAMES = LANGUAGE_NAME  # of the languages, by their code
 KINDS = frozenset(
     {
         "female",
@@ -71,7 +72,7 @@ def caption_html(
     """
     inner = _weighted(weights) if weights is not None else _marked(text, marks)
     side = "rtl" if lang == "ar" else "ltr"
-    name = lang if lang in LANGUAGE_NAMES else ""
+    name = lang if lang in LANGUAGE_NAME else ""
     return (
         f'<p class="cs-caption" data-lang="{name}" lang="{name}" dir="{side}" style="unicode-bidi:isolate">{inner}</p>'
     )
@@ -79,7 +80,7 @@ def caption_html(
 
 def language_label(lang: str, after: str = "") -> str:
     """The small line above a caption that names its language, with the language's colour and shape."""
-    return f'<p class="cs-lang" data-lang="{escape(lang)}">{LANGUAGE_NAMES.get(lang, escape(lang))}{escape(after)}</p>'
+    return f'<p class="cs-lang" data-lang="{escape(lang)}">{LANGUAGE_NAME.get(lang, escape(lang))}{escape(after)}</p>'
 
 
 def side(lang: str, inner: str) -> str:
@@ -145,10 +146,20 @@ def page_title(question: str, answer: str = "", sure: str = "", eyebrow: str = "
     """The page's question and the one sentence that answers it; `sure` is supported, unclear or not enough data."""
     if sure and sure not in SURE:
         raise ValueError(f"sure is {sure!r}; known are {', '.join(SURE)}")
-    mark = f'<span class="cs-sure {SURE[sure]}">{sure}</span>' if sure else ""
+    mark = sure_mark(sure) if sure else ""
     top = f'<p class="cs-eyebrow">{escape(eyebrow)}</p>' if eyebrow else ""
     below = f'<p class="cs-answer">{escape(answer)}{mark}</p>' if answer else ""
     html(f'<header class="cs-head">{top}<h1>{escape(question)}</h1>{below}</header>')
+
+
+def sure_mark(sure: str) -> str:
+    """HTML of the mark of how sure an answer is."""
+    return f'<span class="cs-sure {SURE[sure]}">{sure}</span>'
+
+
+def said(answer: Answer, kind: str = "") -> None:
+    """An answer within a page: its sentence and its mark; `kind` is the class of the paragraph."""
+    html(f'<p class="{kind}">{escape(answer.text)} {sure_mark(answer.sure)}</p>')
 
 
 def heading(text: str, note: str = "") -> None:

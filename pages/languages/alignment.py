@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from core.answers import alignment as alignment_answers
-from core.config import only_language
+from core.config import LANGUAGE_NAME, only_language
 from core.figures import alignment
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.feature import is_word, visible
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import export, panels, pickers, runs, states, text
@@ -110,16 +111,16 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
                 f"{effect(f, 'en')}<br>{effect(f, 'ar')}",
                 f"{SHARING[f['sharing']]}<br>fires: {CLASSES.get(str(f.get('language_class')), 'unknown')}",
             ]
-            for f in listed.to_dict("records")
+            for f in records(listed)
         ]
         head = ["Feature", "Words", "Effect, women − men", "Tells women from men"]
         text.html(text.table(head, rows, numeric=(0,)))
-    shown = layer_features(run, layer).set_index("feature", drop=False)
+    shown = layer_features(run, layer)
     for told, kinds in (("Shared", ("shared",)), ("One language only", ("english", "arabic"))):
         strongest = frame.loc[frame["sharing"].isin(kinds), "feature"]
         text.html(f'<p class="cs-small">{told}, the clearest of this layer{"" if len(strongest) else ": none"}</p>')
         if len(strongest):
-            preview(run, cat, shown.loc[int(strongest.iloc[0])], layer)
+            preview(run, cat, shown[shown["feature"] == int(strongest.iloc[0])].iloc[0], layer)
 
 
 def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
@@ -135,7 +136,7 @@ def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
         states.empty("There is not enough data for a score.", str(here["why"].iloc[0]) if len(here) else "")
         return
     head = [name for name in table.columns if name != "score"]
-    rows = [[escape(str(row[name])) for name in head] for row in table.to_dict("records")]
+    rows = [[escape(str(row[name])) for name in head] for row in records(table)]
     text.html(text.table(head, rows))
     export.downloads(f"clbas-{layer}-{view}", here)
 
@@ -178,16 +179,16 @@ def grammar(cat: Catalog, layer: int) -> None:
     )
 
 
-def named(feature: dict[str, object]) -> str:
+def named(feature: dict[str, Any]) -> str:
     """The feature's labels, or the words it answers to, in either script."""
     labels = [str(feature.get(f"label_{lang}") or "") for lang in ("en", "ar")]
     tokens = [visible(word) for word in str(feature.get("tokens") or "").split(" · ") if is_word(word)][:3]
     return " · ".join(f"<bdi>{escape(word)}</bdi>" for word in dict.fromkeys(filter(None, labels)) or tokens)
 
 
-def effect(feature: dict[str, object], lang: str) -> str:
+def effect(feature: dict[str, Any], lang: str) -> str:
     """The effect in one language with its interval, on one line."""
-    value, low, high = (float(feature[f"{name}_{lang}"]) for name in ("effect", "low", "high"))  # type: ignore[arg-type]
+    value, low, high = (float(feature[f"{name}_{lang}"]) for name in ("effect", "low", "high"))
     told = "hardly fires" if low == value == high == 0 else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
     return f'<span style="white-space:nowrap">{LANGUAGE_NAME[lang]} {told}</span>'
 

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import layers as layers_answers
-from core.config import only_language
+from core.config import LANGUAGE_NAME, only_language
 from core.figures import layers
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, panels, pickers, runs, states, text
 
@@ -176,7 +176,7 @@ def words(lens: pd.DataFrame, name: str) -> None:
             f"{r['rank_median']:,.0f}",
             f"{r['entropy']:.2f} [{r['entropy_low']:.2f}, {r['entropy_high']:.2f}]",
         ]
-        for r in known.to_dict("records")
+        for r in records(known)
     ]
     head = ["Layer", "Ranks first", "Median rank", "Entropy, bits"]
     text.html(text.table(head, rows, numeric=(0, 1, 2, 3)))

@@ -7,10 +7,10 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from core.answers import Answer
 from core.answers import bias as bias_answers
+from core.config import LANGUAGE_NAME
 from core.figures import bias
-from core.figures.palette import LANGUAGE_NAME
+from core.frames import tuples
 from pages.kit import panels, pickers, runs, states, text
 
 QUESTION = "What gender do captions give to people who show none?"
@@ -53,7 +53,7 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
     """The test of the instrument: found against planted, and how good it is."""
     frame = bias.recovery_frame(roles, attribute, source)
     overall = roles[(roles["attribute"] == bias_answers.ALL) & (roles["source"] == source)]
-    everywhere = {row.lang: float(row.p_male) for row in overall.itertuples()}
+    everywhere = {row.lang: float(row.p_male) for row in tuples(overall)}
     panels.panel(
         "Planted, and found again",
         f"a mark is one {attribute} with its 95 % interval; dotted: found as "
@@ -160,16 +160,12 @@ def numbers(frame: pd.DataFrame) -> str:
     return text.table(head, rows, numeric=(2, 6))
 
 
-def said(answer: Answer) -> None:
-    text.html(f'<p>{escape(answer.text)}<span class="cs-sure {text.SURE[answer.sure]}">{answer.sure}</span></p>')
-
-
 def amplification(metrics: pd.DataFrame, attribute: str) -> None:
     """Belief and greedy captions against what people wrote."""
     mine = metrics[(metrics["metric"] == "amplification_zhao") & (metrics["attribute"] == attribute)]
     mine = mine[mine["value"].notna()]
     where = {"neutral": "no gender shown", "labelled": "women and men shown"}
-    label = [f"{LANGUAGE_NAME[r.lang]}, {r.source}, {where[r.group]}" for r in mine.itertuples()]
+    label = [f"{LANGUAGE_NAME[r.lang]}, {r.source}, {where[r.group]}" for r in tuples(mine)]
     frame = mine.assign(label=label).sort_values(["group", "source"], ascending=False).reset_index(drop=True)
     axis = "gain, as a share"
     panels.panel(
@@ -182,7 +178,7 @@ def amplification(metrics: pd.DataFrame, attribute: str) -> None:
         shown=len(frame) > 0,
         key="amplification",
     )
-    said(bias_answers.amplification_answer(metrics, attribute))
+    text.said(bias_answers.amplification_answer(metrics, attribute))
 
 
 def errors(metrics: pd.DataFrame) -> None:
@@ -190,7 +186,7 @@ def errors(metrics: pd.DataFrame) -> None:
     names = {"error": "wrong gender", "omission": "no gender named"}
     who = {"female": "women", "male": "men"}
     mine = metrics[metrics["metric"].isin(names) & metrics["group"].isin(who) & metrics["value"].notna()]
-    label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}, {who[r.group]}" for r in mine.itertuples()]
+    label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}, {who[r.group]}" for r in tuples(mine)]
     frame = mine.assign(label=label).sort_values(["metric", "lang"], ascending=[True, False]).reset_index(drop=True)
     axis = "share of images"
     panels.panel(
@@ -203,7 +199,7 @@ def errors(metrics: pd.DataFrame) -> None:
         shown=len(frame) > 0,
         key="errors",
     )
-    said(bias_answers.errors_answer(metrics))
+    text.said(bias_answers.errors_answer(metrics))
 
 
 WHICH = (

@@ -6,6 +6,7 @@ from html import escape
 import pandas as pd
 
 from core.config import LANGUAGE_NAME
+from core.frames import tuples
 from core.run import Manifest, Run
 from core.run.reader import Catalog
 from core.samples.sources import knowledge
@@ -57,7 +58,7 @@ def card(q: Question) -> str:
     """One question with its answer or the way to it."""
     answer = ""
     if q.answer:
-        sure = f' <span class="cs-sure {text.SURE[q.sure]}">{q.sure}</span>' if q.sure else ""
+        sure = f" {text.sure_mark(q.sure)}" if q.sure else ""
         answer = f"<p>{escape(q.answer)}{sure}</p>"
     return (
         f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
@@ -85,7 +86,7 @@ def quality(saes: pd.DataFrame) -> str:
             f"{s.l0:.0f} of {int(s.d_sae):,}",
             f"{int(s.n_test_tokens):,}",
         ]
-        for s in saes.itertuples()
+        for s in tuples(saes)
     ]
     head = [
         "",

@@ -127,7 +127,7 @@ def gender_features(cat: Catalog, fdr: float) -> Answer | None:
     counts = counts[(counts["view"] == VIEW) & (counts["lang"] == lang)]
     if counts.empty:
         return None
-    layer = int(counts.loc[(counts["n_female"] + counts["n_male"]).idxmax(), "layer"])
+    layer = int(counts["layer"].iloc[int((counts["n_female"] + counts["n_male"]).argmax())])
     return gender_answers.gender_answer(cat.gender_features(layer, lang, VIEW), fdr, layer, lang, VIEW)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.config import LANGUAGE_NAME
+from core.frames import records
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
 from pages.kit import export, links, pickers, runs, states, text
@@ -73,7 +75,7 @@ NO_CAPTION = '<p class="cs-small">The model has not described this image yet.</p
 def browse(run: Run, cat: Catalog) -> None:
     head = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom", key="filters"):
-        languages = " or ".join(text.LANGUAGE_NAMES[lang] for lang in cat.languages)
+        languages = " or ".join(LANGUAGE_NAME[lang] for lang in cat.languages)
         search = st.text_input("Search", key="q", bind="query-params", placeholder=languages, width=190)
         split = SPLITS[pickers.choice("Images", list(SPLITS), "split", text.glossary("split"))]
         gender = GENDERS[pickers.choice("Shown", list(GENDERS), "gender", "What the image itself shows, by its label.")]
@@ -102,7 +104,7 @@ def browse(run: Run, cat: Catalog) -> None:
     ids = shown["sample_id"].tolist()
     own = cat.captions(ids) if cat.has("captions") else NOTHING
     references = cat.references(ids) if cat.has("references") else NOTHING
-    text.html("".join(row_html(run, s, own, references, opened, cat.languages) for s in shown.to_dict("records")))
+    text.html("".join(row_html(run, s, own, references, opened, cat.languages) for s in records(shown)))
 
 
 LEGEND = """<p class="cs-small"><mark class="cs-mark female">words for women</mark> &ensp;
@@ -162,8 +164,8 @@ def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
         ("Split", sample["split"]),
         ("Size", f"{sample['width']} × {sample['height']}"),
     ]
-    planted = {f"p_male_{lang}": f"Planted p(male), {name}" for lang, name in text.LANGUAGE_NAMES.items()}
-    absent = {f"p_male_{lang}" for lang in text.LANGUAGE_NAMES} - {f"p_male_{lang}" for lang in languages}
+    planted = {f"p_male_{lang}": f"Planted p(male), {name}" for lang, name in LANGUAGE_NAME.items()}
+    absent = {f"p_male_{lang}" for lang in LANGUAGE_NAME} - {f"p_male_{lang}" for lang in languages}
     names = {
         **planted,
         "held_out": "Role and object new to the model",

@@ -10,6 +10,7 @@ import streamlit as st
 from core.answers import sae_fit as sae_fit_answers
 from core.errors import UserError
 from core.figures import sae_fit
+from core.frames import records
 from core.run import Manifest, Run
 from pages.kit import panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
@@ -143,7 +144,7 @@ def sae_fit_panel(run: Run) -> None:
             f"{r['l0']:.1f}",
             f"{r['dead_share']:.0%}",
         ]
-        for r in saes.to_dict("records")
+        for r in records(saes)
     ]
     head = ["Layer", "From", "Trained on", "Kind", "Features", "Active a token", "Never active"]
     text.html(text.table(head, rows, numeric=(0, 4, 5, 6)))

@@ -1,4 +1,4 @@
-"""The figures of the laboratory: Arabic from right to left, as it was beside as steered, and the same on paper."""
+"""The figures of steering: Arabic from right to left, as it was beside as steered, and the same on paper."""
 
 from __future__ import annotations
 
