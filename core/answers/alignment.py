@@ -70,16 +70,16 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
     """A row a score of one layer, view and dictionary: its cases as text, and whether it tells data from chance."""
     rows = []
     for score, name in SCORE_NAMES.items():
-        cases = clbas[clbas["score"] == score].set_index("case")
-        if cases.empty or "measured" not in cases.index or pd.isna(cases["value"]["measured"]):
+        cases = {row["case"]: row for row in records(clbas[clbas["score"] == score])}
+        if "measured" not in cases or pd.isna(cases["measured"]["value"]):
             continue
         row: dict[str, Any] = {"score": score, "Score": name}
         for case, title in CASE_NAMES.items():
-            one = cases.loc[case]
+            one = cases[case]
             interval = "" if one["low"] == one["high"] else f" [{one['low']:.2f}, {one['high']:.2f}]"
             row[title] = f"{one['value']:.2f}{interval}"
-        highest = max(float(cases["high"][case]) for case in ("labels shuffled", "effects at random"))
-        row["Beyond chance"] = "yes" if float(cases["low"]["measured"]) > highest else "no"
+        highest = max(float(cases[case]["high"]) for case in ("labels shuffled", "effects at random"))
+        row["Beyond chance"] = "yes" if float(cases["measured"]["low"]) > highest else "no"
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -119,13 +119,13 @@ def errors_answer(metrics: pd.DataFrame) -> Answer:
         return Answer(f"Nothing is said of errors: {why}.", "not enough data")
     parts, clear = [], False
     for lang, rows in mine.groupby("lang", sort=False):
-        row = rows.set_index("group").loc["female-male"]
-        rates = rows.set_index("group")["value"]
+        by = {one["group"]: one for one in records(rows)}
+        row = by["female-male"]
         clear |= not row["low"] <= 0 <= row["high"]
         points = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         parts.append(
-            f"{LANGUAGE_NAME[str(lang)]} ones on {rates['female']:.1%} of images of women and "
-            f"{rates['male']:.1%} of men (difference {points})"
+            f"{LANGUAGE_NAME[str(lang)]} ones on {by['female']['value']:.1%} of images of women and "
+            f"{by['male']['value']:.1%} of men (difference {points})"
         )
     n = int(mine[mine["group"] == "female-male"]["n"].min())
     return Answer(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from jaxtyping import UInt8
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -45,7 +46,7 @@ class _Word:
     width: float
 
 
-def caption_sheet(captions: pd.DataFrame, image: np.ndarray | None = None) -> Figure:
+def caption_sheet(captions: pd.DataFrame, image: UInt8[np.ndarray, "height width 3"] | None = None) -> Figure:
     """A figure of one image beside its captions, English in the left column and Arabic in the right.
 
     `captions` has a row a caption with `name` (above it), `lang`, `caption` and `changes` (of

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -121,7 +123,7 @@ def _hover(part: pd.DataFrame, outcome: str) -> list[str]:
     return lines
 
 
-def way_name(row: object) -> str:
+def way_name(row: Any) -> str:
     """What a design changes, in words."""
     method, mode, k, note, part = (getattr(row, name) for name in ("method", "mode", "k", "note", "part"))
     fixed = {
@@ -270,7 +272,7 @@ def selectivity(frame: pd.DataFrame) -> Chart:
     return Chart(panels, 400, (60, 12, 56, 58), Legend(1.09), share_y=True, gaps=(0.04, None), inches=6.6)
 
 
-def _arm_hover(r: object) -> str:
+def _arm_hover(r: Any) -> str:
     get = lambda name: getattr(r, name)  # noqa: E731
     of = f", control set {get('draw') + 1}" if get("draw") >= 0 else ""
     return (

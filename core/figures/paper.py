@@ -322,7 +322,8 @@ def _box(mark: Box, ax: Axes, z: float, chart: Chart, bottom: np.ndarray) -> Any
     style: dict[str, Any] = {"color": LIGHT.of(mark.colour), "alpha": mark.opacity, "linewidth": 0, "zorder": z}
     if mark.x is None:
         return ax.axhspan(*mark.y, **style) if np.isfinite(mark.y).all() else None
-    return ax.fill_between(mark.x, *mark.y, **style | {"linewidth": 0.4})  # one without width is seen as a line
+    style["linewidth"] = 0.4
+    return ax.fill_between(mark.x, *mark.y, **style)  # one without width is seen as a line
 
 
 @_add.register

@@ -51,7 +51,7 @@ def labelled(pooled: Pooled, view: str, lang: str, gender: np.ndarray, is_train:
 def has_leace() -> bool:
     """Whether the optional package concept-erasure is installed."""
     try:
-        import concept_erasure  # noqa: F401
+        import concept_erasure  # noqa: F401  # pyright: ignore[reportMissingImports] an extra
     except ImportError:
         return False
     return True
@@ -79,7 +79,7 @@ def leace_direction(data: Labelled) -> Direction:
     Raises UserError where the package concept-erasure is not installed.
     """
     try:
-        from concept_erasure import LeaceEraser
+        from concept_erasure import LeaceEraser  # pyright: ignore[reportMissingImports] an extra
     except ImportError as error:
         raise UserError(
             "LEACE cannot be fitted.",

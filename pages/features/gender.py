@@ -151,7 +151,7 @@ def listing(cat: Catalog, cell: pd.DataFrame, fdr: float, ranking: str, layer: i
 
 
 def in_other(beside: pd.DataFrame, feature: int) -> str:
-    return gender.SCORES["auc"].within(beside.loc[feature].to_dict(), "auc") if feature in beside.index else "–"
+    return gender.SCORES["auc"].within(records(beside.loc[[feature]])[0], "auc") if feature in beside.index else "–"
 
 
 def agreement(cat: Catalog, layer: int, lang: str, view: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -69,7 +71,7 @@ def clear_picked() -> None:
     st.query_params.pop("picked", None)
 
 
-def selection_of(ids: list[int]) -> dict[str, dict[str, list[int]]] | None:
+def selection_of(ids: list[int]) -> Any:
     """The table's first selection: the chosen feature where it is in the table."""
     asked = st.query_params.get("feature", "")
     return {"selection": {"rows": [ids.index(int(asked))]}} if asked.isdecimal() and int(asked) in ids else None

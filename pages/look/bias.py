@@ -10,7 +10,7 @@ import streamlit as st
 from core.answers import bias as bias_answers
 from core.config import LANGUAGE_NAME
 from core.figures import bias
-from core.frames import tuples
+from core.frames import records, tuples
 from pages.kit import panels, pickers, runs, states, text
 
 QUESTION = "What gender do captions give to people who show none?"
@@ -68,16 +68,11 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
     mine = metrics[(metrics["attribute"] == attribute) & (metrics["source"] == source)]
     rows = []
     for lang, name in bias.PANELS.items():
-        one = mine[mine["lang"] == lang].set_index("metric")
-        if len(one):
-            cells = [
-                shown(one.loc[m].to_dict(), 2) if m in one.index else "–"
-                for m in ("correlation", "slope", "calibration_error")
-            ]
-            floor = one["floor"].get("calibration_error", float("nan"))
-            rows.append(
-                [name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one.loc["correlation", "n"]))]
-            )
+        one = {row["metric"]: row for row in records(mine[mine["lang"] == lang])}
+        if one:
+            cells = [shown(one[m], 2) if m in one else "–" for m in ("correlation", "slope", "calibration_error")]
+            floor = one["calibration_error"]["floor"] if "calibration_error" in one else float("nan")
+            rows.append([name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one["correlation"]["n"]))])
     text.html(
         text.table(
             [
@@ -138,12 +133,12 @@ def numbers(frame: pd.DataFrame) -> str:
     """Every group as a line: planted, sampled, greedy and people's share by language."""
     rows = []
     for (value, lang), part in frame.groupby(["value", "lang"], sort=False):
-        by = part.set_index("source")
+        by = {row["source"]: row for row in records(part)}
         planted, n_images = part["planted"].dropna(), int(part["n_images"].max())
         cells = [
-            f"{by.loc[s, 'p_male']:.2f} [{by.loc[s, 'low']:.2f}, {by.loc[s, 'high']:.2f}] "
-            f'<span class="cs-small">n = {int(by.loc[s, "n_captions"])}</span>'
-            if s in by.index
+            f"{by[s]['p_male']:.2f} [{by[s]['low']:.2f}, {by[s]['high']:.2f}] "
+            f'<span class="cs-small">n = {int(by[s]["n_captions"])}</span>'
+            if s in by
             else "–"
             for s in bias.SOURCES
         ]
