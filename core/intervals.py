@@ -55,3 +55,13 @@ def q_values(p: ArrayLike) -> NDArray[np.float64]:
     if tested.any():
         q[tested] = false_discovery_control(p[tested])
     return q
+
+
+def shuffled_within(
+    labels: NDArray[np.bool_], stratum: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Labels (n,) dealt out anew among the places of each stratum (n,)."""
+    order = np.lexsort((rng.random(len(labels)), stratum))
+    mixed = np.empty_like(labels)
+    mixed[np.argsort(stratum, kind="stable")] = labels[order]
+    return mixed

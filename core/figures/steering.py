@@ -14,7 +14,7 @@ from core.figures.palette import GENDER
 WHO = {"female": "words for women", "male": "words for men"}
 SYMBOLS = {"female": "circle", "male": "diamond"}
 MOST_TOKENS = 24  # drawn of a caption; one that repeats itself goes on for long
-MEASURES = {"probe": "probe score", "lens": "lens: log-odds"}
+MEASURES = {"probe": "probe score", "lens": "lens: log-odds"}  # by layer
 SHADES = {
     "before": ("as it was", "dot", "-open"),
     "after": ("as steered", "solid", ""),

@@ -1,8 +1,8 @@
-"""What features do to the next gendered word: gradient times activation of the log-odds of female to male words."""
+"""What features do to the next gendered word: gradient times activation of its log-odds against its counterpart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
-from core.gender.positions import token_at
+from core.gender.contrast import Contrast, LogOdds
 from core.intervals import percentile_interval, resampled_counts
 from core.vlm.batch import BOS, PAD
 from core.vlm.gradients import resid_gradients
 
 if TYPE_CHECKING:
-    from core.gender.logit_words import WordSets
     from core.sae.modules import SAE
     from core.vlm.adapter import VLM
 
@@ -25,31 +24,24 @@ CHUNK_ELEMENTS = 1 << 24  # numbers gathered at once
 
 
 class Target(NamedTuple):
-    """The own caption of an image up to the token in which its first gendered word says the gender."""
+    """The own caption of an image up to where its first gendered word says the gender, and what is compared there."""
 
     sample_id: int
     token_ids: list[int]
+    contrast: Contrast
 
 
 def targets_of(
-    captions: Iterable[Mapping[str, Any]],
-    words: Iterable[Mapping[str, Any]],
-    lang: str,
-    sets: WordSets,
-    decode: Callable[[list[int]], str],
+    captions: Iterable[Mapping[str, Any]], contrasts: Iterable[Mapping[str, Any]], lang: str
 ) -> dict[int, Target]:
-    """Targets by sample_id, from rows of captions and words; captions that name no woman or man have none."""
-    first: dict[int, tuple[int, int]] = {}
-    for word in words:
-        if word["lang"] == lang and word["source"] == "own" and word["gender"] in ("female", "male"):
-            span = (word["start"], word["end"])
-            first[word["sample_id"]] = min(span, first.get(word["sample_id"], span))
+    """Targets by sample_id, from rows of captions and contrasts; captions without a contrast have none."""
+    known = {row["sample_id"]: row for row in contrasts if row["lang"] == lang and row["female"] is not None}
     found = {}
     for caption in captions:
-        if caption["lang"] == lang and caption["sample_id"] in first:
-            ids, (start, end) = list(caption["token_ids"]), first[caption["sample_id"]]
-            begins, ends = token_at(ids, start, decode), token_at(ids, end - 1, decode) + 1
-            found[caption["sample_id"]] = Target(caption["sample_id"], ids[: sets.place(ids, begins, ends)])
+        if caption["lang"] == lang and (row := known.get(caption["sample_id"])) is not None:
+            contrast = Contrast(*(row[name] for name in Contrast._fields))
+            ids = list(caption["token_ids"])[: contrast.slot]
+            found[caption["sample_id"]] = Target(caption["sample_id"], ids, contrast)
     return found
 
 
@@ -78,7 +70,7 @@ def attribute(
     saes: Mapping[int, SAE],
     rows: Sequence[Sequence[int]],
     features: Tensor,
-    score: Callable[[Tensor], Tensor],
+    score: LogOdds,
 ) -> dict[int, csr_array]:
     """Of each row and feature, the sum over positions of z (W_dec[f] . gradient): (n_rows, d_sae) float64 by layer.
 

@@ -14,17 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import mannwhitneyu, rankdata
+from scipy.stats import norm, rankdata
 from torch import Tensor
 
 from core.config import LayersConfig
 from core.errors import UserError
-from core.gender.logit_words import WordSets
-from core.intervals import percentile_interval, resampled_counts, wilson
+from core.intervals import percentile_interval, resampled_counts, shuffled_within, wilson
 from core.layers.measures import auc
 
 CHUNK_ELEMENTS = 1 << 24  # positions x vocabulary at once (64 MiB in float32)
-N_RANDOM = 50  # pairs of random word sets
 N_SHUFFLED = 500
 NUMBERS = (
     "auc",
@@ -58,72 +56,79 @@ class Unembedding(Protocol):
     def token_strings(self, ids: Sequence[int]) -> list[str]: ...
 
 
+class Score(Protocol):
+    """Log-odds of a word for a woman, by row of logits; a part of the rows is taken as of a list.
+
+    Satisfied by ``core.gender.contrast.LogOdds`` (each row its own pair of spellings) and by
+    ``core.gender.logit_words.WordSets`` (the same words in all rows).
+    """
+
+    def __call__(self, logits: Tensor) -> Tensor: ...
+
+    def __getitem__(self, rows: slice) -> Score: ...
+
+
 @dataclass(frozen=True)
 class LensScores:
     """What the lens reads at n positions: difference (n,) log-odds of a word for a woman, rank (n,) of the token that
-    was written (1 = first), entropy (n,) in bits, random (N_RANDOM, n) differences of random word sets."""
+    was written (1 = first), entropy (n,) in bits, random (n_controls, n) differences of other words, and pair (n,) the
+    number of the pair of words that is compared there."""
 
     difference: NDArray[np.float64]
     rank: NDArray[np.int64]
     entropy: NDArray[np.float64]
     random: NDArray[np.float64]
+    pair: NDArray[np.int64]
     offset: float  # the difference at the mean of all residuals
 
 
 class LogitLens:
-    """Reads single residuals of any layer as if they were the last's, and says how far they tell women from men.
+    """Reads single residuals of any layer as if they were the last's, and says how far they tell women from men."""
 
-    ``sets`` are the tokens that begin a word for a woman or for a man; ``words`` the tokens among which random sets of
-    the same sizes are drawn as control, best those that captions of the language are made of. Without sets it reads
-    words (``top_words``), ranks and entropies, and nothing of gender.
-    """
-
-    def __init__(
-        self,
-        vlm: Unembedding,
-        sets: WordSets | None = None,
-        words: Sequence[int] | NDArray[np.integer] = (),
-        config: LayersConfig | None = None,
-        seed: int = 0,
-    ):
+    def __init__(self, vlm: Unembedding, config: LayersConfig | None = None, seed: int = 0):
         if not hasattr(vlm, "logits"):
             what, why = (
                 f"A {type(vlm).__name__} has no logits to read.",
                 "The lens needs a captioner's last norm and words.",
             )
             raise UserError(what, why, "Load one: load_model(run).")
-        none = torch.tensor([], dtype=torch.int64)
-        sets = sets or WordSets("", none, none)
-        self.vlm, self.sets, self.config, self.seed = vlm, sets, config or LayersConfig(), seed
-        known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
-        others, n = np.setdiff1d(np.asarray(words, np.int64), known), [len(sets.female), len(sets.male)]
-        shrink = min(1.0, len(others) / max(1, sum(n)))
-        self._n_random = [int(size * shrink) for size in n]
-        rng = np.random.default_rng([seed, 3])
-        self._random = [rng.permutation(others)[: sum(self._n_random)] for _ in range(N_RANDOM)]
+        self.vlm, self.config, self.seed = vlm, config or LayersConfig(), seed
 
     @torch.no_grad()
-    def read(self, resid: Tensor, said: ArrayLike) -> LensScores:
+    def read(
+        self,
+        resid: Tensor,
+        said: ArrayLike,
+        score: Score,
+        controls: Sequence[Score] = (),
+        pair: ArrayLike | None = None,
+    ) -> LensScores:
         """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next.
 
-        UserError where their numbers differ or residuals are of another width than the model's.
+        ``score`` gives the log-odds of the words that are compared, ``controls`` those of other words in their place;
+        ``pair`` (n,) numbers the pairs of words, where positions have pairs of their own. UserError where the numbers
+        differ or residuals are of another width than the model's.
         """
         written, parts = torch.as_tensor(np.asarray(said, np.int64)), []
         self._check(resid)
         if len(written) != len(resid):
             why = "Each residual is read beside the token that was written next."
             raise UserError(f"There are {len(resid)} residuals and {len(written)} tokens.", why, "Give one token each.")
+        pairs = np.zeros(len(resid), np.int64) if pair is None else np.asarray(pair, np.int64)
         if not len(resid):
             empty = np.zeros(0)
-            return LensScores(empty, empty.astype(np.int64), empty, np.zeros((N_RANDOM, 0)), float("nan"))
+            return LensScores(empty, empty.astype(np.int64), empty, np.zeros((len(controls), 0)), pairs, float("nan"))
         with _one_thread():
-            offset = self.sets.difference(self.vlm.logits(resid.float().mean(0, keepdim=True)).float().cpu())
-            chunk = max(1, CHUNK_ELEMENTS // self.vlm.logits(resid[:1]).shape[-1])
+            mean = self.vlm.logits(resid.float().mean(0, keepdim=True)).float()
+            chunk, offsets = max(1, CHUNK_ELEMENTS // mean.shape[-1]), []
             for start in range(0, len(resid), chunk):
-                logits = self.vlm.logits(resid[start : start + chunk]).float()
-                parts.append(self._chunk(logits, written[start : start + chunk].to(logits.device)))
+                rows = slice(start, min(start + chunk, len(resid)))
+                logits = self.vlm.logits(resid[rows]).float()
+                here = [control[rows] for control in controls]
+                parts.append(_read(logits, written[rows].to(logits.device), score[rows], here))
+                offsets.append(score[rows](mean.expand(len(logits), -1)).cpu())
         columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
-        return LensScores(*columns, offset=float(offset[0]))  # type: ignore[arg-type]
+        return LensScores(*columns, pair=pairs, offset=float(torch.cat(offsets).mean()))
 
     @torch.no_grad()
     def top_words(self, resid: Mapping[int, Tensor | NDArray[np.floating]], k: int = 5) -> list[dict[str, Any]]:
@@ -167,30 +172,23 @@ class LogitLens:
             why = f"They must be (n, {width or 'd_model'}): a row a position, as wide as the model's residual stream."
             raise UserError(what, why, "Take them from the run or the model that the lens was made with.")
 
-    def _chunk(self, logits: Tensor, said: Tensor) -> tuple[NDArray, ...]:
-        rank = 1 + (logits > logits.gather(1, said[:, None])).sum(1)
-        log_p = logits.log_softmax(-1)
-        entropy = -(log_p.exp() * log_p).sum(1) / np.log(2)
-        n = self._n_random[0]
-        sides = [(logits[:, ids[:n]], logits[:, ids[n:]]) for ids in map(torch.from_numpy, self._random)]
-        random = [women.logsumexp(1) - men.logsumexp(1) for women, men in sides]
-        found = (self.sets.difference(logits), rank, entropy, torch.stack(random))
-        return tuple(part.cpu().double().numpy() for part in found)
-
-    def summarise(self, scores: LensScores, gender: ArrayLike, group: ArrayLike | None = None) -> dict[str, Any]:
+    def summarise(
+        self, scores: LensScores, gender: ArrayLike, group: ArrayLike | None = None, why: str = ""
+    ) -> dict[str, Any]:
         """One row on positions of images of ``gender`` (n,): "female", "male" or "neutral"; ``group`` (n,) their image.
 
         auc: how often the difference is larger at an image of a woman than at one of a man, with its interval over
-        images, p (Mann-Whitney, two-sided), the central 95 % of shuffled image labels and the 95th percentile of what
-        random words give (AUC or its complement, whichever is larger). effect: the mean difference at women less that
-        at men. first: share of positions whose written token ranks first. NaN with the reason in ``why`` below
-        ``config.min_images`` images of a gender or without words.
+        images. Its null: image labels shuffled among positions at which the same two words are compared, so that what
+        the choice of words tells of the image stays; their central 95 % and p (two-sided, by their mean and standard
+        deviation). The 95th percentile of what other words give (AUC or its complement, whichever is larger). effect:
+        the mean difference at women less that at men. first: share of positions whose written token ranks first. NaN
+        with the reason in ``why`` where one is given, and below ``config.min_images`` images of a gender.
         """
         gender = np.asarray(gender)
         group = np.unique(np.arange(len(gender)) if group is None else np.asarray(group), return_inverse=True)[1]
         row: dict[str, Any] = {f"n_{g}": int((gender == g).sum()) for g in ("female", "male", "neutral")}
-        row |= {"n_female_words": len(self.sets.female), "n_male_words": len(self.sets.male)}
-        row |= dict.fromkeys(NUMBERS, float("nan")) | {"why": self._why(gender, group)}
+        row |= {"n_pairs": len(np.unique(scores.pair))}
+        row |= dict.fromkeys(NUMBERS, float("nan")) | {"why": why or self._too_few(gender, group)}
         if row["why"]:
             return row
         counts = resampled_counts(group.max() + 1, self.config.n_bootstrap, [self.seed, 4])
@@ -209,30 +207,41 @@ class LogitLens:
         difference = scores.difference[gendered]
         draws = auc(difference, labels, fold, weights[:, gendered])
         row["auc"], (row["low"], row["high"]) = float(draws[0]), map(float, percentile_interval(draws[1:]))
-        row["p"] = float(mannwhitneyu(difference[labels], difference[~labels]).pvalue)
-        row["shuffled_low"], row["shuffled_high"] = self._shuffled(difference, labels)
-        flat = np.ones((1, gendered.sum()))
-        random = np.array([auc(r[gendered], labels, fold, flat)[0] for r in scores.random])
-        random = np.maximum(random, 1 - random)
-        row["random"], row["random_high"] = float(random.mean()), float(np.quantile(random, 0.95))
+        row |= self._shuffled(difference, labels, scores.pair[gendered], row["auc"])
+        if len(scores.random):
+            flat = np.ones((1, gendered.sum()))
+            random = np.array([auc(r[gendered], labels, fold, flat)[0] for r in scores.random])
+            random = np.maximum(random, 1 - random)
+            row["random"], row["random_high"] = float(random.mean()), float(np.quantile(random, 0.95))
         return row
 
-    def _shuffled(self, difference: NDArray, labels: NDArray[np.bool_]) -> tuple[float, float]:
+    def _shuffled(
+        self, difference: NDArray, labels: NDArray[np.bool_], pair: NDArray[np.int64], found: float
+    ) -> dict[str, float]:
         rng, ranks = np.random.default_rng([self.seed, 5]), rankdata(difference)
         n, n_pairs = int(labels.sum()), int(labels.sum() * (~labels).sum())
-        sums = np.array([ranks[rng.permutation(labels)].sum() for _ in range(N_SHUFFLED)])
-        low, high = percentile_interval((sums - n * (n + 1) / 2) / n_pairs)
-        return float(low), float(high)
+        sums = np.array([ranks[shuffled_within(labels, pair, rng)].sum() for _ in range(N_SHUFFLED)])
+        null = (sums - n * (n + 1) / 2) / n_pairs
+        low, high = percentile_interval(null)
+        spread = float(null.std(ddof=1))
+        p = float(2 * norm.sf(abs(found - null.mean()) / spread)) if spread > 0 else 1.0
+        return {"shuffled_low": float(low), "shuffled_high": float(high), "p": p}
 
-    def _why(self, gender: NDArray, group: NDArray[np.int_]) -> str:
-        if not len(self.sets.female) or not len(self.sets.male):
-            side = "women" if not len(self.sets.female) else "men"
-            return f"the model's vocabulary has no token that tells a word for {side}"
+    def _too_few(self, gender: NDArray, group: NDArray[np.int_]) -> str:
         for g, name in (("female", "women"), ("male", "men")):
             n = len(np.unique(group[gender == g]))
             if n < self.config.min_images:
                 return f"{n} held-out images of {name}; at least {self.config.min_images} are needed"
         return ""
+
+
+def _read(logits: Tensor, said: Tensor, score: Score, controls: Sequence[Score]) -> tuple[NDArray, ...]:
+    rank = 1 + (logits > logits.gather(1, said[:, None])).sum(1)
+    log_p = logits.log_softmax(-1)
+    entropy = -(log_p.exp() * log_p).sum(1) / np.log(2)
+    random = torch.stack([control(logits) for control in controls]) if controls else logits.new_zeros(0, len(logits))
+    found = (score(logits), rank, entropy, random)
+    return tuple(part.cpu().double().numpy() for part in found)
 
 
 def _mean(values: NDArray, chosen: NDArray[np.bool_], weights: NDArray) -> NDArray[np.float64]:

@@ -64,13 +64,17 @@ def leaves_baseline(row: Mapping[str, Any], baseline: float, fdr: float = 0.05) 
 def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
     """One row a method ("probe", "lens"), position and language: the first layer whose held-out AUC leaves a baseline.
 
-    The baseline of a probe is its control task, that of the lens what random words give (95th percentile). ``layer`` is
+    The baseline of a probe is its control task; that of the lens is what other words give (95th percentile), and what
+    the words that are compared tell by themselves (shuffled labels, upper end), whichever is larger. ``layer`` is
     -1 where no recorded layer does; ``is_lowest`` says that it is the lowest one recorded, so that it may have been
     there before; ``n_after`` of the ``n_later`` layers above it hold it too. ``why`` is set where nothing can be said.
     """
     own = [r for r in probes if r["measure"] == "auc" and r["lang"] == r["trained_on"] and r["layer"] >= 0]
     series = [("probe", r["view"], r["lang"], r, r["control"], r["value"]) for r in own]
-    series += [("lens", r["position"], r["lang"], r, r["random_high"], r["auc"]) for r in lens]
+    series += [
+        ("lens", r["position"], r["lang"], r, float(np.fmax(r["random_high"], r["shuffled_high"])), r["auc"])
+        for r in lens
+    ]
     found = []
     for key in dict.fromkeys(s[:3] for s in series):
         layers = sorted(((s[3], s[4], s[5]) for s in series if s[:3] == key), key=lambda s: s[0]["layer"])

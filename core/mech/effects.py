@@ -16,8 +16,9 @@ from core.features.pooled import Pooled
 from core.intervals import percentile_interval, q_values, resampled_counts
 from core.mech.inputs import Inputs
 from core.mech.interactions import InteractionPatternAnalyzer, interaction
-from core.mech.patching import METHODS, Predicted, Score, ablate, agreement, predict
+from core.mech.patching import METHODS, Predicted, ablate, agreement, predict
 from core.sae.files import sae_id
+from core.vlm.gradients import Score
 
 if TYPE_CHECKING:
     from core.sae.modules import SAE
@@ -37,7 +38,8 @@ def features(inputs: Inputs, lang: str, tick: Callable[[str], None] = lambda _: 
         return made
     ids = {n: sae_id(sae) for n, sae in inputs.saes.items()}
     found = {s: inputs.rows_of(lang, targets) for s, targets in by_split.items()}
-    work = FeatureEffects(inputs.vlm, inputs.saes, ids, inputs.sets(lang).difference, found, inputs.settings, tick)
+    score = {s: inputs.log_odds(targets) for s, targets in by_split.items()}
+    work = FeatureEffects(inputs.vlm, inputs.saes, ids, score, found, inputs.settings, tick)
     for layer in inputs.layers:
         seed = [inputs.seed, 9, layer, LANGUAGES.index(lang)]
         plan = work.plan(layer, seed)
@@ -68,7 +70,7 @@ class Plan:
 class FeatureEffects:
     """Predictions on training and held-out captions of all layers, and ablations as they are asked for, each once.
 
-    ``given`` has rows and image features by split ("train", "test"); ``score`` the log-odds of logits (n, vocab).
+    ``given`` has rows and image features by split ("train", "test"), ``score`` their log-odds.
     """
 
     def __init__(
@@ -76,26 +78,27 @@ class FeatureEffects:
         vlm: VLM,
         saes: Mapping[int, SAE],
         sae_ids: Mapping[int, str],
-        score: Score,
+        score: Mapping[str, Score],
         given: Mapping[str, Given],
         config: MechanismsConfig,
         tick: Callable[[str], None] = lambda _: None,
     ):
-        self.vlm, self.saes, self.sae_ids, self.score, self.config, self.tick = vlm, saes, sae_ids, score, config, tick
+        self.vlm, self.saes, self.sae_ids, self.config, self.tick = vlm, saes, sae_ids, config, tick
+        self.score = score["test"]
         self.rows, self.features = given["test"]
         self.n = len(self.rows)
-        self.train = self._predict(*given["train"], n_steps=0)
-        self.test = self._predict(self.rows, self.features, n_steps=config.n_steps)
+        self.train = self._predict(*given["train"], score["train"], n_steps=0)
+        self.test = self._predict(self.rows, self.features, self.score, n_steps=config.n_steps)
         none = [(i, ()) for i in range(self.n)]
-        self.base = ablate(vlm, saes, sae_ids, self.rows, self.features, score, none)
+        self.base = ablate(vlm, saes, sae_ids, self.rows, self.features, self.score, none)
         self._effects: dict[tuple[int, tuple[int, ...]], Array] = {}
 
-    def _predict(self, rows: list[list[int]], features: Tensor, n_steps: int) -> dict[int, Predicted]:
+    def _predict(self, rows: list[list[int]], features: Tensor, score: Score, n_steps: int) -> dict[int, Predicted]:
         parts = []
         size = self.config.batch_size
         for start in range(0, len(rows), size):
             now = slice(start, start + size)
-            parts.append(predict(self.vlm, self.saes, rows[now], features[now], self.score, n_steps, self.vlm.logits))
+            parts.append(predict(self.vlm, self.saes, rows[now], features[now], score[now], n_steps, self.vlm.logits))
             self.tick(f"predicted effects, {min(start + size, len(rows))} of {len(rows)} captions")
         return {n: {m: csr_array(vstack([p[n][m] for p in parts])) for m in parts[0][n]} for n in self.saes}
 

@@ -20,18 +20,18 @@ from torch import Tensor
 
 from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
-from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts
+from core.gender.contrast import LogOdds, random_contrasts
+from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts, shuffled_within
 from core.mech.inputs import Inputs
 from core.vlm.batch import KINDS
 from core.vlm.blocks import Block, norm_scale
 from core.vlm.hookpoints import MIB, ActivationCache, HookPoint, hook_points
 
 if TYPE_CHECKING:
-    from core.gender.logit_words import WordSets
     from core.vlm.adapter import VLM
 
 
-N_RANDOM = 40  # pairs of random word sets
+N_RANDOM = 40  # draws of other words
 IMAGE = KINDS.index("image")
 Rows = list[dict[str, Any]]
 
@@ -47,7 +47,7 @@ class Part(NamedTuple):
 @dataclass(frozen=True)
 class DirectEffects:
     """Of n rows: ``shares`` (n, n_readouts, n_parts) of the differences ``total`` (n, n_readouts); readout 0 are the
-    gendered words, the rest random ones; ``log_odds`` (n,) of the sets' log-sum-exp, ``attention`` (n, n_layers,
+    gendered words, the rest random ones; ``log_odds`` (n,) as the model has them, ``attention`` (n, n_layers,
     n_heads, n_image_tokens) of the last position, NaN in cross-attention layers. Logits are those before a soft cap."""
 
     shares: NDArray[np.float32]
@@ -64,47 +64,20 @@ def parts_of(vlm: VLM) -> list[Part]:
     return found
 
 
-def random_sets(
-    sets: WordSets, words: Sequence[int], seed: list[int], n: int = N_RANDOM
-) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of disjoint sets of the sizes of ``sets``, of tokens that captions are made of but not of the sets' own."""
-    known = np.concatenate([sets.female.numpy(), sets.male.numpy()])
-    others = np.setdiff1d(np.asarray(words, np.int64), known)
-    sizes = [len(sets.female), len(sets.male)]
-    shrink = min(1.0, len(others) / max(1, sum(sizes)))
-    one, two = (max(1, int(size * shrink)) for size in sizes)
-    rng = np.random.default_rng(seed)
-    drawn = [torch.from_numpy(rng.permutation(others)[: one + two]) for _ in range(n if len(others) > 1 else 0)]
-    return [(ids[:one], ids[one:]) for ids in drawn]
-
-
-def readouts(logits: Tensor, weight: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Directions (n, n_pairs, d_model) whose dot product with the normed residual is the gap of two sets' logits.
-
-    Within a set each word weighs as likely as it is there, softmax over the set: this is the gradient of the difference
-    of log-sum-exp (``WordSets.difference``). ``logits`` (n, vocab), ``weight`` (vocab, d_model).
-    """
-
-    def mean(ids: Tensor) -> Tensor:
-        ids = ids.to(weight.device)
-        return logits[:, ids].float().softmax(-1) @ weight[ids].float()
-
-    return torch.stack([mean(female) - mean(male) for female, male in pairs], 1)
-
-
 @torch.no_grad()
 def direct_effects(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
     features: Tensor,
-    sets: WordSets,
-    controls: Sequence[tuple[Tensor, Tensor]] = (),
+    score: LogOdds,
+    controls: Sequence[LogOdds] = (),
     max_bytes: int = 1 << 30,
 ) -> DirectEffects:
     """What each part adds at each row's last position; ``features`` as in ``VLM.forward``."""
 
     def work(start: int, stop: int) -> DirectEffects:
-        return _direct_effects(vlm, rows[start:stop], features[start:stop], sets, controls, max_bytes)
+        here = [control[start:stop] for control in controls]
+        return _direct_effects(vlm, rows[start:stop], features[start:stop], score[start:stop], here, max_bytes)
 
     return join(vlm.halving("passes with all parts kept", work, len(rows)))
 
@@ -113,8 +86,8 @@ def _direct_effects(
     vlm: VLM,
     rows: Sequence[Sequence[int]],
     features: Tensor,
-    sets: WordSets,
-    controls: Sequence[tuple[Tensor, Tensor]],
+    score: LogOdds,
+    controls: Sequence[LogOdds],
     max_bytes: int,
 ) -> DirectEffects:
     layers = range(vlm.n_layers)
@@ -131,7 +104,7 @@ def _direct_effects(
     gain = Block(vlm, 0).final_gain(vlm)
     normed = last * norm_scale(vlm.final_norm, last) * gain
     logits = normed @ unembed.float().T
-    directions = readouts(logits, unembed, [(sets.female, sets.male), *controls])
+    directions = torch.stack([s.directions(logits, unembed) for s in (score, *controls)], 1)
     frozen = directions * (norm_scale(vlm.final_norm, last) * gain)[:, None]
     shares = torch.einsum("npd,nrd->nrp", torch.cat(added, 1), frozen)
     keys = (cache.kinds == IMAGE)[cache.row]
@@ -139,7 +112,7 @@ def _direct_effects(
     unknown = torch.full_like(patterns[inside[0]], float("nan"))  # of heads whose keys are no positions of the row
     attention = torch.stack([patterns.get(layer, unknown) for layer in layers], 1)  # (n, layers, heads, keys)
     seen = torch.stack([a[..., k] for a, k in zip(attention, keys, strict=True)])
-    total, log_odds = torch.einsum("nd,nrd->nr", normed, directions), sets.difference(logits)
+    total, log_odds = torch.einsum("nd,nrd->nr", normed, directions), score(logits)
     return DirectEffects(*(x.float().cpu().numpy() for x in (shares, total, log_odds, seen)))
 
 
@@ -159,14 +132,20 @@ def join(parts: Sequence[DirectEffects]) -> DirectEffects:
 
 
 def summarise(
-    effects: DirectEffects, female: NDArray[np.bool_], held_out: NDArray[np.bool_], n_draws: int, seed: list[int]
+    effects: DirectEffects,
+    female: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    pair: NDArray[np.int64],
+    n_draws: int,
+    seed: list[int],
 ) -> dict[str, NDArray[np.float64]]:
     """Columns (n_parts + 1,), the last for the sum of all: how far apart the shares of images of women and men are.
 
     effect: mean at images of women less that at images of men, on held-out images, with its interval over images; of
-    images with their genders dealt out anew the central 95 % (shuffled_low, shuffled_high) and p (two-sided); of random
-    words the central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are
-    one image each: ``female`` (n,), ``held_out`` (n,).
+    images with their genders dealt out anew, among captions in which the same two words are compared (``pair`` (n,)
+    numbers them), the central 95 % (shuffled_low, shuffled_high) and p (two-sided, from their mean); of random words the
+    central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are one image
+    each: ``female`` (n,), ``held_out`` (n,).
     """
     both = np.concatenate([effects.shares, effects.total[:, :, None]], 2).astype(np.float64)
     own, label = both[held_out], female[held_out]
@@ -177,11 +156,12 @@ def summarise(
     boot = [w @ own[who, 0] / who.sum() for w, who in zip(draws, (label, ~label), strict=True)]
     columns["low"], columns["high"] = percentile_interval(boot[0] - boot[1])
     rng = np.random.default_rng([*seed, 2])
-    dealt = np.stack([rng.permutation(label) for _ in range(n_draws)]).astype(float)
+    dealt = np.stack([shuffled_within(label, pair[held_out], rng) for _ in range(n_draws)]).astype(float)
     centred = own[:, 0] - own[:, 0].mean(0)
     shuffled = dealt @ centred * (1 / label.sum() + 1 / (~label).sum())
     columns["shuffled_low"], columns["shuffled_high"] = percentile_interval(shuffled)
-    columns["p"] = (1 + (np.abs(shuffled) >= np.abs(columns["effect"]) - 1e-12).sum(0)) / (1 + n_draws)
+    off = np.abs(shuffled - shuffled.mean(0)), np.abs(columns["effect"] - shuffled.mean(0))
+    columns["p"] = (1 + (off[0] >= off[1] - 1e-12).sum(0)) / (1 + n_draws)
     random = gap(own[:, 1:], label)
     ends = percentile_interval(random) if len(random) else (np.full(own.shape[2], np.nan),) * 2
     columns["random_low"], columns["random_high"] = ends
@@ -196,16 +176,23 @@ def heads(inputs: Inputs, lang: str) -> dict[str, Rows]:
     held_out = np.array([not inputs.is_train[t.sample_id] for t in targets], bool)
     parts, seed = parts_of(inputs.vlm), [inputs.seed, 8, LANGUAGES.index(lang)]
     said = {t for c in inputs.captions(lang) for t in c["token_ids"]} - inputs.vlm.special_ids if targets else set()
-    controls = random_sets(inputs.sets(lang), sorted(said), seed)
+    contrasts = [t.contrast for t in targets]
+    score = inputs.log_odds(targets)
+    others = [random_contrasts(contrasts, sorted(said), [*seed, n]) for n in range(N_RANDOM if targets else 0)]
+    controls = [LogOdds(other, score.ends) for other in others]
     done, lengths = [], []
     size = inputs.settings.batch_size
     for start in range(0, len(targets), size):
-        rows, features = inputs.rows_of(lang, targets[start : start + size])
+        now = slice(start, start + size)
+        rows, features = inputs.rows_of(lang, targets[now])
+        here = [control[now] for control in controls]
         max_bytes = inputs.settings.cache_mib * MIB
-        done.append(direct_effects(inputs.vlm, rows, features, inputs.sets(lang), controls, max_bytes))
+        done.append(direct_effects(inputs.vlm, rows, features, score[now], here, max_bytes))
         lengths += map(len, rows)
     effects = join(done) if done else None
-    found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), inputs.settings, seed)
+    pair = pair_numbers(contrasts)
+    why = inputs.coverage(lang).why
+    found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), inputs.settings, seed, pair, why)
     return {"head_effects": found, "head_attention": _maps(inputs, lang, effects, parts, targets, held_out)}
 
 
@@ -220,12 +207,9 @@ def _maps(
     """Maps of the first held-out captions of each gender."""
     if effects is None or not inputs.settings.n_maps:
         return []
-    first: dict[int, tuple[int, str]] = {}
-    for word in inputs.words(lang):
-        place = (word["start"], word["word"])
-        first[word["sample_id"]] = min(place, first.get(word["sample_id"], place))
+    word = {row["sample_id"]: row["word"] for row in inputs.contrasts(lang)}
     samples = [
-        {"sample_id": t.sample_id, "gender": str(inputs.gender[t.sample_id]), "word": first[t.sample_id][1]}
+        {"sample_id": t.sample_id, "gender": str(inputs.gender[t.sample_id]), "word": word[t.sample_id]}
         for t in targets
     ]
     chosen = [[i for i, s in enumerate(samples) if held_out[i] and s["gender"] == g] for g in ("female", "male")]
@@ -242,11 +226,14 @@ def effect_rows(
     n_keys: NDArray[np.int64],
     config: MechanismsConfig,
     seed: list[int],
+    pair: NDArray[np.int64],
+    why: str = "",
 ) -> Rows:
     """One row a part, and "all" for their sum; q is filled in by ``with_q``, over both languages.
 
     ``n_keys`` (n,) positions that each row's last one can attend to: attention spread evenly over them would give the
-    image ``image_even``. Too few images give rows with ``why``.
+    image ``image_even``; ``pair`` (n,) numbers the pairs of words. Too few images give rows with ``why``, and so does
+    one that is given.
     """
     counts = {
         f"n_{g}{s}": int((who & split).sum())
@@ -254,15 +241,12 @@ def effect_rows(
         for s, split in (("", held_out), ("_train", ~held_out))
     }
     listed = [*parts, Part(-1, "all", -1)]
-    why = ""
-    if effects is None:
-        why = "no caption names a woman or a man in words that this model has tokens for"
-    elif min(counts.values()) < config.min_images:
+    if not why and min(counts.values()) < config.min_images:
         why = f"{min(counts.values())} captions of a gender and split; at least {config.min_images} are needed"
     rows: Rows = [{"lang": lang, **part._asdict(), **counts, "finding": False, "why": why} for part in listed]
     if why or effects is None:
         return rows
-    columns = summarise(effects, female, held_out, config.n_bootstrap, seed)
+    columns = summarise(effects, female, held_out, pair, config.n_bootstrap, seed)
     r = float(np.corrcoef(effects.total[:, 0], effects.log_odds)[0, 1])
     even = float((effects.attention.shape[3] / n_keys[held_out]).mean())
     for number, row in enumerate(rows):

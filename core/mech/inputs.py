@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
-from core.gender.logit_words import WordSets, word_sets
+from core.gender.contrast import Coverage, LogOdds, coverage
+from core.gender.word_ends import word_ends
 from core.run import Run
 from core.sae.files import SAEs
 from core.samples.images import open_image
-from core.words.lexicon import WORD_CLASSES, lexicon
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 Rows = list[dict[str, Any]]
-GENDERED = ("female", "male")
 
 
 class Inputs:
@@ -37,7 +36,6 @@ class Inputs:
         self.settings, self.seed, self.layers = config.mechanisms, config.seed, config.activations.layers
         images = run.images()
         self.gender, self.is_train = images["gender"].to_numpy(str), (images["split"] == "train").to_numpy()
-        self._sets: dict[str, WordSets] = {}
 
     @functools.cached_property
     def vlm(self) -> VLM:
@@ -49,30 +47,31 @@ class Inputs:
         """The SAE of each layer."""
         return SAEs(self.run.dir, self.layers, self.device)
 
-    def sets(self, lang: str) -> WordSets:
-        """Tokens of words for women and for men."""
-        if lang not in self._sets:
-            path = getattr(self.config.words, f"lexicon_{lang}")
-            self._sets[lang] = word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path))
-        return self._sets[lang]
+    def log_odds(self, targets: list[Target]) -> LogOdds:
+        """What is read off the logits behind each target: its word against the counterpart."""
+        return LogOdds([target.contrast for target in targets], word_ends(self.vlm))
+
+    def contrasts(self, lang: str) -> Rows:
+        """Where the own captions say a gender."""
+        return [row for row in self.run.table("contrasts").to_pylist() if row["lang"] == lang]
+
+    def coverage(self, lang: str) -> Coverage:
+        """For how many captions the contrasts speak."""
+        return coverage(self.contrasts(lang), len(self.captions(lang)))
 
     def captions(self, lang: str) -> Rows:
         """The model's own captions: sample_id, lang, token_ids."""
         rows = self.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
         return [row for row in rows if row["lang"] == lang]
 
-    def words(self, lang: str) -> Rows:
-        """The own captions' words that name a woman or a man."""
-        columns = ["sample_id", "lang", "source", "start", "end", "gender", "word"]
-        rows = self.run.table("words", columns).to_pylist()
-        return [row for row in rows if row["lang"] == lang and row["source"] == "own" and row["gender"] in GENDERED]
-
     def targets(self, lang: str, n: int) -> dict[str, list[Target]]:
-        """Captions up to their gendered word by split, as many of women's images as of men's; none without words."""
-        sets = self.sets(lang)
-        if not len(sets.female) or not len(sets.male):
+        """Captions up to where they say a gender by split, as many of women's images as of men's.
+
+        None where the contrasts speak for too few captions (``Coverage.why``).
+        """
+        if self.coverage(lang).why:
             return {"train": [], "test": []}
-        found = targets_of(self.captions(lang), self.words(lang), lang, sets, self.vlm.decode)
+        found = targets_of(self.captions(lang), self.contrasts(lang), lang)
         return balanced(found, self.gender, self.is_train, n, [self.seed, 7, LANGUAGES.index(lang)])
 
     def rows_of(self, lang: str, targets: list[Target]) -> tuple[list[list[int]], Tensor]:

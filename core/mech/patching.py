@@ -25,7 +25,7 @@ from core.intervals import percentile_interval, resampled_counts
 from core.steering.apply import edit_hooks
 from core.steering.edits import Edit
 from core.vlm.batch import CAPTION, IMAGE, PROMPT
-from core.vlm.gradients import Gradients, resid_gradients
+from core.vlm.gradients import Gradients, Score, resid_gradients
 
 if TYPE_CHECKING:
     from core.sae.modules import SAE
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 METHODS = ("gradient", "integrated", "direct")
 EDITED = (IMAGE, PROMPT, CAPTION)
-Score = Callable[[Tensor], Tensor]
 Predicted = dict[str, csr_array]
 CHUNK_ELEMENTS = 1 << 24
 
@@ -172,7 +171,7 @@ def ablate(
         at = [row for row, _ in now]
         hooks = edit_hooks(edits, saes, {}, cap=math.inf)
         resid = vlm.forward([rows[i] for i in at], features[at], [last], edits=hooks).resid[last]
-        scores.append(score(vlm.logits(resid[:, -1])).double().cpu().numpy())
+        scores.append(score[at](vlm.logits(resid[:, -1])).double().cpu().numpy())
         if progress is not None:
             progress(start + len(now), len(order))
     found = np.zeros(len(order))

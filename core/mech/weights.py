@@ -21,6 +21,7 @@ from torch import Tensor
 
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
+from core.gender.contrast import WORD_END
 from core.intervals import percentile_interval, resampled_counts
 from core.mech.factored import FactoredMatrix
 from core.mech.inputs import Inputs
@@ -136,6 +137,19 @@ def _scaled(gain: Tensor | float, columns: Tensor) -> Tensor:
     return gain.cpu()[:, None] * columns if isinstance(gain, Tensor) else gain * columns
 
 
+def _words(inputs: Inputs, lang: str) -> Array | None:
+    """What writes a word for a woman rather than a man (d_model,): mean over training captions of the difference of
+    the two tokens that their contrasts compare, behind the last norm's gain. Captions in which a spelling ends there
+    have no such token; None where no caption is left."""
+    pairs = [(t.contrast.female, t.contrast.male) for t in inputs.targets(lang, inputs.settings.n_images)["train"]]
+    tokens = torch.tensor([pair for pair in pairs if WORD_END not in pair], dtype=torch.int64)
+    if not len(tokens):
+        return None
+    unembed = inputs.vlm.unembed().detach()
+    apart = (unembed[tokens[:, 0]].float() - unembed[tokens[:, 1]].float()).mean(0).cpu()
+    return (apart * Block(inputs.vlm, 0).final_gain(inputs.vlm).cpu()).double().numpy()
+
+
 def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
     """head_readings of a language: what OV matrices make of the gender direction of training images."""
     ids = np.flatnonzero(inputs.is_train & np.isin(inputs.gender, ("female", "male")))
@@ -143,14 +157,11 @@ def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
     rows_of = len(LANGUAGES) * ids + LANGUAGES.index(lang)
     known = np.all([p.n_positions[v][rows_of] > 0 for p in pooled.values() for v in VIEWS], axis=0)
     female = inputs.gender[ids[known]] == "female"
-    if min(female.sum(), (~female).sum()) < inputs.settings.min_images or not len(inputs.sets(lang).female):
+    words = _words(inputs, lang)
+    if min(female.sum(), (~female).sum()) < inputs.settings.min_images or words is None:
         return {"head_readings": []}
     reader = GenderReader(female, inputs.settings.n_bootstrap, inputs.seed)
     directions = {(n, v): reader.directions(p.resid(v)[rows_of[known]]) for n, p in pooled.items() for v in VIEWS}
-    unembed, sets = inputs.vlm.unembed().detach().float().cpu(), inputs.sets(lang)
-    words = (unembed[sets.female].mean(0) - unembed[sets.male].mean(0)) * Block(inputs.vlm, 0).final_gain(
-        inputs.vlm
-    ).cpu()
     found: Rows = []
     for layer in range(inputs.vlm.n_layers):
         below, above = [n for n in inputs.layers if n < layer], [n for n in inputs.layers if n >= layer]
@@ -172,7 +183,7 @@ def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
                         "sae_id": sae_id(inputs.saes[above[0]]),
                         "n_female": int(female.sum()),
                         "n_male": int((~female).sum()),
-                        **reader.read(matrix, source, target, words.double().numpy()),
+                        **reader.read(matrix, source, target, words),
                         **reader.features(matrix, source, w_dec),
                     }
                 )

@@ -1,6 +1,6 @@
 """What else an edit moves: gender as a probe and the lens read it layer by layer, and the features that move most.
 
-Everything is read before the first word for a woman or a man that a caption holds, where the text says nothing yet.
+Everything is read before a caption says a gender (``core.gender.contrast``), where the text says nothing of it yet.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from torch import Tensor
 
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
-from core.gender.positions import token_at
+from core.gender.contrast import LogOdds, Said, first_said, word_log_odds
+from core.gender.word_ends import word_ends
 from core.run import Run
 from core.steering.edits import Direction
 from core.vlm.hooks import EditFn
-from core.words import find
 
 if TYPE_CHECKING:
-    from core.gender.logit_words import WordSets
     from core.sae.modules import SAE
     from core.vlm.adapter import VLM
 
@@ -75,52 +74,73 @@ def mean_directions(run_dir: Path, layer: int) -> dict[str, Direction]:
 
 
 class Meter:
-    """Reads captions under their edits: ``read`` gives rows of numbers, ``moved`` the features that changed most."""
+    """Reads captions under their edits: ``read`` gives rows of numbers, ``moved`` the features that changed most.
+
+    ``lexicons`` are the run's word lists by language ("" for the project's own).
+    """
 
     def __init__(
         self,
         vlm: VLM,
         saes: Mapping[int, SAE],
-        sets: Mapping[str, WordSets],
         probes: Mapping[tuple[int, str], Direction],
+        lexicons: Mapping[str, str] | None = None,
     ):
-        self.vlm, self.saes, self.sets, self.probes = vlm, saes, sets, probes
+        self.vlm, self.saes, self.probes, self.lexicons = vlm, saes, probes, lexicons or {}
         self.codes: dict[tuple[str, str, int], Tensor] = {}
 
     @torch.inference_mode()
     def read(
         self, told: Sequence[Told], features: Tensor, edits: Mapping[int, EditFn] | None = None
     ) -> list[dict[str, Any]]:
-        """Rows measure ("probe" or "lens"), layer, row, lang, value; one pass over all captions with their edits.
+        """Rows measure ("probe" or "lens"), layer, row, lang, value, one pass over all captions with their edits; and
+        rows of the measure "words" at the model's end, two passes more.
 
-        probe: +1 is the mean of images of women, -1 that of men. lens: log-odds of a word for a woman against one for a
-        man, where the first of them is chosen; at the last token of the prompt where the caption has none.
+        probe: +1 is the mean of images of women, -1 that of men. lens: log-odds of the first gendered word's spelling
+        against its counterpart's, of the two tokens at which they part, a woman's over a man's. words: the log-odds of
+        the whole words (``word_log_odds``). A caption that says no gender, or whose word has no counterpart, is read by
+        the probe alone.
         """
         rows = [[*t.prompt, *t.ids] for t in told]
+        said = [first_said(t.ids, self.vlm.tokenizer, t.lang, self.lexicons.get(t.lang, "")) for t in told]
         captured = self.vlm.forward(rows, features, sorted(self.saes), edits)
-        width, found = captured.mask.shape[1], []
-        for i, one in enumerate(told):
+        width, found, ends = captured.mask.shape[1], [], word_ends(self.vlm)
+        for i, (one, word) in enumerate(zip(told, said, strict=True)):
             start = width - len(one.ids) - 1  # the last token of the prompt
-            n_before, gendered = self._before(one)
+            n_before = 1 + (len(one.ids) if word is None else word.contrast.slot)
+            key = {"row": one.row, "lang": one.lang}
             for layer, resid in sorted(captured.resid.items()):
                 h = resid[i, start : start + n_before].float()
                 self.codes[one.row, one.lang, layer] = self.saes[layer].encode(h).float().mean(0)
                 probe = self.probes.get((layer, one.lang))
                 if probe is not None and probe.center is not None:
                     z = float(((h.mean(0) - probe.center.to(h)) * probe.reading.to(h)).sum())
-                    found.append({"measure": "probe", "layer": layer, "row": one.row, "lang": one.lang, "value": z})
-                at = h[-1:] if gendered else h[:1]
-                odds = float(self.sets[one.lang].difference(self.vlm.logits(at).float().cpu())[0])
-                found.append({"measure": "lens", "layer": layer, "row": one.row, "lang": one.lang, "value": odds})
-        return found
+                    found.append({"measure": "probe", "layer": layer, **key, "value": z})
+                if word is not None and not word.contrast.why:
+                    odds = float(LogOdds([word.contrast], ends)(self.vlm.logits(h[-1:]).float().cpu())[0])
+                    found.append({"measure": "lens", "layer": layer, **key, "value": odds})
+        return found + self._words(told, said, features, ends, edits)
 
-    def _before(self, one: Told) -> tuple[int, bool]:
-        """How many positions come before the first word for a woman or a man, and whether there is such a word."""
-        text = self.vlm.decode(list(one.ids))
-        start = next((hit.start for hit in find(text, one.lang) if hit.gender in ("female", "male")), None)
-        if start is None:
-            return len(one.ids) + 1, False
-        return 1 + token_at(one.ids, start, self.vlm.decode), True
+    def _words(
+        self,
+        told: Sequence[Told],
+        said: Sequence[Said | None],
+        features: Tensor,
+        ends: Tensor,
+        edits: Mapping[int, EditFn] | None,
+    ) -> list[dict[str, Any]]:
+        """The log-odds of the whole words; captions without a contrast pass unread, for each has edits of its own."""
+        given = [one if one is not None and not one.contrast.why else None for one in said]
+        if not any(given):
+            return []
+        prompts, captions = [list(t.prompt) for t in told], [list(t.ids) for t in told]
+        odds = word_log_odds(self.vlm, prompts, captions, given, features, ends, edits)
+        last = self.vlm.n_layers - 1
+        return [
+            {"measure": "words", "layer": last, "row": t.row, "lang": t.lang, "value": float(value)}
+            for t, one, value in zip(told, given, odds, strict=True)
+            if one is not None
+        ]
 
     def moved(self, turned: Sequence[tuple[int, int]], n: int = N_MOVED) -> list[dict[str, Any]]:
         """The features whose mean activation differs most between "before" and "after", the turned ones left out.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from core.vlm.batch import PAD, Features
@@ -17,6 +16,14 @@ from core.vlm.hooks import EditFn, capture, editing
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
+
+
+class Score(Protocol):
+    """A number read off each row's logits (n_rows, vocab), as (n_rows,); ``[rows]`` is that of some of the rows."""
+
+    def __call__(self, logits: Tensor) -> Tensor: ...
+
+    def __getitem__(self, rows: slice) -> Score: ...
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,12 @@ def resid_gradients(
     rows: Sequence[Sequence[int]],
     features: Features,
     layers: Sequence[int],
-    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
+    score: Score,
     shift: EditFn | None = None,
 ) -> Gradients:
     """Gradient of ``score`` of the logits after each row's last token, by resid_post of ``layers`` at all positions.
 
-    ``score`` maps logits (n_rows, vocab) to (n_rows,); ``features`` as in ``VLM.forward``. Nothing below the lowest
+    ``features`` as in ``VLM.forward``. Nothing below the lowest
     layer is differentiated, and no weight. ``shift`` changes the residual of the lowest layer before the gradient is
     taken there; it knows the whole batch, which is then not run in parts. Raises ValueError for unknown layers.
     """
@@ -46,7 +53,7 @@ def resid_gradients(
         return _gradients(vlm, rows, features, layers, score, shift)
 
     def work(start: int, stop: int) -> Gradients:
-        return _gradients(vlm, rows[start:stop], features[start:stop], layers, score, None)
+        return _gradients(vlm, rows[start:stop], features[start:stop], layers, score[start:stop], None)
 
     return _joined(vlm.halving("gradients", work, len(rows)))
 
@@ -56,7 +63,7 @@ def _gradients(
     rows: Sequence[Sequence[int]],
     features: Features,
     layers: Sequence[int],
-    score: Callable[[Float[Tensor, "rows vocab"]], Float[Tensor, " rows"]],
+    score: Score,
     shift: EditFn | None,
 ) -> Gradients:
     wanted = sorted(set(layers))

@@ -92,6 +92,29 @@ def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:
     return vlm
 
 
+def load_tokenizer(run: Run, settings: ModelConfig) -> Any:
+    """The tokenizer of a run's model, without its weights; UserError where it cannot be loaded."""
+    from transformers import AutoConfig
+
+    directory = locate(settings.name)
+    revision = settings.revision or pinned(run, settings.name)
+    source, options = str(directory or settings.name), {"local_files_only": True}
+    if directory is None:
+        options = {"revision": revision or "main"}
+    try:
+        return load_processor(source, AutoConfig.from_pretrained(source, **options), **options).tokenizer
+    except (OSError, ValueError, ImportError) as error:
+        raise _not_loaded(settings.name, error) from error
+
+
+def _not_loaded(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"The model {name} could not be loaded.",
+        str(error).strip().splitlines()[0],
+        "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
+    )
+
+
 def pinned(run: Run, name: str) -> str:
     """The commit of the hub model ``name`` that this run has loaded before, or ""."""
     path = run.path(PIN_FILE)
@@ -137,11 +160,7 @@ def load_vlm(
         processor = load_processor(source, config, **options)
         model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **placement, **options)
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"The model {name} could not be loaded.",
-            str(error).strip().splitlines()[0],
-            "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
-        ) from error
+        raise _not_loaded(name, error) from error
     module, family = adapter_of(config.model_type)
     if "device_map" not in placement:
         model = model.to(pick_device(device))

@@ -74,26 +74,23 @@ def attributed(ctx: StageContext, world: World) -> Effects:
 
 def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.attribution import balanced, effect_columns, targets_of
-    from core.gender.logit_words import word_sets
+    from core.gender.contrast import coverage
     from core.sae.files import SAEs
     from core.vlm import load_captioner
-    from core.words.lexicon import WORD_CLASSES, lexicon
 
     config, vlm = world.config, load_captioner(ctx.run, ctx.config.model, ctx.device)
     saes = SAEs(ctx.run.dir, ctx.config.activations.layers, ctx.device)
     captions = ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
-    columns = ["sample_id", "lang", "source", "start", "end", "gender"]
-    words = ctx.run.table("words", columns).to_pylist()
+    contrasts = ctx.run.table("contrasts").to_pylist()
     found: dict[str, np.ndarray] = {}
     for number, there in enumerate(world.candidates):
-        path = getattr(ctx.config.words, f"lexicon_{there.lang}")
-        sets = word_sets(vlm, there.lang, WORD_CLASSES, lexicon(there.lang, path))
-        if not len(sets.female) or not len(sets.male):
-            ctx.log.warning("%s: no tokens of this model tell words for women from words for men", there.lang)
+        own = [row for row in contrasts if row["lang"] == there.lang]
+        if why := coverage(own, sum(c["lang"] == there.lang for c in captions)).why:
+            ctx.log.warning("%s: no effects on the next gendered word, for %s", there.lang, why)
             continue
-        targets = targets_of(captions, words, there.lang, sets, vlm.decode)
+        targets = targets_of(captions, own, there.lang)
         chosen = balanced(targets, world.gender, world.is_train, config.n_attributed, [ctx.config.seed, number])
-        by_split = {split: _effects(ctx, vlm, saes, there.lang, of_split, sets) for split, of_split in chosen.items()}
+        by_split = {split: _effects(ctx, vlm, saes, there.lang, of_split) for split, of_split in chosen.items()}
         for layer in saes:
             effects = {split: by_layer[layer] for split, by_layer in by_split.items()}
             seed = [ctx.config.seed, layer, number]
@@ -102,11 +99,13 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     return found
 
 
-def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, targets: list, sets: Any) -> dict:
+def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, targets: list) -> dict:
     """(n_targets, d_sae) sparse by layer."""
     from scipy.sparse import csr_array, vstack
 
     from core.gender.attribution import attribute
+    from core.gender.contrast import LogOdds
+    from core.gender.word_ends import word_ends
     from core.samples.images import open_image
 
     prompt = vlm.prompt_ids(getattr(ctx.config.caption, f"prompt_{lang}"))
@@ -115,7 +114,8 @@ def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, ta
         batch = targets[start : start + ATTRIBUTED_AT_ONCE]
         features = vlm.encode_images([open_image(ctx.run, target.sample_id) for target in batch])
         rows = [[*prompt, *target.token_ids] for target in batch]
-        for layer, effects in attribute(vlm, saes, rows, features, sets.difference).items():
+        score = LogOdds([target.contrast for target in batch], word_ends(vlm))
+        for layer, effects in attribute(vlm, saes, rows, features, score).items():
             parts[layer].append(effects)
         ctx.progress(start + len(batch), len(targets), "captions", f"what features do to the next word, {lang}")
     return {layer: vstack(of_layer, format="csr") for layer, of_layer in parts.items()}

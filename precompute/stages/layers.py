@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,21 +17,23 @@ from PIL.Image import Resampling
 from core.activations.replay import Activations
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
-from core.gender.logit_words import word_sets
+from core.gender.contrast import MIN_COVERAGE, Contrast, LogOdds, coverage, pair_numbers, random_contrasts
+from core.gender.logit_words import WordSets, random_sets, word_sets
+from core.gender.word_ends import word_ends
 from core.layers import LogitLens, TransformerProbeAnalyzer
 from core.layers.measures import emergence, with_q
-from core.layers.positions import POSITIONS, Place, caption_row, places, telling_slots
+from core.layers.positions import POSITIONS, Place, caption_row, places
 from core.layers.tables import table
 from core.run import write_table
 from core.run.schema import Table
 from core.run.schema.layers import EMERGENCE, LENS, PROBES
 from core.samples.images import open_image
-from core.words.lexicon import WORD_CLASSES, lexicon
 from precompute.context import StageContext
 
 Rows = list[dict[str, Any]]
 PIXELS = 16  # a side, of the images that the pixel baseline sees
 BATCH = 16  # sequences at once for the model's last layer
+N_RANDOM = 50  # draws of other words
 
 
 def run(ctx: StageContext) -> dict:
@@ -112,6 +114,16 @@ def _pixels(ctx: StageContext, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
     return dict.fromkeys(ctx.config.samples.languages, images)
 
 
+class _Compared(NamedTuple):
+    """What the lens compares at the places of one position and language, and for what share of captions it speaks."""
+
+    score: LogOdds | WordSets
+    controls: list[Any]
+    pair: np.ndarray
+    share: float
+    why: str
+
+
 class _Lens:
     """The logit lens on held-out captions of one language after the other; the model is loaded when first needed."""
 
@@ -132,21 +144,46 @@ class _Lens:
         """Rows of lens.parquet: every recorded layer and, where that is not among them, the model's last."""
         self._open()
         last, layers = self.vlm.n_layers - 1, self.ctx.config.activations.layers
-        lens = LogitLens(self.vlm, self.sets[lang], self._written(lang), self.settings, self.ctx.config.seed)
         rows = []
         for position in POSITIONS:
             at, key = self.places[position, lang], {"position": position, "lang": lang}
+            compared = self._compared(position, lang, at)
             for layer in layers:
                 resid = self.resid[layer][np.searchsorted(self.rows, [p.row for p in at])]
-                rows.append({**key, "layer": layer, "recorded": True, **self._row(lens, at, resid)})
+                rows.append({**key, "layer": layer, "recorded": True, **self._row(compared, at, resid)})
             if last not in layers and self.settings.last_layer:
-                rows.append({**key, "layer": last, "recorded": False, **self._row(lens, at, self._last(at, last))})
+                resid = self._last(at, last)
+                rows.append({**key, "layer": last, "recorded": False, **self._row(compared, at, resid)})
         return rows
 
-    def _row(self, lens: LogitLens, at: list[Place], resid: torch.Tensor) -> dict[str, Any]:
-        images = [p.caption // len(LANGUAGES) for p in at]
-        scores = lens.read(resid, [p.said for p in at])
-        return lens.summarise(scores, [self.gender[i] for i in images], images)
+    def _compared(self, position: str, lang: str, at: list[Place]) -> _Compared:
+        """Behind the first characters of a word its own pair of spellings; at the prompt, where no word has been begun,
+        the words that the vocabulary holds whole."""
+        seed, written = [self.ctx.config.seed, 3], self._written(lang)
+        said = [row for row in self.contrasts.values() if row["lang"] == lang]
+        if position == "word":
+            contrasts = [Contrast(*(self.contrasts[p.caption][name] for name in Contrast._fields)) for p in at]
+            ends = word_ends(self.vlm)
+            others = [random_contrasts(contrasts, written, [*seed, n]) for n in range(N_RANDOM if contrasts else 0)]
+            controls = [LogOdds(other, ends) for other in others]
+            found = coverage(said, sum(c % len(LANGUAGES) == LANGUAGES.index(lang) for c in self.captions))
+            return _Compared(LogOdds(contrasts, ends), controls, pair_numbers(contrasts), found.share, found.why)
+        sets = word_sets(self.vlm, lang, getattr(self.ctx.config.words, f"lexicon_{lang}"))
+        share = sets.covers([row["word"] for row in said])
+        why = "" if share >= MIN_COVERAGE else "no caption names a woman or a man"
+        if share < MIN_COVERAGE:
+            whole = f"the model's vocabulary holds {share:.0%} of the captions' first gendered words whole"
+            why = f"{whole}; {MIN_COVERAGE:.0%} are needed where no word has been begun"
+        return _Compared(sets, random_sets(sets, written, seed), np.zeros(len(at), np.int64), share, why)
+
+    def _row(self, compared: _Compared, at: list[Place], resid: torch.Tensor) -> dict[str, Any]:
+        images, lens = (
+            [p.caption // len(LANGUAGES) for p in at],
+            LogitLens(self.vlm, self.settings, self.ctx.config.seed),
+        )
+        scores = lens.read(resid, [p.said for p in at], compared.score, compared.controls, compared.pair)
+        row = lens.summarise(scores, [self.gender[i] for i in images], images, compared.why)
+        return row | {"covered": compared.share}
 
     def _open(self) -> None:
         if self.vlm is not None:
@@ -155,21 +192,18 @@ class _Lens:
 
         self.vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
         self.tokens: TokenIndex = read_token_index(self.ctx.run)
-        paths = {lang: getattr(self.ctx.config.words, f"lexicon_{lang}") for lang in self.ctx.config.samples.languages}
-        self.sets = {lang: word_sets(self.vlm, lang, WORD_CLASSES, lexicon(lang, path)) for lang, path in paths.items()}
         captions = self.ctx.run.table("captions", ["sample_id", "lang", "token_ids"])
         self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}
-        names = ["sample_id", "lang", "source", "start", "end", "gender"]
-        words = self.ctx.run.table("words", names).to_pylist()
-        chosen = set(self.held_out)
-        words = [w for w in words if w["sample_id"] in chosen]
-        self.slots = telling_slots(words, self.captions, self.sets, self.vlm.decode)
+        said = self.ctx.run.table("contrasts").to_pylist()
+        self.contrasts = {caption_row(r["sample_id"], r["lang"]): r for r in said}
         self._read_activations()
 
     def _places(self, position: str, lang: str) -> list[Place]:
-        slots = self.slots if position == "word" else {c: 0 for c, ids in self.captions.items() if len(ids)}
+        slots = {c: 0 for c, ids in self.captions.items() if len(ids)}
+        if position == "word":
+            slots = {c: row["slot"] for c, row in self.contrasts.items() if row["female"] is not None}
         mine = {c: slots[c] for c in (caption_row(i, lang) for i in self.held_out) if c in slots}
-        return places(self.tokens, self.captions, mine)
+        return places(self.tokens, self.captions, mine, self.vlm.eos_ids[0])
 
     def _read_activations(self) -> None:
         """Every place of every language, read once a layer: where nothing is stored, that is one pass for a group."""

@@ -13,7 +13,6 @@ from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.features.pooled import FOLDER, join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
-from core.gender.positions import token_at
 from core.sae.files import load_sae, sae_id
 from precompute.context import StageContext
 
@@ -29,7 +28,7 @@ def run(ctx: StageContext) -> dict:
     vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
     activations = Activations.of(ctx, lambda: vlm, layers)
     tokens = read_token_index(ctx.run)
-    first = first_gendered(ctx, tokens, vlm)
+    first = gender_said(ctx, tokens)
     views = view_rows(tokens, first)
     n_positions = {v: np.bincount(tokens.sequence[m], minlength=len(first)) for v, m in views.items()}
     for number, layer in enumerate(layers):
@@ -46,19 +45,11 @@ def run(ctx: StageContext) -> dict:
     return {"rows": int(spoken.sum()) * len(layers), "notes": notes}
 
 
-def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarray:
-    """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
+def gender_said(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
+    """Per caption row, the token that first says a gender; its length where none does."""
     first = tokens.caption_length.astype(np.int64).copy()
-    words = ctx.run.table("words", ["sample_id", "lang", "source", "start", "gender"])
-    starts: dict[Any, Any] = {}
-    for row in words.to_pylist():
-        if row["source"] == "own" and row["gender"] in ("male", "female"):
-            caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
-            starts[caption] = min(row["start"], starts.get(caption, row["start"]))
-    for row in ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist():
-        caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
-        if caption in starts:
-            first[caption] = token_at(row["token_ids"], starts[caption], vlm.decode)
+    for row in ctx.run.table("contrasts", ["sample_id", "lang", "slot"]).to_pylist():
+        first[len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])] = row["slot"]
     return first
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES
-from core.run.schema.captions import GENDERS, WORDS
+from core.run.schema.captions import CONTRASTS, GENDERS, WORDS
 from core.words.captions import caption_gender, find, image_gender
 
 if TYPE_CHECKING:
@@ -39,10 +39,29 @@ def run(ctx: StageContext) -> dict[str, Any]:
             ctx.progress(done, len(texts), "captions")
     genders, why = _genders(samples, named, ctx.config.words.consensus)
     WORDS.write(ctx.run, WORDS.of_rows(rows))
+    CONTRASTS.write(ctx.run, CONTRASTS.of_rows(_contrasts(ctx, lexicons)))
     GENDERS.write(ctx.run, GENDERS.of_rows(genders))
     notes = _notes(genders, why, rows, named)
     _report(ctx, notes)
     return {"rows": len(rows), "notes": notes}
+
+
+def _contrasts(ctx: StageContext, lexicons: dict[str, str]) -> list[dict[str, Any]]:
+    """Rows of contrasts.parquet; the model's tokenizer is loaded, and no weights."""
+    from core.gender.contrast import first_said
+    from core.vlm.loading import load_tokenizer
+
+    tokenizer, rows = load_tokenizer(ctx.run, ctx.config.model), []
+    captions = ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()
+    for done, caption in enumerate(captions, start=1):
+        key = {name: caption[name] for name in ("sample_id", "lang")}
+        said = first_said(caption["token_ids"], tokenizer, caption["lang"], lexicons[caption["lang"]])
+        if said is not None:
+            word = {name: getattr(said.hit, name) for name in ("start", "word", "gender", "word_class")}
+            rows.append(key | word | {"counterpart": said.counterpart} | said.contrast._asdict())
+        if done % TICK == 0 or done == len(captions):
+            ctx.progress(done, len(captions), "captions", "where gender is said")
+    return rows
 
 
 def _texts(ctx: StageContext) -> dict[tuple[int, str, str, int], str]:

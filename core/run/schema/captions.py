@@ -34,6 +34,28 @@ WORDS = table(
         or `+ها`; or empty
     """,
 )
+CONTRASTS = table(
+    "contrasts",
+    "words",
+    "one of the model's own captions that holds a gendered word: where the first of them says its gender. Slots count "
+    "the caption's tokens from 0",
+    """
+    sample_id: int32 - image, as numbered in samples
+    lang: string - language of the caption: en or ar
+    start: int32 [characters] - offset of the word's first character in the caption
+    word: string - the word as it is written, clitics included
+    gender: string - gender of the word, as in words
+    word_class: string - class of the word, as in words
+    counterpart: string - what would stand there in the other gender, in the same form; empty where there is none
+    begins: int32 [tokens] - the token in which the word begins
+    slot: int32 [tokens] - the token at which the two spellings part, all before it being shared: before it nothing is
+        said of gender; `begins` where there is no contrast
+    female: int32 - the token that the woman's word has there; -1: any that ends the word; null where there is no
+        contrast
+    male: int32 - the same of the man's word
+    why: string - why there is no contrast, else empty
+    """,
+)
 GENDERS = table(
     "genders",
     "words",

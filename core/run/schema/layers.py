@@ -44,14 +44,16 @@ LENS = table(
     n_female: int32 [images] - held-out images of women
     n_male: int32 [images] - held-out images of men
     n_neutral: int32 [images] - neutral held-out images
-    n_female_words: int32 [tokens] - tokens that begin a word for a woman
-    n_male_words: int32 [tokens] - tokens that begin a word for a man
+    n_pairs: int32 [pairs] - pairs of words that are compared: at the word its own spelling and its counterpart's, at the
+        token at which they part; at the prompt all words that the vocabulary holds whole, together
+    covered: float32 [share] - share of the captions with a gendered word for which these words speak
     auc: float32 - chance that the log-odds are higher at an image of a woman than at one of a man
     low: float32 - lower end of the 95 % interval of auc, bootstrap over images
     high: float32 - upper end of the 95 % interval of auc, bootstrap over images
-    p: float64 [probability] - Mann-Whitney, two-sided
-    shuffled_low: float32 - lower end of the central 95 % of the AUC with shuffled image labels
-    shuffled_high: float32 - upper end of the central 95 % of the AUC with shuffled image labels
+    p: float64 [probability] - two-sided, by the mean and spread of the shuffle
+    shuffled_low: float32 - lower end of the central 95 % of the AUC with image labels shuffled among positions at which
+        the same words are compared
+    shuffled_high: float32 - upper end of the central 95 % of the AUC with image labels shuffled in that way
     random: float32 - AUC (or its complement) through random words, mean of 50 pairs of sets
     random_high: float32 - 95th percentile of the AUC through random words
     effect: float32 [log-odds] - log-odds of a word for a woman at images of women minus at images of men
