@@ -218,6 +218,7 @@ def coverage(contrasts: Iterable[Mapping[str, Any]], n_captions: int) -> Coverag
     return Coverage(n_captions, n_covered + reasons.total(), n_covered, dict(reasons.most_common()))
 
 
+@torch.no_grad()
 def word_log_odds(
     vlm: VLM,
     prompts: Sequence[Sequence[int]],

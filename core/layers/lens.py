@@ -7,7 +7,7 @@ learns nothing, so it cannot learn gender from the images it is scored on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,14 +99,14 @@ class LogitLens:
         self,
         resid: Tensor,
         said: ArrayLike,
-        score: Score,
+        score: Score | None = None,
         controls: Sequence[Score] = (),
         pair: ArrayLike | None = None,
     ) -> LensScores:
         """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next.
 
-        ``score`` gives the log-odds of the words that are compared, ``controls`` those of other words in their place;
-        ``pair`` (n,) numbers the pairs of words, where positions have pairs of their own. UserError where the numbers
+        ``score`` gives the log-odds of the words that are compared (without one they are NaN), ``controls`` those of
+        other words in their place; ``pair`` (n,) numbers the pairs of words, where positions have pairs of their own. UserError where the numbers
         differ or residuals are of another width than the model's.
         """
         written, parts = torch.as_tensor(np.asarray(said, np.int64)), []
@@ -125,8 +125,9 @@ class LogitLens:
                 rows = slice(start, min(start + chunk, len(resid)))
                 logits = self.vlm.logits(resid[rows]).float()
                 here = [control[rows] for control in controls]
-                parts.append(_read(logits, written[rows].to(logits.device), score[rows], here))
-                offsets.append(score[rows](mean.expand(len(logits), -1)).cpu())
+                compared = score[rows] if score is not None else _nothing
+                parts.append(_read(logits, written[rows].to(logits.device), compared, here))
+                offsets.append(compared(mean.expand(len(logits), -1)).cpu())
         columns = [np.concatenate(column, axis=-1) for column in zip(*parts, strict=True)]
         return LensScores(*columns, pair=pairs, offset=float(torch.cat(offsets).mean()))
 
@@ -235,7 +236,13 @@ class LogitLens:
         return ""
 
 
-def _read(logits: Tensor, said: Tensor, score: Score, controls: Sequence[Score]) -> tuple[NDArray, ...]:
+def _nothing(logits: Tensor) -> Tensor:
+    return torch.full(logits.shape[:1], float("nan"), device=logits.device)
+
+
+def _read(
+    logits: Tensor, said: Tensor, score: Callable[[Tensor], Tensor], controls: Sequence[Score]
+) -> tuple[NDArray, ...]:
     rank = 1 + (logits > logits.gather(1, said[:, None])).sum(1)
     log_p = logits.log_softmax(-1)
     entropy = -(log_p.exp() * log_p).sum(1) / np.log(2)

@@ -44,10 +44,41 @@ climb go get walk stand sit learn cross reach eat jump run swim sing put
 """
 NO_NOUN_PHRASE = frozenset(" ".join((DETERMINERS, PREPOSITIONS_EN, CONNECTIVES, ADVERBS, VERBS)).split())
 THINGS_IN_ING = frozenset(
-    ["wedding", "clothing", "ring", "string", "earring", "swing", "wing", "evening", "morning", "painting", "drawing", "building", "stocking", "thing", "king", "sibling", "offspring", "spring", "belonging", "swimming", "fishing", "skating", "riding", "running", "climbing", "hiking"]
+    [
+        "wedding",
+        "clothing",
+        "ring",
+        "string",
+        "earring",
+        "swing",
+        "wing",
+        "evening",
+        "morning",
+        "painting",
+        "drawing",
+        "building",
+        "stocking",
+        "thing",
+        "king",
+        "sibling",
+        "offspring",
+        "spring",
+        "belonging",
+        "swimming",
+        "fishing",
+        "skating",
+        "riding",
+        "running",
+        "climbing",
+        "hiking",
+    ]
 )
-PLURAL_OBJECTS = frozenset(map(plain, ["كرة", "تنس", "هوكي", "بيسبول", "رجبي", "غولف", "جولف", "سلة"]))  # لاعبو كرة, players of
-OBLIQUE_WORDS = frozenset(map(plain, ["كل", "بعض", "عدة", "مجموعة", "فريق", "جميع", "إحدى", "أحد", "غير", "ثلاث", "أربع", "خمس", "ست", "سبع"]))
+PLURAL_OBJECTS = frozenset(
+    map(plain, ["كرة", "تنس", "هوكي", "بيسبول", "رجبي", "غولف", "جولف", "سلة"])
+)  # لاعبو كرة, players of
+OBLIQUE_WORDS = frozenset(
+    map(plain, ["كل", "بعض", "عدة", "مجموعة", "فريق", "جميع", "إحدى", "أحد", "غير", "ثلاث", "أربع", "خمس", "ست", "سبع"])
+)
 TWO = frozenset(map(plain, ["اثنين", "اثنان", "اثنتين", "اثنتان", "كلا", "كلي", "كلتا"]))
 SEAT = {"ؤ": "ء", "ئ": "ء"}
 FATHATAN = "\u064b"

@@ -6,10 +6,11 @@ import torch
 from scipy.sparse import csr_array
 
 from core.gender.attribution import Target, attribute, balanced, effect_columns, targets_of
+from core.gender.contrast import WORD_END, Contrast
 from core.gender.logit_words import WordSets
 from core.sae.modules import SAE, SAEConfig
 from core.vlm.gradients import resid_gradients
-from tests.vlm.toy_model import toy_features, toy_vlm
+from tests.vlm.toy_model import Read, toy_features, toy_vlm
 
 LAYERS = (3, 6)
 SETS = WordSets("en", torch.tensor([300]), torch.tensor([301]))
@@ -36,7 +37,7 @@ def test_the_effect_of_a_feature_on_a_linear_model_is_the_true_change_without_it
     vlm, rows, features = passes
     torch.manual_seed(1)
     W = torch.randn(vlm.d_model, 2) / 16
-    reader = lambda logits: (logits @ W)[:, 0] - (logits @ W)[:, 1]  # noqa: E731
+    reader = Read(lambda logits: (logits @ W)[:, 0] - (logits @ W)[:, 1])
     monkeypatch.setattr(vlm.model, "get_output_embeddings", lambda: torch.nn.Identity())
     monkeypatch.setattr(vlm, "run_decoder", linear_decoder(vlm))
     the_sae = sae(vlm.d_model)
@@ -86,7 +87,7 @@ def test_a_feature_that_writes_nothing_has_no_effect_and_one_that_never_fires_ha
     with torch.no_grad():
         the_sae.W_dec[3] = 0
         the_sae.b_enc[5] = -1e9
-    effects = attribute(vlm, {6: the_sae}, rows, features, SETS.difference)[6]
+    effects = attribute(vlm, {6: the_sae}, rows, features, SETS)[6]
     dense = effects.toarray()
     assert (dense[:, 3] == 0).all() and (dense[:, 5] == 0).all() and (dense != 0).any()
     assert effects.shape == (2, 24)
@@ -95,7 +96,7 @@ def test_a_feature_that_writes_nothing_has_no_effect_and_one_that_never_fires_ha
 def test_the_gradient_is_that_of_a_small_push(passes):
     vlm, rows, features = passes
     before = [p.requires_grad for p in vlm.model.parameters()]
-    found = resid_gradients(vlm, rows, features, LAYERS, SETS.difference)
+    found = resid_gradients(vlm, rows, features, LAYERS, SETS)
     torch.manual_seed(2)
     for layer in LAYERS:
         push = torch.randn(vlm.d_model)
@@ -109,7 +110,7 @@ def test_the_gradient_is_that_of_a_small_push(passes):
                 h[:, position] += size * push
                 return h
 
-            return SETS.difference(vlm.forward(rows, features, edits={layer: edit}, logits=True).logits[:, -1])
+            return SETS(vlm.forward(rows, features, edits={layer: edit}, logits=True).logits[:, -1])
 
         slope = (score(0.05) - score(-0.05)) / 0.1
         assert torch.allclose(gradient[:, position] @ push, slope, atol=2e-3, rtol=2e-2)
@@ -118,39 +119,30 @@ def test_the_gradient_is_that_of_a_small_push(passes):
 
 def test_padding_and_what_comes_later_has_no_gradient(passes):
     vlm, rows, features = passes
-    found = resid_gradients(vlm, rows, features, [3], SETS.difference)
+    found = resid_gradients(vlm, rows, features, [3], SETS)
     assert found.gradient[3][0, :4].abs().max() == 0  # the shorter row begins with padding
-    alone = resid_gradients(vlm, rows[:1], features[:1], [3], SETS.difference)
+    alone = resid_gradients(vlm, rows[:1], features[:1], [3], SETS)
     assert torch.allclose(alone.gradient[3][0], found.gradient[3][0, 4:], atol=1e-5)
 
 
-def test_targets_end_before_the_token_that_says_the_gender():
-    pieces = {1: "A", 2: " wo", 3: "man", 4: " and", 5: " her", 6: " dog"}
-
-    def decode(ids):
-        return "".join(pieces[i] for i in ids).strip()
-
-    captions = [
-        {"sample_id": s, "lang": "en", "token_ids": ids}
-        for s, ids in ((0, [1, 2, 3, 4, 5, 6]), (1, [1, 6, 4, 5]), (2, [1, 6]))
+def test_targets_end_before_the_token_that_says_the_gender_and_captions_without_a_contrast_have_none():
+    captions = [{"sample_id": s, "lang": "en", "token_ids": [1, 2, 3, 4]} for s in range(4)]
+    row = {"lang": "en", "begins": 1, "slot": 2, "female": 3, "male": WORD_END, "why": ""}
+    contrasts = [
+        {**row, "sample_id": 0},
+        {**row, "sample_id": 1, "slot": 4},
+        {**row, "sample_id": 2, "female": None, "male": None, "why": "no counterpart"},
+        {**row, "sample_id": 3, "lang": "ar"},
     ]
-    word = {"lang": "en", "source": "own", "gender": "female"}
-    words = [
-        {**word, "sample_id": 0, "start": 12, "end": 15},
-        {**word, "sample_id": 0, "start": 2, "end": 7},
-        {**word, "sample_id": 1, "start": 10, "end": 13},
-        {**word, "sample_id": 1, "start": 0, "end": 1, "lang": "ar"},
-        {**word, "sample_id": 2, "start": 2, "end": 5, "gender": "neutral"},
-    ]
-    sets = WordSets("en", torch.tensor([3]), torch.tensor([], dtype=torch.int64))
-    found = targets_of(captions, words, "en", sets, decode)
-    assert found == {0: Target(0, [1, 2]), 1: Target(1, [1, 6, 4])}
+    found = targets_of(captions, contrasts, "en")
+    assert {s: t.token_ids for s, t in found.items()} == {0: [1, 2], 1: [1, 2, 3, 4]}
+    assert found[0].contrast == Contrast(1, 2, 3, WORD_END)
 
 
 def test_women_and_men_are_drawn_in_equal_numbers_from_each_split():
     gender = np.array(["female"] * 10 + ["male"] * 30 + ["neutral"] * 5)
     is_train = np.arange(45) % 2 == 0
-    targets = {i: Target(i, [i]) for i in range(45)}
+    targets = {i: Target(i, [i], Contrast(0, 0, 1, 2)) for i in range(45)}
     found = balanced(targets, gender, is_train, 16, [0])
     for split, chosen in found.items():
         ids = [t.sample_id for t in chosen]

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.gender.logit_words import WordSets
+from core.gender.contrast import WORD_END, Contrast, LogOdds
+from core.gender.logit_words import WordSets, random_sets
+from core.gender.word_ends import word_ends
 from core.layers import LogitLens
 from tests.layers.layers_toys import QUICK, images
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
 D, VOCAB = 16, 60
-NONE = torch.tensor([], dtype=torch.int64)
 SETS = WordSets("en", torch.tensor([1, 2]), torch.tensor([5, 6, 7]))
 
 
@@ -24,14 +25,19 @@ class Reading:
         return resid / resid.square().mean(-1, keepdim=True).sqrt() @ self.w.T
 
 
-def read(strength: float, n: int = 120, sets: WordSets = SETS, config=QUICK, seed: int = 0):
-    """Residuals that point to a woman's word at women and to a man's at men, by so much; lens, scores, summary."""
+def read(strength: float, n: int = 120, config=QUICK, seed: int = 0, pair=None, tell=0.0):
+    """Residuals that point to a woman's word at women and to a man's at men, by so much; lens, scores, summary.
+
+    ``pair`` numbers pairs of words; those of odd number point to the woman's word by ``tell`` whatever the image shows.
+    """
     model, (female, _) = Reading(), images(n, seed=seed)
     x = torch.randn(n, D, generator=torch.Generator().manual_seed(seed + 1))
     said = np.where(female, 1, 5)
     x += strength * torch.where(torch.from_numpy(female)[:, None], model.w[1], model.w[5])
-    lens = LogitLens(model, sets, range(8, VOCAB), config, seed)
-    scores = lens.read(x, said)
+    if pair is not None:
+        x += tell * torch.where(torch.from_numpy(pair % 2 == 1)[:, None], model.w[1], model.w[5])
+    lens = LogitLens(model, config, seed)
+    scores = lens.read(x, said, SETS, random_sets(SETS, range(8, VOCAB), [seed, 3]), pair)
     return lens, scores, lens.summarise(scores, np.where(female, "female", "male"))
 
 
@@ -60,7 +66,7 @@ def test_random_words_tell_less_than_the_words_for_women_and_men():
 
 def test_entropy_is_in_bits_and_falls_as_the_model_makes_up_its_mind():
     lens, _, _ = read(0.0)
-    flat = lens.read(torch.zeros(1, D) + 1e-9, [1])
+    flat = lens.read(torch.zeros(1, D) + 1e-9, [1], SETS)
     assert read(20.0)[1].entropy.mean() < read(0.0)[1].entropy.mean() <= np.log2(VOCAB) + 1e-6
     assert flat.entropy[0] <= np.log2(VOCAB)
 
@@ -69,26 +75,35 @@ def test_at_the_last_layer_it_is_the_models_own_output():
     vlm, rows = toy_vlm(), toy_rows()
     last = vlm.n_layers - 1
     passed = vlm.forward(rows, toy_features(), [last], logits=True)
-    sets = WordSets("en", torch.tensor([300, 301]), torch.tensor([400, 401]))
-    scores = LogitLens(vlm, sets, range(450, 500)).read(passed.resid[last][:, -1], [300] * len(rows))
-    assert scores.difference == pytest.approx(sets.difference(passed.logits[:, -1]).numpy(), abs=1e-3)
+    contrasts = [Contrast(0, 0, 300 + i, WORD_END if i % 2 else 400 + i) for i in range(len(rows))]
+    score = LogOdds(contrasts, word_ends(vlm))
+    found = LogitLens(vlm).read(passed.resid[last][:, -1], [300] * len(rows), score)
+    assert found.difference == pytest.approx(score(passed.logits[:, -1]).numpy(), abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("n", "sets", "why"),
-    [
-        (30, SETS, "at least 20 are needed"),
-        (120, WordSets("en", NONE, torch.tensor([5])), "no token that tells a word for women"),
-    ],
-)
-def test_without_images_or_words_it_gives_a_reason_and_no_number(n, sets, why):
-    _, _, row = read(9.0, n, sets)
-    assert why in row["why"] and np.isnan(row["auc"]) and np.isnan(row["p"])
+def test_what_the_choice_of_words_tells_is_no_finding_and_what_the_image_adds_is():
+    """Women's captions hold one pair of words more often: its log-odds are high whatever the image shows."""
+    female = images(120)[0]
+    rng = np.random.default_rng(0)
+    pair = np.where(rng.random(120) < 0.85, female, ~female).astype(int)
+    _, _, words_alone = read(0.0, pair=pair, tell=6.0)
+    assert words_alone["auc"] > 0.7 and words_alone["p"] > 0.05
+    assert words_alone["shuffled_low"] < words_alone["auc"] < words_alone["shuffled_high"]
+    _, _, both = read(6.0, pair=pair, tell=6.0)
+    assert both["p"] < 1e-6 and both["auc"] > both["shuffled_high"]
+
+
+def test_too_few_images_or_a_reason_from_outside_give_no_number():
+    _, _, row = read(9.0, 30)
+    assert "at least 20 are needed" in row["why"] and np.isnan(row["auc"]) and np.isnan(row["p"])
+    lens, scores, _ = read(9.0)
+    row = lens.summarise(scores, np.where(images(120)[0], "female", "male"), why="too few words")
+    assert row["why"] == "too few words" and np.isnan(row["auc"])
 
 
 def test_no_caption_at_all_is_a_reason_too():
-    lens = LogitLens(Reading(), SETS, range(8, VOCAB), QUICK)
-    row = lens.summarise(lens.read(torch.zeros(0, D), []), [])
+    lens = LogitLens(Reading(), QUICK)
+    row = lens.summarise(lens.read(torch.zeros(0, D), [], SETS), [])
     assert "0 held-out images of women" in row["why"]
 
 

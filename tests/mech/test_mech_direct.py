@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from core.config import MechanismsConfig
-from core.gender.logit_words import WordSets
+from core.gender.contrast import WORD_END, Contrast, LogOdds
+from core.gender.word_ends import word_ends
 from core.mech.heads import (
     DirectEffects,
     direct_effects,
@@ -13,40 +14,49 @@ from core.mech.heads import (
     join,
     map_rows,
     parts_of,
-    random_sets,
     summarise,
     with_q,
 )
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
-SETS = WordSets("en", torch.tensor([300, 302, 310]), torch.tensor([301, 420]))
+N = 6
+PAIRS = [(300, 301), (302, 420), (310, WORD_END), (300, 301), (WORD_END, 311), (500, 501)]
+
+
+def log_odds(pairs=PAIRS) -> LogOdds:
+    return LogOdds([Contrast(0, 0, *pair) for pair in pairs], word_ends(toy_vlm()))
 
 
 def toy_effects(controls=()) -> DirectEffects:
-    return direct_effects(toy_vlm(), toy_rows(), toy_features(), SETS, controls)
+    return direct_effects(toy_vlm(), toy_rows(), toy_features(), log_odds(), controls)
 
 
 def test_parts_add_up_to_the_difference_of_logits():
-    vlm, controls = toy_vlm(), [(torch.tensor([500]), torch.tensor([501, 502]))]
-    found = toy_effects(controls)
-    assert found.shares.shape == (6, 2, len(parts_of(vlm))) and len(parts_of(vlm)) == 1 + 8 * 5
+    vlm, control = toy_vlm(), log_odds([(510, 511)] * N)
+    found = toy_effects([control])
+    assert found.shares.shape == (N, 2, len(parts_of(vlm))) and len(parts_of(vlm)) == 1 + 8 * 5
     np.testing.assert_allclose(found.shares.sum(2), found.total, rtol=1e-3, atol=1e-3)
     logits = vlm.forward(toy_rows(), toy_features(), logits=True).logits[:, -1].double()
-    for readout, (one, two) in enumerate([(SETS.female, SETS.male), *controls]):
-        sides = [(logits[:, ids] * logits[:, ids].softmax(-1)).sum(1) for ids in (one, two)]
-        np.testing.assert_allclose(found.total[:, readout], sides[0] - sides[1], rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(found.log_odds, SETS.difference(logits), rtol=1e-3, atol=1e-3)
+    ends = word_ends(vlm)
+
+    def side(row, token):
+        ended = (logits[row, ends] * logits[row, ends].softmax(-1)).sum()
+        return ended if token == WORD_END else logits[row, token]
+
+    expected = [side(i, female) - side(i, male) for i, (female, male) in enumerate(PAIRS)]
+    np.testing.assert_allclose(found.total[:, 0], expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.total[:, 1], logits[:, 510] - logits[:, 511], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.log_odds, log_odds()(logits), rtol=1e-3, atol=1e-3)
 
 
-def test_one_word_a_side_is_a_plain_difference_of_logits():
-    sets = WordSets("en", torch.tensor([300]), torch.tensor([301]))
-    found = direct_effects(toy_vlm(), toy_rows(), toy_features(), sets)
+def test_a_token_a_side_is_a_plain_difference_of_logits():
+    found = direct_effects(toy_vlm(), toy_rows(), toy_features(), log_odds([(300, 301)] * N))
     np.testing.assert_allclose(found.shares[:, 0].sum(1), found.log_odds, rtol=1e-3, atol=1e-3)
 
 
 def test_batches_make_no_difference():
     rows, features = toy_rows(), toy_features()
-    parts = [direct_effects(toy_vlm(), rows[i : i + 3], features[i : i + 3], SETS) for i in (0, 3)]
+    parts = [direct_effects(toy_vlm(), rows[i : i + 3], features[i : i + 3], log_odds()[i : i + 3]) for i in (0, 3)]
     whole, joined = toy_effects(), join(parts)
     np.testing.assert_allclose(joined.shares, whole.shares, rtol=1e-3, atol=2e-4)
     np.testing.assert_allclose(joined.attention, whole.attention, atol=1e-4)
@@ -70,12 +80,20 @@ def planted(n: int = 60, n_parts: int = 9, strength: float = 2.0) -> tuple[Direc
 
 def test_the_planted_part_is_found_and_no_other():
     effects, female, held_out = planted()
-    found = summarise(effects, female, held_out, 400, [0])
+    found = summarise(effects, female, held_out, np.zeros(60, int), 400, [0])
     assert found["low"][3] < 2 < found["high"][3] and found["p"][3] < 0.01
     assert found["effect"][3] > found["random_high"][3] and found["effect_train"][3] > 1
     assert (found["low"] <= found["effect"]).all() and (found["effect"] <= found["high"]).all()
     rows = effect_rows(
-        effects, parts_of(toy_vlm())[:9], "en", female, held_out, np.full(60, 40), MechanismsConfig(), [0]
+        effects,
+        parts_of(toy_vlm())[:9],
+        "en",
+        female,
+        held_out,
+        np.full(60, 40),
+        MechanismsConfig(),
+        [0],
+        np.zeros(60, int),
     )
     with_q(rows, 0.05)
     assert [r["part"] for r in rows if r["finding"]] == [rows[3]["part"]] and rows[-1]["part"] == "all"
@@ -94,6 +112,7 @@ def test_nothing_is_found_where_nothing_is():
             np.full(60, 40),
             MechanismsConfig(n_bootstrap=200),
             [seed],
+            np.arange(60) % 3,
         )
         rows = effect_rows(effects, parts_of(toy_vlm())[:9], "en", *args)
         with_q(rows, 0.05)
@@ -104,14 +123,24 @@ def test_nothing_is_found_where_nothing_is():
 def test_too_few_images_give_a_reason_and_no_number():
     effects, female, held_out = planted(8)
     rows = effect_rows(
-        effects, parts_of(toy_vlm())[:9], "ar", female, held_out, np.full(8, 40), MechanismsConfig(), [0]
+        effects,
+        parts_of(toy_vlm())[:9],
+        "ar",
+        female,
+        held_out,
+        np.full(8, 40),
+        MechanismsConfig(),
+        [0],
+        np.zeros(8, int),
     )
     with_q(rows, 0.05)
     assert {r["why"] for r in rows} == {"2 captions of a gender and split; at least 10 are needed"}
     assert not any(r["finding"] or "effect" in r for r in rows)
     none = np.zeros(0, bool)
-    rows = effect_rows(None, parts_of(toy_vlm()), "ar", none, none, np.zeros(0), MechanismsConfig(), [0])
-    assert "no caption names" in rows[0]["why"]
+    rows = effect_rows(
+        None, parts_of(toy_vlm()), "ar", none, none, np.zeros(0), MechanismsConfig(), [0], none, "no words"
+    )
+    assert rows[0]["why"] == "no words"
 
 
 def test_maps_are_kept_by_image_with_their_mean():
@@ -125,8 +154,13 @@ def test_maps_are_kept_by_image_with_their_mean():
     assert mine[0]["sample_id"] == -1 and mine[0]["patch_map"][0] == pytest.approx((0.5 + 5 * 0.03) / 6)
 
 
-def test_random_words_are_of_the_same_numbers_and_never_the_sets_own():
-    for one, two in random_sets(SETS, range(290, 400), [0]):
-        assert (len(one), len(two)) == (3, 2) and not set(one.tolist()) & set(two.tolist())
-        assert not {300, 301, 302, 310} & {*one.tolist(), *two.tolist()}
-    assert random_sets(SETS, [300, 301], [0]) == []
+def test_what_the_choice_of_words_tells_is_no_finding():
+    """A part that always adds 3 to one pair of words, which captions of women mostly hold."""
+    effects, female, held_out = planted(200, strength=0.0)
+    rng = np.random.default_rng(1)
+    pair = np.where(rng.random(200) < 0.85, female, ~female).astype(int)
+    effects.shares[pair == 1, 0, 5] += 3
+    found = summarise(effects, female, held_out, pair, 400, [0])
+    assert found["low"][5] > 1 and found["p"][5] > 0.05
+    assert found["shuffled_low"][5] < found["effect"][5] < found["shuffled_high"][5]
+    assert summarise(effects, female, held_out, np.zeros(200, int), 400, [0])["p"][5] < 0.01

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from core.gender.contrast import WORD_END, Contrast, LogOdds
+from core.gender.word_ends import word_ends
 from core.mech.factored import FactoredMatrix
 from core.mech.patching import ablate, agreement, predict
 from core.mech.weights import GenderReader
@@ -14,11 +16,13 @@ from core.sae.modules import SAE, SAEConfig, tensor_shapes
 from core.steering import Edit, edit_hooks
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
-WOMEN, MEN = [300, 302], [301, 420]
+PAIRS = [(300, 301), (302, 420), (310, WORD_END), (300, 301), (WORD_END, 311), (500, 501)]
 
 
-def score(logits: torch.Tensor) -> torch.Tensor:
-    return logits[:, WOMEN].logsumexp(-1) - logits[:, MEN].logsumexp(-1)
+@pytest.fixture(scope="module")
+def score() -> LogOdds:
+    """Every row has words of its own."""
+    return LogOdds([Contrast(0, 0, *pair) for pair in PAIRS], word_ends(toy_vlm()))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def saes() -> dict[int, SAE]:
     return found
 
 
-def test_a_small_feature_does_what_its_gradient_says(saes):
+def test_a_small_feature_does_what_its_gradient_says(saes, score):
     vlm, rows, features = toy_vlm(), toy_rows(), toy_features()
     found = predict(vlm, saes, rows, features, score, 3, vlm.logits)
     ids = {n: sae_id(sae) for n, sae in saes.items()}
@@ -47,20 +51,20 @@ def test_a_small_feature_does_what_its_gradient_says(saes):
     assert not found[7]["gradient"].toarray()[~fires].any()
 
 
-def test_in_the_last_layer_own_words_and_gradient_are_the_same(saes):
+def test_in_the_last_layer_own_words_and_gradient_are_the_same(saes, score):
     vlm = toy_vlm()
     found = predict(vlm, saes, toy_rows(), toy_features(), score, 0, vlm.logits)
     np.testing.assert_allclose(found[7]["direct"].toarray(), found[7]["gradient"].toarray(), atol=1e-5)
     assert not np.allclose(found[3]["direct"].toarray(), found[3]["gradient"].toarray(), atol=1e-5)
 
 
-def test_ablation_is_the_edit_of_the_house(saes):
+def test_ablation_is_the_edit_of_the_house(saes, score):
     vlm, rows, features = toy_vlm(), toy_rows()[:2], toy_features()[:2]
     ids = {3: sae_id(saes[3])}
-    got = ablate(vlm, saes, ids, rows, features, score, [(1, [(3, 5), (3, 9)]), (0, ())])
+    got = ablate(vlm, saes, ids, rows, features, score[:2], [(1, [(3, 5), (3, 9)]), (0, ())])
     edits = [[], [Edit(3, 5, ids[3], "ablate"), Edit(3, 9, ids[3], "ablate")]]
     logits = vlm.forward(rows, features, edits=edit_hooks(edits, saes, {}, cap=math.inf), logits=True).logits[:, -1]
-    np.testing.assert_allclose(got, score(logits).flip(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(got, score[:2](logits).flip(0), rtol=1e-4, atol=1e-4)
 
 
 def test_agreement_is_one_for_the_truth_and_chance_for_noise():

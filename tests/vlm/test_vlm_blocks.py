@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.gender.logit_words import WordSets
+from core.gender.contrast import WORD_END, Contrast, LogOdds
+from core.gender.word_ends import word_ends
 from core.mech.heads import direct_effects, head_outputs, parts_of
 from core.mech.weights import mlp, ov, qk, spectra
 from core.vlm.blocks import Block, norm_scale
@@ -115,8 +116,8 @@ def test_edits_are_in_what_is_kept(family):
 def test_what_the_parts_add_makes_the_difference_of_logits(family):
     """Embedding, all heads (those behind a gate too) and all MLPs: their shares sum to the words' difference."""
     vlm, work = tiny(family), conformance(family)
-    sets = WordSets("en", torch.tensor([300, 301]), torch.tensor([302, 303]))
-    found = direct_effects(vlm, [work.row(0), work.row(2)], work.features[[0, 2]], sets)
+    score = LogOdds([Contrast(0, 0, 300, 302), Contrast(0, 0, 301, WORD_END)], word_ends(vlm))
+    found = direct_effects(vlm, [work.row(0), work.row(2)], work.features[[0, 2]], score)
     assert found.shares.shape == (2, 1, len(parts_of(vlm)))
     assert found.shares.sum(-1) == pytest.approx(found.total, rel=1e-3, abs=1e-3)
     assert found.attention.shape == (2, vlm.n_layers, 4, vlm.n_image_tokens)

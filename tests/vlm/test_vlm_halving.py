@@ -11,7 +11,7 @@ from core.vlm.gradients import resid_gradients
 from core.vlm.halving import Halving
 from core.vlm.sampling import sample_captions, uniforms
 from tests.steering.test_steering_edits import LAYER, toy_sae
-from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
+from tests.vlm.toy_model import Read, toy_features, toy_rows, toy_vlm
 
 FITS = 2  # rows that the small device holds
 
@@ -48,7 +48,7 @@ def everything(vlm):
     captured = vlm.forward(rows, features, [LAYER, 6], edits=own_edits(), logits=True)
     whole = [[*row, 20, 21, 22] for row in rows]
     scores = vlm.caption_log_probs(whole, features, own_edits())
-    gradients = resid_gradients(vlm, rows, features, [4], lambda logits: logits[:, 7] - logits[:, 9])
+    gradients = resid_gradients(vlm, rows, features, [4], Read(lambda logits: logits[:, 7] - logits[:, 9]))
     numbers = uniforms([(1, i) for i in range(2 * len(rows))], 5).reshape(len(rows), 2, 5)
     return {
         "resid": captured.resid[6],

@@ -59,6 +59,19 @@ def toy_features() -> torch.Tensor:
     return toy_vlm().encode_images(toy_images())
 
 
+class Read:
+    """A score that is the same function of every row's logits."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, logits):
+        return self.function(logits)
+
+    def __getitem__(self, rows):
+        return self
+
+
 def toy_rows() -> list[list[int]]:
     """Six rows in both languages, with captions of different lengths."""
     vlm = toy_vlm()
