@@ -58,5 +58,18 @@ def meter_answer(frame: pd.DataFrame) -> str:
             parts.append(f"{language} from {last['before']:+.1f} to {last['after']:+.1f}".replace("-", "−"))
     if not parts:
         return ""
+    words, last_layer = _words(frame), frame.loc[frame["measure"] != "words", "layer"].max()
     name = "probe" if (frame["measure"] == "probe").any() else "lens"
-    return f"At layer {frame['layer'].max()} the {name} goes, in {' and in '.join(parts)}."
+    return f"At layer {last_layer} the {name} goes, in {' and in '.join(parts)}.{words}"
+
+
+def _words(frame: pd.DataFrame) -> str:
+    """The log-odds of the whole word by language, where the caption as it was says a gender."""
+    parts = []
+    for lang, language in LANGUAGE_NAME.items():
+        mine = frame[(frame["lang"] == lang) & (frame["measure"] == "words")].set_index("row")["value"]
+        if {"before", "after"} <= set(mine.index):
+            parts.append(f"{language} from {mine['before']:+.1f} to {mine['after']:+.1f}".replace("-", "−"))
+    if not parts:
+        return ""
+    return f" At the caption’s own first gendered word the woman’s spelling over the man’s goes in log-odds, in {' and in '.join(parts)}."

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 LANGUAGE_NAME = {"en": "English", "ar": "Arabic"}
 LANGUAGES = tuple(LANGUAGE_NAME)  # of captions and prompts, in the order in which they always stand
+MIN_COVERAGE = 0.6  # share of gendered captions below which pairs of spellings speak for too few
 TOKEN_KINDS = ("image", "prompt", "caption")  # "bos" is never trained on
 
 

@@ -14,7 +14,6 @@ whole words by the chain rule.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -181,41 +180,6 @@ def random_contrasts(contrasts: Sequence[Contrast], tokens: Sequence[int], seed:
     rng = np.random.default_rng(seed)
     drawn: dict[Any, list[int]] = {pair: rng.choice(others, 2, replace=False).tolist() for pair in pairs}
     return [c._replace(female=drawn[c.female, c.male][0], male=drawn[c.female, c.male][1]) for c in contrasts]
-
-
-MIN_COVERAGE = 0.6  # share of gendered captions below which a contrast speaks for too few
-
-
-class Coverage(NamedTuple):
-    """For how many captions of a language the contrasts speak."""
-
-    n_captions: int
-    n_gendered: int  # that hold a gendered word
-    n_covered: int  # of these, with a contrast
-    reasons: Mapping[str, int]  # why the others have none
-
-    @property
-    def share(self) -> float:
-        """Covered of gendered captions; NaN without any."""
-        return self.n_covered / self.n_gendered if self.n_gendered else float("nan")
-
-    @property
-    def why(self) -> str:
-        """Why these contrasts say nothing of the language, "" where they do."""
-        if not self.n_gendered:
-            return "no caption names a woman or a man"
-        if self.share >= MIN_COVERAGE:
-            return ""
-        most = max(self.reasons, key=lambda reason: self.reasons[reason])
-        covered = f"{self.n_covered} of {self.n_gendered} captions that name a gender have a pair of words to compare"
-        return f"{covered}; {MIN_COVERAGE:.0%} are needed (most often: {most})"
-
-
-def coverage(contrasts: Iterable[Mapping[str, Any]], n_captions: int) -> Coverage:
-    """Coverage of one language, from its rows of contrasts.parquet (one a caption that holds a gendered word)."""
-    reasons = Counter(row["why"] for row in contrasts)
-    n_covered = reasons.pop("", 0)
-    return Coverage(n_captions, n_covered + reasons.total(), n_covered, dict(reasons.most_common()))
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES, Config
 from core.gender.attribution import Target, balanced, targets_of
-from core.gender.contrast import Coverage, LogOdds, coverage
+from core.gender.contrast import LogOdds
+from core.gender.coverage import Coverage, coverage
 from core.gender.word_ends import word_ends
 from core.run import Run
 from core.sae.files import SAEs

@@ -98,7 +98,7 @@ class Meter:
 
         probe: +1 is the mean of images of women, -1 that of men. lens: log-odds of the first gendered word's spelling
         against its counterpart's, of the two tokens at which they part, a woman's over a man's. words: the log-odds of
-        the whole words (``word_log_odds``). A caption that says no gender, or whose word has no counterpart, is read by
+        both spellings of the first gendered word of the caption as it was, whole (``word_log_odds``). A caption that says no gender, or whose word has no counterpart, is read by
         the probe alone.
         """
         rows = [[*t.prompt, *t.ids] for t in told]
@@ -129,16 +129,18 @@ class Meter:
         ends: Tensor,
         edits: Mapping[int, EditFn] | None,
     ) -> list[dict[str, Any]]:
-        """The log-odds of the whole words; captions without a contrast pass unread, for each has edits of its own."""
-        given = [one if one is not None and not one.contrast.why else None for one in said]
-        if not any(given):
+        """A forced choice: the caption as it was up to its word, and both spellings of it, under each row's edits."""
+        own = {t.lang: (t, one) for t, one in zip(told, said, strict=True) if t.row == "before"}
+        given = [own.get(t.lang, (t, None)) for t in told]
+        known = [one if one is not None and not one.contrast.why else None for _, one in given]
+        if not any(known):
             return []
-        prompts, captions = [list(t.prompt) for t in told], [list(t.ids) for t in told]
-        odds = word_log_odds(self.vlm, prompts, captions, given, features, ends, edits)
+        prompts, captions = [list(t.prompt) for t in told], [list(t.ids) for t, _ in given]
+        odds = word_log_odds(self.vlm, prompts, captions, known, features, ends, edits)
         last = self.vlm.n_layers - 1
         return [
             {"measure": "words", "layer": last, "row": t.row, "lang": t.lang, "value": float(value)}
-            for t, one, value in zip(told, given, odds, strict=True)
+            for t, one, value in zip(told, known, odds, strict=True)
             if one is not None
         ]
 

@@ -14,13 +14,13 @@ from core.config import LANGUAGE_NAME, LANGUAGES
 from core.figures import steering
 from core.run import Run
 from core.steering.request import Step
-from pages.kit import panels, text
+from pages.kit import coverage, panels, runs, text
 from pages.kit.examples import feature_link, layer_features
 
 STRIP_NOTE = "probability of a word for a woman and of one for a man, at every token it writes; dotted: as it was"
 METER_NOTE = (
-    "gender as it can be read before the first word for a woman or a man; probe: +1 is the average image of "
-    "women, −1 of men; lens: above 0 a word for a woman is likelier"
+    "gender as it can be read before a caption says it; probe: +1 is the average image of "
+    "women, −1 of men; lens: above 0 the woman’s spelling of the first gendered word is likelier, where the two part"
 )
 MOVED_NOTE = "besides those you turned: mean activation before the first gendered word, as it was → as steered"
 
@@ -46,11 +46,14 @@ def off_target(run: Run, step: Step) -> None:
         return
     frame = steering.meter_frame(step.meter)
     measures = [m for m in steering.MEASURES if (frame["measure"] == m).any()]
+    if not measures:
+        return
     all_measures = steering.meter_chart(frame, *measures)
     panels.panel("What else moves", METER_NOTE, "steering-layers", frame, all_measures, "", shown=False)
     said = meter_answer(frame)
     if said:
         text.html(f'<p class="cs-small">{said}</p>')
+    coverage.line(runs.catalog(run))
     for column, measure in zip(st.columns(len(measures), gap="large"), measures, strict=True):
         with column:
             chart = steering.meter_chart(frame, measure)

@@ -14,7 +14,7 @@ from core.figures import gender
 from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
-from pages.kit import export, notes, panels, pickers, runs, selection, states, text
+from pages.kit import coverage, export, notes, panels, pickers, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
 from pages.kit.gender_panel import READ, WHEN, q
@@ -44,6 +44,8 @@ def main() -> None:
         scatter(cell, fdr, layer, lang, view)
     with right:
         forest(best, ranking, f"{layer}-{view}-{lang}")
+    if ranking == "effect":
+        coverage.line(cat)
     chosen = selection.read_chosen(cell)
     if chosen is None and len(best):
         chosen = int(best["feature"].iloc[0])

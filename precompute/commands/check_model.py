@@ -6,6 +6,8 @@ import argparse
 import time
 from collections.abc import Callable
 
+from core.config import LANGUAGE_NAME
+
 PROMPTS = ("Describe the image.", "صف الصورة.")
 TASKS = ("caption en", "caption ar")  # of PaliGemma, which is not chatted with
 
@@ -23,6 +25,7 @@ def run_check(
     say: Callable[[str], None] = print,
 ) -> bool:
     """Load a model, print what it is and one line a check; whether all passed. UserError where it cannot be used."""
+    from core.gender.coverage import forms, says
     from core.vlm import load_vlm
     from core.vlm.conformance import check_model
     from core.vlm.loading import pick_device
@@ -43,5 +46,7 @@ def run_check(
             f"{check.says}"
         )
         passed &= check.passed
+    for lang, name in LANGUAGE_NAME.items():
+        say(f"{name}: {says(forms(vlm.tokenizer, lang))}")
     say("The adapter fits this model." if passed else "The adapter does not fit this model: results would be wrong.")
     return passed

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from core.config import Config, load_config
+from core.answers.coverage import coverage_answer, coverage_line
+from core.config import LANGUAGE_NAME, Config, load_config
 from core.errors import UserError
 from core.interventions.designs import planned
 from core.run import Run, check_run_name, runs_dir
+from core.run.reader import Catalog
 from core.sae.sources import NotHere
+from core.vlm.identity import locate
 from precompute.commands.run import limits_of
 from precompute.engine.machine import free_disk
 from precompute.engine.plan import Planned, check_before, make_plan
@@ -59,6 +62,8 @@ def show_plan(
         console.print(f"Note: {line}", style="yellow", markup=False, soft_wrap=True)
     if guesses and any(p.stage.name == "interventions" for p in todo):
         console.print(_interventions(config, seen, guesses), soft_wrap=True)
+    for line in _words(config, run):
+        console.print(line, soft_wrap=True)
     for line in _closing(todo, seen, guesses, run):
         console.print(line, soft_wrap=True)
     return _limits(seen, plan, limits, console)
@@ -157,6 +162,24 @@ def _interventions(config: Config, seen: Forecast, guesses: Mapping[str, Estimat
         f"{amount.n_development} images to choose on and {amount.n_confirming} to confirm on, about "
         f"{seconds / 3600:.2g} {hours}, {show_bytes(guesses['interventions'].disk)} of disk."
     )
+
+
+def _words(config: Config, run: Run) -> list[str]:
+    """For what share of gendered words this model's tokenizer lets both spellings be compared, by language: of the
+    run's own captions where they are there, else of the lexicon's forms; nothing of a model that is not here."""
+    if run.has("contrasts") and run.has("captions"):
+        return [coverage_line(coverage_answer(*Catalog(run.dir).coverage()))]
+    if locate(config.model.name) is None:
+        return []
+    from core.gender.coverage import forms, says
+    from core.vlm.loading import load_tokenizer
+
+    try:
+        tokenizer = load_tokenizer(run, config.model)
+    except UserError as error:
+        return [f"Before it can run: {error.what} {error.do}"]
+    by_lang = {lang: getattr(config.words, f"lexicon_{lang}") for lang in config.samples.languages}
+    return [f"{LANGUAGE_NAME[lang]}: {says(forms(tokenizer, lang, file))}." for lang, file in by_lang.items()]
 
 
 def _round(seconds: float) -> float:

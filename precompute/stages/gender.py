@@ -74,7 +74,7 @@ def attributed(ctx: StageContext, world: World) -> Effects:
 
 def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
     from core.gender.attribution import balanced, effect_columns, targets_of
-    from core.gender.contrast import coverage
+    from core.gender.coverage import coverage
     from core.sae.files import SAEs
     from core.vlm import load_captioner
 

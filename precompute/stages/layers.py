@@ -15,9 +15,11 @@ import torch
 from PIL.Image import Resampling
 
 from core.activations.replay import Activations
+from core.config.sections import MIN_COVERAGE
 from core.features.pooled import VIEWS, Pooled
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
-from core.gender.contrast import MIN_COVERAGE, Contrast, LogOdds, coverage, pair_numbers, random_contrasts
+from core.gender.contrast import Contrast, LogOdds, pair_numbers, random_contrasts
+from core.gender.coverage import coverage
 from core.gender.logit_words import WordSets, random_sets, word_sets
 from core.gender.word_ends import word_ends
 from core.layers import LogitLens, TransformerProbeAnalyzer

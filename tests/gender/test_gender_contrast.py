@@ -4,12 +4,10 @@ import pytest
 import torch
 
 from core.gender.contrast import (
-    MIN_COVERAGE,
     WORD_END,
     Contrast,
     LogOdds,
     contrast,
-    coverage,
     first_said,
     pair_numbers,
     random_contrasts,
@@ -133,12 +131,3 @@ def test_whole_words_are_weighed_by_the_chain_rule_with_their_ends():
         assert float(odds[i]) == pytest.approx(sign * (totals[0] - totals[1]), abs=2e-3)
     half = word_log_odds(vlm, prompts, captions, [None, said[1]], features, ends)
     assert torch.isnan(half[0]) and float(half[1]) == pytest.approx(float(odds[1]), abs=1e-4)
-
-
-def test_below_its_limit_a_language_is_not_spoken_for_and_the_most_frequent_reason_is_said():
-    rows = [{"why": ""}] * 5 + [{"why": "rare"}] + [{"why": "no counterpart"}] * 4
-    few = coverage(rows, 40)
-    assert (few.n_captions, few.n_gendered, few.n_covered) == (40, 10, 5) and few.share == 0.5 < MIN_COVERAGE
-    assert "5 of 10" in few.why and "no counterpart" in few.why
-    assert coverage([{"why": ""}] * 3 + [{"why": "rare"}] * 2, 9).why == ""
-    assert "no caption names" in coverage([], 9).why

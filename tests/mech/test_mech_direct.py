@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from core.config import MechanismsConfig
 from core.gender.contrast import WORD_END, Contrast, LogOdds

@@ -37,6 +37,13 @@ class Tables(Run):
         """Whether the run has this table, such as "features" or "captions"."""
         return table in self._files
 
+    def coverage(self) -> tuple[pd.DataFrame, dict[str, int]]:
+        """Where the own captions say a gender, and how many captions there are by language."""
+        self.columns("captions")
+        counts = self._query("SELECT lang, count(*) AS n FROM captions GROUP BY lang")
+        known = dict(zip(counts["lang"], counts["n"].astype(int), strict=True))
+        return self.frame("contrasts"), {lang: known.get(lang, 0) for lang in self.languages}
+
     def tables(self) -> list[str]:
         """Names of all tables there are."""
         return sorted(self._files)
