@@ -72,4 +72,5 @@ def _words(frame: pd.DataFrame) -> str:
             parts.append(f"{language} from {mine['before']:+.1f} to {mine['after']:+.1f}".replace("-", "−"))
     if not parts:
         return ""
-    return f" At the caption’s own first gendered word the woman’s spelling over the man’s goes in log-odds, in {' and in '.join(parts)}."
+    said = "At the caption’s own first gendered word the woman’s spelling over the man’s goes in log-odds"
+    return f" {said}, in {' and in '.join(parts)}."

@@ -83,4 +83,5 @@ def says(found: Forms) -> str:
     if not found.n_covered:
         return f"none of {found.n:,} gendered forms can be told from its counterpart"
     parts = ", ".join(f"{name} {n / found.n_covered:.0%}" for name, n in found.parts.items())
-    return f"{found.n_covered / found.n:.0%} of {found.n:,} gendered forms part from their counterpart; at the piece: {parts}"
+    share = f"{found.n_covered / found.n:.0%} of {found.n:,} gendered forms"
+    return f"{share} part from their counterpart; at the piece: {parts}"

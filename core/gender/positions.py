@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from os.path import commonprefix
 from typing import Any
 
 Span = tuple[int, int]
@@ -38,7 +37,12 @@ def _offsets(ids: list[int], whole: str, tokenizer: Any) -> list[Span]:
 def _decoded(ids: list[int], whole: str, tokenizer: Any) -> list[Span]:
     """The text of the first i tokens, as far as it agrees with the whole, never gets shorter with i."""
     texts = [tokenizer.decode(ids[:i], skip_special_tokens=True) for i in range(len(ids) + 1)]
-    known = list(accumulate((len(commonprefix([text, whole])) for text in texts), max))
+    known = list(accumulate((_agreeing(text, whole) for text in texts), max))
     # a token that adds nothing is part of the character that a later one completes
     ends = [next((n for n in known[i + 1 :] if n > known[i]), known[i]) for i in range(len(ids))]
     return list(zip(known, ends, strict=False))
+
+
+def _agreeing(text: str, whole: str) -> int:
+    """How many characters of ``text`` are those of ``whole``, from the first on."""
+    return next((i for i, (a, b) in enumerate(zip(text, whole, strict=False)) if a != b), min(len(text), len(whole)))

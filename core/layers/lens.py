@@ -106,8 +106,8 @@ class LogitLens:
         """Scores of residuals (n, d_model) at whose positions the tokens ``said`` (n,) were written next.
 
         ``score`` gives the log-odds of the words that are compared (without one they are NaN), ``controls`` those of
-        other words in their place; ``pair`` (n,) numbers the pairs of words, where positions have pairs of their own. UserError where the numbers
-        differ or residuals are of another width than the model's.
+        other words in their place; ``pair`` (n,) numbers the pairs of words, where positions have pairs of their own.
+        UserError where the numbers differ or residuals are of another width than the model's.
         """
         written, parts = torch.as_tensor(np.asarray(said, np.int64)), []
         self._check(resid)

@@ -33,8 +33,8 @@ def caption_row(sample_id: int, lang: str) -> int:
 def places(tokens: TokenIndex, captions: Ids, slots: Mapping[int, int], end_id: int = -1) -> list[Place]:
     """The place from which slot ``slots[c]`` of each caption row c was written, in the order of the captions.
 
-    A slot may lie one behind the caption, where ``end_id`` ends it. Rows of one sequence follow one another in the store;
-    ValueError where the token index says otherwise.
+    A slot may lie one behind the caption, where ``end_id`` ends it. Rows of one sequence follow one another in the
+    store; ValueError where the token index says otherwise.
     """
     prompt = np.flatnonzero(tokens.group == PROMPT)
     last = np.full(len(tokens.caption_length), -1, np.int64)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
-from core.gender.contrast import LogOdds, random_contrasts
+from core.gender.contrast import LogOdds, pair_numbers, random_contrasts
 from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts, shuffled_within
 from core.mech.inputs import Inputs
 from core.vlm.batch import KINDS
@@ -143,9 +143,9 @@ def summarise(
 
     effect: mean at images of women less that at images of men, on held-out images, with its interval over images; of
     images with their genders dealt out anew, among captions in which the same two words are compared (``pair`` (n,)
-    numbers them), the central 95 % (shuffled_low, shuffled_high) and p (two-sided, from their mean); of random words the
-    central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are one image
-    each: ``female`` (n,), ``held_out`` (n,).
+    numbers them), the central 95 % (shuffled_low, shuffled_high) and p (two-sided, from their mean); of random words
+    the central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are one
+    image each: ``female`` (n,), ``held_out`` (n,).
     """
     both = np.concatenate([effects.shares, effects.total[:, :, None]], 2).astype(np.float64)
     own, label = both[held_out], female[held_out]

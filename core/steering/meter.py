@@ -98,8 +98,8 @@ class Meter:
 
         probe: +1 is the mean of images of women, -1 that of men. lens: log-odds of the first gendered word's spelling
         against its counterpart's, of the two tokens at which they part, a woman's over a man's. words: the log-odds of
-        both spellings of the first gendered word of the caption as it was, whole (``word_log_odds``). A caption that says no gender, or whose word has no counterpart, is read by
-        the probe alone.
+        both spellings of the first gendered word of the caption as it was, whole (``word_log_odds``). A caption that
+        says no gender, or whose word has no counterpart, is read by the probe alone.
         """
         rows = [[*t.prompt, *t.ids] for t in told]
         said = [first_said(t.ids, self.vlm.tokenizer, t.lang, self.lexicons.get(t.lang, "")) for t in told]

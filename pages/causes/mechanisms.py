@@ -91,9 +91,10 @@ METHOD = """
 embedding, heads and MLPs have added; with the last norm's scale held, each part's share of (the woman's spelling −
 the man's) is a dot product, and the shares add up (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). Compared
 are the tokens at which the first gendered word and its counterpart in the other gender part; where one of them ends
-there, all tokens that end a word, as likely as they are. A head counts behind the norm after attention. *Effect*: mean at images of women less that at images of men, held-out images, 95 % bootstrap over
-images. *Controls*: image genders dealt out anew among captions that compare the same two words (p, Benjamini and Hochberg
-over all parts and both languages); two other tokens in the place of each pair. What a part does through later layers is not in it.
+there, all tokens that end a word, as likely as they are. A head counts behind the norm after attention. *Effect*:
+mean at images of women less that at images of men, held-out images, 95 % bootstrap over images. *Controls*: image
+genders dealt out anew among captions that compare the same two words (p, Benjamini and Hochberg over all parts and
+both languages); two other tokens in the place of each pair. What a part does through later layers is not in it.
 **Attention** is computed from the queries and keys of the model's own pass. **Weights**: OV and QK with the
 norms' gains, never multiplied out; effective rank is the exponential of the entropy of the singular values
 (Roy and Vetterli 2007); copying is the sum of OV's eigenvalues over the sum of their sizes, 1 where all are

@@ -195,12 +195,12 @@ those of men: standardised, L2, five folds by image; no image is scored by a pro
 **Control task** (Hewitt and Liang 2019, arXiv 1909.03368): the same probe on arbitrary labels, one for each type of
 image (role × object, where annotated); what it reaches is memory. Grey: its 95 % interval over images and draws.
 **Logit lens** (nostalgebraist 2020): the model's own final norm and unembedding on single residuals of held-out
-images, log-odds = logit of the woman's spelling − logit of the man's, at the token at which the first gendered word and its
-counterpart part; where one of them ends there, all tokens that end a word are summed. Before the caption, where no word
-has been begun: the words that the vocabulary holds whole. It learns nothing. Grey: what other words of the same captions
-give in 95 of 100 draws, or what the choice of words tells by itself, whichever is more. **First layer**: the interval lies above chance and control, and
-Benjamini and Hochberg's q ≤ 0.05. A probe shows what can be read, not what the model uses: steering tests that.
-Settings and versions: page Provenance.
+images, log-odds = logit of the woman's spelling − logit of the man's, at the token at which the first gendered word
+and its counterpart part; where one of them ends there, all tokens that end a word are summed. Before the caption,
+where no word has been begun: the words that the vocabulary holds whole. It learns nothing. Grey: what other words of
+the same captions give in 95 of 100 draws, or what the choice of words tells by itself, whichever is more. **First
+layer**: the interval lies above chance and control, and Benjamini and Hochberg's q ≤ 0.05. A probe shows what can be
+read, not what the model uses: steering tests that. Settings and versions: page Provenance.
 """
 
 main()

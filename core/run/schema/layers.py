@@ -44,8 +44,8 @@ LENS = table(
     n_female: int32 [images] - held-out images of women
     n_male: int32 [images] - held-out images of men
     n_neutral: int32 [images] - neutral held-out images
-    n_pairs: int32 [pairs] - pairs of words that are compared: at the word its own spelling and its counterpart's, at the
-        token at which they part; at the prompt all words that the vocabulary holds whole, together
+    n_pairs: int32 [pairs] - pairs of words that are compared: at the word its own spelling and its counterpart's, at
+        the token at which they part; at the prompt all words that the vocabulary holds whole, together
     covered: float32 [share] - share of the captions with a gendered word for which these words speak
     auc: float32 - chance that the log-odds are higher at an image of a woman than at one of a man
     low: float32 - lower end of the 95 % interval of auc, bootstrap over images
