@@ -231,17 +231,19 @@ def _possessive(text: str, end: int) -> bool:
 
     It does where a word follows that can go on a noun phrase: not a determiner, preposition, conjunction, adverb,
     pronoun or auxiliary (a closed list), with no punctuation between; "or her" and "or his" are passed over. A word in
-    -ing does only if it is a thing (her wedding) or such a word follows in turn (her sleeping baby; but: watches her
-    painting a wall).
+    -ing does only if such a word follows in turn (her sleeping baby), or if it is a thing with no article behind it
+    (her wedding; but: watches her painting a wall).
     """
     following = split_words(text[end : end + 80])[:4]
     if len(following) > 2 and following[0].plain == "or" and following[1].plain in ("her", "his"):
         following = following[2:]
     if not following or not _goes_on(following[0].gap, following[0].plain):
         return False
-    if following[0].plain.endswith("ing") and following[0].plain not in THINGS_IN_ING:
-        return len(following) > 1 and _goes_on(following[1].gap, following[1].plain)
-    return True
+    if not following[0].plain.endswith("ing"):
+        return True
+    behind = following[1] if len(following) > 1 else None
+    thing = following[0].plain in THINGS_IN_ING and (behind is None or behind.plain not in ("a", "an", "the"))
+    return thing or (behind is not None and _goes_on(behind.gap, behind.plain))
 
 
 def _goes_on(gap: str, word: str) -> bool:
@@ -421,9 +423,7 @@ class ArabicForms:
             if form.endswith(("ون", "وا")) or (suffix and form == plain(cut) + "و"):
                 return women[0] if women else (lemma if lemma.endswith("ن") else lemma + "ن")
             return "ت" + stem[1:]
-        if form[:2] == plain(she)[:2] and form.removesuffix("ن").removesuffix("ا") in (plain(she), plain(cut)):
-            return "ي" + stem[1:]
-        if form.startswith(plain(she)):
+        if form.startswith(plain("ت" + cut[1:])):
             return "ي" + stem[1:]
         return self._past(stem, side, lemma)
 
