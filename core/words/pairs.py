@@ -52,7 +52,8 @@ WHAT_IS_PLAYED = """
 """
 PLAYED = frozenset(map(plain, WHAT_IS_PLAYED.split()))  # لاعبو كرة: players of
 QUANTITIES = """
-كل بعض عدة مجموعة فريق جميع إحدى أحد غير ثلاث أربع خمس ست سبع
+كل بعض عدة مجموعة فريق جميع إحدى أحد غير أن إن لأن كأن
+ثلاث أربع خمس ست سبع ثمان تسع عشر ثلاثة أربعة خمسة ستة سبعة ثمانية تسعة عشرة
 """
 BEFORE_OBLIQUE = PREPOSITIONS | frozenset(map(plain, QUANTITIES.split()))
 TWO = ("اثنين", "اثنان", "اثنتين", "اثنتان", "كلا", "كلتا")
@@ -519,17 +520,21 @@ def _letter(piece: str, made: str, last: bool) -> str:
 def _setting(text: str, hit: Hit, side: str) -> Setting:
     """Case, construct state and number of a word as far as its neighbours tell them.
 
-    A plural is oblique after a preposition or a word of quantity, and nominative elsewhere. A word without ال is in
-    construct before one with ال, and before what is played. Twos are told by a word for two or by the next verb.
+    A plural is oblique after a preposition, a numeral or another word of quantity, an adjective also with a noun
+    between (من الرجال البالغين), and nominative elsewhere: so are .84 of 510 masculine plurals of Flickr8k, which show
+    their case. A word without ال is in construct before one with ال, and before what is played. Twos are told by a word
+    for two or by the next verb.
     """
     before = split_words(text[max(0, hit.start - 60) : hit.start])
     after = split_words(text[hit.end : hit.end + 40])
     previous = before[-1].plain if before else ""
+    deciding = before[-2:] if hit.word_class == "agreement" else before[-1:]
     following = after[0].plain if after and after[0].gap.isspace() else ""
     verb = following if following[:1] in ("ي", "ت") and len(following) > 4 else ""
     two = previous in TWO or following in TWO or verb.endswith("ان")
     return Setting(
-        oblique=side == "female" and bool({previous, previous.removeprefix("و")} & BEFORE_OBLIQUE),
+        oblique=side == "female"
+        and any({word.plain, word.plain.removeprefix("و")} & BEFORE_OBLIQUE for word in deciding),
         construct="ال" not in hit.clitics and (following in PLAYED or following.startswith("ال")),
         followed=bool(following) and following not in PREPOSITIONS,
         dual=(True if two else False if verb.endswith("ون") else None) if side == "male" else None,
