@@ -171,7 +171,9 @@ def animals(lang: str) -> frozenset[str]:
 
 def digest(config: Config) -> str:
     """Hash of the word lists that a run counts with, its own or the project's; UserError where one is unusable."""
-    total = hashlib.sha256(b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "names_ar.tsv")))
+    total = hashlib.sha256(
+        b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "names_ar.tsv", "pairs.tsv"))
+    )
     for lang, path in (("en", config.words.lexicon_en), ("ar", config.words.lexicon_ar)):
         all_entries(lang, path)
         total.update(f"\0{lang}\0".encode() + read_bytes(lexicon_path(lang, path)))
