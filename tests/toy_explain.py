@@ -96,6 +96,8 @@ def write_doses(
                     "pieces": pieces,
                     "p_female": [0.2] * len(pieces),
                     "p_male": [0.7] * len(pieces),
+                    "p_unmarked": [0.0] * len(pieces),
+                    "p_left_out": [0.01] * len(pieces),
                 }
             )
     write_rows(Run(run_dir), "doses", rows)

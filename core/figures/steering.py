@@ -11,8 +11,10 @@ from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Chart, Legend, Mark, Panel, Points, Rule
 from core.figures.palette import GENDER
 
-WHO = {"female": "words for women", "male": "words for men"}
-SYMBOLS = {"female": "circle", "male": "diamond"}
+WHO = {"female": "words for women", "male": "words for men", "unmarked": "generic masculines"}
+SYMBOLS = {"female": "circle", "male": "diamond", "unmarked": "square"}
+INKS = {**GENDER, "unmarked": GENDER["neutral"]}
+LEAST = 0.005  # from which probability on generic masculines are drawn
 MOST_TOKENS = 24  # drawn of a caption; one that repeats itself goes on for long
 MEASURES = {"probe": "probe score", "lens": "lens: log-odds"}  # by layer
 SHADES = {
@@ -24,7 +26,7 @@ SHADES = {
 
 
 class Strip(Protocol):
-    """What was written of one caption: pieces, and at each the chance of words for women and for men."""
+    """What was written of one caption: pieces, and at each the chance of words of each kind, and what is left out."""
 
     @property
     def pieces(self) -> Sequence[str]: ...
@@ -35,16 +37,25 @@ class Strip(Protocol):
     @property
     def male(self) -> Sequence[float]: ...
 
+    @property
+    def unmarked(self) -> Sequence[float]: ...
+
+    @property
+    def left_out(self) -> Sequence[float]: ...
+
 
 def strip_frame(strips: Mapping[tuple[str, str], Strip]) -> pd.DataFrame:
-    """One row a token: row, lang, step (from 0), piece, and the probability of words for women and men there."""
+    """One row a token: row, lang, step (from 0), piece, the probability of words of each kind there, and left_out."""
+    kinds = [*WHO, "left_out"]
     return pd.DataFrame(
         [
-            (row, lang, n, piece.strip(), f, m)
+            (row, lang, n, piece.strip(), *chances)
             for (row, lang), strip in strips.items()
-            for n, (piece, f, m) in enumerate(zip(strip.pieces, strip.female, strip.male, strict=True))
+            for n, (piece, *chances) in enumerate(
+                zip(strip.pieces, *(getattr(strip, kind) for kind in kinds), strict=True)
+            )
         ],
-        columns=["row", "lang", "step", "piece", "female", "male"],
+        columns=["row", "lang", "step", "piece", *kinds],
     )
 
 
@@ -68,12 +79,14 @@ def _strip(frame: pd.DataFrame, lang: str, column: int, titled: bool) -> Panel:
         name, dash, opened = SHADES[row] if steered else ("", "solid", "")
         part = mine[mine["row"] == row]
         for gender, words in WHO.items():
+            if gender == "unmarked" and not (mine[gender] >= LEAST).any():
+                continue
             marks.append(
                 Points(
                     part["step"],
                     part[gender],
                     f"{words}, {name}" if titled and name else words,
-                    GENDER[gender],
+                    INKS[gender],
                     SYMBOLS[gender] + opened,
                     6 if opened else 8,
                     dash=dash,

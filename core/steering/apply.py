@@ -117,7 +117,11 @@ class LayerEdit:
         """The same edits for a part of the batch's rows, as a hook of its own; the record must not be asked for."""
         if self.record is not None:
             raise ValueError("A batch whose edits are recorded runs whole.")
-        return LayerEdit(self.layer, self.sae, self.table.of_rows(start, stop), self.cap, None)
+        return LayerEdit(self.layer, self.sae, self.table.of_rows(slice(start, stop)), self.cap, None)
+
+    def at_rows(self, rows: Tensor) -> LayerEdit:
+        """The same edits for rows of the batch (n,), each as often as it is named, unrecorded (core.vlm.branching)."""
+        return LayerEdit(self.layer, self.sae, self.table.of_rows(rows), self.cap, None)
 
     @torch.no_grad()
     def __call__(self, h: Tensor, kinds: Tensor) -> Tensor:

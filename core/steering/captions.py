@@ -23,6 +23,7 @@ from torch import Tensor
 
 from core.config import LANGUAGES
 from core.gender.logit_words import WordSets, word_sets
+from core.gender.word_mass import GENDERS, WordTrie
 from core.run import Run
 from core.sae.files import SAEs
 from core.steering.apply import edit_hooks, known_sae_id
@@ -51,8 +52,9 @@ class SteeredModel:
     """A captioner with all that its captions are steered and read with.
 
     ``saes`` by layer: features of these can be edited, and gender is read at all of them. ``prompts`` by language.
-    ``words`` gives the tokens of words for women and men of a language, ``means`` the difference of means of a layer by
-    language ({} where it is not known). ``features`` has columns layer, feature, alive, density, mean and p999.
+    ``words`` gives the tokens of words for women and men of a language, ``tries`` all their forms; ``means`` the
+    difference of means of a layer by language ({} where it is not known). ``features`` has columns layer, feature,
+    alive, density, mean and p999.
     """
 
     vlm: VLM
@@ -60,6 +62,7 @@ class SteeredModel:
     prompts: Mapping[str, str]
     max_new_tokens: int
     words: Callable[[str], WordSets]
+    tries: Callable[[str], WordTrie]
     means: Callable[[int], Mapping[str, Direction]]
     features: pd.DataFrame
 
@@ -85,6 +88,7 @@ class SteeredModel:
             config.prompts,
             config.caption.max_new_tokens,
             functools.cache(words),
+            functools.cache(lambda lang: WordTrie(captioner, lang, getattr(config.words, f"lexicon_{lang}"))),
             functools.cache(lambda layer: mean_directions(run.dir, layer)),
             pq.read_table(run.path("features.parquet"), columns=FEATURE_COLUMNS).to_pandas(),
         )
@@ -148,7 +152,7 @@ def steer(
         features.expand(len(jobs), -1, -1),
         model.max_new_tokens,
         edits.hooks(jobs, record),
-        [model.words(lang) for _, lang in jobs],
+        [model.tries(lang) for _, lang in jobs],
     )
     step = start
     for written in write(model.vlm, *batch, stop, numbers):
@@ -156,7 +160,7 @@ def steer(
         for job, one in zip(jobs, written, strict=True):
             texts[job] = model.vlm.decode(one.ids)
             pieces = tuple(model.vlm.token_strings(one.ids))
-            strips[job] = Strip(pieces, tuple(one.female), tuple(one.male), tuple(one.ids))
+            strips[job] = Strip(pieces, *map(one.of, (*GENDERS, "left_out")), ids=tuple(one.ids))
         step = replace(start, texts=texts, strips=strips)
         yield step
     if not stop.is_set():

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from core.config import Config
-from core.gender.logit_words import word_sets
 from core.gender.sets import edits_key
+from core.gender.word_mass import GENDERS, WordTrie
 from core.run import Run
 from core.run.schema.steering import DOSES
 from core.sae.files import SAEs
@@ -24,7 +24,6 @@ from core.steering.explain import TEXTS
 from core.steering.jobs import Job, Tables
 from core.steering.writing import write
 from core.words import caption_gender, find
-from core.words.lexicon import lexicon
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -64,9 +63,9 @@ class JobWriter:
         ]
         hooks = edit_hooks(edits, saes, self.tables.p999)
         path = getattr(config.words, f"lexicon_{lang}")
-        sets = [self._once(lang, lambda: word_sets(vlm, lang, entries=lexicon(lang, path)))] * len(jobs)
+        tries = [self._once(lang, lambda: WordTrie(vlm, lang, path))] * len(jobs) if words else []
         prompt = vlm.prompt_ids(getattr(config.caption, f"prompt_{lang}"))
-        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks, sets if words else ())
+        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks, tries)
         return deque(steps, maxlen=1).pop()
 
     def texts(self, jobs: Sequence[Job]) -> pa.Table:
@@ -105,8 +104,7 @@ class JobWriter:
                     "finished": told.finished,
                     "named": caption_gender(find(text, lang, path)),
                     "pieces": self.vlm.token_strings(told.ids),
-                    "p_female": np.round(told.female, DECIMALS),
-                    "p_male": np.round(told.male, DECIMALS),
+                    **{f"p_{of}": np.round(told.of(of), DECIMALS) for of in (*GENDERS, "left_out")},
                 }
             )
         return DOSES.of_rows(rows)

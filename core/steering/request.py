@@ -59,11 +59,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Strip:
-    """What was written of one caption: readable pieces, and at each the probability of words for women and for men."""
+    """What was written of one caption: readable pieces, and at each the probability of words for women and for men.
+
+    ``unmarked`` is that of generic masculines; ``left_out`` bounds what none of the three holds
+    (``core.gender.word_mass``).
+    """
 
     pieces: tuple[str, ...]
     female: tuple[float, ...]
     male: tuple[float, ...]
+    unmarked: tuple[float, ...]
+    left_out: tuple[float, ...]
     ids: tuple[int, ...] = ()
 
 

@@ -41,10 +41,11 @@ class Table:
         """(n_rows, PAD + 1) bool: the kinds of tokens at which anything may change."""
         return (self.where & (self.mode > 0)[..., None]).any(1)
 
-    def of_rows(self, start: int, stop: int) -> Table:
-        """The table of a part of the batch's rows."""
-        by_row = {name: getattr(self, name)[start:stop] for name in ("mode", "amount", "in_resid", "if_fires", "where")}
-        return replace(self, **by_row, projections=tuple((rows[start:stop], solve) for rows, solve in self.projections))
+    def of_rows(self, rows: slice | Tensor) -> Table:
+        """The table of some rows of the batch, a span or numbers (n,)."""
+        rows = rows.to(self.mode.device) if isinstance(rows, Tensor) else rows
+        by_row = {name: getattr(self, name)[rows] for name in ("mode", "amount", "in_resid", "if_fires", "where")}
+        return replace(self, **by_row, projections=tuple((mine[rows], solve) for mine, solve in self.projections))
 
 
 def build_table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.gender.word_ends import word_ends
+from core.gender.word_mass import Mass, MassMeter, WordTrie
 from core.vlm.hooks import EditFn
 from core.vlm.sampling import choose
 
 if TYPE_CHECKING:
-    from core.gender.logit_words import WordSets
     from core.vlm.adapter import VLM
 
 
@@ -24,14 +25,18 @@ if TYPE_CHECKING:
 class Writing:
     """What one row has written so far; its end token is left out.
 
-    ``female`` and ``male`` hold, for each token, the total probability that the model gave to the tokens that begin a
-    word for a woman, or for a man, when that token was chosen (temperature 1, after the edits).
+    ``masses`` hold, for each token, the total probability that the model gave to words for women, words for men and
+    generic masculines, whole, when that token was chosen (temperature 1, after the edits). The last ones are known when
+    the words that they speak of have been written: until then what is not known stands in ``left_out``.
     """
 
-    ids: list[int]
-    female: list[float]
-    male: list[float]
+    ids: list[int] = field(default_factory=list)
+    masses: list[Mass] = field(default_factory=list)
     finished: bool = False
+
+    def of(self, kind: str) -> tuple[float, ...]:
+        """A field of the masses, by token."""
+        return tuple(getattr(mass, kind) for mass in self.masses)
 
 
 def write(
@@ -40,19 +45,20 @@ def write(
     features: Tensor,
     max_new_tokens: int,
     edits: Mapping[int, EditFn] | None = None,
-    words: Sequence[WordSets] = (),
+    words: Sequence[WordTrie] = (),
     stop: threading.Event | None = None,
     numbers: NDArray[np.float64] | None = None,
     temperature: float = 1.0,
 ) -> Iterator[list[Writing]]:
     """All rows together, one token a step: greedy, or drawn with ``numbers`` (n_rows, max_new_tokens) in [0, 1).
 
-    ``words`` are the sets of each row's language; without them no probability is kept. The same list is given again
-    after every step. Ends when all rows have met an end token, after ``max_new_tokens`` steps, or when ``stop`` is set.
-    Edits act on the prompt and on every token; their hooks are installed only while a step runs.
+    ``words`` are the tries of each row's language; without them no mass is kept, with them the captions are the same.
+    The same list is given again after every step. Ends when all rows have met an end token, after ``max_new_tokens``
+    steps, or when ``stop`` is set. Edits act on the prompt and on every token, tried ones among them; their hooks are
+    installed only while a step runs.
     """
-    found = [Writing([], [], []) for _ in rows]
-    sides = [(s.female.to(vlm.device), s.male.to(vlm.device)) for s in words]
+    found = [Writing() for _ in rows]
+    meter = MassMeter(vlm, words, word_ends(vlm)) if words else None
     state = None
     for step in range(max_new_tokens if rows else 0):
         if stop is not None and stop.is_set():
@@ -64,25 +70,21 @@ def write(
         if numbers is not None:
             u = torch.from_numpy(np.ascontiguousarray(numbers[:, step])).to(state.scores.device)
             state.next_ids = choose(state.scores, u, temperature)
-        chances = _chances(state.scores, sides)
-        for row, token in enumerate(state.next_ids.tolist()):
-            one = found[row]
+        tokens = state.next_ids.tolist()
+        for one, token in zip(found, tokens, strict=True):
             one.finished = one.finished or token in vlm.eos_ids
-            if not one.finished:
-                one.ids.append(token)
-                if chances:
-                    one.female.append(chances[row][0])
-                    one.male.append(chances[row][1])
+        if meter is not None:
+            before = [None if one.finished else _end(vlm, one.ids) for one in found]
+            masses = meter.look(state, before, last=step == max_new_tokens - 1)
+            for one, mass in zip(found, masses, strict=True):
+                one.masses += [] if mass is None else [mass]
+        for one, token in zip(found, tokens, strict=True):
+            one.ids += [] if one.finished else [token]
         yield found
         if all(one.finished for one in found):
             return
 
 
-@torch.inference_mode()
-def _chances(scores: Tensor, sides: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[float, float]]:
-    """Total probability of the tokens of both sets of each row, from logits (n_rows, vocab)."""
-    if not sides:
-        return []
-    p = scores.softmax(-1)
-    both = [torch.stack([p[row, female].sum(), p[row, male].sum()]) for row, (female, male) in enumerate(sides)]
-    return [(float(f), float(m)) for f, m in torch.stack(both).tolist()]
+def _end(vlm: VLM, ids: Sequence[int]) -> str:
+    """The last piece of what has been written."""
+    return next((piece for piece in reversed(vlm.token_strings(ids[-4:])) if piece), "")

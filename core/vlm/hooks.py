@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 EditFn = Callable[[Tensor, Tensor], Tensor]
 """(h (batch, positions, d_model), kinds (batch, positions) int8 codes of core.vlm.adapter) -> h of the same shape.
 
-One that knows rows of the batch has ``of_rows(start, stop)``, which gives the function for a part of them.
+One that knows rows of the batch has ``of_rows(start, stop)``, which gives the function for a part of them, and
+``at_rows(rows)``, which gives it for rows by their numbers (n,).
 """
 
 

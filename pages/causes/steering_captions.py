@@ -128,13 +128,15 @@ def from_grid(cat: Catalog, image: SteeredImage, request: Request) -> Step | Non
     plain = request.edits and request.mode == "add" and request.draw is None and request.rows == ["after"]
     if not plain or image.sample_id is None or not cat.has("doses"):
         return None
+    if "p_left_out" not in cat.columns("doses"):  # of a run whose grid knows first tokens, not words
+        return None
     wanted = {"before": "", "after": edits_key((e.layer, e.feature, e.strength) for e in request.edits)}
     step = Step({}, True, source="cached")
     for row, edits in wanted.items():
         for one in records(cat.doses(image.sample_id, edits)):
             step.texts[row, one["lang"]] = one["text"]
-            pieces, female, male = (tuple(one[name]) for name in ("pieces", "p_female", "p_male"))
-            step.strips[row, one["lang"]] = Strip(pieces, female, male)
+            columns = ("pieces", "p_female", "p_male", "p_unmarked", "p_left_out")
+            step.strips[row, one["lang"]] = Strip(*(tuple(one[name]) for name in columns))
     return step if len(step.texts) == len(wanted) * len(cat.languages) else None
 
 

@@ -12,12 +12,16 @@ import streamlit as st
 from core.answers.steering import meter_answer
 from core.config import LANGUAGE_NAME, LANGUAGES
 from core.figures import steering
+from core.figures.feature import percent
 from core.run import Run
 from core.steering.request import Step
 from pages.kit import coverage, panels, runs, text
 from pages.kit.examples import feature_link, layer_features
 
-STRIP_NOTE = "probability of a word for a woman and of one for a man, at every token it writes; dotted: as it was"
+STRIP_NOTE = (
+    "probability that a word for a woman comes next, and one for a man, at every token it writes: whole words in all "
+    "their forms; dotted: as it was"
+)
 METER_NOTE = (
     "gender as it can be read before a caption says it; probe: +1 is the average image of "
     "women, −1 of men; lens: above 0 the woman’s spelling of the first gendered word is likelier, where the two part"
@@ -32,7 +36,8 @@ def strips(step: Step) -> None:
         return
     langs = [lang for lang in LANGUAGES if (frame["lang"] == lang).any()]
     both = steering.strip_chart(frame, *langs)
-    panels.panel("While it writes", STRIP_NOTE, "steering-words", frame, both, "", shown=False)
+    note = f"{STRIP_NOTE}. Not followed: {percent(frame['left_out'].max())} of a token’s probability at most"
+    panels.panel("While it writes", note, "steering-words", frame, both, "", shown=False)
     for column, lang in zip(st.columns(len(langs), gap="large"), langs, strict=True):
         with column:
             text.html(f'<div class="cs-side" data-lang="{lang}">{text.language_label(lang)}</div>')

@@ -158,9 +158,9 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
             steering.strip_chart,
             steering.strip_frame(
                 {
-                    ("before", "ar"): Strip(("رجل",), (0.1,), (0.9,)),
-                    ("after", "ar"): Strip(("امرأة", " هنا"), (0.9, 0), (0.1, 0)),
-                    ("after", "en"): Strip(("A",), (0.9,), (0.0,)),
+                    ("before", "ar"): Strip(("رجل",), (0.1,), (0.7,), (0.2,), (0.01,)),
+                    ("after", "ar"): Strip(("امرأة", " هنا"), (0.9, 0), (0.1, 0), (0, 0), (0, 0)),
+                    ("after", "en"): Strip(("A",), (0.9,), (0.0,), (0.0,), (0.0,)),
                 }
             ),
             "en",

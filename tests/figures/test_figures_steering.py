@@ -11,10 +11,10 @@ from core.figures.steering import MOST_TOKENS, meter_chart, meter_frame, strip_c
 from core.steering.request import Strip
 
 STRIPS = {
-    ("before", "en"): Strip(("A", " man"), (0.1, 0.2), (0.8, 0.7)),
-    ("after", "en"): Strip(("A", " woman"), (0.9, 0.8), (0.0, 0.1)),
-    ("before", "ar"): Strip(("رجل",), (0.1,), (0.9,)),
-    ("after", "ar"): Strip(("امرأة", " هنا", ""), (0.9, 0, 0), (0.1, 0, 0)),
+    ("before", "en"): Strip(("A", " man"), (0.1, 0.2), (0.8, 0.7), (0, 0), (0, 0.01)),
+    ("after", "en"): Strip(("A", " woman"), (0.9, 0.8), (0.0, 0.1), (0, 0), (0, 0)),
+    ("before", "ar"): Strip(("رجل",), (0.1,), (0.9,), (0,), (0,)),
+    ("after", "ar"): Strip(("امرأة", " هنا", ""), (0.9, 0, 0), (0.1, 0, 0), (0, 0, 0), (0, 0, 0)),
 }
 
 
@@ -45,10 +45,20 @@ def test_an_arabic_strip_runs_from_right_to_left() -> None:
 
 
 def test_a_caption_without_edits_stands_alone_and_an_endless_one_is_cut() -> None:
-    long = Strip(("on",) * 40, (0.1,) * 40, (0.2,) * 40)
+    long = Strip(("on",) * 40, *((p,) * 40 for p in (0.1, 0.2, 0.0, 0.0)))
     fig = draw(strip_chart(strip_frame({("before", "en"): long}), "en"))
     assert len(fig.data) == 2 and len(fig.data[0].x) == MOST_TOKENS
     assert all(len(trace.x) == 0 for trace in draw(strip_chart(strip_frame({}), "ar")).data)
+
+
+def test_generic_masculines_are_drawn_where_there_are_some_and_the_table_says_what_is_left_out() -> None:
+    generic = {("before", "ar"): Strip(("لاعب",), (0.1,), (0.2,), (0.6,), (0.05,))}
+    assert [t.name for t in draw(strip_chart(strip_frame(generic), "ar")).data if t.showlegend] == [
+        "words for women",
+        "words for men",
+        "generic masculines",
+    ]
+    assert strip_frame(generic).loc[0, ["unmarked", "left_out"]].tolist() == [0.6, 0.05]
 
 
 @pytest.mark.parametrize("dark", [False, True])

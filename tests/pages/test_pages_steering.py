@@ -51,7 +51,7 @@ class StandIn(Live):
             yield Step({key: " ".join(text.split(" ")[:n]) for key, text in full.items()})
         size = {"after": 0.34} if request.edits else {}
         strips = {
-            key: Strip(tuple(text.split(" ")), (0.2,) * len(text.split(" ")), (0.7,) * len(text.split(" ")))
+            key: Strip(tuple(text.split(" ")), *((p,) * len(text.split(" ")) for p in (0.2, 0.7, 0.0, 0.031)))
             for key, text in full.items()
         }
         meter = [
@@ -262,7 +262,7 @@ def test_the_model_writes_an_image_as_it_was_once_and_leaving_the_stream_stops_i
         jobs = [(row, "en") for row in ["before", *request.rows]]
         try:
             yield Step(dict.fromkeys(jobs, "A"))
-            yield Step(dict.fromkeys(jobs, "A man"), True, strips=dict.fromkeys(jobs, Strip((), (), ())))
+            yield Step(dict.fromkeys(jobs, "A man"), True, strips=dict.fromkeys(jobs, Strip((), (), (), (), ())))
         finally:
             live.left += 1
 

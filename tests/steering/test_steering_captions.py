@@ -16,6 +16,7 @@ from core.steering.captions import SteeredModel, added, equal_length, steer
 from core.steering.edits import Direction
 from core.steering.request import FeatureEdit, Request, Step
 from tests.steering.test_steering_edits import LAYER, toy_sae
+from tests.steering.test_steering_writing import toy_trie
 from tests.vlm.toy_model import toy_features, toy_vlm
 
 EDITS = (FeatureEdit(LAYER, 5, 1.5, 2.0), FeatureEdit(LAYER, 9, 1.0, 1.0))
@@ -31,7 +32,7 @@ def model() -> SteeredModel:
     columns = {"layer": LAYER, "feature": range(n), "alive": True, "density": 0.01, "mean": 1.0, "p999": 2.0}
     words = lambda lang: WordSets(lang, torch.tensor([3]), torch.tensor([5]))  # noqa: E731
     prompts = {"en": "Describe.", "ar": "صف."}
-    return SteeredModel(vlm, {LAYER: sae}, prompts, 4, words, lambda layer: means, pd.DataFrame(columns))
+    return SteeredModel(vlm, {LAYER: sae}, prompts, 4, words, toy_trie, lambda layer: means, pd.DataFrame(columns))
 
 
 def written(model: SteeredModel, request: Request, known: Step | None = None) -> Step:

@@ -49,9 +49,11 @@ DOSES = table(
     finished: bool - whether the end token came in time
     named: string - gender that it names: male, female, both, neutral, none
     pieces: list of string - the tokens as text
-    p_female: list of float32 [probability] - at each token, the probability of all tokens that begin a word for a woman
-        and no other
-    p_male: list of float32 [probability] - at each token, the probability of all tokens that begin a word for a man and
-        no other
+    p_female: list of float32 [probability] - at each token, the probability that a word for a woman comes next: whole
+        words in all forms of the lexicon (docs/methods.md)
+    p_male: list of float32 [probability] - the same of a word for a man
+    p_unmarked: list of float32 [probability] - the same of a generic masculine
+    p_left_out: list of float32 [probability] - how much more the three may be together: beginnings too unlikely to be
+        followed
     """,
 )

@@ -1,0 +1,47 @@
+"""Other ways that rows of a decoding might go on, tried without touching the decoding itself."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers.cache_utils import DynamicLayer
+
+from core.vlm.batch import Decoding
+
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
+
+@torch.inference_mode()
+def branch(vlm: VLM, state: Decoding, rows: Int[Tensor, " n"], tokens: Int[Tensor, " n"]) -> Decoding:
+    """The decoding after each of ``tokens`` in its row of ``state``, a row of the batch each; edits act as in the row.
+
+    ``state`` can go on as if nothing had been tried: keys and values are copied, and edits are not recorded. Memory:
+    n rows of the cache.
+    """
+    rows = rows.to(state.mask.device)
+    room = state.mask.new_ones(len(rows), 1)  # a branch may be longer than the caption is allowed to be
+    found = Decoding(
+        _selected(state.cache, rows),
+        torch.cat([state.mask[rows], room], 1),
+        state.width,
+        state.position[rows],
+        state.scores[:0],
+        tokens.to(state.mask.device),
+        {n: fn.at_rows(rows) if hasattr(fn, "at_rows") else fn for n, fn in state.edits.items()},
+    )
+    vlm._step(found)
+    return found
+
+
+def _selected(cache: Any, rows: Tensor) -> Any:
+    """A cache of these rows, in tensors of its own."""
+    found = copy.copy(cache)
+    # A dynamic layer replaces its tensors when it grows; one of another kind may write into them.
+    found.layers = [copy.copy(one) if isinstance(one, DynamicLayer) else copy.deepcopy(one) for one in cache.layers]
+    found.batch_select_indices(rows)
+    return found
