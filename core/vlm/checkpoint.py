@@ -18,6 +18,7 @@ from core.vlm.identity import AGAIN, LORA_CONFIG, read_json
 POINTER, POINTER_BYTES = b"version https://git-lfs.github.com/spec/", 1024  # what git-lfs leaves in a file's place
 ONE_FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 LORA_WEIGHTS = "adapter_model.safetensors"  # as peft calls it
+MADE_ANEW = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids)$")  # buffers that files of earlier versions hold
 OF_LORA = re.compile(r"\.?lora_[A-Za-z]")
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"), ("spiece.model",))
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -94,7 +95,9 @@ def check_loaded(name: str, info: Mapping[str, Any], in_file: Callable[[str], st
     ]
     found = {
         "Not in the checkpoint": missing,
-        "In the checkpoint and not in the model": sorted(info["unexpected_keys"]),
+        "In the checkpoint and not in the model": sorted(
+            key for key in info["unexpected_keys"] if not MADE_ANEW.search(key)
+        ),
         "Of another shape": odd,
     }
     said = [f"{what} ({len(names)}): {named(names)}." for what, names in found.items() if names]
@@ -193,7 +196,7 @@ def _no_weights(directory: Path) -> UserError:
         return UserError(
             f"The weights in {directory} are pickles, which are not read.",
             f"{named(pickles)}: a pickle can run code when it is opened.",
-            "Take the model as safetensors; or, if you trust the file, save it anew: python -c \"import transformers as t; "
+            'Take the model as safetensors; or, if you trust the file, save it anew: python -c "import transformers as t; '
             f"t.AutoModelForImageTextToText.from_pretrained('{directory}', dtype='auto').save_pretrained('{directory}')\"",
         )
     if others:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 from abc import ABC, abstractmethod
@@ -65,9 +64,9 @@ class Family(Prompts, ABC):
         closing = self._answer_ids[0]  # of a turn: what the user's ends with may end the answer, too
         if closing in self.special_ids - {*self.eos_ids, self.bos_id, self.image_token_id}:
             self.eos_ids += (closing,)  # generation_config.json, which names it, may be missing
+        self.never_written: Bool[Tensor, " vocab"] = self._never_written()
 
-    @functools.cached_property
-    def never_written(self) -> Bool[Tensor, " vocab"]:
+    def _never_written(self) -> Tensor:
         """Which rows of W_U no caption may hold: image and turn marks, BOS, padding, placeholders, rows without a token.
 
         Some models write them, and the model's own pass cannot read a caption with an image token in it.

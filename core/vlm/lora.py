@@ -74,8 +74,10 @@ def apply_lora(model: Any, directory: Path) -> Any:
     from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
 
     try:
+        told = PeftConfig.from_pretrained(str(directory))
+        told.base_model_name_or_path = model.name_or_path  # it may lie elsewhere than where the LoRA was trained
         with torch.random.fork_rng(devices=[]):  # A is drawn at random before it is read
-            changed = get_peft_model(model, PeftConfig.from_pretrained(str(directory)))
+            changed = get_peft_model(model, told)
         found = set_peft_model_state_dict(changed, load_peft_weights(str(directory), device="cpu"))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:  # no such layers; of another shape
         raise _refused(directory, str(error).strip().splitlines()[0]) from error
