@@ -121,7 +121,7 @@ def check_json(directory: Path) -> None:
 
 
 def _check_pointers(directory: Path) -> None:
-    """git-lfs leaves a note of some 130 bytes in the place of a file that it has not fetched; links may lead nowhere."""
+    """git-lfs leaves a note of some 130 bytes in the place of a file that it did not fetch; links may lead nowhere."""
     pointers: dict[str, int] = {}
     for path in sorted(directory.iterdir()):
         if path.is_symlink() and not path.exists():
@@ -193,11 +193,14 @@ def _no_weights(directory: Path) -> UserError:
     pickles = sorted({path.name for pattern in PICKLES for path in directory.glob(pattern)})
     others = sorted({path.name for pattern in OTHER_FORMS for path in directory.glob(pattern)})
     if pickles:
+        anew = (
+            f"t.AutoModelForImageTextToText.from_pretrained('{directory}', dtype='auto').save_pretrained('{directory}')"
+        )
         return UserError(
             f"The weights in {directory} are pickles, which are not read.",
             f"{named(pickles)}: a pickle can run code when it is opened.",
-            'Take the model as safetensors; or, if you trust the file, save it anew: python -c "import transformers as t; '
-            f"t.AutoModelForImageTextToText.from_pretrained('{directory}', dtype='auto').save_pretrained('{directory}')\"",
+            "Take the model as safetensors; or, if you trust the file, save it anew: "
+            f'python -c "import transformers as t; {anew}"',
         )
     if others:
         return UserError(

@@ -67,7 +67,7 @@ class Family(Prompts, ABC):
         self.never_written: Bool[Tensor, " vocab"] = self._never_written()
 
     def _never_written(self) -> Tensor:
-        """Which rows of W_U no caption may hold: image and turn marks, BOS, padding, placeholders, rows without a token.
+        """Which rows of W_U no caption may hold: image and turn marks, BOS, padding, placeholders, rows of no token.
 
         Some models write them, and the model's own pass cannot read a caption with an image token in it.
         """

@@ -22,7 +22,7 @@ WEIGHTS = "*.safetensors"
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 WHOLE_FILE_LIMIT = 200 * 2**20  # bytes; larger files are sampled
 N_SAMPLED_BLOCKS, BLOCK_BYTES = 64, 2**16
-AGAIN = "Download the model again, all of its files from one place."
+AGAIN = "Download it again, all of its files from one place."
 
 
 def locate(name: str) -> Path | None:

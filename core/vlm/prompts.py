@@ -91,7 +91,7 @@ class Prompts:
         if self.processor.chat_template is None:
             raise UserError(
                 "This checkpoint has no chat template.",
-                "It is a base model, which goes on with a text and was not taught to answer, or a file was left behind.",
+                "It is a base model, which goes on with a text and was not taught to answer, or a file is missing.",
                 "Take the instruction-tuned model (its name ends in -it or -Instruct), or put its chat_template.jinja "
                 "into the folder.",
             )

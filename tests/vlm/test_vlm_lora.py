@@ -1,4 +1,4 @@
-"""A LoRA beside the weights, or in a folder of its own, changes the model as its formula says, or the model is refused."""
+"""A LoRA beside the weights, or in a folder of its own, is applied as its formula says, or the model is refused."""
 
 import importlib.util
 import json
