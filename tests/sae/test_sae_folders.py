@@ -1,4 +1,4 @@
-"""SAEs in the folders of other trainers give the codes of their own formulas, or are refused by name with what mends."""
+"""SAEs in the folders of other trainers give the codes of their formulas, or are refused with what mends them."""
 
 import json
 import re
