@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.config import Config
 from core.errors import UserError
+from core.sae import folders
 from core.sae.sources import NotHere, Source, folder_of, header, sources
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ OTHER_PLACES = {
     "hook_z": "what attention heads gather",
     "resid_mid": "the stream between attention and MLP",
     "embed": "the embeddings",
-}
+    ".mlp": "what the MLP adds",
+    "attn": "what attention adds",
+    "attention": "what attention adds",
+}  # the first that is found in a hook's name
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def load_pretrained(source: Source, d_model: int) -> SAE:
             from core.sae import tensor_files
 
             content, tensors = tensor_files.read_sae(folder)
+        elif kind := folder_kind(source, folder):
+            content, tensors = folders.read_sae(kind, folder)
         else:
             from core.sae import sae_lens_files
 
@@ -150,6 +156,8 @@ def _content(source: Source, folder: Path) -> dict[str, Any]:
             from core.sae import tensor_files
 
             content = tensor_files.read_config(folder)
+        elif kind := folder_kind(source, folder):
+            content = folders.read_config(kind, folder)
         else:
             from core.sae import sae_lens_files
 
@@ -158,6 +166,11 @@ def _content(source: Source, folder: Path) -> dict[str, Any]:
         if missing:
             raise KeyError(f"{', '.join(missing)} is not given")
         return content
+
+
+def folder_kind(source: Source, folder: Path) -> str:
+    """Which other trainer wrote the folder, "" where sae-lens' own loaders read it."""
+    return folders.kind_of(folder) if source.form in ("folder", "sae-lens") or not source.release else ""
 
 
 @contextlib.contextmanager
@@ -219,7 +232,8 @@ def _check_hook(source: Source, content: dict[str, Any]) -> None:
 def _check_dtype(source: Source, folder: Path) -> None:
     files = [folder] if folder.is_file() else sorted(folder.rglob("*.safetensors"))
     for path in files:
-        odd = {name: dtype for name, dtype in header(path, "dtype").items() if dtype not in FLOATS}
+        dtypes = {name: dtype for name, dtype in header(path, "dtype").items() if name not in folders.NOT_WEIGHTS}
+        odd = {name: dtype for name, dtype in dtypes.items() if dtype not in FLOATS}
         if odd:
             name, dtype = next(iter(odd.items()))
             raise UserError(

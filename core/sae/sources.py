@@ -9,7 +9,6 @@ import difflib
 import functools
 import hashlib
 import importlib.util
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -18,10 +17,13 @@ from typing import Any, Literal
 
 from core.config import PROJECT_ROOT, Config
 from core.errors import UserError
+from core.sae.refused import SCOPE_FILE, pickled, refuse_transcoders
+from core.vlm.checkpoint import tensor_headers
 from core.vlm.identity import file_digest
 
 SAE_LENS_FILES = ("cfg.json", "sae_weights.safetensors")
-SCOPE_FILE = "params.safetensors"  # Gemma Scope 2: <repository>/resid_post_all/layer_17_width_16k_l0_small/
+SPARSIFY, AE = "sae.safetensors", "ae.safetensors"  # of sparsify; of dictionary_learning, once converted
+PICKLES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
 READ = (".safetensors", ".json", ".npz", ".yaml", ".toml")  # what identifies an SAE; never a pickle
 # sae-lens reads what these loaders are for from pickles, which can run code
 PICKLED = ("connor_rob_hook_z", "deepseek_r1", "dictionary_learning_1", "goodfire", "qwen_scope")
@@ -40,7 +42,7 @@ class Source:
     ``loader`` names sae-lens' own loader of such files, and ``release`` and ``sae_id`` the registry's entry.
     """
 
-    form: Literal["hub", "scope", "sae-lens", "tensors"]
+    form: Literal["hub", "scope", "sae-lens", "tensors", "folder"]
     layer: int
     name: str
     path: Path | None = None
@@ -105,12 +107,7 @@ def digest(config: Config) -> str:
 
 def header(path: Path, key: str) -> dict[str, Any]:
     """``shape`` or ``dtype`` of each tensor of a safetensors file, from its header alone."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length < path.stat().st_size:
-            raise UserError(f"{path} is no safetensors file.", "Its header is damaged.", "Download it again.")
-        tree = json.loads(file.read(length))
-    return {name: entry[key] for name, entry in tree.items() if name != "__metadata__"}
+    return {name: entry[key] for name, entry in tensor_headers(path).items()}
 
 
 @functools.cache
@@ -135,6 +132,8 @@ def _source(text: str, layer: int) -> Source:
     path = path if path.is_absolute() else PROJECT_ROOT / path
     if path.suffix == ".safetensors" or path.is_dir():
         return _local(path, layer)
+    if path.suffix in PICKLES and path.is_file():
+        raise pickled(path)
     release, _, sae_id = text.partition("/")
     parts = text.split("/")
     meant_as_path = text.startswith((".", "~", os.sep)) or (PROJECT_ROOT / release).is_dir()
@@ -155,12 +154,17 @@ def _local(path: Path, layer: int) -> Source:
     if path.suffix == ".safetensors":
         missing = [p.name for p in (path, path.with_suffix(".toml")) if not p.is_file()]
         if missing:
+            if path.is_file():
+                refuse_transcoders(path.parent, [path])
             raise UserError(
                 f"The SAE {path} is not whole.",
                 f"{' and '.join(missing)} is missing in {path.parent}.",
                 "A .safetensors needs a TOML of the same name beside it: see docs/saes.md.",
             )
         return Source("tensors", layer, path.name, path=path)
+    refuse_transcoders(path, sorted(path.glob("*.safetensors")))
+    if (path / SPARSIFY).is_file() or (path / AE).is_file():
+        return Source("folder", layer, path.name, path=path)
     if (path / SAE_LENS_FILES[0]).is_file():
         return Source("sae-lens", layer, path.name, path=path, loader="sae_lens")
     if (path / SCOPE_FILE).is_file():
@@ -168,6 +172,9 @@ def _local(path: Path, layer: int) -> Source:
         return Source(
             "scope", layer, folder, path=path, repo=f"google/{path.parents[1].name}", folder=folder, loader="gemma_3"
         )
+    pickles = sorted(file for file in path.iterdir() if file.suffix in PICKLES and file.is_file())
+    if pickles:
+        raise pickled(next((file for file in pickles if file.name in ("ae.pt", "sae.pt")), pickles[0]))
     raise UserError(
         f"There is no SAE in {path}.",
         f"An SAE's folder holds {' and '.join(SAE_LENS_FILES)} (sae-lens) or {SCOPE_FILE} (Gemma Scope 2).",

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from core.config import LANGUAGES
-from core.gender.logit_words import WordSets, word_sets
 from core.gender.word_mass import GENDERS, WordTrie
 from core.run import Run
 from core.sae.files import SAEs
@@ -35,7 +34,6 @@ from core.steering.request import NEUTRAL_PROMPTS, FeatureEdit, Request, Step, S
 from core.steering.writing import write
 from core.vlm.hooks import EditFn
 from core.vlm.sampling import uniforms
-from core.words.lexicon import lexicon
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,16 +50,16 @@ class SteeredModel:
     """A captioner with all that its captions are steered and read with.
 
     ``saes`` by layer: features of these can be edited, and gender is read at all of them. ``prompts`` by language.
-    ``words`` gives the tokens of words for women and men of a language, ``tries`` all their forms; ``means`` the
-    difference of means of a layer by language ({} where it is not known). ``features`` has columns layer, feature,
-    alive, density, mean and p999.
+    ``lexicons`` are the word lists by language ("" for the project's own), ``tries`` gives all forms of their words for
+    women and men; ``means`` the difference of means of a layer by language ({} where it is not known). ``features`` has
+    columns layer, feature, alive, density, mean and p999.
     """
 
     vlm: VLM
     saes: Mapping[int, SAE]
     prompts: Mapping[str, str]
     max_new_tokens: int
-    words: Callable[[str], WordSets]
+    lexicons: Mapping[str, str]
     tries: Callable[[str], WordTrie]
     means: Callable[[int], Mapping[str, Direction]]
     features: pd.DataFrame
@@ -79,16 +77,14 @@ class SteeredModel:
         if saes is None:
             saes = SAEs(run.dir, config.activations.layers, str(captioner.device))
 
-        def words(lang: str) -> WordSets:
-            return word_sets(captioner, lang, entries=lexicon(lang, getattr(config.words, f"lexicon_{lang}")))
-
+        lexicons = {lang: getattr(config.words, f"lexicon_{lang}") for lang in config.prompts}
         return cls(
             captioner,
             saes,
             config.prompts,
             config.caption.max_new_tokens,
-            functools.cache(words),
-            functools.cache(lambda lang: WordTrie(captioner, lang, getattr(config.words, f"lexicon_{lang}"))),
+            lexicons,
+            functools.cache(lambda lang: WordTrie(captioner, lang, lexicons[lang])),
             functools.cache(lambda layer: mean_directions(run.dir, layer)),
             pq.read_table(run.path("features.parquet"), columns=FEATURE_COLUMNS).to_pandas(),
         )
@@ -259,7 +255,7 @@ def _read(edits: _Edits, step: Step) -> tuple[list[dict[str, Any]], list[dict[st
     jobs = [job for job in step.strips if job[0] != "prompt"]
     told = [Told(*job, model.prompt_ids(*job), step.strips[job].ids) for job in jobs]
     probes = {(n, lang): d for n in model.saes for lang, d in model.means(n).items()}
-    meter = Meter(model.vlm, model.saes, {lang: model.words(lang) for lang in model.languages}, probes)
+    meter = Meter(model.vlm, model.saes, probes, model.lexicons)
     rows = meter.read(told, edits.features.expand(len(told), -1, -1), edits.hooks(jobs))
     return rows, meter.moved([(e.layer, e.feature) for e in edits.request.edits])
 

@@ -23,7 +23,7 @@ class Idefics3VLM(VLM):
         super().__init__(name, model, processor, image_side)
         tag = self.tokenizer.convert_tokens_to_ids("<global-img>")  # not special in every checkpoint, but no word
         self.special_ids |= {tag}
-        self._is_special[tag] = True
+        self._is_special[tag] = self.never_written[tag] = True
 
     def image_inputs(self, images: list[Any]) -> dict[str, Tensor]:
         found = super().image_inputs([[image] for image in images])

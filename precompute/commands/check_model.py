@@ -39,6 +39,7 @@ def run_check(
         f"{name}: {family}, {vlm.n_layers} layers, d_model {vlm.d_model}, {dtype} on {vlm.device}; "
         f"{vlm.n_image_tokens} image tokens, {shown}; loaded in {time.monotonic() - started:.0f} s"
     )
+    say(f"      weights                  {_weights(name)}")
     passed = True
     for check in check_model(vlm, TASKS if family == "paligemma" else PROMPTS):
         say(
@@ -50,3 +51,18 @@ def run_check(
         say(f"{name}: {says(forms(vlm.tokenizer, lang))}")
     say("The adapter fits this model." if passed else "The adapter does not fit this model: results would be wrong.")
     return passed
+
+
+def _weights(name: str) -> str:
+    """What the model was loaded from: loading has held it against the files, and refuses what does not agree."""
+    from core.vlm.checkpoint import tensor_headers, weight_files
+    from core.vlm.identity import LORA_CONFIG, base_of, locate
+
+    directory, own = locate(base_of(name)), locate(name)
+    if directory is None:
+        return f"of the hub model {base_of(name)}: none missing, none left over, all finite"
+    files = weight_files(directory)
+    n = sum(len(tensor_headers(path)) for path in files)
+    lora = f", with the LoRA in {own}" if own and (own / LORA_CONFIG).is_file() else ""
+    said = f"{n} tensors of {len(files)} file{'s' * (len(files) > 1)}: none missing, none left over, all finite"
+    return said + lora

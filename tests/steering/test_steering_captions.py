@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from core.errors import UserError
-from core.gender.logit_words import WordSets
 from core.steering.captions import SteeredModel, added, equal_length, steer
 from core.steering.edits import Direction
 from core.steering.request import FeatureEdit, Request, Step
@@ -30,9 +29,8 @@ def model() -> SteeredModel:
     means = {lang: Direction(way, way, torch.zeros_like(way)) for lang in ("en", "ar")}
     n = len(sae.W_dec)
     columns = {"layer": LAYER, "feature": range(n), "alive": True, "density": 0.01, "mean": 1.0, "p999": 2.0}
-    words = lambda lang: WordSets(lang, torch.tensor([3]), torch.tensor([5]))  # noqa: E731
     prompts = {"en": "Describe.", "ar": "صف."}
-    return SteeredModel(vlm, {LAYER: sae}, prompts, 4, words, toy_trie, lambda layer: means, pd.DataFrame(columns))
+    return SteeredModel(vlm, {LAYER: sae}, prompts, 4, {}, toy_trie, lambda layer: means, pd.DataFrame(columns))
 
 
 def written(model: SteeredModel, request: Request, known: Step | None = None) -> Step:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from core.features.pooled import VIEWS
-from core.gender.logit_words import WordSets
 from core.run import write_table
 from core.steering import Direction, Edit, edit_hooks
 from core.steering.meter import Meter, Told, mean_directions
@@ -58,9 +57,9 @@ def test_probe_and_features_move_with_the_edit_and_not_without():
     vlm, sae = toy_vlm(), toy_sae()
     way = torch.nn.functional.normalize(torch.arange(1.0, vlm.d_model + 1), dim=0)
     probes = {(LAYER, "en"): Direction(way, 0.5 * way, torch.zeros(vlm.d_model), 4.0)}
-    meter = Meter(vlm, {LAYER: sae}, {"en": WordSets("en", torch.tensor([3]), torch.tensor([5]))}, probes)
+    meter = Meter(vlm, {LAYER: sae}, probes)
     prompt = toy_rows()[0]
-    told = [Told(row, "en", prompt, [20, 21]) for row in ("before", "after", "control")]
+    told = [Told(row, "en", prompt, vlm.caption_ids("A cook and her apple.")) for row in ("before", "after", "control")]
     edits = [[], [Edit(LAYER, mode="add", strength=3.0, unit="raw", direction="way")], [edit(5, strength=0.0)]]
     hooks = edit_hooks(edits, {LAYER: sae}, {}, directions={(LAYER, "way"): Direction(way)})
     rows = meter.read(told, toy_features()[:1].expand(3, -1, -1), hooks)
@@ -68,6 +67,8 @@ def test_probe_and_features_move_with_the_edit_and_not_without():
     lens = {r["row"]: r["value"] for r in rows if r["measure"] == "lens"}
     assert probe["after"] - probe["before"] == pytest.approx(1.5, abs=1e-3) and probe["control"] == probe["before"]
     assert lens["after"] != lens["before"] == lens["control"]
+    words = {r["row"]: r["value"] for r in rows if r["measure"] == "words"}
+    assert words["after"] != words["before"] == pytest.approx(words["control"], abs=1e-4)
     moved = meter.moved([])
     assert moved and all(a["size"] >= b["size"] for a, b in pairwise(moved))
     first = moved[0]["feature"]
