@@ -15,7 +15,7 @@ HERE = "trained here"
 def origin(saes: pd.DataFrame) -> str:
     """Where the SAEs come from, in one sentence."""
     if (saes["source"] == HERE).all():
-        return "The dictionaries were trained here, on what this model did while it wrote these captions."
+        return "The dictionaries were trained here, on what this model did at the words of these captions."
     models = sorted({model or "an unnamed model" for model in saes["trained_on"]})
     return f"The dictionaries were trained by others, on {' and '.join(models)}: {', '.join(saes['source'])}."
 

@@ -20,6 +20,13 @@ def only_language(languages: Sequence[str]) -> str:
     return "" if len(languages) > 1 else f"this run has {LANGUAGE_NAME[languages[0]]} captions only"
 
 
+def captions_given(source: str) -> str:
+    """What is said of a run whose captions people wrote; "" of one whose model wrote its own (``caption.source``)."""
+    if source == "own":
+        return ""
+    return "this run has the captions of its data in the place of the model's own: the model read them, it wrote none"
+
+
 def _is(default: Any, low: float | None = None, high: float | None = None, content: bool = True) -> Any:
     """A field with a default, inclusive bounds, and whether it is part of fingerprints."""
     return field(default=default, metadata={"low": low, "high": high, "content": content})
@@ -64,8 +71,9 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class CaptionConfig:
-    """How the model is asked for its own captions."""
+    """Which captions the model is observed on, and how it is asked for its own."""
 
+    source: Literal["own", "references"] = "own"  # references: of the data, one an image and language; none is written
     prompt_en: str = "Describe the image."
     prompt_ar: str = "صف الصورة."
     max_new_tokens: int = _is(40, low=1)

@@ -23,8 +23,10 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     model = str(config["model"]["name"]).rstrip("/").rsplit("/", 1)[-1]
     tongues = listed([f"in {LANGUAGE_NAME[lang]}" for lang in cat.languages])
     if not n_samples:
-        return f"The model {model} is going to describe images {tongues}; nothing is computed yet."
-    verb = "described" if cat.has("captions") else "is going to describe"
+        does = "read descriptions of" if cat.captions_given else "describe"
+        return f"The model {model} is going to {does} images {tongues}; nothing is computed yet."
+    verbs = ("read descriptions of", "is going to read descriptions of") if cat.captions_given else ("described", "is going to describe")
+    verb = verbs[0] if cat.has("captions") else verbs[1]
     world = knowledge(cat.config().samples).world_name
     world = f" of {world}" if world else ""
     said = f"The model {model} {verb} {n_samples:,} images{world} {tongues}."
@@ -33,7 +35,7 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
         sizes = sorted({int(d) for d in cat.saes()["d_sae"]})
         each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         names = f"layer{'s' if len(layers) > 1 else ''} {listed([str(n) for n in layers])}"
-        said += f" While it wrote, its {names} were recorded, and a dictionary of {each} features was learned for each."
+        said += f" While it {'read' if cat.captions_given else 'wrote'}, its {names} were recorded, and a dictionary of {each} features was learned for each."
     return said
 
 

@@ -160,6 +160,8 @@ def main() -> None:
         f"<p>Made by {command} with the settings below. A fingerprint covers a "
         "stage’s settings, inputs and code, and never its place or time.</p>"
     )
+    if given := run.captions_given:
+        states.box([f"{given[:1].upper()}{given[1:]}.", "What is recorded is how it reads, word by word, what people wrote."])
     with st.container(horizontal=True):
         st.download_button(
             "Manifest (JSON)",
