@@ -25,7 +25,11 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     if not n_samples:
         does = "read descriptions of" if cat.captions_given else "describe"
         return f"The model {model} is going to {does} images {tongues}; nothing is computed yet."
-    verbs = ("read descriptions of", "is going to read descriptions of") if cat.captions_given else ("described", "is going to describe")
+    verbs = (
+        ("read descriptions of", "is going to read descriptions of")
+        if cat.captions_given
+        else ("described", "is going to describe")
+    )
     verb = verbs[0] if cat.has("captions") else verbs[1]
     world = knowledge(cat.config().samples).world_name
     world = f" of {world}" if world else ""
@@ -80,6 +84,7 @@ def quality(saes: pd.DataFrame) -> str:
         [
             f"Layer {int(s.layer)}",
             share(s.explained_variance),
+            share(getattr(s, "explained_variance_median", math.nan)),
             share(getattr(s, "explained_variance_random", math.nan)),
             share(s.loss_recovered),
             f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}",
@@ -93,6 +98,7 @@ def quality(saes: pd.DataFrame) -> str:
     head = [
         "",
         "Explained variance",
+        "Of the middle token",
         "Untrained",
         "Loss recovered",
         "Loss: model → rebuilt",
@@ -101,7 +107,7 @@ def quality(saes: pd.DataFrame) -> str:
         "Active at once",
         "Test places",
     ]
-    return text.table(head, rows, numeric=range(1, 9))
+    return text.table(head, rows, numeric=range(1, 10))
 
 
 def trust_note() -> str:

@@ -118,6 +118,7 @@ def _model(model: str, s: Sizes, shape: ModelShape, seen: Seen) -> str:
             f'dtype = "{s.dtype}"',
             "",
             "[caption]",
+            'source = "own"  # "references": the model reads captions of the data in the place of its own',
             *asked,
             f"max_new_tokens = {s.max_new_tokens}",
             f"batch_size = {s.batch_size}  # rows",
