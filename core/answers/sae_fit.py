@@ -70,7 +70,7 @@ def _ruled_by_few(fit: pd.DataFrame) -> list[str]:
     mine = fit[(fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))]
     mine = mine[(mine["explained_variance"] >= ENOUGH) & (mine["explained_variance_median"] < ENOUGH)]
     return [
-        f"At {KINDS[row.kind]} positions of layer {row.layer} explained variance ({row.explained_variance:.0%}) is that "
-        f"of a few far tokens: of half of all tokens less than {row.explained_variance_median:.0%} is explained."
+        f"At {KINDS[row.kind]} positions of layer {row.layer} explained variance ({row.explained_variance:.0%}) is "
+        f"that of a few far tokens: of half of all tokens less than {row.explained_variance_median:.0%} is explained."
         for row in tuples(mine)
     ]

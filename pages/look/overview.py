@@ -25,11 +25,9 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     if not n_samples:
         does = "read descriptions of" if cat.captions_given else "describe"
         return f"The model {model} is going to {does} images {tongues}; nothing is computed yet."
-    verbs = (
-        ("read descriptions of", "is going to read descriptions of")
-        if cat.captions_given
-        else ("described", "is going to describe")
-    )
+    verbs = ("described", "is going to describe")
+    if cat.captions_given:
+        verbs = ("read descriptions of", "is going to read descriptions of")
     verb = verbs[0] if cat.has("captions") else verbs[1]
     world = knowledge(cat.config().samples).world_name
     world = f" of {world}" if world else ""
@@ -39,7 +37,10 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
         sizes = sorted({int(d) for d in cat.saes()["d_sae"]})
         each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         names = f"layer{'s' if len(layers) > 1 else ''} {listed([str(n) for n in layers])}"
-        said += f" While it {'read' if cat.captions_given else 'wrote'}, its {names} were recorded, and a dictionary of {each} features was learned for each."
+        does = "read" if cat.captions_given else "wrote"
+        said += (
+            f" While it {does}, its {names} were recorded, and a dictionary of {each} features was learned for each."
+        )
     return said
 
 

@@ -5,8 +5,8 @@ from core.run.schema import table
 CAPTIONS = table(
     "captions",
     "caption",
-    'one of the model\'s own captions, by image and language; with `caption.source = "references"` the reference that it '
-    "read in its place",
+    'one of the model\'s own captions, by image and language; with `caption.source = "references"` the reference that '
+    "it read in its place",
     """
     sample_id: int32 - image, as numbered in samples
     lang: string - language of the caption: en or ar
