@@ -102,10 +102,12 @@ class TrainConfig:
     k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
     steps: int = _is(1000, low=1)
     batch_tokens: int = _is(1024, low=1)
-    lr: float = _is(3e-3, low=1e-9, high=1.0)
+    lr: float = _is(
+        0.0, low=0.0, high=1.0
+    )  # 0 = chosen from the model's width and the steps (core.sae.trainer:peak_lr)
     l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
     auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
-    dead_after_tokens: int = _is(200_000, low=1)
+    dead_after_tokens: int = _is(200_000, low=1)  # or a fifth of the training, where that is shorter
     matryoshka_widths: tuple[int, ...] = _is((), low=1)  # nested dictionary sizes below d_sae; () = chosen from d_sae
     tokens: tuple[str, ...] = TOKEN_KINDS
     n_spliced: int = _is(64, low=1)  # test images on whose captions the loss recovered is measured
