@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.vlm.batch import BOS, CAPTION, IMAGE, PAD, PROMPT, SPECIAL, Batch, Captured, Decoding, Features, Hidden, Ids
 from core.vlm.family import Family
 from core.vlm.halving import edits_of, join_captured
@@ -38,7 +39,8 @@ class VLM(Family):
 
         ``features`` (n_rows, n_image_tokens, d_model) belong to the rows in order. Layers above the highest chosen one
         do not run unless logits are wanted. Rows that memory cannot hold together run in parts, unless ``whole`` says
-        that somebody watches the pass. Raises ValueError for rows without exactly one image or unknown layers.
+        that somebody watches the pass. Raises ValueError for rows without exactly one image or unknown layers, and
+        UserError for an image token in a caption.
         """
         wanted = sorted(set(layers))
         if whole:
@@ -103,6 +105,8 @@ class VLM(Family):
         stop: threading.Event | None = None,
     ) -> Iterator[list[int | None]]:
         """Greedy captions of all rows together: one token a row and step, None once the row has met an end token.
+
+        Of the tokens that may be written (``writable``) each is the most likely one.
 
         Ends when all rows have finished, after ``max_new_tokens`` steps, or when ``stop`` is set. Edits act on the
         prompt and on every generated token; their hooks are installed only while a step runs.
@@ -174,7 +178,7 @@ class VLM(Family):
         state.next_ids = state.scores.argmax(-1)
 
     def _scores(self, hidden: Tensor) -> Tensor:
-        return self.head(hidden[:, -1]).float()
+        return self.writable(self.head(hidden[:, -1]).float())
 
     def _whole_pass(self, batch: Batch, cache: Any) -> Tensor:
         return self._pass(batch.embeds, batch.mask, batch.position, batch.kinds, batch, cache)
@@ -202,6 +206,13 @@ class VLM(Family):
             raise ValueError(
                 f"Each of {len(rows)} rows needs {self.n_image_tokens} image tokens and features {self.feature_shape}; "
                 f"the rows have {n_image.tolist()}, the features are {tuple(features.shape)}."
+            )
+        if bool(((ids == self.image_token_id) & (column >= caption)).any()):
+            name = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
+            raise UserError(
+                f"A caption holds the token {name}, which stands for an image.",
+                "The model would look for a second image there.",
+                "Have the captions written again; image tokens are not written any more.",
             )
         kinds = torch.where(column >= caption, CAPTION, PROMPT).masked_fill_(is_image, IMAGE)
         kinds.masked_fill_(self._is_special[ids] & ~is_image, SPECIAL).masked_fill_(ids == self.bos_id, BOS)

@@ -57,6 +57,6 @@ class Decoding:
     mask: Tensor  # (batch, prompt + max_new_tokens), ones from the prompt on
     width: int  # columns of the mask in use
     position: Tensor  # (batch, 1) of the token to be fed next
-    scores: Tensor  # (batch, vocab) float32 logits of the last pass
+    scores: Tensor  # (batch, vocab) float32 logits of the last pass, -inf at what is never written
     next_ids: Tensor  # (batch,) the best of them; who samples puts others in their place before the next step
     edits: Mapping[int, EditFn] = field(default_factory=dict)

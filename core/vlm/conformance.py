@@ -172,7 +172,7 @@ class Conformance:
                 plain = self.plain(i, ids)
                 with _pushing(vlm, layer, plain["input_ids"], push):
                     theirs = vlm.model(**plain).logits[0, -1]
-                worst = max(worst, _apart(state.scores[i], theirs))
+                worst = max(worst, _apart(state.scores[i][~vlm.never_written], theirs[~vlm.never_written]))
                 moved = max(moved, _apart(vlm.model(**plain).logits[0, -1], theirs))
                 ids.append(int(state.next_ids[i]))
         if moved <= max(worst, NOTHING):
@@ -189,14 +189,19 @@ class Conformance:
     def greedy(self) -> Check:
         """Captions are those of the library's ``generate``, and the same each time.
 
-        Where two tokens are nearly as likely either may be written: then it is measured how far they are apart.
+        Where two tokens are nearly as likely either may be written: then it is measured how far they are apart. The
+        library is told what is never written, and to leave out what the checkpoint's generation_config.json would
+        change beside (a penalty on repeated words, beams).
         """
         vlm, worst = self.vlm, 0.0
+        plain = {"eos_token_id": list(vlm.eos_ids), "pad_token_id": vlm.pad_id, "do_sample": False}
+        plain |= {"suppress_tokens": vlm.never_written.nonzero()[:, 0].tolist(), "max_new_tokens": N_TOKENS}
         for i, prompt in enumerate(self.prompts):
             row = vlm.prompt_ids(prompt)
             ours = [vlm.generate([row], self.features[i : i + 1], N_TOKENS)[0][0] for _ in range(2)]
             inputs = self.plain(i, [])
-            theirs = vlm.model.generate(**inputs, max_new_tokens=N_TOKENS, do_sample=False)
+            with _plainly(vlm, plain):
+                theirs = vlm.model.generate(**inputs)
             whole = theirs[0, inputs["input_ids"].shape[1] :].tolist()
             end = next((n for n, t in enumerate(whole) if t in vlm.eos_ids), len(whole))
             worst = max(worst, float(ours[0] != ours[1]), self._gap(i, row, ours[0], whole[:end]))
@@ -207,7 +212,7 @@ class Conformance:
         if first is None:
             return 0.0 if len(ours) == len(theirs) else 1.0
         logits = self._logits(row + ours[:first], i)[0, -1].float()
-        return float((logits.max() - logits[theirs[first]]) / logits.abs().max())
+        return float((self.vlm.writable(logits).max() - logits[theirs[first]]) / logits.abs().max())
 
     def _logits(self, row: list[int], i: int) -> Tensor:
         """Logits (1, positions, vocab) of a row over image ``i``."""
@@ -249,6 +254,18 @@ def _apart(ours: Tensor, theirs: Tensor) -> float:
     ours, theirs = ours.float(), theirs.float()
     found = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-9))
     return found if np.isfinite(found) else float("inf")
+
+
+@contextmanager
+def _plainly(vlm: VLM, settings: dict[str, Any]) -> Iterator[None]:
+    """Let ``generate`` know these settings and no other."""
+    from transformers import GenerationConfig
+
+    before, vlm.model.generation_config = vlm.model.generation_config, GenerationConfig(**settings)
+    try:
+        yield
+    finally:
+        vlm.model.generation_config = before
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from core.vlm.identity import find_file, locate
+from core.vlm.identity import base_of, find_file, locate, settings
 
 if TYPE_CHECKING:
     from core.config import Config
@@ -33,10 +32,10 @@ def adapter_of(model_type: str) -> tuple[str, str]:
 
 def imported(config: Config) -> set[str]:
     """The modules that loading the run's model may import: its family's, or all where its config.json is not here."""
-    path = find_file(config, "config.json")
-    if path is None:
+    told = settings(config)
+    if told is None:
         return {each.partition(":")[0] for each in (*FAMILIES.values(), GENERIC)}
-    return {adapter_of(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))[0]}
+    return {adapter_of(told.get("model_type", ""))[0]}
 
 
 def check(config: Config, fetch: bool = False) -> list[str]:
@@ -44,14 +43,14 @@ def check(config: Config, fetch: bool = False) -> list[str]:
 
     What goes wrong is returned as a line: the stage that loads the model will then fail and say more.
     """
-    if not fetch or find_file(config, "config.json") or locate(config.model.name):
+    if not fetch or find_file(config, "config.json") or locate(base := base_of(config.model.name)):
         return []
     import httpx
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        hf_hub_download(config.model.name, "config.json", revision=config.model.revision or None)
+        hf_hub_download(base, "config.json", revision=config.model.revision or None)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError, ValueError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return [f"The config.json of {config.model.name} could not be fetched: {why}"]

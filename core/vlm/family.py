@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
@@ -19,6 +21,7 @@ from core.vlm.prompts import Prompts
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+UNUSED = re.compile(r"unused|reserved|multimodal|image|vision|video|audio")  # in the names of added tokens
 IMAGE_CHUNK_PIXELS = 16 * 896 * 896  # bounds the vision tower's memory
 
 
@@ -59,6 +62,27 @@ class Family(Prompts, ABC):
         self.image_token_id: int = model.config.image_token_id
         self.set_side(image_side)
         self.n_image_tokens: int = self._asked[0].count(self.image_token_id)
+        closing = self._answer_ids[0]  # of a turn: what the user's ends with may end the answer, too
+        if closing in self.special_ids - {*self.eos_ids, self.bos_id, self.image_token_id}:
+            self.eos_ids += (closing,)  # generation_config.json, which names it, may be missing
+
+    @functools.cached_property
+    def never_written(self) -> Bool[Tensor, " vocab"]:
+        """Which rows of W_U no caption may hold: image and turn marks, BOS, padding, placeholders, rows without a token.
+
+        Some models write them, and the model's own pass cannot read a caption with an image token in it.
+        """
+        n = self.model.get_output_embeddings().weight.shape[0]
+        placeholders = {i for i, token in self.tokenizer.added_tokens_decoder.items() if UNUSED.search(str(token))}
+        ids = (self.special_ids | placeholders | {self.image_token_id, self.bos_id, self.pad_id}) - {*self.eos_ids}
+        found = torch.zeros(n, dtype=torch.bool)
+        found[[i for i in ids if 0 <= i < n]] = True
+        found[len(self.tokenizer) :] = True
+        return found.to(self.device)
+
+    def writable(self, scores: Float[Tensor, "*n vocab"]) -> Float[Tensor, "*n vocab"]:
+        """Logits of the next token, -inf at what is never written: greedy and drawn captions choose among the rest."""
+        return scores.masked_fill(self.never_written.to(scores.device), -torch.inf)
 
     def set_side(self, image_side: int) -> None:
         """Settle ``side`` and ``n_pixels``; UserError where the family cannot take ``image_side``."""

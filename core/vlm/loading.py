@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from core.errors import UserError
 from core.first_calls import make_first_calls
 from core.run import write_json
+from core.vlm.checkpoint import check_folder, check_json, check_loaded, named, quantised
 from core.vlm.families import adapter_of
-from core.vlm.identity import locate
+from core.vlm.halving import is_out_of_memory
+from core.vlm.identity import base_of, locate
+from core.vlm.lora import apply_lora, lora_in, without_lora
 
 if TYPE_CHECKING:
     from core.config import ModelConfig
@@ -47,9 +54,11 @@ def load_processor(source: str, config: Any, **options: Any) -> Any:
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
     family: Any = PROCESSOR_MAPPING.get(type(config), None)
-    if family is None or "video_processor" not in family.get_attributes():
-        return AutoProcessor.from_pretrained(source, backend="pil", **options)
-    return images_only(family).from_pretrained(source, backend="pil", **options)
+    takes_videos = family is not None and "video_processor" in family.get_attributes()
+    made = (images_only(family) if takes_videos else AutoProcessor).from_pretrained(source, backend="pil", **options)
+    if getattr(made, "chat_template", None) is None:  # older checkpoints have it in tokenizer_config.json alone
+        made.chat_template = getattr(getattr(made, "tokenizer", None), "chat_template", None)
+    return made
 
 
 def images_only(family: Any) -> Any:
@@ -111,12 +120,12 @@ def load_vlm(
     """Load a model and its processor from a directory (never the network) or by hub id.
 
     ``device`` "auto" takes CUDA, then MPS, then the CPU; ``device_map`` "auto" spreads the layers over all GPUs
-    instead (accelerate); ``quantize`` "8bit" or "4bit" loads linear layers by bitsandbytes. Raises UserError when the
-    model is not there, is of a family that no adapter fits, or ``dtype`` is unfit (Gemma residuals overflow float16).
+    instead (accelerate); ``quantize`` "8bit" or "4bit" loads linear layers by bitsandbytes. A LoRA in the directory is
+    worked into the weights. Raises UserError when the model is not there, not whole, of a family that no adapter fits,
+    or ``dtype`` is unfit (Gemma residuals overflow float16).
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
-    from transformers.utils import logging
 
     from core.vlm.family import unknown_family
 
@@ -125,29 +134,124 @@ def load_vlm(
         why = "Gemma's residuals overflow float16." if dtype == "float16" else ""
         raise UserError(f"The model cannot run in {dtype}.", why, f"Set model.dtype to {known}.")
     make_first_calls()
-    directory = locate(name)
-    source = str(directory or name)
+    base = base_of(name)
+    directory = locate(base)
+    lora = lora_in(locate(name), quantize)
+    if directory:
+        check_folder(directory)
+    source = str(directory or base)
     options = {"local_files_only": True} if directory else {"revision": revision or "main"}
-    logging.disable_progress_bar()  # progress goes through the caller's report
     placement = _placement(pick_device(device), dtype, quantize, device_map)
-    try:
+    with _quiet(), _understood(name, directory):
         config = AutoConfig.from_pretrained(source, **options)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise unknown_family(config.model_type, "It is none that takes an image and writes text.")
+        if not directory:
+            _check_hub_model(base, config, options)
         processor = load_processor(source, config, **options)
-        model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=DTYPES[dtype], **placement, **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(
-            f"The model {name} could not be loaded.",
-            str(error).strip().splitlines()[0],
-            "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
-        ) from error
+        with without_lora(directory) if directory and lora == directory else nullcontext(source) as weights:
+            model, info = AutoModelForImageTextToText.from_pretrained(
+                str(weights),
+                dtype=DTYPES[dtype],
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told by check_loaded, all together
+                **placement,
+                **options,
+            )
+    check_loaded(name, info, lambda key: _in_file(model, key))
+    if lora:
+        model = apply_lora(model, lora)
+    check_finite(name, model)
     module, family = adapter_of(config.model_type)
     if "device_map" not in placement:
         model = model.to(pick_device(device))
+    check_embeddings(name, model, processor)
     vlm = getattr(importlib.import_module(module), family)(name, model.eval(), processor, image_side)
     vlm.commit = "" if directory else getattr(config, "_commit_hash", None) or ""
     return vlm
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Progress goes through the caller's report, and what transformers would warn of is refused or said here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextmanager
+def _understood(name: str, directory: Path | None) -> Iterator[None]:
+    """What transformers says of files that are not what they should be, as a UserError."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
+        if directory:
+            check_json(directory)
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"The model {name} could not be loaded.",
+            lines[0],
+            "Check model.name; a gated hub model needs an accepted licence and `hf auth login`.",
+        ) from error
+
+
+def _check_hub_model(name: str, config: Any, options: dict[str, Any]) -> None:
+    """UserError for what a folder would be refused for, as far as it can be known without the weights."""
+    from transformers.utils import find_adapter_config_file
+
+    if find_adapter_config_file(name, **options):
+        raise UserError(
+            f"The hub model {name} has a LoRA beside its weights.",
+            "Which of the two is meant cannot be told by its name.",
+            f"Download it (hf download {name} --local-dir FOLDER) and set model.name to the folder.",
+        )
+    if stored := getattr(config, "quantization_config", None):
+        method = stored.get("quant_method", "") if isinstance(stored, dict) else stored.quant_method
+        raise quantised(name, str(getattr(method, "value", method)))
+
+
+def _in_file(model: Any, key: str) -> str:
+    """What a tensor of the model is called in its files: names have changed since the families were published."""
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return next(iter(revert_weight_conversion(model, {key: torch.empty(0)})), key)
+
+
+def check_finite(name: str, model: Any) -> None:
+    """UserError, by name, for weights with numbers that are not finite."""
+    bad = [
+        key
+        for key, tensor in model.named_parameters()
+        if tensor.is_floating_point() and tensor.numel() and not bool(torch.stack(tensor.aminmax()).isfinite().all())
+    ]
+    if bad:
+        raise UserError(
+            f"The weights of {name} have numbers that are not finite.",
+            f"They are in {named(bad)}.",
+            "Download the model again; weights that were saved in float16 may have overflowed.",
+        )
+
+
+def check_embeddings(name: str, model: Any, processor: Any) -> None:
+    """UserError where the tokenizer writes tokens for which the model has no embedding: they are of two models."""
+    n_rows = model.get_input_embeddings().weight.shape[0]
+    image = model.config.image_token_id if hasattr(model.config, "image_token_id") else -1
+    beyond = sorted((i, token) for token, i in processor.tokenizer.get_vocab().items() if i >= n_rows and i != image)
+    if beyond:
+        raise UserError(
+            f"The tokenizer of {name} has tokens that the model does not know.",
+            f"{len(beyond)} of them are beyond the {n_rows:,} rows of its embedding: {named([t for _, t in beyond])}.",
+            "Take tokenizer and weights of the same model.",
+        )
 
 
 def _placement(device: str, dtype: str, quantize: str, device_map: str) -> dict[str, Any]:

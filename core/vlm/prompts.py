@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
 from PIL import Image
 
 from core.errors import UserError
@@ -83,7 +84,17 @@ class Prompts:
     side: int
 
     def render(self, prompt: str) -> str:
-        """The chat over one image as the processor takes it, up to where the answer begins."""
+        """The chat over one image as the processor takes it, up to where the answer begins.
+
+        Raises UserError where the checkpoint has no chat template.
+        """
+        if self.processor.chat_template is None:
+            raise UserError(
+                "This checkpoint has no chat template.",
+                "It is a base model, which goes on with a text and was not taught to answer, or a file was left behind.",
+                "Take the instruction-tuned model (its name ends in -it or -Instruct), or put its chat_template.jinja "
+                "into the folder.",
+            )
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
@@ -105,8 +116,14 @@ class Prompts:
 
     @functools.cached_property
     def _asked(self) -> list[list[int]]:
-        """The token ids of PROBES."""
-        return [self.ask(probe)["input_ids"][0].tolist() for probe in PROBES]
+        """The token ids of PROBES; UserError where the chat template does not make one chat over one image of each."""
+        try:
+            found = [self.ask(probe)["input_ids"][0].tolist() for probe in PROBES]
+        except (ValueError, TypeError, TemplateError) as error:  # one for text alone fails in one of these
+            raise _no_image(str(error).strip().splitlines()[0]) from error
+        if any(self.image_token_id not in ids for ids in found):
+            raise _no_image("It writes no image token.")
+        return found
 
     @functools.cached_property
     def _known_prompts(self) -> dict[str, list[int]]:
@@ -131,8 +148,8 @@ class Prompts:
         return list(self._known_prompts[prompt])
 
     def caption_ids(self, text: str) -> list[int]:
-        """Token ids of a caption, without BOS or end token."""
-        return self.tokenizer(text, add_special_tokens=False).input_ids
+        """Token ids of a caption, without BOS or end token; what is spelt like a special token is read as letters."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Readable text of generated ids, special tokens left out."""
@@ -184,6 +201,14 @@ class Prompts:
         n_prompt = self.n_prompt(ids) if n_prompt is None else n_prompt
         names = {self.bos_id: "bos", self.image_token_id: "image"}
         return [names.get(t, "prompt") if i < n_prompt else "caption" for i, t in enumerate(ids)]
+
+
+def _no_image(why: str) -> UserError:
+    return UserError(
+        "The chat template of this checkpoint does not make a chat over one image.",
+        why,
+        "Take the chat_template.jinja of the vision-language model, not that of a text model.",
+    )
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from core.config import Config
 from core.sae.pretrained import Facts, check_sources
-from core.vlm.identity import find_file
+from core.vlm.identity import settings
 
 QWEN = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 QWEN_SIDE = 448  # pixels, where model.image_side names none
@@ -62,10 +61,9 @@ def image_cost(config: Mapping[str, Any], image_side: int = 0) -> ImageCost:
 
 def model_shape(config: Config) -> ModelShape:
     """Read the shape from a ``config.json`` on this machine; without one, that of Gemma 3 4B is assumed."""
-    path = find_file(config, "config.json")
-    if path is None:
+    tree = settings(config)
+    if tree is None:
         return ModelShape(2560, 34, 262_208, 256, 3.9e9, 0.42e9, 4096, 896, known=False)
-    tree = json.loads(path.read_text(encoding="utf-8"))
     text, vision = tree.get("text_config", tree), tree.get("vision_config", {})
     d, n, mlp = text.get("hidden_size", 2560), text.get("num_hidden_layers", 34), text.get("intermediate_size", 10240)
     heads, kv = text.get("num_attention_heads", 8), text.get("num_key_value_heads", 4)
