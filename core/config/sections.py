@@ -102,9 +102,7 @@ class TrainConfig:
     k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
     steps: int = _is(1000, low=1)
     batch_tokens: int = _is(1024, low=1)
-    lr: float = _is(
-        0.0, low=0.0, high=1.0
-    )  # 0 = chosen from the model's width and the steps (core.sae.trainer:peak_lr)
+    lr: float = _is(0.0, low=0.0, high=1.0)  # 0 = chosen from the width of the residuals: 0.6 / d_model
     l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
     auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
     dead_after_tokens: int = _is(200_000, low=1)  # or a fifth of the training, where that is shorter

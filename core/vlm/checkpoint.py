@@ -193,7 +193,7 @@ def _no_weights(directory: Path) -> UserError:
         return UserError(
             f"The weights in {directory} are pickles, which are not read.",
             f"{named(pickles)}: a pickle can run code when it is opened.",
-            "Take the model as safetensors; or, if you trust the file, save it anew: python -c \"import transformers as t; "
+            'Take the model as safetensors; or, if you trust the file, save it anew: python -c "import transformers as t; '
             f"t.AutoModelForImageTextToText.from_pretrained('{directory}', dtype='auto').save_pretrained('{directory}')\"",
         )
     if others:

@@ -182,12 +182,11 @@ def test_learning_rate_rises_stays_and_falls():
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
 
 
-def test_the_learning_rate_that_is_chosen_falls_with_width_and_with_long_trainings(planted):
-    assert peak_lr(192, 1000) == pytest.approx(3.1e-3, rel=0.02)  # the demo's width
-    assert peak_lr(1280, 300) == peak_lr(640, 300) / 2 and peak_lr(640, 300) == peak_lr(640, 2000)
-    assert peak_lr(640, 8000) == peak_lr(640, 2000) / 2
+def test_the_learning_rate_that_is_chosen_falls_with_the_width(planted):
+    assert peak_lr(192) == pytest.approx(3.1e-3, rel=0.02)  # the demo's width
+    assert peak_lr(1280) == peak_lr(640) / 2
     chosen, given = (toy_trainer(planted.reader, toy_config(steps=4, lr=lr)) for lr in (0.0, 0.01))
-    assert chosen.config.lr == peak_lr(D_MODEL, 4) and given.config.lr == 0.01
+    assert chosen.config.lr == peak_lr(D_MODEL) and given.config.lr == 0.01
 
 
 def test_a_short_training_too_knows_its_dead_features(planted):

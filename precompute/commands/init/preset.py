@@ -139,7 +139,7 @@ def _rest(s: Sizes, shape: ModelShape, seen: Seen) -> str:
         f"k = {s.k}  # active ones a token",
         f"steps = {s.steps}  # about {s.passes} times over the tokens",
         f"batch_tokens = {s.batch_tokens}",
-        "# lr = 1e-3  # chosen from the model's width and the steps where none is given",
+        "# lr = 1e-3  # 0.6 / d_model where none is given",
         f"auxk = {auxk}  # half of d_model",
         "",
         "# [words]",
