@@ -64,7 +64,7 @@ def stages() -> tuple[Stage, ...]:
             says="find gendered words; what gender captions and images have",
             needs=("prepare", "caption"),
             makes=_tables("words"),
-            sections=("words",),
+            sections=("words", "caption.source"),
             fn="precompute.stages.words:run",
             digest="core.words.lexicon:digest",
         ),

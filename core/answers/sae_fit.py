@@ -6,6 +6,7 @@ import pandas as pd
 
 from core.answers import Answer
 from core.figures.sae_fit import BOTH, KINDS
+from core.frames import tuples
 
 ENOUGH = 0.5  # explained variance below which features leave out too much to be read
 FEW = 10  # held-out images below which nothing is said
@@ -15,7 +16,7 @@ HERE = "trained here"
 def origin(saes: pd.DataFrame) -> str:
     """Where the SAEs come from, in one sentence."""
     if (saes["source"] == HERE).all():
-        return "The dictionaries were trained here, on what this model did while it wrote these captions."
+        return "The dictionaries were trained here, on what this model did at the words of these captions."
     models = sorted({model or "an unnamed model" for model in saes["trained_on"]})
     return f"The dictionaries were trained by others, on {' and '.join(models)}: {', '.join(saes['source'])}."
 
@@ -59,4 +60,17 @@ def cautions(fit: pd.DataFrame) -> list[str]:
             f"Do not rely on these features at {where}: they explain {share} there{than}, and what they leave "
             "out may hold what you look for."
         )
-    return said
+    return said + _ruled_by_few(fit)
+
+
+def _ruled_by_few(fit: pd.DataFrame) -> list[str]:
+    """Where explained variance is that of a few far tokens, and most tokens are told badly; [] where nowhere."""
+    if "explained_variance_median" not in fit:  # of a run of an earlier version
+        return []
+    mine = fit[(fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))]
+    mine = mine[(mine["explained_variance"] >= ENOUGH) & (mine["explained_variance_median"] < ENOUGH)]
+    return [
+        f"At {KINDS[row.kind]} positions of layer {row.layer} explained variance ({row.explained_variance:.0%}) is "
+        f"that of a few far tokens: of half of all tokens less than {row.explained_variance_median:.0%} is explained."
+        for row in tuples(mine)
+    ]

@@ -32,6 +32,7 @@ from core.config.sections import (
     SamplesConfig,
     TrainConfig,
     WordsConfig,
+    captions_given,
     only_language,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "TrainConfig",
     "WordsConfig",
     "all_keys",
+    "captions_given",
     "config_from_dict",
     "config_to_dict",
     "fingerprint_part",

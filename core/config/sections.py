@@ -21,6 +21,13 @@ def only_language(languages: Sequence[str]) -> str:
     return "" if len(languages) > 1 else f"this run has {LANGUAGE_NAME[languages[0]]} captions only"
 
 
+def captions_given(source: str) -> str:
+    """What is said of a run whose captions people wrote; "" of one whose model wrote its own (``caption.source``)."""
+    if source == "own":
+        return ""
+    return "this run has the captions of its data in the place of the model's own: the model read them, it wrote none"
+
+
 def _is(default: Any, low: float | None = None, high: float | None = None, content: bool = True) -> Any:
     """A field with a default, inclusive bounds, and whether it is part of fingerprints."""
     return field(default=default, metadata={"low": low, "high": high, "content": content})
@@ -65,8 +72,9 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class CaptionConfig:
-    """How the model is asked for its own captions."""
+    """Which captions the model is observed on, and how it is asked for its own."""
 
+    source: Literal["own", "references"] = "own"  # references: of the data, one an image and language; none is written
     prompt_en: str = "Describe the image."
     prompt_ar: str = "صف الصورة."
     max_new_tokens: int = _is(40, low=1)
@@ -95,10 +103,10 @@ class TrainConfig:
     k: int = _is(24, low=1)  # active features a token (topk, batchtopk, matryoshka)
     steps: int = _is(1000, low=1)
     batch_tokens: int = _is(1024, low=1)
-    lr: float = _is(3e-3, low=1e-9, high=1.0)
+    lr: float = _is(0.0, low=0.0, high=1.0)  # 0 = chosen from the width of the residuals: 0.6 / d_model
     l1: float = _is(1.0, low=0.0)  # sparsity weight (jumprelu, gated, standard)
     auxk: int = _is(256, low=0)  # dead features that model the residual error; 0 turns it off
-    dead_after_tokens: int = _is(200_000, low=1)
+    dead_after_tokens: int = _is(200_000, low=1)  # or a fifth of the training, where that is shorter
     matryoshka_widths: tuple[int, ...] = _is((), low=1)  # nested dictionary sizes below d_sae; () = chosen from d_sae
     tokens: tuple[str, ...] = TOKEN_KINDS
     n_spliced: int = _is(64, low=1)  # test images on whose captions the loss recovered is measured

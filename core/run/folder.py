@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.config import PROJECT_ROOT, Config, config_from_dict
+from core.config import PROJECT_ROOT, Config, captions_given, config_from_dict
 from core.errors import UserError
 
 if TYPE_CHECKING:
@@ -147,6 +147,11 @@ class Run:
     def languages(self) -> tuple[str, ...]:
         """The languages of the run's captions: "en", "ar" or both."""
         return self.config().samples.languages
+
+    @property
+    def captions_given(self) -> str:
+        """What is to be said of captions that people wrote, read in the place of the model's own; "" where it wrote."""
+        return captions_given(self.config().caption.source)
 
     def is_done(self, stage: str) -> bool:
         return self.path("manifest.json").exists() and stage in self.manifest().stages

@@ -1,9 +1,10 @@
 """How well an SAE fits a run's held-out tokens: at image, prompt and caption positions, in each language.
 
-Two measures, each with an interval over images. Explained variance: 0 is the mean of the same tokens, 1 is perfect.
-Loss recovered, with the reconstruction put at positions of one kind alone: 0 is their mean in its place, 1 is the model
-left as it is. Both have the same control, since a model may write well on poor reconstructions: an untrained dictionary
-of the same size that keeps as many features a token.
+Two measures, each with an interval over images. Explained variance: 0 is the mean of the same tokens, 1 is perfect;
+where a few tokens lie far from all others it is theirs, so that the median over tokens stands beside it. Loss
+recovered, with the reconstruction put at positions of one kind alone: 0 is their mean in its place, 1 is the model left
+as it is. Both have the same control, since a model may write well on poor reconstructions: an untrained dictionary of
+the same size that keeps as many features a token.
 """
 
 from __future__ import annotations
@@ -220,7 +221,15 @@ def _shares(
         "explained_variance_low": low,
         "explained_variance_high": high,
         "explained_variance_random": 1.0 - float(error_control[of].sum()) / total if total > 0 else float("nan"),
+        "explained_variance_median": median_share(error[of], spread[of]),
+        "explained_variance_median_random": median_share(error_control[of], spread[of]),
     }
+
+
+def median_share(error: Float[np.ndarray, " n"], spread: Float[np.ndarray, " n"]) -> float:
+    """Median over tokens of 1 - |x - x_hat|^2 / |x - mean|^2, from both squares; NaN where all are the mean itself."""
+    away = spread > 0
+    return 1.0 - float(np.median(error[away] / spread[away])) if away.any() else float("nan")
 
 
 def _by_image(values: np.ndarray, place: np.ndarray, n: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ N_STATISTICS = 1 << 16  # tokens from which mean and scale are taken
 BATCH_ROWS = 8192
 ENCODER_SHARE = 0.577  # the encoder starts as this multiple of the decoder's transpose: better early than 1
 WARMUP_SHARE, DECAY_SHARE = 0.05, 0.4  # of the steps: the learning rate rises from 0, later falls to 0, linearly
+LR_TIMES_WIDTH = 0.6  # of the learning rate that is chosen where none is given
+DEAD_SHARE = 0.2  # of a training's tokens: a feature silent for so long is dead, however long dead_after_tokens is
 SPARSITY_WARMUP_SHARE = 0.2  # of the steps: over these the weight of an explicit sparsity loss rises from 0
 AUX_COEFFICIENT = 1 / 32  # Gao et al. 2024
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -128,7 +130,8 @@ class Trainer:
         self, config: TrainConfig, batches: TokenBatches, sae_config: SAEConfig, seed: int, device: str = "cpu"
     ):
         make_first_calls()
-        self.config, self.batches, self.sae_config, self.seed, self.device = config, batches, sae_config, seed, device
+        self.config = config if config.lr else replace(config, lr=peak_lr(sae_config.d_model))
+        self.batches, self.sae_config, self.seed, self.device = batches, sae_config, seed, device
         self.mean, self.scale = batches.statistics()
         self.parameters = initial_parameters(config, self.mean * self.scale, seed, sae_config.layer)
         if "threshold" in self.parameters:
@@ -140,10 +143,19 @@ class Trainer:
         self.silent_tokens = torch.zeros(config.d_sae, dtype=torch.long, device=device)
         self.step = 0
 
+    @property
+    def dead(self) -> Tensor:
+        """Which features (d_sae, bool) have been silent for ``dead_after_tokens``, or for a fifth of the training.
+
+        A training shorter than that would otherwise never call a feature dead, and do nothing for it.
+        """
+        whole = self.config.steps * self.config.batch_tokens
+        return self.silent_tokens >= min(self.config.dead_after_tokens, max(1, int(DEAD_SHARE * whole)))
+
     def advance(self) -> Step:
         """One training step; returns its losses."""
         x = self.batches(self.step).to(self.device) * self.scale
-        dead = self.silent_tokens >= self.config.dead_after_tokens
+        dead = self.dead
         if self.config.architecture == "topk":
             outcome = topk_step(self.parameters, x, self.config.k, dead, self.config.auxk, AUX_COEFFICIENT)
         else:
@@ -236,9 +248,9 @@ def train_sae(trainer: Trainer, checkpoint: Path | None = None, progress: Progre
                 raise UserError(
                     f"Training diverged at step {trainer.step}.",
                     "The loss is no longer a finite number.",
-                    "Lower train.lr and run again.",
+                    f"Set train.lr below {trainer.config.lr:.1g} and run again.",
                 )
-            losses["dead_share"] = float((trainer.silent_tokens >= trainer.config.dead_after_tokens).float().mean())
+            losses["dead_share"] = float(trainer.dead.float().mean())
             if progress:
                 progress(trainer.step, trainer.config.steps, losses)
         if checkpoint is not None and (at_end or time.monotonic() - saved > CHECKPOINT_SECONDS):
@@ -256,6 +268,16 @@ def initial_parameters(config: TrainConfig, scaled_mean: Tensor, seed: int, laye
     per_feature += ["threshold"] if config.architecture == "jumprelu" else []
     parameters = {"encoder": ENCODER_SHARE * decoder, "decoder": decoder, "b_dec": scaled_mean.clone()}
     return parameters | {name: torch.zeros(config.d_sae) for name in per_feature}
+
+
+def peak_lr(d_model: int) -> float:
+    """The learning rate at its height where none is given: 0.6 / d_model.
+
+    Adam moves every weight by about the learning rate, so that a pre-activation, a sum over d_model numbers of size 1
+    in the trainer's units, moves by up to d_model times as much: what it may move does not depend on the width. Held
+    from 300 to 10,000 steps on residuals of width 192 and 640 (docs/methods.md).
+    """
+    return LR_TIMES_WIDTH / d_model
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

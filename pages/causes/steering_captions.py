@@ -117,7 +117,7 @@ def _live(
 
 def own_captions(cat: Catalog, image: SteeredImage) -> dict[tuple[str, str], str]:
     """What the model wrote of the image when the run was computed: shown while it writes again."""
-    if image.sample_id is None or not cat.has("captions"):
+    if image.sample_id is None or not cat.has("captions") or cat.captions_given:
         return {}
     rows = cat.captions([image.sample_id])
     return {("before", lang): words for lang, words in zip(rows["lang"], rows["text"], strict=True)}

@@ -63,10 +63,13 @@ def current_run() -> Run:
 
 
 def in_sidebar(run: Run) -> None:
-    """What every page should say of a run: that its captions are of one language, where they are."""
+    """What every page should say of a run: that its captions are of one language, or of people, where they are."""
     if only := only_language(run.languages):
         with st.sidebar:
             text.html(f'<p class="cs-small">{only[:1].upper()}{only[1:]}; comparisons of languages are left out.</p>')
+    if given := run.captions_given:
+        with st.sidebar:
+            text.html(f'<p class="cs-small">{given[:1].upper()}{given[1:]}.</p>')
 
 
 def catalog(run: Run) -> Catalog:

@@ -40,6 +40,13 @@ def main() -> None:
         answer = bias_answers.share_answer(roles)
     with head:
         text.page_title(QUESTION, answer.text, answer.sure)
+    if cat.captions_given:
+        states.empty(
+            "The sampled captions alone are the model’s.",
+            "People wrote the others, which it read: what it would write as its single best caption, its errors and "
+            "its omissions are not known.",
+            "Have it write them: --set caption.source=own",
+        )
     attribute = groups(roles, planted)
     left, right = st.columns(2, gap="large")
     with left:

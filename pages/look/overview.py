@@ -23,8 +23,12 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
     model = str(config["model"]["name"]).rstrip("/").rsplit("/", 1)[-1]
     tongues = listed([f"in {LANGUAGE_NAME[lang]}" for lang in cat.languages])
     if not n_samples:
-        return f"The model {model} is going to describe images {tongues}; nothing is computed yet."
-    verb = "described" if cat.has("captions") else "is going to describe"
+        does = "read descriptions of" if cat.captions_given else "describe"
+        return f"The model {model} is going to {does} images {tongues}; nothing is computed yet."
+    verbs = ("described", "is going to describe")
+    if cat.captions_given:
+        verbs = ("read descriptions of", "is going to read descriptions of")
+    verb = verbs[0] if cat.has("captions") else verbs[1]
     world = knowledge(cat.config().samples).world_name
     world = f" of {world}" if world else ""
     said = f"The model {model} {verb} {n_samples:,} images{world} {tongues}."
@@ -33,7 +37,10 @@ def what(manifest: Manifest, cat: Catalog, n_samples: int) -> str:
         sizes = sorted({int(d) for d in cat.saes()["d_sae"]})
         each = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
         names = f"layer{'s' if len(layers) > 1 else ''} {listed([str(n) for n in layers])}"
-        said += f" While it wrote, its {names} were recorded, and a dictionary of {each} features was learned for each."
+        does = "read" if cat.captions_given else "wrote"
+        said += (
+            f" While it {does}, its {names} were recorded, and a dictionary of {each} features was learned for each."
+        )
     return said
 
 
@@ -78,6 +85,7 @@ def quality(saes: pd.DataFrame) -> str:
         [
             f"Layer {int(s.layer)}",
             share(s.explained_variance),
+            share(getattr(s, "explained_variance_median", math.nan)),
             share(getattr(s, "explained_variance_random", math.nan)),
             share(s.loss_recovered),
             f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}",
@@ -91,6 +99,7 @@ def quality(saes: pd.DataFrame) -> str:
     head = [
         "",
         "Explained variance",
+        "Of the middle token",
         "Untrained",
         "Loss recovered",
         "Loss: model → rebuilt",
@@ -99,7 +108,7 @@ def quality(saes: pd.DataFrame) -> str:
         "Active at once",
         "Test places",
     ]
-    return text.table(head, rows, numeric=range(1, 9))
+    return text.table(head, rows, numeric=range(1, 10))
 
 
 def trust_note() -> str:

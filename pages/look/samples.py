@@ -144,7 +144,9 @@ def one(run: Run, cat: Catalog, asked: str) -> None:
     with right:
         text.html(
             LEGEND
-            + columns_html("The model’s own", own, cat.languages)
+            + columns_html(
+                "Read in the place of its own" if cat.captions_given else "The model’s own", own, cat.languages
+            )
             + columns_html("References", references, cat.languages)
         )
 

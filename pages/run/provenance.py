@@ -113,6 +113,11 @@ def read_report(run: Run) -> dict[str, Any] | None:
         raise UserError(f"{path} cannot be read.", str(error), "Compute the stage prepare again.") from error
 
 
+def share(value: float | None) -> str:
+    """A share with two places; a dash where it was not measured."""
+    return f"{value:.2f}" if value is not None and value == value else "–"
+
+
 def sae_fit_panel(run: Run) -> None:
     """The panel, where the run's SAEs have been measured."""
     cat = runs.catalog(run)
@@ -143,11 +148,14 @@ def sae_fit_panel(run: Run) -> None:
             f"{r['d_sae']:,}",
             f"{r['l0']:.1f}",
             f"{r['dead_share']:.0%}",
+            share(r["explained_variance"]),
+            share(r.get("explained_variance_median")),
         ]
         for r in records(saes)
     ]
     head = ["Layer", "From", "Trained on", "Kind", "Features", "Active a token", "Never active"]
-    text.html(text.table(head, rows, numeric=(0, 4, 5, 6)))
+    head += ["Explained variance", "Of the middle token"]
+    text.html(text.table(head, rows, numeric=(0, 4, 5, 6, 7, 8)))
     text.method(SAE_METHOD)
 
 
@@ -160,6 +168,10 @@ def main() -> None:
         f"<p>Made by {command} with the settings below. A fingerprint covers a "
         "stage’s settings, inputs and code, and never its place or time.</p>"
     )
+    if given := run.captions_given:
+        states.box(
+            [f"{given[:1].upper()}{given[1:]}.", "What is recorded is how it reads, word by word, what people wrote."]
+        )
     with st.container(horizontal=True):
         st.download_button(
             "Manifest (JSON)",
@@ -197,7 +209,9 @@ def main() -> None:
 
 SAE_METHOD = """
 On held-out images, at each kind of position apart. **Explained variance**: 1 − Σ|x − x′|² / Σ|x − mean|², the mean
-being that of the same tokens; 0 is the mean itself. **Loss recovered**: the dictionary’s x′ is put in the place of x at
+being that of the same tokens; 0 is the mean itself. In models whose residuals have a few tokens of many times the usual
+length these decide it, so that the **middle token** stands beside it: the median over tokens of 1 − |x − x′|² / |x −
+mean|². **Loss recovered**: the dictionary’s x′ is put in the place of x at
 positions of one kind alone, and the model scores the caption that it wrote; 1 is the model left as it is, 0 is the mean
 in its place. **Control** (grey): an untrained dictionary of as many features, as many of them active a token. Later
 layers read directions more than lengths, so that loss recovered may be high even for it: what counts is the distance.

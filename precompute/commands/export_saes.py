@@ -61,6 +61,7 @@ def card(run: Run, saes: pd.DataFrame, fit: pd.DataFrame, licence: str = "") -> 
     """The card, in Markdown with the header that the hub reads."""
     config, model = run.config(), str(saes["trained_on"].iloc[0])
     first = int(saes["layer"].iloc[0])
+    does = "reads captions that people wrote" if config.caption.source == "references" else "writes its own captions"
     line = licence or f"none stated: they were trained on what {model} computes, whose licence applies; state one here"
     return f"""---
 library_name: saelens
@@ -71,7 +72,7 @@ tags: [sparse-autoencoder, captions, arabic, english]
 # SAEs of {model}, trained on captions of images
 
 Sparse autoencoders on the residual stream of {model} after its decoder blocks {", ".join(map(str, saes["layer"]))},
-trained by CaptionScope on single tokens ({", ".join(config.train.tokens)}) while the model writes its own captions.
+trained by CaptionScope on single tokens ({", ".join(config.train.tokens)}) while the model {does}.
 
 - **Model**: {model}, in {config.model.dtype}; activations stored in {config.activations.dtype}
 - **Data**: {_data(config, fit)}

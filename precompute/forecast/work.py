@@ -145,7 +145,9 @@ def _making(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
         "prepare": Work(
             seconds=0.5 + at.n * (PREPARE_SECONDS + 2e-8 * pixels), disk=at.n * (image_bytes + 6e3), host=2e8
         ),
-        "caption": Work(
+        "caption": Work(model=True, disk=at.rows * 120, host=3e8)  # references are taken as they are
+        if config.caption.source == "references"
+        else Work(
             images=at.n,
             tokens=at.rows * at.prompt,
             steps=steps,

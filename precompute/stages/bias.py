@@ -60,6 +60,8 @@ def gather(
     """All captions of the run by what they name: the model's own, people's, and the sampled ones."""
     columns = ["sample_id", "lang", "text"]
     own = ctx.run.table("captions", columns).to_pandas().assign(source="greedy")
+    if ctx.config.caption.source == "references":  # people wrote them: the sampled ones alone are the model's
+        own = own.iloc[:0]
     people = ctx.run.table("references", columns).to_pandas().assign(source="reference")
     unshown = genders["sample_id"][genders["gender"] == "neutral"]  # references count where they alone say a gender
     said = pd.concat([own, people[people["sample_id"].isin(unshown)]])

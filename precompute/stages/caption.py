@@ -1,14 +1,20 @@
-"""Stage caption: the model writes its own captions of every image in the run's languages, greedily."""
+"""Stage caption: the model writes its own captions of every image in the run's languages, greedily.
+
+With ``caption.source = "references"`` it writes none: one reference an image and language stands in the place of its
+own, in the tokens in which the model would see it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.config import LANGUAGES
 from core.run import write_table
 from core.run.schema.captions import CAPTIONS
 from core.samples.images import open_image
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_BLOCK = 48  # images between two checkpoints
 N_SHOWN = 4
+REFERENCE_STREAM = 0x2EF  # keeps the draw of a reference apart from others of the seed
 
 
 def run(ctx: StageContext) -> dict:
@@ -37,9 +44,11 @@ def run(ctx: StageContext) -> dict:
     ctx.progress(done, len(samples))
     if todo:
         vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
+        references = _references(ctx) if ctx.config.caption.source == "references" else None
         started, n_before = time.monotonic(), done
         for i in todo:
-            write_table(parts[i], _captions(ctx, vlm, blocks[i]))
+            written = _captions(ctx, vlm, blocks[i]) if references is None else _given(ctx, vlm, blocks[i], references)
+            write_table(parts[i], written)
             done += len(blocks[i])
             ctx.progress(done, len(samples))
         ctx.metrics({"images_per_second": (done - n_before) / (time.monotonic() - started)})
@@ -47,7 +56,7 @@ def run(ctx: StageContext) -> dict:
     CAPTIONS.write(ctx.run, table)
     notes = _notes(ctx, table)
     _report(ctx, table, notes)
-    return {"rows": len(table), "notes": notes}
+    return {"rows": len(table), "notes": {**notes, "source": ctx.config.caption.source}}
 
 
 def _captions(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
@@ -67,6 +76,50 @@ def _captions(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Tabl
             for (i, lang), ids, end in zip(part, captions, finished, strict=True)
         ]
     return CAPTIONS.of_rows(lines)
+
+
+References = Mapping[tuple[int, str], Sequence[tuple[int, str]]]
+"""Numbers and texts of the references of an image (sample_id) in a language, in their order."""
+
+
+def _references(ctx: StageContext) -> References:
+    found: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for row in ctx.run.table("references").to_pylist():
+        found.setdefault((row["sample_id"], row["lang"]), []).append((row["n"], row["text"]))
+    return found
+
+
+def _given(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int], references: References) -> pa.Table:
+    """References in the place of captions of one block, cut where a caption of the model's own would be."""
+    longest, lines = ctx.config.caption.max_new_tokens, []
+    for sample_id in sample_ids:
+        for lang in ctx.config.prompts:
+            of = references.get((sample_id, lang), ())
+            seed = [ctx.config.seed, REFERENCE_STREAM, sample_id, LANGUAGES.index(lang)]
+            n, ids = drawn_reference(vlm, of, seed)
+            line = {"sample_id": sample_id, "lang": lang, "token_ids": ids[:longest], "reference": n}
+            lines.append(line | {"text": vlm.decode(ids[:longest]), "finished": n is not None and len(ids) <= longest})
+    return CAPTIONS.of_rows(lines)
+
+
+def drawn_reference(
+    vlm: VLM, references: Sequence[tuple[int, str]], seed: Sequence[int]
+) -> tuple[int | None, list[int]]:
+    """Number and token ids of the first usable reference in an order drawn from ``seed``; (None, []) where none is.
+
+    Usable is what the tokenizer gives back letter by letter (blanks may differ), and what holds no special token: of
+    others the model would read something that nobody wrote.
+    """
+    for i in np.random.default_rng(list(seed)).permutation(len(references)):
+        n, text = references[i]
+        ids = vlm.caption_ids(text)
+        if ids and vlm.special_ids.isdisjoint(ids) and _letters(vlm.decode(ids)) == _letters(text):
+            return n, ids
+    return None, []
+
+
+def _letters(text: str) -> str:
+    return "".join(text.split())
 
 
 def _notes(ctx: StageContext, table: pa.Table) -> dict:

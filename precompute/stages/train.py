@@ -66,7 +66,7 @@ def run(ctx: StageContext) -> dict:
         write_json(target / "metrics.json", rows[-1])
     SAES.write(ctx.run, SAES.of_rows(rows))
     SAE_FIT.write(ctx.run, SAE_FIT.of_rows(fits))
-    worth = ("explained_variance", "l0", "dead_share", "loss_recovered")
+    worth = ("explained_variance", "explained_variance_median", "l0", "dead_share", "loss_recovered")
     return {"rows": len(rows), "notes": {f"layer_{r['layer']:02d}": {name: r[name] for name in worth} for r in rows}}
 
 
@@ -100,7 +100,10 @@ def _one_layer(
         "k": sae.cfg.k or None,
         **told,
         "n_test_tokens": overall["n_tokens"],
-        **{name: overall[name] for name in ("explained_variance", "l0", "dead_share", "cosine")},
+        **{
+            name: overall[name]
+            for name in ("explained_variance", "explained_variance_median", "l0", "dead_share", "cosine")
+        },
         **{
             f"explained_variance_{kind}": by_group[kind, BOTH]["explained_variance"]
             for kind in KINDS[1:]

@@ -37,7 +37,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         rows += [place | hit._asdict() for hit in hits]
         if done % TICK == 0 or done == len(texts):
             ctx.progress(done, len(texts), "captions")
-    genders, why = _genders(samples, named, ctx.config.words.consensus)
+    genders, why = _genders(samples, named, ctx.config.words.consensus, _read(ctx))
     WORDS.write(ctx.run, WORDS.of_rows(rows))
     CONTRASTS.write(ctx.run, CONTRASTS.of_rows(_contrasts(ctx, lexicons)))
     GENDERS.write(ctx.run, GENDERS.of_rows(genders))
@@ -74,14 +74,32 @@ def _texts(ctx: StageContext) -> dict[tuple[int, str, str, int], str]:
     return {key: texts[key] for key in order}
 
 
+def _read(ctx: StageContext) -> set[tuple[int, str, int]]:
+    """The references (sample, language, number) that the model read in the place of its own captions."""
+    if ctx.config.caption.source == "own":
+        return set()
+    rows = ctx.run.table("captions", ["sample_id", "lang", "reference"]).to_pylist()
+    return {(r["sample_id"], r["lang"], r["reference"]) for r in rows if r["reference"] is not None}
+
+
 def _genders(
-    samples: list[dict[str, Any]], named: dict[tuple[int, str, str, int], str], consensus: float
+    samples: list[dict[str, Any]],
+    named: dict[tuple[int, str, str, int], str],
+    consensus: float,
+    read: set[tuple[int, str, int]],
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of genders.parquet, and why each image has its gender; references of both languages count alike."""
+    """Rows of genders.parquet, and why each image has its gender; references of both languages count alike.
+
+    A reference that was ``read`` as a caption says nothing of its image where there are others: the label would be
+    what the model has just read.
+    """
     references: dict[int, list[str]] = {}
-    for (sample_id, _, source, _), gender in named.items():
+    given: dict[int, list[str]] = {}
+    for (sample_id, lang, source, n), gender in named.items():
         if source == "reference":
-            references.setdefault(sample_id, []).append(gender)
+            of = given if (sample_id, lang, n) in read else references
+            of.setdefault(sample_id, []).append(gender)
+    references = {sample_id: references.get(sample_id, given.get(sample_id, [])) for sample_id in references | given}
     rows, why = [], []
     for sample in samples:
         sample_id = sample["sample_id"]

@@ -45,6 +45,16 @@ def test_an_sae_over_text_that_does_badly_on_images_is_said_plainly() -> None:
     assert "trained by others, on google/gemma-3-4b-it: gemma-scope-2-4b-it-res/layer_17" in origin
 
 
+def test_explained_variance_that_few_tokens_hold_is_said_to_be_theirs() -> None:
+    fit = fit_of()
+    of_captions = (fit["kind"] == "caption") & (fit["layer"] == 17)
+    (caution,) = sae_fit_answers.cautions(
+        fit.assign(explained_variance_median=fit["explained_variance_median"].mask(of_captions, 0.31))
+    )
+    assert "At caption positions of layer 17 explained variance (90%)" in caution and "less than 31%" in caution
+    assert sae_fit_answers.cautions(fit.drop(columns="explained_variance_median")) == []  # of an earlier version
+
+
 def test_of_few_images_nothing_is_said() -> None:
     answer = sae_fit_answers.fit_answer(OURS, fit_of().assign(n_images=4))
     assert answer.sure == "not enough data" and "4 held-out images" in answer.text

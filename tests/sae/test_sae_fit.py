@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from core.sae.fit import BOTH, Tokens, joined, kind_means, loss_fit, spliced_variants, token_fit, untrained_control
+from core.sae.fit import (
+    BOTH,
+    Tokens,
+    joined,
+    kind_means,
+    loss_fit,
+    median_share,
+    spliced_variants,
+    token_fit,
+    untrained_control,
+)
 from core.sae.modules import SAE, SAEConfig
 from core.sae.splicing import Passages, row_losses
 from tests.sae.sae_toys import D_MODEL, TEST_ROWS, write_layer
@@ -53,7 +63,7 @@ def test_the_mean_explains_nothing(planted):
     assert set(found) == {("all", BOTH), ("image", BOTH)}
     row = found["all", BOTH]
     assert row["explained_variance"] == pytest.approx(0, abs=1e-6)
-    assert row["l0"] == 0 and row["dead_share"] == 1
+    assert row["l0"] == 0 and row["dead_share"] == 1 and abs(row["explained_variance_median"]) < 1e-6
     assert (row["n_images"], row["n_tokens"]) == (50, len(TEST_ROWS))
 
 
@@ -63,7 +73,8 @@ def test_a_perfect_reconstruction_explains_everything_and_an_untrained_one_less(
     for row in found.values():
         for name in ("explained_variance", "explained_variance_low", "explained_variance_high", "cosine"):
             assert row[name] == pytest.approx(1, abs=1e-6)
-        assert row["explained_variance_random"] < 0.9
+        assert row["explained_variance_median"] == pytest.approx(1, abs=1e-6)
+        assert max(row["explained_variance_random"], row["explained_variance_median_random"]) < 0.9
         assert row["dead_share"] == 0 and row["l0"] == pytest.approx(D_MODEL, rel=0.01)
 
 
@@ -91,6 +102,15 @@ def test_an_sae_that_knows_one_kind_does_well_on_that_kind_alone(tmp_path):
     assert image["explained_variance"] == pytest.approx(1, abs=1e-6)
     low, value, high = (caption[f"explained_variance{end}"] for end in ("_low", "", "_high"))
     assert low < value < high < 0  # it says 0 everywhere, which is worse than the mean
+
+
+def test_one_far_token_rules_explained_variance_and_not_the_median():
+    """The far one is rebuilt and all others are not: .99 of the variance, nothing of the middle token."""
+    error, spread = np.r_[np.ones(99), 0.0], np.r_[np.ones(99), 9900.0]
+    assert 1 - error.sum() / spread.sum() == pytest.approx(0.99, abs=1e-3)
+    assert median_share(error, spread) == 0.0
+    assert median_share(0.25 * error, spread) == pytest.approx(0.75)
+    assert np.isnan(median_share(np.zeros(3), np.zeros(3)))
 
 
 def test_the_control_is_of_the_same_size_and_as_sparse(planted):

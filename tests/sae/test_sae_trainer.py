@@ -13,7 +13,7 @@ import torch
 from core.errors import UserError
 from core.sae.files import sae_id
 from core.sae.modules import ARCHITECTURES
-from core.sae.trainer import TokenBatches, VarianceSums, explained_variance, learning_rate, train_sae
+from core.sae.trainer import TokenBatches, VarianceSums, explained_variance, learning_rate, peak_lr, train_sae
 from tests.sae.sae_toys import D_MODEL, N_ACTIVE, TEST_ROWS, TRAIN_ROWS, toy_config, toy_trainer, write_layer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +180,22 @@ def test_learning_rate_rises_stays_and_falls():
     peak = rates.index(max(rates))
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_the_learning_rate_that_is_chosen_falls_with_the_width(planted):
+    assert peak_lr(192) == pytest.approx(3.1e-3, rel=0.02)  # the demo's width
+    assert peak_lr(1280) == peak_lr(640) / 2
+    chosen, given = (toy_trainer(planted.reader, toy_config(steps=4, lr=lr)) for lr in (0.0, 0.01))
+    assert chosen.config.lr == peak_lr(D_MODEL) and given.config.lr == 0.01
+
+
+def test_a_short_training_too_knows_its_dead_features(planted):
+    """Silent for a fifth of all tokens is dead, even where dead_after_tokens is longer than the whole training."""
+    trainer = toy_trainer(planted.reader, toy_config(steps=10, dead_after_tokens=10**9))
+    trainer.silent_tokens[:] = 2 * trainer.config.batch_tokens - 1
+    assert not trainer.dead.any()
+    trainer.silent_tokens[3] += 1
+    assert trainer.dead.nonzero().flatten().tolist() == [3]
 
 
 def test_a_training_that_diverges_says_so(planted):

@@ -33,6 +33,11 @@ class Tables(Run):
         """The languages of the run's captions: "en", "ar" or both."""
         return Run(self.dir).languages
 
+    @functools.cached_property
+    def captions_given(self) -> str:
+        """What is to be said of captions that people wrote, read in the place of the model's own; "" where it wrote."""
+        return Run(self.dir).captions_given
+
     def has(self, table: str) -> bool:
         """Whether the run has this table, such as "features" or "captions"."""
         return table in self._files

@@ -5,13 +5,16 @@ from core.run.schema import table
 CAPTIONS = table(
     "captions",
     "caption",
-    "one of the model's own captions, by image and language",
+    'one of the model\'s own captions, by image and language; with `caption.source = "references"` the reference that '
+    "it read in its place",
     """
     sample_id: int32 - image, as numbered in samples
     lang: string - language of the caption: en or ar
     text: string - the model's caption
     token_ids: list of int32 - generated tokens without the end token
-    finished: bool - whether the end token came within `max_new_tokens`
+    finished: bool - whether the end token came within `max_new_tokens`; of a reference, whether it was read to its end
+    reference: int16 - number of the reference, in references, that was read as the caption; null where the model wrote
+        it, or no reference could be read
     """,
 )
 WORDS = table(

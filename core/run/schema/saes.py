@@ -21,6 +21,8 @@ SAES = table(
     n_test_tokens: int64 [tokens] - held-out tokens that it is measured on
     explained_variance: float64 [share] - share of the variance of held-out tokens that the reconstruction keeps, over
         the kinds in `train.tokens`
+    explained_variance_median: float64 [share] - the same of the token in the middle: the median over held-out tokens of
+        1 - |x - x'|^2 / |x - mean|^2, to which a few far tokens add nothing
     l0: float64 [features a token] - active features a token
     dead_share: float64 [share] - share of features that fire on no held-out token
     cosine: float64 - mean cosine of the residual and its reconstruction
@@ -50,6 +52,9 @@ SAE_FIT = table(
     explained_variance_high: float64 [share] - upper end of the 95 % interval of explained_variance over images
     explained_variance_random: float64 [share] - control: that of an untrained dictionary of as many features, as many
         of them active a token
+    explained_variance_median: float64 [share] - the same of the token in the middle: the median over the tokens of
+        1 - |x - x'|^2 / |x - mean|^2; below explained_variance where a few far tokens hold the variance
+    explained_variance_median_random: float64 [share] - control: that of the same untrained dictionary
     l0: float64 [features a token] - active features a token
     dead_share: float64 [share] - share of features that fire on none of these tokens
     cosine: float64 - mean cosine of the residual and its reconstruction

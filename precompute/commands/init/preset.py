@@ -43,7 +43,6 @@ class Sizes:
     steps: int
     passes: int
     batch_tokens: int
-    lr: str
     batch_size: int
     max_new_tokens: int
 
@@ -58,8 +57,8 @@ def sizes(shape: ModelShape, n_images: int, n_languages: int) -> Sizes:
     steps = int(min(max(PASSES * tokens / batch, 200), 20_000))
     d_sae = 2 ** round(math.log2(6.4 * shape.d_model)) if large else 8 * shape.d_model
     passes = max(1, round(steps * batch / tokens))
-    dtype, k, lr, rows = ("bfloat16", 64, "2e-4", 16) if large else ("float32", 24, "3e-3", 64)
-    return Sizes(dtype, layers, d_sae, k, steps, passes, batch, lr, rows, new)
+    dtype, k, rows = ("bfloat16", 64, 16) if large else ("float32", 24, 64)
+    return Sizes(dtype, layers, d_sae, k, steps, passes, batch, rows, new)
 
 
 def preset_text(name: str, model: str, seen: Seen, shape: ModelShape) -> str:
@@ -118,6 +117,7 @@ def _model(model: str, s: Sizes, shape: ModelShape, seen: Seen) -> str:
             f'dtype = "{s.dtype}"',
             "",
             "[caption]",
+            'source = "own"  # "references": the model reads captions of the data in the place of its own',
             *asked,
             f"max_new_tokens = {s.max_new_tokens}",
             f"batch_size = {s.batch_size}  # rows",
@@ -139,7 +139,7 @@ def _rest(s: Sizes, shape: ModelShape, seen: Seen) -> str:
         f"k = {s.k}  # active ones a token",
         f"steps = {s.steps}  # about {s.passes} times over the tokens",
         f"batch_tokens = {s.batch_tokens}",
-        f"lr = {s.lr}",
+        "# lr = 1e-3  # 0.6 / d_model where none is given",
         f"auxk = {auxk}  # half of d_model",
         "",
         "# [words]",
