@@ -103,7 +103,7 @@ class JobWriter:
                     "strength": job["strength"],
                     "text": text,
                     "finished": told.finished,
-                    "named": caption_gender(find(text, lang, path)),
+                    "named": caption_gender(find(text, lang, path), self.config.words.generic_masculine),
                     "pieces": self.vlm.token_strings(told.ids),
                     "p_female": np.round(told.female, DECIMALS),
                     "p_male": np.round(told.male, DECIMALS),

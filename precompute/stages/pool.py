@@ -15,6 +15,7 @@ from core.features.pooled import FOLDER, join_parts, pool_rows, view_rows, write
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.gender.positions import token_at
 from core.sae.files import load_sae, sae_id
+from core.words.generic import GENDERED_FORMS
 from precompute.context import StageContext
 
 ROWS_PER_PART = 65_536
@@ -47,12 +48,12 @@ def run(ctx: StageContext) -> dict:
 
 
 def first_gendered(ctx: StageContext, tokens: TokenIndex, vlm: Any) -> np.ndarray:
-    """Per caption row, the token in which its first word for men or women begins; its length where there is none."""
+    """Per caption row, the token in which its first word whose form has a gender begins; its length without one."""
     first = tokens.caption_length.astype(np.int64).copy()
     words = ctx.run.table("words", ["sample_id", "lang", "source", "start", "gender"])
     starts: dict[Any, Any] = {}
     for row in words.to_pylist():
-        if row["source"] == "own" and row["gender"] in ("male", "female"):
+        if row["source"] == "own" and row["gender"] in GENDERED_FORMS:
             caption = len(LANGUAGES) * row["sample_id"] + LANGUAGES.index(row["lang"])
             starts[caption] = min(row["start"], starts.get(caption, row["start"]))
     for row in ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist():
