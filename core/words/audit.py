@@ -164,12 +164,12 @@ def occurrences(words: Sequence[Word], form: tuple[str, ...]) -> int:
 def _matrix(
     counts: Sequence[Counter], keys: Sequence[tuple[str, str]], place: NDArray[np.integer], n: int
 ) -> NDArray[np.float64]:
-    """Counts by image (n_images, n_keys)."""
+    """Counts of these keys by image (n_images, n_keys)."""
     matrix = np.zeros((n, len(keys)))
     at = {key: column for column, key in enumerate(keys)}
     for row, count in zip(place, counts, strict=True):
-        for key, times in count.items():
-            matrix[row, at[key]] += times
+        for key in count.keys() & at.keys():
+            matrix[row, at[key]] += count[key]
     return matrix
 
 
