@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from core.bias import NAMED
-from core.bias.tables import Captions, metrics_table, roles_table
+from core.bias import NAMED, READINGS
+from core.bias.tables import Captions, metrics_table, policies_table, roles_table
 from core.run import Run
-from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
+from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES
 from tests.toy_run import add_record
 
 P = {"en": (0.1, 0.3, 0.5, 0.7, 0.9) * 2, "ar": (0.5, 0.9, 0.1, 0.7, 0.3, 0.9, 0.1, 0.5, 0.3, 0.7)}
@@ -54,12 +54,17 @@ def toy_captions(
                 rows.append((i, lang, "greedy", str(said)))
     index = pd.RangeIndex(n, name="sample_id")
     return Captions(
-        pd.DataFrame(rows, columns=["sample_id", "lang", "source", "named"]),
+        read_alike(pd.DataFrame(rows, columns=["sample_id", "lang", "source", "named"])),
         pd.DataFrame({"gender": gender, "split": split}, index=index),
         pd.DataFrame({"role": [ROLES[r] for r in role], "style": style, "all": "all"}, index=index),
         pd.DataFrame({lang: [table[r] for r in role] for lang, table in P.items()}, index=index),
         neutral,
     )
+
+
+def read_alike(said: pd.DataFrame) -> pd.DataFrame:
+    """Captions without a generic masculine: every reading names the same."""
+    return said.drop(columns="named").assign(**dict.fromkeys(READINGS, said["named"]))
 
 
 def _coin(rng: np.random.Generator, p: float) -> str:
@@ -76,8 +81,9 @@ def add_toy_bias(run: Run, captions: Captions | None = None) -> Run:
     captions = toy_captions() if captions is None else captions
     roles = roles_table(captions)
     metrics = metrics_table(captions, roles, 60, 0, 20)
-    assert set(captions.said["named"]) <= set(NAMED)
+    assert set(captions.said[captions.policy]) <= set(NAMED)
     BIAS_ROLES.write(run, BIAS_ROLES.of_frame(roles))
+    BIAS_POLICIES.write(run, BIAS_POLICIES.of_frame(policies_table(captions)))
     BIAS_METRICS.write(run, BIAS_METRICS.of_frame(metrics))
     add_record(run, "bias", len(roles))
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from core.answers import Answer
+from core.bias import MATCHED, MEANING, NOT_MATCHED, counted
 from core.config import LANGUAGE_NAME
 from core.figures.bias import DIFFERENCE, PANELS
 from core.frames import records, tuples
@@ -25,6 +26,21 @@ def planted_attribute(roles: pd.DataFrame) -> str:
     return "" if known.empty else str(known.groupby("attribute")["value"].nunique().idxmax())
 
 
+def estimand(policy: str) -> str:
+    """What every share of men is a share of, under a policy for the generic masculine."""
+    return MEANING[counted(policy)]
+
+
+def not_compared(policy: str, roles: pd.DataFrame, languages: tuple[str, ...]) -> str:
+    """Why Arabic minus English is not shown; "" where it is, or where there are not both languages."""
+    if len(languages) < 2 or roles.loc[roles["lang"] == DIFFERENCE, "p_male"].notna().any():
+        return ""
+    why = NOT_MATCHED
+    if counted(policy) == MATCHED:
+        why = "in one of the languages no caption says gender by a word that both genders must say alike"
+    return f"Arabic minus English is not shown: {why}."
+
+
 def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: pd.DataFrame) -> Answer:
     """How well what was planted is found again, by language and for the difference."""
     mine = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == source)]
@@ -42,8 +58,8 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
     shown = roles[(roles["attribute"] == ALL) & (roles["source"] == source) & (roles["lang"] != DIFFERENCE)]
     text = (
         f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
-        f"{said}, over {n} {attribute}s ({int(shown['n_captions'].sum()):,} captions of "
-        f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show no gender); "
+        f"{said}, over {n} {attribute}s ({int(shown['n_counted'].sum()):,} captions that say one gender, of "
+        f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show none); "
         f"by chance r stays below {chance:.2f}."
     )
     clear = all(row["low"] > row["control_high"] for row in known.values())
@@ -77,11 +93,12 @@ def share_answer(roles: pd.DataFrame) -> Answer:
             "not enough data",
         )
     parts = [
-        f"{row['p_male']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}] of those in {LANGUAGE_NAME[lang]}"
+        f"{row['p_male']:.0%} [{100 * row['low']:.0f}–{100 * row['high']:.0f}] of those in {LANGUAGE_NAME[lang]} "
+        f"(n = {int(row['n_counted']):,} captions)"
         for lang, row in known.items()
     ]
     text = (
-        f"On {n:,} held-out images that show no gender, {WHOSE[source]} that name one gender name a man in "
+        f"On {n:,} held-out images that show no gender, {WHOSE[source]} that say one gender say a man in "
         f"{' and '.join(parts)}; no leaning would be 50 %."
     )
     clear = any(not row["low"] <= 0.5 <= row["high"] for row in known.values())

@@ -21,7 +21,7 @@ MIN_GROUPS = 8  # below which a correlation over groups says nothing
 METRICS = ("correlation", "calibration_error", "slope")
 NAN = float("nan")
 OTHER = {"female": "male", "male": "female"}
-RATES = ("error", "omission", "both")
+RATES = ("error", "omission", "unmarked", "both")
 GENDERS = ("male", "female")
 AMPLIFICATIONS = ("amplification_zhao", "amplification_directional")
 
@@ -92,27 +92,36 @@ def _all(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndar
     return {"correlation": xy / np.sqrt(xx * yy), "calibration_error": error, "slope": xy / xx}
 
 
-def says(named: pd.Series, gender: pd.Series) -> pd.DataFrame:
-    """Of each caption (one bool a column): error, it names the other gender alone; omission, it names neither; both."""
+def says(named: pd.Series, gender: pd.Series, counted: pd.Series | None = None) -> pd.DataFrame:
+    """Of each caption (one bool a column): error, it says the other gender alone; omission, it names neither;
+    unmarked, it says a gender by the generic masculine alone; both.
+
+    ``counted`` is the reading that errors are judged by, where it is not ``named``.
+    """
     return pd.DataFrame(
         {
-            "error": named == gender.map(OTHER),
+            "error": (named if counted is None else counted) == gender.map(OTHER),
             "omission": named.isin(["neutral", "none"]),
+            "unmarked": named == "unmarked",
             "both": named == "both",
         }
     )
 
 
-def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tuple[str, str], Measured]:
+def error_rates(
+    named: pd.Series, gender: pd.Series, min_images: int, counted: pd.Series | None = None
+) -> dict[tuple[str, str], Measured]:
     """(rate, "female" | "male" | "female-male") -> its value, one caption an image, with Wilson's interval over images.
 
-    ``gender`` is what the image shows; other values than female and male are left out. The difference has Newcombe's
-    interval. Control: what the same captions would give if the labels were dealt out anew over these images (its
-    expectation). Fewer than ``min_images`` of a gender give no number. Error as in Hendricks et al. (2018), where a
-    neutral word is no error.
+    ``gender`` is what the image shows; other values than female and male are left out. ``counted`` as in ``says``: by
+    words that both genders must say alike an error is as easily made on images of women as on those of men. The
+    difference has Newcombe's interval. Control: what the same captions would give if the labels were dealt out anew
+    over these images (its expectation). Fewer than ``min_images`` of a gender give no number. Error as in Hendricks et
+    al. (2018), where a neutral word is no error.
     """
     shown = gender.isin(list(OTHER))
-    named, gender = named[shown], gender[shown]
+    counted = named if counted is None else counted
+    named, gender, counted = named[shown], gender[shown], counted[shown]
     found: dict[tuple[str, str], Measured] = {}
     for rate in RATES:
         for g in OTHER:
@@ -121,8 +130,8 @@ def error_rates(named: pd.Series, gender: pd.Series, min_images: int) -> dict[tu
             if n < min_images:
                 found[rate, g] = not_enough(n, f"{n} images of that gender; {min_images} are needed")
                 continue
-            hits = int(says(named[mine], gender[mine])[rate].sum())
-            chance = float(says(named, pd.Series(g, index=named.index))[rate].mean())
+            hits = int(says(named[mine], gender[mine], counted[mine])[rate].sum())
+            chance = float(says(named, pd.Series(g, index=named.index), counted)[rate].mean())
             low, high = wilson(hits, n)
             found[rate, g] = Measured(hits / n, float(low), float(high), n, chance, chance, chance)
         women, men = found[rate, "female"], found[rate, "male"]

@@ -84,33 +84,47 @@ def difference(
     return value, value - np.hypot(a - a_low, b_high - b), value + np.hypot(a_high - a, b - b_low)
 
 
-def image_counts(said: pd.DataFrame) -> pd.DataFrame:
-    """From one row a caption (sample_id, named) one row an image, its captions counted by what they name."""
+def image_counts(said: pd.DataFrame, reading: str = "named") -> pd.DataFrame:
+    """From one row a caption (sample_id and ``reading``) one row an image, its captions counted by what they name."""
     ids, row = np.unique(said["sample_id"].to_numpy(int), return_inverse=True)
-    column = pd.Categorical(said["named"], categories=list(NAMED)).codes
+    column = pd.Categorical(said[reading], categories=list(NAMED)).codes
     counts = np.bincount(row * len(NAMED) + column, minlength=len(ids) * len(NAMED)).reshape(-1, len(NAMED))
     return pd.DataFrame(counts, index=pd.Index(ids, name="sample_id"), columns=list(NAMED))
 
 
-def group_shares(counts: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
-    """One row a group of images: counts, and p_male among captions that name one gender, with interval, p and q.
+def grouped(hits: pd.Series, n: pd.Series, value: pd.Series) -> tuple[pd.DataFrame, Dispersion]:
+    """Share of ``hits`` among ``n`` captions by group: value (index), n_hits, n, share, low, high.
 
-    ``counts`` as of ``image_counts``; ``value`` by sample_id is the group. Images without a value are left out. q is
-    taken over the groups (Benjamini and Hochberg).
+    ``hits``, ``n`` and ``value`` by image. A group without a caption to count has no share (NaN).
+    """
+    found = dispersion(hits, n, value)
+    table = pd.DataFrame({"n_hits": hits, "n": n}).groupby(value).sum()
+    table.index.name = "value"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["share"] = table["n_hits"].to_numpy(float) / table["n"].to_numpy(float)
+    table["low"], table["high"] = clustered_wilson(table["n_hits"], table["n"], found.phi)
+    return table, found
+
+
+def group_shares(counts: pd.DataFrame, value: pd.Series, evidence: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row a group of images: counts, and p_male among captions that say one gender, with interval, p and q.
+
+    ``counts`` as of ``image_counts`` by what captions name, and ``evidence`` by what p_male is to rest on, where that
+    is another reading; ``value`` by sample_id is the group. Images without a value are left out. A group whose captions
+    say no gender has no p_male (NaN). q is taken over the groups (Benjamini and Hochberg).
     """
     value = value.reindex(counts.index).dropna()
-    counts = counts.loc[value.index]
-    n = counts["male"] + counts["female"]
-    found = dispersion(counts["male"], n, value)
+    counts = counts.reindex(index=value.index, columns=list(NAMED), fill_value=0)
+    said = counts if evidence is None else evidence.reindex(index=value.index, fill_value=0)
+    shares, found = grouped(said["male"], said["male"] + said["female"], value)
     table = counts.groupby(value).sum()
     table.index.name = "value"
     table = table.rename(columns={name: f"n_{name}" for name in NAMED})
     table.insert(0, "n_images", counts.groupby(value).size())
     table.insert(1, "n_captions", table[[f"n_{name}" for name in NAMED]].sum(axis=1))
-    hits, total = table["n_male"].to_numpy(), (table["n_male"] + table["n_female"]).to_numpy()
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table["p_male"] = hits / total
-    table["low"], table["high"] = clustered_wilson(hits, total, found.phi)
+    table["n_counted"] = shares["n"]
+    table[["p_male", "low", "high"]] = shares[["share", "low", "high"]]
+    hits, total = shares["n_hits"].to_numpy(), shares["n"].to_numpy()
     table["p_even"], table["p_beyond"] = p_even(hits, total, found), p_beyond(hits, total, found, MARGIN)
     for name in ("even", "beyond"):
         table[f"q_{name}"] = q_values(table[f"p_{name}"])

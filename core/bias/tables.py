@@ -1,4 +1,4 @@
-"""The tables bias_roles.parquet and bias_metrics.parquet: how they are filled from captions."""
+"""The tables bias_roles, bias_policies and bias_metrics: how they are filled from captions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.bias import NAMED, SOURCES
-from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates
-from core.bias.shares import difference, dispersion, group_shares, image_counts
+from core.bias import ESTIMANDS, MATCHED, NAMED, NOT_MATCHED, READINGS, SOURCES, counted
+from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates, not_enough
+from core.bias.shares import difference, dispersion, group_shares, grouped, image_counts
 from core.config import LANGUAGES
-from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
+from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES
+from core.words.generic import UNMARKED
 
 DIFFERENCE = "ar-en"  # Arabic minus English
 ALL = "all"  # the attribute, and its one value, that every image has
 MAX_VALUES = 100  # an attribute with more is an id or a text
-_COUNTS = [f"n_{name}" for name in NAMED]
+_COUNTS = [f"n_{name}" for name in (*NAMED, "counted")]
 NOTHING = image_counts(pd.DataFrame({"sample_id": [], "named": []}))
 
 
@@ -27,9 +28,10 @@ NOTHING = image_counts(pd.DataFrame({"sample_id": [], "named": []}))
 class Captions:
     """All that is counted.
 
-    ``said``: one row a caption (sample_id, lang, source, named). ``images``: one row an image, by sample_id: gender
-    (what it shows), split. ``attributes``: by sample_id, one column each, text or missing. ``planted``: by sample_id,
-    columns en and ar, NaN where nothing is planted. ``neutral``: sample_ids of the held-out neutral images.
+    ``said``: one row a caption: sample_id, lang, source, and what it names under each of READINGS. ``images``: one row
+    an image, by sample_id: gender (what it shows), split. ``attributes``: by sample_id, one column each, text or
+    missing. ``planted``: by sample_id, columns en and ar, NaN where nothing is planted. ``neutral``: sample_ids of the
+    held-out neutral images. ``policy``: what the generic masculine counts as.
     """
 
     said: pd.DataFrame
@@ -37,21 +39,22 @@ class Captions:
     attributes: pd.DataFrame
     planted: pd.DataFrame
     neutral: list[int]
+    policy: str = UNMARKED
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
         """The languages of the captions."""
         return tuple(lang for lang in LANGUAGES if (self.said["lang"] == lang).any())
 
-    def counts(self, source: str, lang: str, sample_ids: pd.Index | list[int]) -> pd.DataFrame:
-        """Captions of these images, counted by what they name."""
-        counts = self._counts.get((source, lang))
+    def counts(self, source: str, lang: str, sample_ids: pd.Index | list[int], reading: str = "") -> pd.DataFrame:
+        """Captions of these images, counted by what they name under ``reading``; without one, by what p_male counts."""
+        counts = self._counts.get((source, lang, reading or counted(self.policy)))
         return NOTHING if counts is None else counts[counts.index.isin(sample_ids)]
 
     @functools.cached_property
-    def _counts(self) -> dict[tuple[str, str], pd.DataFrame]:
+    def _counts(self) -> dict[tuple[str, str, str], pd.DataFrame]:
         groups = self.said.groupby(["source", "lang"], observed=True)
-        return {(str(source), str(lang)): image_counts(mine) for (source, lang), mine in groups}
+        return {(str(s), str(lang), one): image_counts(m, one) for (s, lang), m in groups for one in READINGS}
 
 
 def read_attributes(texts: Mapping[int, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -62,7 +65,7 @@ def read_attributes(texts: Mapping[int, str]) -> tuple[pd.DataFrame, pd.DataFram
     known = {i: json.loads(text) if text else {} for i, text in texts.items()}
     index = pd.Index(list(known), name="sample_id")
     planted = pd.DataFrame(
-        {lang: [float(k.get(f"p_male_{lang}", np.nan)) for k in known.values()] for lang in LANGUAGES}, index=index
+        {lang: [k.get(f"p_male_{lang}") for k in known.values()] for lang in LANGUAGES}, index=index, dtype=float
     )
     table = pd.DataFrame(index=index)
     for name in dict.fromkeys(key for k in known.values() for key in k):
@@ -76,22 +79,56 @@ def read_attributes(texts: Mapping[int, str]) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def roles_table(captions: Captions) -> pd.DataFrame:
-    """p_male on held-out neutral images by value of each attribute, source and language, and Arabic minus English."""
+    """p_male on held-out neutral images by value of each attribute, source and language, and Arabic minus English.
+
+    The difference is of matched words alone: under another policy it is left out, since it would compare grammars.
+    """
     parts = []
     for attribute in captions.attributes:
         value = captions.attributes[attribute].reindex(captions.neutral).dropna()
         for source in SOURCES:
             found = {}
             for lang in LANGUAGES:
-                counts = captions.counts(source, lang, value.index)
+                counts = captions.counts(source, lang, value.index, captions.policy)
                 if len(counts):
-                    table = group_shares(counts, value)
+                    table = group_shares(counts, value, captions.counts(source, lang, value.index))
                     table["planted"] = table["value"].map(planted_by_value(captions.planted[lang], value))
                     found[lang] = table.assign(lang=lang)
-            if len(found) == len(LANGUAGES):
+            if len(found) == len(LANGUAGES) and counted(captions.policy) == MATCHED:
                 found[DIFFERENCE] = _difference(found["ar"], found["en"])
             parts += [table.assign(attribute=attribute, source=source) for table in found.values()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BIAS_ROLES.names)
+
+
+def policies_table(captions: Captions) -> pd.DataFrame:
+    """Every estimand of ESTIMANDS on held-out neutral images, by value of each attribute, source and language.
+
+    None depends on the policy of the run: side by side they show how far a policy decides.
+    """
+    parts = []
+    for attribute in captions.attributes:
+        value = captions.attributes[attribute].reindex(captions.neutral).dropna()
+        for source in SOURCES:
+            for lang in captions.languages:
+                counts = {reading: captions.counts(source, lang, value.index, reading) for reading in READINGS}
+                mine = value.reindex(counts[UNMARKED].index).dropna()
+                for estimand in ESTIMANDS if len(mine) else ():
+                    hits, n = _estimated(counts, estimand)
+                    table, _ = grouped(hits.loc[mine.index], n.loc[mine.index], mine)
+                    table.insert(0, "n_images", mine.groupby(mine).size())
+                    parts.append(table.reset_index().assign(attribute=attribute, source=source, lang=lang, of=estimand))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["of", *BIAS_POLICIES.names])
+    return table.rename(columns={"of": "estimand"}) if parts else table
+
+
+def _estimated(counts: Mapping[str, pd.DataFrame], estimand: str) -> tuple[pd.Series, pd.Series]:
+    """Captions of each image that an estimand counts, and those it counts them among."""
+    if estimand in counts and estimand != UNMARKED:
+        said = counts[estimand]
+        return said["male"], said["male"] + said["female"]
+    said = counts[UNMARKED]
+    persons = said[[name for name in NAMED if name != "none"]].sum(axis=1)
+    return (said["female"] + said["both"] if estimand == "women" else said[UNMARKED]), persons
 
 
 def planted_by_value(planted: pd.Series, value: pd.Series) -> dict[str, float]:
@@ -126,6 +163,7 @@ def metrics_table(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: i
     """All figures over images and over groups, each with n, interval and control."""
     rows = [
         *_agreements(captions, roles, n_draws, seed),
+        *_other_agreements(captions, roles, n_draws, seed),
         *_errors(captions, min_images),
         *_amplifications(captions, n_draws, seed, min_images),
     ]
@@ -164,9 +202,27 @@ def _agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int
                 floor = _floor(captions, mine, attribute, source, lang) if metric == METRICS[1] else float("nan")
                 yield _row(metric, lang, source, found, "groups", attribute, floor=floor)
         wide = table.pivot(index="value", columns="lang", values="p_male")
-        if attribute != ALL and {"en", "ar"} <= set(wide):
-            found = agreement(wide["en"], wide["ar"], n_draws, seed)["correlation"]
-            yield _row("languages_correlation", "en, ar", source, found, "groups", attribute)
+        if attribute == ALL or not {"en", "ar"} <= set(wide):
+            continue
+        matched = counted(captions.policy) == MATCHED
+        if not matched and table["planted"].notna().any():
+            yield _row(METRICS[0], DIFFERENCE, source, not_enough(0, NOT_MATCHED), "groups", attribute)
+        found = agreement(wide["en"], wide["ar"], n_draws, seed)[METRICS[0]] if matched else not_enough(0, NOT_MATCHED)
+        yield _row("languages_correlation", "en, ar", source, found, "groups", attribute)
+
+
+def _other_agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int) -> Iterator[dict]:
+    """The correlation with what was planted that the other estimands of p_male would give."""
+    planted = roles.dropna(subset=["planted"])
+    keys = ["attribute", "source", "lang"]
+    known = {key: of.set_index("value")["planted"] for key, of in planted.groupby(keys, sort=False)}
+    found = policies_table(captions) if known else pd.DataFrame(columns=[*keys, "estimand"])
+    for (*key, estimand), mine in found.groupby([*keys, "estimand"], sort=False):
+        if tuple(key) in known and estimand in READINGS and estimand not in (UNMARKED, counted(captions.policy)):
+            share = mine.set_index("value")["share"].reindex(known[tuple(key)].index)
+            attribute, source, lang = map(str, key)
+            one = agreement(known[tuple(key)], share, n_draws, seed)[METRICS[0]]
+            yield _row(f"{METRICS[0]}_{estimand.replace(' ', '_')}", lang, source, one, "groups", attribute)
 
 
 def _floor(captions: Captions, table: pd.DataFrame, attribute: str, source: str, lang: str) -> float:
@@ -188,9 +244,10 @@ def _errors(captions: Captions, min_images: int) -> Iterator[dict]:
     """Error and omission rates of the greedy captions of all images that show a gender."""
     for lang in captions.languages:
         said = captions.said[(captions.said["source"] == "greedy") & (captions.said["lang"] == lang)]
-        named = said.set_index("sample_id")["named"]
-        gender = captions.images["gender"].reindex(named.index)
-        for (rate, group), found in error_rates(named, gender, min_images).items():
+        by_image = said.set_index("sample_id")
+        gender = captions.images["gender"].reindex(by_image.index)
+        readings = by_image[captions.policy], by_image[counted(captions.policy)]
+        for (rate, group), found in error_rates(readings[0], gender, min_images, readings[1]).items():
             yield _row(rate, lang, "greedy", found, "images", group=group)
 
 

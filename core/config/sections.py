@@ -142,6 +142,7 @@ class WordsConfig:
     lexicon_en: str = _is("", content=False)  # a TSV in the place of core/words/lexicons/en.tsv
     lexicon_ar: str = _is("", content=False)
     consensus: float = _is(0.6, low=0.5, high=1.0)  # share of the gendered references that must agree on an image
+    generic_masculine: Literal["unmarked", "male", "left out"] = "unmarked"  # what لاعب, أطفال said of anyone count as
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,12 @@ def recovery_frame(roles: pd.DataFrame, attribute: str, source: str) -> pd.DataF
 
 
 def groups_frame(roles: pd.DataFrame, attribute: str) -> pd.DataFrame:
-    """All kinds of captions by group and language, groups from the most female to the most male in English."""
-    mine = roles[(roles["attribute"] == attribute) & (roles["lang"] != DIFFERENCE)].dropna(subset=["p_male"])
+    """All kinds of captions by group and language, groups from the most female to the most male in English.
+
+    A group whose captions say a gender by the generic masculine alone has no p_male and stands last.
+    """
+    mine = roles[(roles["attribute"] == attribute) & (roles["lang"] != DIFFERENCE)]
+    mine = mine[mine["p_male"].notna() | (mine["n_unmarked"] > 0)]
     shown = "sampled" if (mine["source"] == "sampled").any() else "greedy"
     own = mine[mine["source"] == shown]
     order = own.groupby("value")["p_male"].mean().sort_values(kind="stable").index
@@ -83,7 +87,7 @@ def groups_ranges(frame: pd.DataFrame) -> Chart:
             ("greedy", "line-ns-open", 13),
             ("sampled", SYMBOLS[lang], 9),
         ):
-            part = frame[(frame["lang"] == lang) & (frame["source"] == source)]
+            part = frame[(frame["lang"] == lang) & (frame["source"] == source)].dropna(subset=["p_male"])
             if part.empty:
                 continue
             marks.append(
@@ -103,7 +107,7 @@ def groups_ranges(frame: pd.DataFrame) -> Chart:
                     "%{customdata[3]} images",
                 )
             )
-    x = Axis("share of captions that name a man, among those that name one gender", range=(-0.03, 1.03))
+    x = Axis("share of captions that name a man, among those that say one gender", range=(-0.03, 1.03))
     y = Axis(ticks=range(len(names)), labels=names, range=(-0.7, len(names) - 0.3), names=True)
     return Chart([Panel(marks, x, y)], 96 + 25 * max(len(names), 1), (8, 10, 48, 10), Legend(1, 13, fixed=True))
 

@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 
 WORD = re.compile(r"[\w\u064B-\u065F\u0670\u0640]+(?:['’-]\w+)*")  # vowel signs and tatweel stay in their word
 OPPOSITE = {"male": "female", "female": "male"}
+GENDERLESS = frozenset({"neutral", "unmarked"})  # readings of words that may be said of anyone
 
 KINDS = ("flipped", "neutralised", "removed", "added")
 
@@ -54,7 +55,7 @@ def caption_difference(
     """Compare two captions word by word (case and punctuation apart).
 
     A gender has flipped where a word of the one went and a word of the other came, and is neutralised where no such
-    word but one for any person came, wherever in the caption: sentences are often built anew around it. While the
+    word but one for any person (neutral, or the generic masculine) came, wherever in the caption: sentences are often built anew around it. While the
     second text is still being written (not `finished`), words that it has not reached yet are not called removed.
     """
     one, two = _words(before), _words(after)
@@ -69,10 +70,10 @@ def caption_difference(
         new += range(k, m)
     went, came = {told_one[x][0] for x in gone}, {told_two[x][0] for x in new}
     turned = {gender for gender, other in OPPOSITE.items() if gender in went and other in came}
-    neutralised = {g for g in OPPOSITE if g in went - turned and "neutral" in came}
+    neutralised = {g for g in OPPOSITE if g in went - turned and came & GENDERLESS}
     became = dict.fromkeys(turned, "flipped") | dict.fromkeys(neutralised, "neutralised")
     brought = dict.fromkeys({OPPOSITE[g] for g in turned}, "flipped")
-    brought |= {"neutral": "neutralised"} if neutralised else {}
+    brought |= dict.fromkeys(GENDERLESS, "neutralised") if neutralised else {}
     removed = [Change(*one[x][:2], became.get(told_one[x][0], "removed"), *told_one[x]) for x in gone]
     added = [Change(*two[x][:2], brought.get(told_two[x][0], "added"), *told_two[x]) for x in new]
     broken = _broken([w[2] for w in two])

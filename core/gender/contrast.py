@@ -25,6 +25,7 @@ from torch import Tensor
 
 from core.gender.positions import token_at, token_spans
 from core.words.captions import Hit, decides, find
+from core.words.generic import GENDERED_FORMS
 from core.words.pairs import counterpart
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from core.vlm.hooks import EditFn
 
 WORD_END = -1  # in the place of a token: the word ends here
-GENDERED = ("female", "male", "unmarked")  # of a word that has a counterpart
 NOT_ITS_OWN = "the caption is not in the tokens that its text would be cut into"
 
 
@@ -69,7 +69,7 @@ def first_said(
     """
     text = tokenizer.decode(list(token_ids), skip_special_tokens=True).strip()
     known = find(text, lang, lexicon_file) if hits is None else hits
-    hit = _first(sorted((h for h in known if h.gender in GENDERED), key=lambda h: h.start))
+    hit = _first(sorted((h for h in known if h.gender in GENDERED_FORMS), key=lambda h: h.start))
     if hit is None:
         return None
     other = counterpart(text, hit, lang, lexicon_file)

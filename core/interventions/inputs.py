@@ -100,7 +100,8 @@ class Inputs:
         for lang in self.settings.languages:
             lexicon = getattr(self.whole.words, f"lexicon_{lang}")
             texts = own.loc[own["lang"] == lang, "text"].tolist()
-            found[lang] = Reader(lang, common_words(texts, lang, lexicon), lexicon, knowledge(self.whole.samples))
+            common, policy = common_words(texts, lang, lexicon), self.whole.words.generic_masculine
+            found[lang] = Reader(lang, common, lexicon, knowledge(self.whole.samples), policy)
         return found
 
     def _images(self) -> tuple[list[images.Subject], list[images.Subject]]:

@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from core.samples.sources import Knowledge
 from core.words import Hit, caption_gender, find
 from core.words.captions import decides
+from core.words.generic import UNMARKED, under
 from core.words.lexicon import plain, split_words
 
 COMMON = 0.2  # a word in more than this share of a language's unedited captions is form, not content
@@ -34,20 +35,30 @@ OPPOSITE = {"female": "male", "male": "female"}
 class Reader:
     """Reads captions of one language; ``common`` are the words that say nothing of the image (``common_words``).
 
-    ``source`` is asked what a caption says where it is known what the image shows.
+    ``source`` is asked what a caption says where it is known what the image shows; ``policy`` is what the generic
+    masculine counts as (``core.words.generic.POLICIES``).
     """
 
-    def __init__(self, lang: str, common: frozenset[str], lexicon: str | Path = "", source: Knowledge | None = None):
+    def __init__(
+        self,
+        lang: str,
+        common: frozenset[str],
+        lexicon: str | Path = "",
+        source: Knowledge | None = None,
+        policy: str = UNMARKED,
+    ):
         self.lang, self.common, self.lexicon, self.source = lang, common, lexicon, source or Knowledge()
+        self.policy = policy
         self.hits: Callable[[str], list[Hit]] = functools.lru_cache(100_000)(self._hits)
         self.content: Callable[[str], frozenset[str]] = functools.lru_cache(100_000)(self._content)
 
     def _hits(self, text: str) -> list[Hit]:
-        return find(text, self.lang, self.lexicon)
+        return under(find(text, self.lang, self.lexicon), self.policy)
 
     def _content(self, text: str) -> frozenset[str]:
         """Stems of the words that say something of the image other than a gender."""
-        gendered = [(h.start, h.end) for h in self.hits(text) if h.word_class != "role"]
+        found = find(text, self.lang, self.lexicon)  # whatever the policy, that a word agrees is no content
+        gendered = [(h.start, h.end) for h in found if h.word_class != "role"]
         words = [w for w in split_words(text) if not any(a <= w.start < b for a, b in gendered)]
         stems = frozenset(stem(w.plain, self.lang) for w in words)
         return stems - self.common - FUNCTION_STEMS[self.lang]
@@ -90,6 +101,7 @@ def repeats(text: str) -> bool:
 OUTCOMES = (
     "n_female",
     "n_male",
+    "n_unmarked",
     "n_neutral",
     "named",
     "unchanged",
@@ -111,7 +123,7 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     """One caption beside the unedited caption of the same image.
 
     ``changed``: it names another gender than before, or none; ``flipped``: the opposite one; ``unnamed``: none, or
-    neutral words only (all three NA where the unedited one names neither a woman nor a man, or both). ``content_kept``
+    neutral words or the generic masculine only (all three NA where the unedited one names neither a woman nor a man, or both). ``content_kept``
     of ``content`` words are still there; ``damaged``: fewer than KEPT of them, or it repeats itself; ``clean``: changed
     and not damaged. ``right_*`` against ``truth`` (gender, role and object, where the source knows them), else NA.
     """
@@ -124,12 +136,12 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     asked = was in OPPOSITE
     changed = named != was
     return {
-        **{f"n_{gender}": count[gender] for gender in ("female", "male", "neutral")},
+        **{f"n_{gender}": count[gender] for gender in ("female", "male", UNMARKED, "neutral")},
         "named": named,
         "unchanged": text == before,
         "changed": changed if asked else None,
         "flipped": named == OPPOSITE.get(was) if asked else None,
-        "unnamed": named in ("neutral", "none") if asked else None,
+        "unnamed": named in (UNMARKED, "neutral", "none") if asked else None,
         "content": len(content),
         "content_kept": kept,
         "damaged": damaged,

@@ -102,7 +102,7 @@ class JobWriter:
                     "strength": job["strength"],
                     "text": text,
                     "finished": told.finished,
-                    "named": caption_gender(find(text, lang, path)),
+                    "named": caption_gender(find(text, lang, path), self.config.words.generic_masculine),
                     "pieces": self.vlm.token_strings(told.ids),
                     **{f"p_{of}": np.round(told.of(of), DECIMALS) for of in (*GENDERS, "left_out")},
                 }

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
 from core.intervals import percentile_interval, q_values, resampled_counts
-from core.words.captions import caption_gender, decides, find
+from core.words.captions import NAMED, Hit, caption_gender, decides, find
+from core.words.generic import POLICIES, UNMARKED, under
 from core.words.lexicon import Word, split_words
 
-GENDERS = ("male", "female", "neutral")
-NAMED = ("male", "female", "both", "neutral", "none")
+GENDERS = ("male", "female", UNMARKED, "neutral")
 MIN_IMAGES = 20  # below which nothing is concluded
 SLOW = 13  # so few differences with ties are tested exactly, which takes a while
 MOST_WEIGHTS = 20_000_000  # of the bootstrap at once
 TOTAL = "gendered words"  # for women and men; those that agree with persons and things alike are counted apart
 AGREEMENT = "verbs, adjectives"
+MOVED = ("before", "after", "change", "change_low", "change_high")
 COLUMNS = (
     "lang",
     "kind",
@@ -57,6 +58,8 @@ class Audit:
     """Of one language: a row a term (COLUMNS; rates are per 1,000 words), flips (before, after, n), and its sentence.
 
     ``terms``: kind is "total", "gender", "agreement", "word", "term" (asked for) or "tokens", which has no rate.
+    ``policies``: gendered words before and after, and captions that name another gender after, under each policy for
+    the generic masculine (policy, before, after, turned); ``sensitivity`` says it, "" where no policy changes anything.
     """
 
     lang: str
@@ -66,6 +69,8 @@ class Audit:
     flips: pd.DataFrame
     conclusion: str
     sure: str
+    policies: pd.DataFrame
+    sensitivity: str
 
 
 def audit(
@@ -75,44 +80,79 @@ def audit(
     terms: Sequence[str] = (),
     n_draws: int = 2000,
     seed: int = 0,
+    policy: str = UNMARKED,
 ) -> Audit:
     """Compare ``before`` with ``after`` (columns, with image_id) in the captions of one language.
 
-    ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. With fewer than MIN_IMAGES
-    images there are counts, but no interval and no p.
+    ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. ``policy`` is what the generic
+    masculine counts as (``core.words.generic.POLICIES``). With fewer than MIN_IMAGES images there are counts, but no
+    interval and no p.
     """
     images, place = np.unique(frame["image_id"].astype(str), return_inverse=True)
     sides = [_Side(frame[side], lang, lexicon, terms) for side in ("before", "after")]
-    keys = [("total", TOTAL), *(("gender", g) for g in GENDERS), ("agreement", AGREEMENT)]
-    keys += [("term", t) for t in terms]
-    keys += sorted({k for side in sides for count in side.counts for k in count if k[0] == "word"})
-    counts = [_matrix(side.counts, keys, place, len(images)) for side in sides]
     tokens = [np.bincount(place, side.n_words, len(images)) for side in sides]
-    table = _table(lang, keys, counts, tokens, n_draws, seed)
-    flips = pd.DataFrame(
-        [(a, b, n) for (a, b), n in _flips(sides[0].named, sides[1].named).items()], columns=["before", "after", "n"]
-    )
+
+    def counted(by: str, keys: Sequence[tuple[str, str]]) -> pd.DataFrame:
+        counts = [_matrix(side.counts[by], keys, place, len(images)) for side in sides]
+        return _table(lang, keys, counts, tokens, n_draws, seed)
+
+    generic = any(count["gender", UNMARKED] for side in sides for count in side.counts[UNMARKED])
+    total = [("total", TOTAL)]
+    keys = [*total, *(("gender", g) for g in GENDERS if g != UNMARKED or generic), ("agreement", AGREEMENT)]
+    keys += [("term", t) for t in terms]
+    keys += sorted({k for side in sides for count in side.counts[policy] for k in count if k[0] == "word"})
+    table = counted(policy, keys)
+    flips = {one: _flips(sides[0].named[one], sides[1].named[one]) for one in POLICIES}
+    rows = []
+    for one in POLICIES if generic else ():
+        row = (table if one == policy else counted(one, total)).iloc[0]
+        turned = sum(n for (a, b), n in flips[one].items() if a != b)
+        rows.append({"policy": one, **row[list(MOVED)].to_dict(), "turned": turned})
+    policies = pd.DataFrame(rows, columns=["policy", *MOVED, "turned"])
     text, sure = conclusion(table)
-    return Audit(lang, len(images), len(frame), table, flips, text, sure)
+    said = pd.DataFrame([(a, b, n) for (a, b), n in flips[policy].items()], columns=["before", "after", "n"])
+    return Audit(lang, len(images), len(frame), table, said, text, sure, policies, _sensitivity(policies, policy))
+
+
+def _sensitivity(policies: pd.DataFrame, policy: str) -> str:
+    """How far the counts move under the other policies, in one line."""
+    parts = []
+    for row in policies.to_dict("records"):
+        if row["policy"] != policy:
+            low, high = (f"{row[f'change_{end}']:+,.0f}" for end in ("low", "high"))
+            interval = f", interval {low} to {high}" if np.isfinite(row["change_low"]) else ""
+            parts.append(
+                f"{row['policy']}: from {row['before']:,} to {row['after']:,} ({row['change']:+,}{interval}), "
+                f"{row['turned']:,} captions turned"
+            )
+    if not parts:
+        return ""
+    return f"The generic masculine counts as {policy}. Counted otherwise, gendered words go, {'; '.join(parts)}."
 
 
 class _Side:
-    """One column of captions: counts of each, number of words, gender named."""
+    """One column of captions: number of words and, under each policy, counts of each and gender named."""
 
     def __init__(self, texts: Iterable[str], lang: str, lexicon: str | Path, terms: Sequence[str]):
         wanted = {term: tuple(w.plain for w in split_words(term)) for term in terms}
-        self.counts: list[Counter[tuple[str, str]]] = []
+        self.counts: dict[str, list[Counter[tuple[str, str]]]] = {policy: [] for policy in POLICIES}
+        self.named: dict[str, list[str]] = {policy: [] for policy in POLICIES}
         self.n_words: list[int] = []
-        self.named: list[str] = []
         for text in texts:
-            words, hits = split_words(text), find(text, lang, lexicon)
-            count = Counter(("gender", hit.gender) if decides(hit) else ("agreement", AGREEMENT) for hit in hits)
-            count["total", TOTAL] = count["gender", "male"] + count["gender", "female"]
-            count.update(("word", hit.lemma or hit.word) for hit in hits)
-            count.update({("term", term): occurrences(words, form) for term, form in wanted.items()})
-            self.counts.append(count)
+            words, found = split_words(text), find(text, lang, lexicon)
+            asked = {("term", term): occurrences(words, form) for term, form in wanted.items()}
+            for policy in POLICIES:
+                hits = under(found, policy)
+                self.counts[policy].append(_counts(hits) + Counter(asked))
+                self.named[policy].append(caption_gender(hits))
             self.n_words.append(len(words))
-            self.named.append(caption_gender(hits))
+
+
+def _counts(hits: Sequence[Hit]) -> Counter[tuple[str, str]]:
+    count = Counter(("gender", hit.gender) if decides(hit) else ("agreement", AGREEMENT) for hit in hits)
+    count["total", TOTAL] = count["gender", "male"] + count["gender", "female"]
+    count.update(("word", hit.lemma or hit.word) for hit in hits)
+    return count
 
 
 def occurrences(words: Sequence[Word], form: tuple[str, ...]) -> int:
@@ -124,12 +164,12 @@ def occurrences(words: Sequence[Word], form: tuple[str, ...]) -> int:
 def _matrix(
     counts: Sequence[Counter], keys: Sequence[tuple[str, str]], place: NDArray[np.integer], n: int
 ) -> NDArray[np.float64]:
-    """Counts by image (n_images, n_keys)."""
+    """Counts of these keys by image (n_images, n_keys)."""
     matrix = np.zeros((n, len(keys)))
     at = {key: column for column, key in enumerate(keys)}
     for row, count in zip(place, counts, strict=True):
-        for key, times in count.items():
-            matrix[row, at[key]] += times
+        for key in count.keys() & at.keys():
+            matrix[row, at[key]] += count[key]
     return matrix
 
 

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from core.words import generic
 from core.words.arabic import ArabicWords
+from core.words.generic import UNMARKED, is_symmetric, under
 from core.words.lexicon import EXCEPTION, Entry, Found, Phrases, Word, all_entries, animals, lexicon_path, split_words
 
 HYPHEN = re.compile("[-\u2010\u2011]")
 BEHIND_HYPHEN = ("in", "to", "and", "or")  # mother-in-law, bride-to-be, husband-and-wife are persons; man-made is none
 ANNOTATED = ("male", "female", "neutral")
+NAMED = ("male", "female", "both", UNMARKED, "neutral", "none")
+"""What a caption may name, as of ``caption_gender``."""
 NO_ANNOTATION = ("", "unknown")
 
 
@@ -55,7 +59,7 @@ FINDERS: dict[str, Callable[..., ArabicWords | EnglishWords]] = {"en": EnglishWo
 
 
 class Hit(NamedTuple):
-    """One gendered word: ``text[start:end] == word``; gender is male, female or neutral.
+    """One gendered word: ``text[start:end] == word``; gender is male, female, neutral, or unmarked: generic masculine.
 
     ``lemma`` is the lexicon's; ``clitics`` are what was taken off to find it, with a + on the side of the word
     ("و+ ل+", "+ها"), or "".
@@ -74,7 +78,8 @@ def find(text: str, lang: str, lexicon_file: str | Path = "") -> list[Hit]:
     """All lexicon words in a text of ``lang`` ("en" or "ar"), in order, not overlapping.
 
     Words are compared whole, never as parts of others. Class "agreement" follows the grammar of what it speaks of,
-    person or thing: verbs, adjectives, demonstratives, and pronouns attached to a preposition. ``lexicon_file`` is a
+    person or thing: verbs, adjectives, demonstratives, and pronouns attached to a preposition. The Arabic generic
+    masculine is "unmarked", whatever is made of it when it is counted (``core.words.generic``). ``lexicon_file`` is a
     TSV in the place of the project's own. Raises ValueError for another language, UserError for an unusable lexicon.
     """
     path = lexicon_path(lang, lexicon_file)
@@ -88,7 +93,7 @@ def find(text: str, lang: str, lexicon_file: str | Path = "") -> list[Hit]:
             start, end = words[at].start, words[at + found.n_words - 1].end
             hits.append(Hit(start, end, text[start:end], found.gender, found.word_class, found.lemma, found.clitics))
         at += found.n_words if found else 1
-    return hits
+    return generic.read(hits, words) if lang == "ar" else hits
 
 
 def describe(hit: Hit) -> str:
@@ -131,15 +136,32 @@ def decides(hit: Hit) -> bool:
     return hit.word_class != "agreement"
 
 
-def caption_gender(hits: Iterable[Hit]) -> str:
-    """Gender that a caption names: male, female, both, neutral (only words for persons of either) or none.
+def caption_gender(hits: Iterable[Hit], policy: str = UNMARKED) -> str:
+    """What a caption names, one of NAMED, with the generic masculine counted by ``policy`` (``generic.POLICIES``).
 
-    Agreement does not decide: شخص يقف is a person of no stated gender, تقف سيارة a car.
+    "unmarked": no gender but by the generic masculine; "neutral": only words for persons of either. Agreement does not
+    decide: شخص يقف is a person of no stated gender, تقف سيارة a car.
     """
-    found = {hit.gender for hit in hits if decides(hit)}
+    found = {hit.gender for hit in under(hits, policy) if decides(hit)}
     if {"male", "female"} <= found:
         return "both"
-    return next((gender for gender in ANNOTATED if gender in found), "none")
+    return next((gender for gender in ("male", "female", UNMARKED, "neutral") if gender in found), "none")
+
+
+def matched_gender(hits: Iterable[Hit]) -> str:
+    """The gender that a caption says by words that both genders must say alike: male, female, both or none.
+
+    It rests on رجل and امرأة, he and she, أب and أم, and on no role: طبيب may be said of a woman and طبيبة not of a
+    man, so that counting either would compare what grammar marks. The same in every language and under every policy.
+    """
+    found, person = set(), False
+    for hit in hits:
+        if decides(hit):
+            found |= {hit.gender} if is_symmetric(hit, person) else set()
+            person = True
+    if {"male", "female"} <= found:
+        return "both"
+    return next((gender for gender in ("male", "female") if gender in found), "none")
 
 
 def image_gender(annotation: str, references: Sequence[str], consensus: float) -> ImageGender:
@@ -148,7 +170,8 @@ def image_gender(annotation: str, references: Sequence[str], consensus: float) -
     ``references`` are values of ``caption_gender``. Those that name a gender decide (captions that say person leave it
     open, as captioners do; so Zhao et al. 2017): at least the share ``consensus`` of them, and more than half, must
     name one gender and it alone, "both" speaking against either. Ties and conflicts are unknown. Where none names a
-    gender, but some name a person, the image is neutral. Raises ValueError for an unknown annotation.
+    gender, but some name a person (by a neutral word or the generic masculine), the image is neutral. Raises ValueError
+    for an unknown annotation.
     """
     n = len(references)
     if annotation in ANNOTATED:
@@ -158,7 +181,7 @@ def image_gender(annotation: str, references: Sequence[str], consensus: float) -
     count = Counter(references)
     n_gendered = count["male"] + count["female"] + count["both"]
     if not n_gendered:
-        if count["neutral"]:
+        if count["neutral"] or count[UNMARKED]:
             return ImageGender("neutral", "references", float("nan"), n, "neutral words")
         return ImageGender("unknown", "", float("nan"), n, "no person" if n else "no reference")
     gender = "male" if count["male"] > count["female"] else "female"

@@ -71,7 +71,8 @@ class ArabicAnalyzer(Protocol):
 class MorphologicalGenderAnalyzer:
     """Reads the suffixes ة ات ها ه ون ين and the verb prefixes ي ت, after the lexicon of persons and a list of names.
 
-    A word that neither knows is no person where an ending marks it (سيارة, مدينة), and unknown (None) elsewhere.
+    A word that neither knows is no person where an ending marks it (سيارة, مدينة), and unknown (None) elsewhere. Words
+    are read by themselves, so the generic masculine has the gender of its form; ``core.words.find`` reads it in place.
     """
 
     name = "rules"

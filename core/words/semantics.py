@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.words.captions import FINDERS, caption_gender, find
+from core.words.generic import UNMARKED, under
 from core.words.lexicon import plain, split_words
 
 GENDERED = ("male", "female")
@@ -49,12 +50,18 @@ class SemanticGenderAnalyzer:
     """Lexical gender of words and of the words a feature fires on, against a corpus of captions in one language.
 
     ``captions`` are the corpus, ``genders`` the gender of each (of the image, say); without them that of the caption's
-    own words, which makes the company of those very words circular. UserError where the lengths differ, for another
+    own words, which makes the company of those very words circular. ``policy`` is what the generic masculine counts as
+    (``core.words.generic.POLICIES``). UserError where the lengths differ, for another
     language than "en" and "ar", and for one text in the place of a list.
     """
 
     def __init__(
-        self, captions: Sequence[str], lang: str, genders: Sequence[str] | None = None, lexicon_file: str | Path = ""
+        self,
+        captions: Sequence[str],
+        lang: str,
+        genders: Sequence[str] | None = None,
+        lexicon_file: str | Path = "",
+        policy: str = UNMARKED,
     ):
         if isinstance(captions, str):
             why = "Words are held against all captions of a corpus."
@@ -65,7 +72,7 @@ class SemanticGenderAnalyzer:
         if genders is not None and len(genders) != len(captions):
             what = f"There are {len(captions)} captions and {len(genders)} genders."
             raise UserError(what, "Each caption has the gender of its image.", "Give one gender for each caption.")
-        self._lang, self._lexicon = lang, lexicon_file
+        self._lang, self._lexicon, self._policy = lang, lexicon_file, policy
         self._lexical: dict[str, str] = {}
         self._tokens: Counter[str] = Counter()  # words of the corpus by lexical gender
         self._captions: Counter[str] = Counter()  # captions by gender
@@ -73,16 +80,16 @@ class SemanticGenderAnalyzer:
         for number, text in enumerate(captions):
             words = [word.plain for word in split_words(text)]
             self._tokens.update(self.lexical(word) for word in words)
-            gender = caption_gender(find(text, lang, lexicon_file)) if genders is None else genders[number]
+            gender = caption_gender(find(text, lang, lexicon_file), policy) if genders is None else genders[number]
             self._captions[gender] += 1
             for word in set(words):
                 self._company.setdefault(word, Counter())[gender] += 1
 
     def lexical(self, word: str) -> str:
-        """Gender of one word by the lexicon, agreement included: male, female, neutral, or "" where it has none."""
+        """Gender of one word by the lexicon, agreement included: male, female, unmarked, neutral, or "" for none."""
         word = plain(word.strip())
         if word not in self._lexical:
-            hits = find(word, self._lang, self._lexicon)
+            hits = under(find(word, self._lang, self._lexicon), self._policy)
             self._lexical[word] = hits[0].gender if len(hits) == 1 and hits[0].word == word else ""
         return self._lexical[word]
 

@@ -14,7 +14,7 @@ from core.figures.interventions import way_name
 from core.frames import records, tuples
 from core.run import Run
 from core.run.reader import Catalog
-from pages.kit import images, panels, pickers, runs, states, text
+from pages.kit import images, panels, pickers, policy, runs, states, text
 
 QUESTION = "Do gender features cause the gender in captions?"
 N_READ = 6  # images whose captions are shown
@@ -65,6 +65,7 @@ def main() -> None:
     judged(verdicts)
     captions(run, cat, verdicts)
     chosen(cat)
+    policy.show_labels_line(run, cat, of="caption_ar")
     text.method(METHOD)
 
 

@@ -9,7 +9,7 @@ from core.answers import mechanisms as mechanisms_answers
 from core.figures import mechanisms
 from core.frames import records
 from pages.causes import mechanisms_circuits, mechanisms_heads
-from pages.kit import coverage, panels, pickers, runs, states, text
+from pages.kit import coverage, panels, pickers, policy, runs, states, text
 
 QUESTION = "Which parts of the model carry gender into the words?"
 
@@ -41,6 +41,7 @@ def main() -> None:
             mechanisms_heads.show(run, cat, lang, mine[0])
         mechanisms_circuits.pairs(cat, lang, layer)
         mechanisms_circuits.patching(cat, lang, layer)
+    policy.show_labels_line(run, cat)
     text.method(METHOD)
 
 

@@ -54,7 +54,7 @@ KIND_TITLES = {
     "flipped": "the gender turns",
     "neutralised": "the gender goes, the person stays",
 }
-ABOUT = {"male": "for a man", "female": "for a woman", "neutral": "for any person"}
+ABOUT = {"male": "for a man", "female": "for a woman", "neutral": "for any person", "unmarked": "for any person"}
 
 
 def write(run: Run, cat: Catalog, image: SteeredImage, request: Request, frames: dict[str, Any], stop: Any) -> Step:

@@ -14,7 +14,7 @@ from core.figures import gender
 from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
-from pages.kit import coverage, export, notes, panels, pickers, runs, selection, states, text
+from pages.kit import coverage, export, notes, panels, pickers, policy, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
 from pages.kit.gender_panel import READ, WHEN, q
@@ -55,6 +55,7 @@ def main() -> None:
     listing(cat, cell, fdr, ranking, layer, lang, view)
     agreement(cat, layer, lang, view)
     by_layer(cat, run, view)
+    policy.show_labels_line(run, cat)
     text.method(METHOD)
 
 

@@ -21,6 +21,7 @@ KINDS = frozenset(
         "female",
         "male",
         "neutral",
+        "unmarked",
         "added",
         "removed",
         "flipped",

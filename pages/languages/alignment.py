@@ -16,7 +16,7 @@ from core.figures.feature import is_word, visible
 from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
-from pages.kit import export, panels, pickers, runs, states, text
+from pages.kit import export, panels, pickers, policy, runs, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
 
@@ -82,6 +82,7 @@ def main() -> None:
     score_card(scores, layer, view)
     apart(cat, scores, layer)
     grammar(cat, layer)
+    policy.show_labels_line(run, cat)
     text.method(METHOD)
 
 

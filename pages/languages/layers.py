@@ -12,7 +12,7 @@ from core.config import LANGUAGE_NAME, only_language
 from core.figures import layers
 from core.frames import records
 from core.run.reader import Catalog
-from pages.kit import coverage, export, panels, pickers, runs, states, text
+from pages.kit import coverage, export, panels, pickers, policy, runs, states, text
 
 QUESTION = "Where does gender appear?"
 WHERE = {
@@ -44,6 +44,7 @@ def main() -> None:
     first(emergence)
     transfer(cat, probes, measure)
     next_word(cat, emergence)
+    policy.show_labels_line(run, cat)
     text.method(METHOD)
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import bias as bias_answers
+from core.answers.policy import shares_line
 from core.config import LANGUAGE_NAME
 from core.figures import bias
 from core.frames import records, tuples
-from pages.kit import panels, pickers, runs, states, text
+from pages.kit import panels, pickers, policy, runs, states, text
 
 QUESTION = "What gender do captions give to people who show none?"
 KINDS = {
@@ -38,8 +39,13 @@ def main() -> None:
         states.one_language(cat.languages, "How far the captions of two languages lie apart is not known.")
     else:
         answer = bias_answers.share_answer(roles)
+    counts_as = run.config().words.generic_masculine
     with head:
         text.page_title(QUESTION, answer.text, answer.sure)
+        policy.show_line(f"Shares of men are {bias_answers.estimand(counts_as)}.")
+        policy.show_line(bias_answers.not_compared(counts_as, roles, cat.languages))
+        policy.show_line(shares_line(cat.frame("bias_policies"), cat.languages) if cat.has("bias_policies") else "")
+        policy.show_labels_line(run, cat)
     if cat.captions_given:
         states.empty(
             "The sampled captions alone are the model’s.",
@@ -144,8 +150,8 @@ def numbers(frame: pd.DataFrame) -> str:
         planted, n_images = part["planted"].dropna(), int(part["n_images"].max())
         cells = [
             f"{by[s]['p_male']:.2f} [{by[s]['low']:.2f}, {by[s]['high']:.2f}] "
-            f'<span class="cs-small">n = {int(by[s]["n_captions"])}</span>'
-            if s in by
+            f'<span class="cs-small">n = {int(by[s]["n_counted"])}</span>'
+            if s in by and pd.notna(by[s]["p_male"])
             else "–"
             for s in bias.SOURCES
         ]
@@ -155,11 +161,12 @@ def numbers(frame: pd.DataFrame) -> str:
                 LANGUAGE_NAME[str(lang)],
                 f"{planted.iloc[0]:.2f}" if len(planted) else "–",
                 *cells,
+                f"{part['n_unmarked'].sum() / max(1, part['n_captions'].sum()):.0%}",
                 str(n_images),
             ]
         )
-    head = ["", "Captions", "Planted", "Sampled", "Greedy", "People wrote", "Images"]
-    return text.table(head, rows, numeric=(2, 6))
+    head = ["", "Captions", "Planted", "Sampled", "Greedy", "People wrote", "Generic masculine alone", "Images"]
+    return text.table(head, rows, numeric=(2, 6, 7))
 
 
 def amplification(metrics: pd.DataFrame, attribute: str) -> None:
@@ -185,9 +192,10 @@ def amplification(metrics: pd.DataFrame, attribute: str) -> None:
 
 def errors(metrics: pd.DataFrame) -> None:
     """Errors and omissions where the image shows a gender."""
-    names = {"error": "wrong gender", "omission": "no gender named"}
+    names = {"error": "wrong gender", "omission": "no gender named", "unmarked": "generic masculine alone"}
     who = {"female": "women", "male": "men"}
     mine = metrics[metrics["metric"].isin(names) & metrics["group"].isin(who) & metrics["value"].notna()]
+    mine = mine[(mine["metric"] != "unmarked") | (mine["lang"] == "ar")]  # English has no generic masculine
     label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}, {who[r.group]}" for r in tuples(mine)]
     frame = mine.assign(label=label).sort_values(["metric", "lang"], ascending=[True, False]).reset_index(drop=True)
     axis = "share of images"
@@ -211,8 +219,11 @@ WHICH = (
 BY = "What is annotated of the images."
 METHOD = r"""
 Of every held-out image that shows no gender the model writes several captions, drawn at random from its own
-probabilities (temperature 1), and one greedy caption. A caption counts by its words for persons: man, woman, both,
-neutral, none; $p(\text{male})$ is the share of captions that name a man among those that name one gender.
+probabilities (temperature 1), and one greedy caption. Arabic says لاعب or أطفال of people of any gender (the generic
+masculine) and must say طبيبة of a woman, so that counting roles compares grammars. $p(\text{male})$ is therefore the
+share of men among captions that say one gender by a word that both genders must say alike: رجل and امرأة, he and she,
+father and mother; no role. Arabic minus English is shown of that share alone. Another policy
+(`words.generic_masculine`) counts the generic masculine as a man or leaves it out.
 Captions of one image resemble each other, so each interval is Wilson’s with the number of captions divided by how much
 more images differ than draws of a coin would (Rao and Scott 1992). **Planted** shares exist in the demo world alone,
 where they were written by hand; finding them again tests the instrument and says nothing about any society. The
@@ -221,7 +232,7 @@ correlation’s interval is a bootstrap over groups, its control the planted sha
 **Amplification** (Zhao et al. 2017): the rise of the share of the gender that the references favour,
 $A=\frac1{|O|}\sum_{o,g:\,b^*(o,g)>1/2}\tilde b(o,g)-b^*(o,g)$; which gender is favoured comes from the training images.
 The directional measure of Wang and Russakovsky (2021) is in the data as well. **Wrong gender**: the caption names only
-the other one; a neutral word is no error but an omission. Source: the stage `bias` (docs/methods.md).
+the other one, by such a word; a neutral word is no error but an omission, and the generic masculine is neither. Source: the stage `bias` (docs/methods.md).
 """
 
 main()

@@ -10,7 +10,7 @@ from core.frames import tuples
 from core.run import Manifest, Run
 from core.run.reader import Catalog
 from core.samples.sources import knowledge
-from pages.kit import links, pipeline, runs, text
+from pages.kit import links, pipeline, policy, runs, text
 from pages.kit.images import GridItem, grid
 from pages.look.overview_questions import Question, listed, questions
 
@@ -149,6 +149,7 @@ def main() -> None:
             )
     text.heading("Five questions, and what this run says")
     text.html(f'<div class="cs-cards">{"".join(card(q) for q in questions(run))}</div>')
+    policy.show_labels_line(run, cat)
     if cat.has("saes"):
         text.heading("How far the features can be trusted")
         text.html(quality(cat.saes()))

@@ -22,7 +22,8 @@ from core.figures import alignment
 from core.intervals import wilson
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
-from core.words import caption_gender, find
+from core.words import caption_gender, find, matched_gender
+from core.words.generic import UNMARKED
 from pages.kit.runs import catalog
 
 FEW = 30  # below this many cases nothing is said
@@ -54,12 +55,14 @@ def questions(run: Run) -> list[Question]:
 def _questions(run_dir: str, version: str) -> list[Question]:
     run = Run(run_dir)
     cat = catalog(run)
-    genders = functools.cache(lambda: caption_genders(cat))  # counted only where an analysis has not run
+    policy = run.config().words.generic_masculine
+    genders = functools.cache(lambda: caption_genders(cat, policy))  # counted only where an analysis has not run
+    matched = functools.cache(lambda: caption_genders(cat, ""))
     gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders())
     if only := only_language(cat.languages):
         agree = apart = Answer(f"{only[:1].upper()}{only[1:]}.", "not enough data")
     else:
-        agree, apart = compared(cat) or agreement(genders()), language_specific(cat)
+        agree, apart = compared(cat) or agreement(matched()), language_specific(cat)
     done = bool(only) or cat.has("alignment")
     return [
         _card(
@@ -163,20 +166,24 @@ def middle_layer(cat: Catalog) -> int:
     return cat.layers()[len(cat.layers()) // 2]
 
 
-def caption_genders(cat: Catalog) -> pd.DataFrame:
-    """sample_id, gender of the image, and by language the one gender that the caption's words name, else ""."""
+def caption_genders(cat: Catalog, policy: str = UNMARKED) -> pd.DataFrame:
+    """sample_id, gender of the image, and by language the one gender that the caption's words name, else "".
+
+    ``policy`` is what the generic masculine counts as; without one only words that both genders must say alike count.
+    """
     if not cat.has("captions"):
         return pd.DataFrame()
     samples = cat.samples(limit=10_000_000)
     own = cat.captions(samples["sample_id"].tolist())
-    own["named"] = [named_gender(text, lang) for text, lang in zip(own["text"], own["lang"], strict=True)]
+    own["named"] = [named_gender(text, lang, policy) for text, lang in zip(own["text"], own["lang"], strict=True)]
     named = own.pivot(index="sample_id", columns="lang", values="named").reindex(columns=list(cat.languages)).fillna("")
     return samples[["sample_id", "gender"]].merge(named, left_on="sample_id", right_index=True)
 
 
-def named_gender(text: str, lang: str) -> str:
+def named_gender(text: str, lang: str, policy: str = UNMARKED) -> str:
     """ "male" or "female" where all the words for persons in a caption say so, else ""."""
-    named = caption_gender(find(text, lang))
+    hits = find(text, lang)
+    named = caption_gender(hits, policy) if policy else matched_gender(hits)
     return named if named in ("male", "female") else ""
 
 
@@ -207,8 +214,8 @@ def agreement(genders: pd.DataFrame) -> Answer:
     chance = sum(float((pairs["en"] == g).mean() * (pairs["ar"] == g).mean()) for g in ("male", "female"))
     low, high = wilson(same, n)
     text = (
-        f"On images that show no gender, both captions name the same one in {rate(same, n)} of {n:,} images in "
-        f"which both name one; captions of different images would agree in {chance:.0%}."
+        f"On images that show no gender, both captions say the same one, by words that both genders must say alike, in "
+        f"{rate(same, n)} of {n:,} images in which both say one; captions of different images would agree in {chance:.0%}."
     )
     return Answer(text, "supported" if not low <= chance <= high else "unclear")
 

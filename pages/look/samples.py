@@ -12,7 +12,7 @@ from core.config import LANGUAGE_NAME
 from core.frames import records
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
-from pages.kit import export, links, pickers, runs, states, text
+from pages.kit import export, links, pickers, policy, runs, states, text
 from pages.kit.images import GridItem, tile_html
 
 PER_PAGE = 12
@@ -88,6 +88,7 @@ def browse(run: Run, cat: Catalog) -> None:
         n = f"{len(frame):,} of {total:,} images." if len(frame) < total else f"{total:,} images."
         text.page_title("What does the model write, and what did people write?", f"{n} Gendered words are underlined.")
         text.html(LEGEND)
+        policy.show_labels_line(run, cat)
     if frame.empty:
         states.empty(
             "No image fits these filters.",
@@ -108,7 +109,8 @@ def browse(run: Run, cat: Catalog) -> None:
 
 
 LEGEND = """<p class="cs-small"><mark class="cs-mark female">words for women</mark> &ensp;
-<mark class="cs-mark male">words for men</mark> &ensp; <mark class="cs-mark neutral">neutral words</mark></p>"""
+<mark class="cs-mark male">words for men</mark> &ensp; <mark class="cs-mark neutral">neutral words</mark> &ensp;
+<mark class="cs-mark unmarked">generic masculine, of people of any gender</mark></p>"""
 NOTHING = pd.DataFrame(columns=["sample_id", "lang", "text"])
 
 

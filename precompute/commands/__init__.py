@@ -71,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--terms", default="", metavar="A,B,C", help="count these words as well, each by itself")
     audit.add_argument("--out", default="", metavar="DIR", help="default: FILE's name with -audit, beside it")
     audit.add_argument("--lang", default="", metavar="LANG", help="en or ar; without a column lang: en")
+    audit.add_argument(
+        "--generic-masculine",
+        default="unmarked",
+        choices=("unmarked", "male", "left out"),
+        help="what the Arabic generic masculine counts as (docs/gender-counting.md); default: unmarked",
+    )
 
     controls = add("controls", "what is found where there is nothing: negative controls")
     controls.add_argument("run", nargs="?", default="demo", metavar="RUN", help="default: demo")

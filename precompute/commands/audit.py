@@ -22,6 +22,7 @@ from core.errors import UserError
 from core.run import atomic_path, write_json, write_table
 from core.samples.tables import decode_table
 from core.words.audit import Audit, audit
+from core.words.generic import UNMARKED
 
 NEEDED = ("image_id", "before", "after")
 LANGUAGES = ("en", "ar")
@@ -33,7 +34,7 @@ DO = f"Name its columns {', '.join(NEEDED)} and, where there are two languages, 
 def command(args: argparse.Namespace) -> int:
     """What ``run_audit`` does."""
     terms = list(dict.fromkeys(t.strip() for t in args.terms.replace("،", ",").split(",") if t.strip()))
-    run_audit(Path(args.file), args.lexicon, terms, args.out, args.lang)
+    run_audit(Path(args.file), args.lexicon, terms, args.out, args.lang, policy=args.generic_masculine)
     return 0
 
 
@@ -44,8 +45,12 @@ def run_audit(
     out: str = "",
     lang: str = "",
     console: Console | None = None,
+    policy: str = UNMARKED,
 ) -> list[Audit]:
-    """Read, compare, print, and write audit.json, audit.csv and audit.parquet; UserError for what cannot be used."""
+    """Read, compare, print, and write audit.json, audit.csv and audit.parquet; UserError for what cannot be used.
+
+    ``policy`` is what the generic masculine counts as (``core.words.generic.POLICIES``).
+    """
     console = Console(highlight=False) if console is None else console
     if lexicon and not Path(lexicon).is_file():
         raise UserError(f"There is no lexicon {lexicon}.", "", "Give the path of a TSV, or leave --lexicon out.")
@@ -53,14 +58,14 @@ def run_audit(
         raise UserError(f"There is no language {lang!r}.", "", f"Languages: {', '.join(LANGUAGES)}.")
     frame = read_captions(file, lang)
     asked = [lang] if lang else sorted(set(frame["lang"]), key=LANGUAGES.index)
-    results = [audit(frame.loc[frame["lang"] == one], one, lexicon, terms) for one in asked]
+    results = [audit(frame.loc[frame["lang"] == one], one, lexicon, terms, policy=policy) for one in asked]
     for result in results:
         _show(console, result, bool(terms))
     absent = [one for one in LANGUAGES if one not in asked] if frame.attrs["has_lang"] and not lang else []
     for one in absent:
         console.print(f"\n[bold]{one}[/bold]: not enough data (no caption of that language in {escape(file.name)})")
     folder = Path(out) if out else file.with_name(f"{file.stem}-audit")
-    _write(folder, file, results, absent)
+    _write(folder, file, results, absent, policy)
     console.print(f"\nWritten: {folder}/audit.json, audit.csv, audit.parquet", soft_wrap=True, markup=False)
     return results
 
@@ -206,6 +211,8 @@ def _show(console: Console, result: Audit, terms: bool) -> None:
         f"Captions whose gender turned: {sum(row['n'] for row in turned):,} of {result.n_captions:,} ({flips})"
     )
     console.print(f"{result.conclusion} [{result.sure}]", markup=False, style="bold", soft_wrap=True)
+    if result.sensitivity:
+        console.print(result.sensitivity, markup=False, soft_wrap=True)
 
 
 def _number(value: float, form: str) -> str:
@@ -221,10 +228,11 @@ def _with(row: dict[str, Any], name: str, side: str, form: str) -> str:
     return f"{row[name]:+{form}}{interval}"
 
 
-def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[str]) -> None:
+def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[str], policy: str) -> None:
     terms = pd.concat([r.terms for r in results], ignore_index=True)
     tree = {
         "file": file.name,
+        "generic_masculine": policy,
         "languages": {
             r.lang: {
                 "n_images": r.n_images,
@@ -233,6 +241,8 @@ def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[
                 "sure": r.sure,
                 "flips": r.flips.to_dict("records"),
                 "terms": [_plain(row) for row in r.terms.to_dict("records")],
+                "policies": [_plain(row) for row in r.policies.to_dict("records")],
+                "sensitivity": r.sensitivity,
             }
             for r in results
         },

@@ -25,7 +25,7 @@ from core.config import PROJECT_ROOT
 from core.demo import LANGUAGES, PROMPTS, ROLES, DemoWorld
 from core.errors import UserError
 from core.run import Run, open_run, write_json
-from core.words import caption_gender, find
+from core.words import find, matched_gender
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -208,7 +208,7 @@ def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N
 
 
 def _said(vlm: VLM, world: DemoWorld, scenes: list, seed: int, n_draws: int) -> Iterator[tuple[int, str, str]]:
-    """(image, language, named) of every sampled caption."""
+    """(image, language, named) of every sampled caption, by words that both genders must say alike."""
     from PIL import Image
 
     from core.vlm.sampling import sample_captions, uniforms
@@ -222,7 +222,7 @@ def _said(vlm: VLM, world: DemoWorld, scenes: list, seed: int, n_draws: int) -> 
             rows = [vlm.prompt_ids(PROMPTS[lang][0])] * len(block)
             captions, _ = sample_captions(vlm, rows, features, numbers)
             for i, drawn in zip(block, captions, strict=True):
-                yield from ((i, lang, caption_gender(find(vlm.decode(ids), lang))) for ids in drawn)
+                yield from ((i, lang, matched_gender(find(vlm.decode(ids), lang))) for ids in drawn)
 
 
 def _mean(results: list[Findings], table: str, column: str) -> dict[str, float]:

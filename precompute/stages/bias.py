@@ -14,12 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.bias.tables import Captions, metrics_table, read_attributes, roles_table
+from core.bias import MATCHED, READINGS
+from core.bias.tables import Captions, metrics_table, policies_table, read_attributes, roles_table
 from core.config import LANGUAGES
 from core.run import write_table
-from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES, SAMPLED_CAPTIONS
+from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES, SAMPLED_CAPTIONS
 from core.samples.images import open_image
-from core.words import caption_gender, find
+from core.words import caption_gender, find, matched_gender
+from core.words.generic import POLICIES
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -29,7 +31,7 @@ BLOCK_ROWS = 256  # sampled captions of one pass at most, as long as that is no 
 
 
 def run(ctx: StageContext) -> dict:
-    """Write sampled_captions.parquet, bias_roles.parquet and bias_metrics.parquet."""
+    """Write the tables sampled_captions, bias_roles, bias_policies and bias_metrics."""
     samples = ctx.run.table("samples").to_pandas()
     genders = ctx.run.table("genders").to_pandas()
     neutral = held_out_neutral(samples, genders, ctx.config.bias.max_images, ctx.config.seed)
@@ -41,6 +43,7 @@ def run(ctx: StageContext) -> dict:
     metrics = metrics_table(captions, roles, settings.n_bootstrap, ctx.config.seed, ctx.config.gender.min_images)
     SAMPLED_CAPTIONS.write(ctx.run, sampled)
     BIAS_ROLES.write(ctx.run, BIAS_ROLES.of_frame(roles))
+    BIAS_POLICIES.write(ctx.run, BIAS_POLICIES.of_frame(policies_table(captions)))
     BIAS_METRICS.write(ctx.run, BIAS_METRICS.of_frame(metrics))
     return {"rows": len(metrics), "notes": _notes(ctx, metrics, sampled, len(neutral))}
 
@@ -64,20 +67,21 @@ def gather(
         own = own.iloc[:0]
     people = ctx.run.table("references", columns).to_pandas().assign(source="reference")
     unshown = genders["sample_id"][genders["gender"] == "neutral"]  # references count where they alone say a gender
-    said = pd.concat([own, people[people["sample_id"].isin(unshown)]])
-    said["named"] = [_named(ctx, text, lang) for text, lang in zip(said["text"], said["lang"], strict=True)]
-    drawn = sampled.select(["sample_id", "lang", "named"]).to_pandas().assign(source="sampled")
-    columns = ["sample_id", "lang", "source", "named"]
+    drawn = sampled.select(columns).to_pandas().assign(source="sampled")
+    said = pd.concat([own, people[people["sample_id"].isin(unshown)], drawn], ignore_index=True)
+    read = [_readings(ctx, text, lang) for text, lang in zip(said["text"], said["lang"], strict=True)]
+    said = said.drop(columns="text").join(pd.DataFrame(read, columns=list(READINGS)))
     images = samples.set_index("sample_id").loc[:, ["split"]]
     images["gender"] = genders.set_index("sample_id")["gender"]
     attributes, planted = read_attributes(dict(zip(samples["sample_id"], samples["attributes"], strict=True)))
-    return Captions(pd.concat([said.loc[:, columns], drawn.loc[:, columns]]), images, attributes, planted, neutral)
+    return Captions(said, images, attributes, planted, neutral, ctx.config.words.generic_masculine)
 
 
-def _named(ctx: StageContext, text: str, lang: str) -> str:
-    """What gender a caption names, by the lexicon of the run."""
+def _readings(ctx: StageContext, text: str, lang: str) -> dict[str, str]:
+    """What a caption names under each of READINGS, by the lexicon of the run."""
     words = ctx.config.words
-    return caption_gender(find(text, lang, words.lexicon_en if lang == "en" else words.lexicon_ar))
+    hits = find(text, lang, words.lexicon_en if lang == "en" else words.lexicon_ar)
+    return {MATCHED: matched_gender(hits), **{policy: caption_gender(hits, policy) for policy in POLICIES}}
 
 
 def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
@@ -119,6 +123,7 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
         for sample_id, drawn, ends in zip(sample_ids, captions, finished, strict=True):
             for draw, (ids, end) in enumerate(zip(drawn, ends, strict=True)):
                 text = vlm.decode(ids)
+                read = _readings(ctx, text, lang)
                 lines.append(
                     {
                         "sample_id": sample_id,
@@ -126,7 +131,8 @@ def _block(ctx: StageContext, vlm: VLM, sample_ids: Sequence[int]) -> pa.Table:
                         "draw": draw,
                         "text": text,
                         "finished": end,
-                        "named": _named(ctx, text, lang),
+                        "named": read[ctx.config.words.generic_masculine],
+                        "matched": read[MATCHED],
                     }
                 )
     return SAMPLED_CAPTIONS.of_rows(lines)

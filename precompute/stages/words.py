@@ -10,18 +10,21 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from core.config import LANGUAGES
-from core.run.schema.captions import CONTRASTS, GENDERS, WORDS
+from core.run.schema.captions import CONTRASTS, GENDERS, LABEL_POLICIES, WORDS
 from core.words.captions import caption_gender, find, image_gender
+from core.words.generic import POLICIES
 
 if TYPE_CHECKING:
     from precompute.context import StageContext
 
 SOURCES = ("own", "reference")
+Named = dict[tuple[int, str, str, int], str]  # what each caption names, by sample, language, source and number
 TICK = 200  # texts between two reports
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write words.parquet, one row a word in the order of the captions, and genders.parquet, one row a sample.
+    """Write words.parquet, one row a word in the order of the captions, genders.parquet, one row a sample, and
+    label_policies.parquet: the same labels under each policy for the generic masculine.
 
     The column of a language that the run leaves out is null. Raises UserError for an unusable lexicon.
     """
@@ -29,19 +32,25 @@ def run(ctx: StageContext) -> dict[str, Any]:
     texts = _texts(ctx)
     lexicons = {"en": ctx.config.words.lexicon_en, "ar": ctx.config.words.lexicon_ar}
     rows: list[dict[str, Any]] = []
-    named: dict[tuple[int, str, str, int], str] = {}
+    named: dict[str, Named] = {policy: {} for policy in POLICIES}
     for done, (key, text) in enumerate(texts.items(), start=1):
         hits = find(text, key[1], lexicons[key[1]])
-        named[key] = caption_gender(hits)
+        for policy in POLICIES:
+            named[policy][key] = caption_gender(hits, policy)
         place = dict(zip(("sample_id", "lang", "source", "n"), key, strict=True))
         rows += [place | hit._asdict() for hit in hits]
         if done % TICK == 0 or done == len(texts):
             ctx.progress(done, len(texts), "captions")
-    genders, why = _genders(samples, named, ctx.config.words.consensus, _read(ctx))
+    read = _read(ctx)
+    labels = {policy: _genders(samples, named[policy], ctx.config.words.consensus, read) for policy in POLICIES}
+    policy = ctx.config.words.generic_masculine
+    genders, why = labels[policy]
+    changes = _changes({name: found for name, (found, _) in labels.items()}, policy)
     WORDS.write(ctx.run, WORDS.of_rows(rows))
     CONTRASTS.write(ctx.run, CONTRASTS.of_rows(_contrasts(ctx, lexicons)))
     GENDERS.write(ctx.run, GENDERS.of_rows(genders))
-    notes = _notes(genders, why, rows, named)
+    LABEL_POLICIES.write(ctx.run, LABEL_POLICIES.of_rows(changes))
+    notes = _notes(genders, why, rows, named[policy]) | {"other_policies": _differing(changes)}
     _report(ctx, notes)
     return {"rows": len(rows), "notes": notes}
 
@@ -83,10 +92,7 @@ def _read(ctx: StageContext) -> set[tuple[int, str, int]]:
 
 
 def _genders(
-    samples: list[dict[str, Any]],
-    named: dict[tuple[int, str, str, int], str],
-    consensus: float,
-    read: set[tuple[int, str, int]],
+    samples: list[dict[str, Any]], named: Named, consensus: float, read: set[tuple[int, str, int]]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of genders.parquet, and why each image has its gender; references of both languages count alike.
 
@@ -120,11 +126,30 @@ def _genders(
     return rows, why
 
 
+def _changes(labels: dict[str, list[dict[str, Any]]], here: str) -> list[dict[str, Any]]:
+    """Rows of label_policies.parquet, from the rows of genders.parquet under each policy."""
+    rows = []
+    for policy, found in labels.items():
+        for of, column in (("image", "gender"), *((f"caption_{lang}", f"caption_{lang}") for lang in LANGUAGES)):
+            pairs = Counter((a[column], b[column]) for a, b in zip(labels[here], found, strict=True))
+            known = sorted((pair, n) for pair, n in pairs.items() if None not in pair)
+            rows += [{"policy": policy, "of": of, "here": a, "there": b, "n": n} for (a, b), n in known]
+    return rows
+
+
+def _differing(changes: list[dict[str, Any]]) -> dict[str, int]:
+    """How many images have another label under each policy."""
+    count = Counter({policy: 0 for policy in POLICIES})
+    for row in changes:
+        count[row["policy"]] += row["n"] if row["of"] == "image" and row["here"] != row["there"] else 0
+    return dict(count)
+
+
 def _notes(
     genders: list[dict[str, Any]],
     why: list[str],
     rows: list[dict[str, Any]],
-    named: dict[tuple[int, str, str, int], str],
+    named: Named,
 ) -> dict[str, Any]:
     own = [(lang, gender) for (_, lang, source, _), gender in named.items() if source == "own"]
     languages = [lang for lang in LANGUAGES if lang in dict(own)]

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.bias import MATCHED
 from core.bias.measures import GENDERS, MIN_GROUPS, agreement, amplification, corpus, directional, error_rates, zhao
-from core.bias.tables import metrics_table, planted_by_value, read_attributes, roles_table
-from core.run.schema.bias import BIAS_METRICS, BIAS_ROLES
+from core.bias.tables import metrics_table, planted_by_value, policies_table, read_attributes, roles_table
+from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES
 from tests.toy_bias import ROLES, P, toy_captions, unplanted
 
 LEVELS = np.tile([0.1, 0.3, 0.5, 0.7, 0.9], 6)
@@ -208,6 +209,73 @@ def test_one_language_alone_has_no_difference(planted):
     assert set(roles["lang"]) == {"en"}
 
 
+def generic_roles(captions, n_roles=4):
+    """The same world, in which the Arabic of some roles is said in the masculine of everyone, planted or not."""
+    said, role = captions.said.copy(), captions.attributes["role"]
+    everyone = captions.images["gender"] == "neutral"
+    chosen = said["sample_id"].map(role.isin(ROLES[:n_roles]) & everyone) & (said["lang"] == "ar")
+    for reading, named in ((MATCHED, "none"), ("unmarked", "unmarked"), ("male", "male"), ("left out", "none")):
+        said.loc[chosen, reading] = named
+    planted = captions.planted.copy()
+    planted.loc[role.isin(ROLES[:n_roles]), "ar"] = float("nan")
+    return replace(captions, said=said, planted=planted)
+
+
+def test_roles_of_which_arabic_says_no_gender_have_no_share_and_spoil_no_other(planted):
+    captions = generic_roles(planted[0])
+    roles = roles_table(captions)
+    mine = roles.query("attribute == 'role' and source == 'sampled' and lang == 'ar'").set_index("value")
+    none, others = mine.loc[list(ROLES[:4])], mine.loc[list(ROLES[4:])]
+    assert none[["p_male", "low", "high", "q_even", "planted"]].isna().all().all() and (none["n_counted"] == 0).all()
+    assert (none["n_unmarked"] == none["n_captions"]).all() and (none["n_captions"] > 0).all()
+    before = planted[1].query("attribute == 'role' and source == 'sampled' and lang == 'ar'").set_index("value")
+    assert others["p_male"].equals(before.loc[others.index, "p_male"]) and (others["n_unmarked"] == 0).all()
+    found = metric(metrics_table(captions, roles, 50, 0, 20), "correlation", "en")
+    assert found["n"] == len(ROLES)
+    BIAS_ROLES.of_frame(roles), BIAS_POLICIES.of_frame(policies_table(captions))
+
+
+def test_counted_as_men_they_move_the_share_and_matched_words_do_not(planted):
+    captions = generic_roles(planted[0])
+    table = policies_table(captions).query("attribute == 'all' and source == 'sampled' and lang == 'ar'")
+    share = table.set_index("estimand")["share"]
+    known = planted[0].planted["ar"].reindex(planted[0].neutral)
+    role = planted[0].attributes["role"].reindex(planted[0].neutral)
+    truth = known[~role.isin(ROLES[:4])].mean()
+    assert share["matched"] == pytest.approx(truth, abs=0.06) and share["male"] > share["matched"] + 0.1
+    assert share["unmarked"] == pytest.approx(role.isin(ROLES[:4]).mean())
+    assert share["women"] == pytest.approx((1 - truth) * (1 - share["unmarked"]), abs=0.06)
+    english = policies_table(captions).query("attribute == 'all' and source == 'sampled' and lang == 'en'")
+    english = english.set_index("estimand")["share"]
+    assert english["matched"] == english["male"] == english["left out"] and english["unmarked"] == 0
+
+
+@pytest.mark.parametrize("policy", ["male", "left out"])
+def test_languages_are_compared_by_matched_words_alone(planted, policy):
+    captions = replace(planted[0], policy=policy)
+    roles = roles_table(captions)
+    assert "ar-en" not in set(roles["lang"])
+    metrics = metrics_table(captions, roles, 50, 0, 20)
+    for found in (metric(metrics, "correlation", "ar-en"), metric(metrics, "languages_correlation", "en, ar")):
+        assert np.isnan(found["value"]) and "words.generic_masculine" in found["why"]
+    assert metric(metrics, "correlation_matched", "ar")["value"] == metric(planted[2], "correlation", "ar")["value"]
+
+
+def test_errors_rest_on_words_that_both_genders_must_say_alike():
+    """A writer who errs as often on women as on men, and says half of the masculine in generic words."""
+    n = 4000
+    gender = pd.Series(["female", "male"] * (n // 2))
+    rng = np.random.default_rng(0)
+    wrong, role = rng.random(n) < 0.2, rng.random(n) < 0.5
+    said = np.where(wrong, gender.map({"female": "male", "male": "female"}), gender)
+    named = pd.Series(np.where(role & (said == "male"), "unmarked", said))
+    matched = pd.Series(np.where(role, "none", said))
+    fair, naive = error_rates(named, gender, 20, matched), error_rates(named, gender, 20)
+    one = fair["error", "female-male"]
+    assert one.low <= 0 <= one.high and naive["error", "female-male"].high < 0
+    assert fair["unmarked", "male"].value == pytest.approx(0.4, abs=0.03) and fair["omission", "male"].value == 0
+
+
 def test_attributes_are_what_images_share():
     texts = {i: f'{{"role": "r{i % 3}", "id": "x{i}", "tone": {i % 2}, "p_male_en": 0.{i % 3 + 1}}}' for i in range(12)}
     attributes, known = read_attributes({**texts, 12: ""})
@@ -215,3 +283,5 @@ def test_attributes_are_what_images_share():
     assert known["en"].notna().sum() == 12 and known["ar"].isna().all()
     assert planted_by_value(known["en"], attributes["role"].dropna()) == {"r0": 0.1, "r1": 0.2, "r2": 0.3}
     assert planted_by_value(known["en"], pd.Series("one", index=known.index)) == {}
+    _, generic = read_attributes({1: '{"p_male_ar": null, "p_male_en": 0.5}'})
+    assert generic["en"].item() == 0.5 and generic["ar"].isna().all()

@@ -101,7 +101,7 @@ def test_a_group_of_one_image_gets_an_interval_as_wide_as_one_image_deserves():
 def test_captions_without_one_gender_are_counted_and_left_out_of_the_share():
     said = pd.DataFrame({"sample_id": [7, 7, 7, 9], "named": ["male", "both", "none", "neutral"]})
     counts = image_counts(said)
-    assert counts.loc[7].to_dict() == {"male": 1, "female": 0, "both": 1, "neutral": 0, "none": 1}
+    assert counts.loc[7].to_dict() == {"male": 1, "female": 0, "both": 1, "unmarked": 0, "neutral": 0, "none": 1}
     table = group_shares(counts, pd.Series({7: "a", 9: "b"})).set_index("value")
     assert table.loc["a", "p_male"] == 1 and table.loc["a", "n_captions"] == 3
     assert np.isnan(table.loc["b", "p_male"]) and np.isnan(table.loc["b", "low"]) and np.isnan(table.loc["b", "q_even"])

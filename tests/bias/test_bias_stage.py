@@ -9,12 +9,13 @@ import pytest
 
 from core.config import load_config
 from core.run import write_table
+from core.words.generic import POLICIES
 from precompute.context import StageContext
 from precompute.stages import bias
 from tests.toy_run import make_toy_run
 from tests.vlm.toy_model import toy_model_dir
 
-FILES = ("sampled_captions.parquet", "bias_roles.parquet", "bias_metrics.parquet")
+FILES = ("sampled_captions.parquet", "bias_roles.parquet", "bias_policies.parquet", "bias_metrics.parquet")
 
 
 @pytest.fixture
@@ -63,6 +64,28 @@ def test_after_a_kill_it_ends_in_the_same_bytes(ctx):
         ctx.run.path(name).unlink()
     bias.run(ctx)
     assert hashes(ctx) == before
+
+
+def test_every_policy_counts_the_same_captions_and_only_matched_words_are_compared(ctx):
+    ctx.config = replace(ctx.config, bias=replace(ctx.config.bias, n_sampled=0))
+    found = {}
+    for policy in POLICIES:
+        ctx.config = replace(ctx.config, words=replace(ctx.config.words, generic_masculine=policy))
+        bias.run(ctx)
+        found[policy] = [pd.read_parquet(ctx.run.path(f"bias_{name}.parquet")) for name in ("roles", "policies")]
+    same = found["unmarked"][1]
+    for policy, (roles, policies) in found.items():
+        pd.testing.assert_frame_equal(policies, same)  # none depends on the policy of the run
+        assert ("ar-en" in set(roles["lang"])) == (policy == "unmarked")
+        estimand = "matched" if policy == "unmarked" else policy
+        ours = roles[roles["lang"] != "ar-en"].set_index(["attribute", "value", "lang", "source"])
+        theirs = same[same["estimand"] == estimand].set_index(["attribute", "value", "lang", "source"])
+        shares = theirs["share"].reindex(ours.index)
+        pd.testing.assert_series_equal(ours["p_male"], shares, check_names=False)
+        arabic = roles.query("lang == 'ar' and source == 'reference'")
+        assert (arabic["n_unmarked"].sum() > 0) == (policy == "unmarked")
+    why = pd.read_parquet(ctx.run.path("bias_metrics.parquet")).query("metric == 'languages_correlation'")["why"]
+    assert why.str.contains("generic_masculine").all()
 
 
 def test_without_sampling_no_model_is_loaded(ctx, monkeypatch):

@@ -9,7 +9,9 @@ import pytest
 from core.config import config_from_dict, config_to_dict
 from core.run import Run, write_table
 from core.run.schema.captions import WORDS
+from core.answers.policy import labels_line
 from core.words import find
+from core.words.generic import POLICIES
 from precompute.context import StageContext
 from precompute.stages import words
 from tests.toy_run import make_toy_run
@@ -55,7 +57,7 @@ def test_annotations_win_and_the_notes_count_them(run, tmp_path):
     assert list(genders.gender) == list(samples.gender) and (genders.gender_share == 1).all()
     assert notes["decided_by"] == {"annotation": 30} and sum(notes["images"].values()) == 30
     assert sum(notes["captions_en"].values()) == sum(notes["captions_ar"].values()) == 30
-    assert set(genders.caption_ar) <= {"male", "female"}, "an Arabic caption of the demo world names a gender"
+    assert set(genders.caption_ar) <= {"male", "female", "unmarked"}, "an Arabic caption of the demo world is gendered"
 
 
 def test_without_annotations_the_references_decide_as_the_truth_does(run, tmp_path):
@@ -68,6 +70,27 @@ def test_without_annotations_the_references_decide_as_the_truth_does(run, tmp_pa
     others = genders[~gendered]  # their captions were drawn from a planted preference
     assert set(others.gender) & {"unknown"} and (others.gender_source[others.gender == "unknown"] == "").all()
     assert set(notes["why"]) <= {"agreement", "conflict", "tie"} and notes["why"]["agreement"] >= gendered.sum()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_labels_under_every_policy_are_kept_beside_those_of_the_run(run, tmp_path, policy):
+    change(run, "samples", lambda frame: frame.assign(gender=""))
+    men = ("طبيب مع كتاب", "لاعب مع كرة", "طفل يلعب")
+    change(run, "references", lambda f: f[f.lang == "ar"].assign(text=[men[i % 3] for i in f[f.lang == "ar"].sample_id]))
+    notes = counted(run, tmp_path, generic_masculine=policy)["notes"]
+    genders, words = (pd.read_parquet(run.path(f"{name}.parquet")) for name in ("genders", "words"))
+    label = {"unmarked": "neutral", "male": "male", "left out": "unknown"}
+    assert set(genders.gender) == {label[policy]}
+    assert "unmarked" in set(words.gender), "words keep their reading under every policy"
+    changes = pd.read_parquet(run.path("label_policies.parquet"))
+    images = changes[changes["of"] == "image"].set_index("policy")
+    assert images.here.to_dict() == dict.fromkeys(POLICIES, label[policy]) and images.there.to_dict() == label
+    assert (images.n == 30).all() and notes["other_policies"] == {p: 30 * (p != policy) for p in POLICIES}
+    own = changes[changes["of"] == "caption_ar"].groupby("policy").n.sum()
+    assert own.to_dict() == dict.fromkeys(POLICIES, 30)
+    line = labels_line(changes, policy, ("en", "ar"))
+    assert line.count("30 of 30 image labels differ") == 2 and f"{label[policy]} to " in line
+    assert labels_line(changes, policy, ("en",)) == ""
 
 
 def test_shuffled_references_agree_no_more(run, tmp_path):
@@ -112,7 +135,7 @@ def test_a_lexicon_of_ones_own_is_counted_with(run, tmp_path):
 def test_the_same_bytes_come_out_twice(run, tmp_path):
     def digests():
         counted(run, tmp_path)
-        names = ("words.parquet", "genders.parquet")
+        names = ("words.parquet", "genders.parquet", "label_policies.parquet")
         return [hashlib.sha256(run.path(name).read_bytes()).hexdigest() for name in names]
 
     assert digests() == digests()

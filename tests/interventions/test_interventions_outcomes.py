@@ -22,8 +22,19 @@ def test_a_gender_that_changes_while_the_rest_is_kept_is_clean():
 def test_arabic_roles_are_the_same_role_in_both_genders():
     for man, woman in (("طباخ", "طباخة"), ("قاض", "قاضية"), ("شرطي", "شرطية")):
         assert stem(man, "ar") == stem(woman, "ar")
-    said = outcomes("طباخة مع كلب على خلفية زرقاء.", "طباخ مع كلب على خلفية زرقاء.", AR)
+    as_men = Reader("ar", frozenset(), policy="male")
+    said = outcomes("طباخة مع كلب على خلفية زرقاء.", "طباخ مع كلب على خلفية زرقاء.", as_men)
     assert said["clean"] and said["flipped"]
+
+
+def test_what_only_agrees_in_the_masculine_names_no_man_who_could_be_lost():
+    woman, anyone = "طباخة مع كلب على خلفية زرقاء.", "طباخ مع كلب على خلفية زرقاء."
+    said = outcomes(woman, anyone, AR)
+    assert said["changed"] is None and said["flipped"] is None and said["named"] == "female"
+    said = outcomes(anyone, woman, AR)
+    assert said["changed"] and said["unnamed"] and not said["flipped"] and said["n_unmarked"] == 1
+    without = outcomes(anyone, woman, Reader("ar", frozenset(), policy="left out"))
+    assert without["named"] == "none" and without["unnamed"] and without["content"] == said["content"]
 
 
 @pytest.mark.parametrize("text", ["", "A a a a a a a", "A woman is here with nothing."])

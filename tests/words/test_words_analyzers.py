@@ -144,4 +144,6 @@ def test_too_few_words_are_no_number():
 def test_arabic_words_are_associated_through_their_clitics():
     analyzer = SemanticGenderAnalyzer(["رجل وامرأة", "سيارة"], "ar")
     assert analyzer.lexical("وللمرأة") == "female" and analyzer.lexical("سيارة") == ""
-    assert analyzer.lexical("طبيبها") == "male" == find("طبيبها", "ar")[0].gender
+    assert analyzer.lexical("طبيبها") == "unmarked" == find("طبيبها", "ar")[0].gender
+    as_men = SemanticGenderAnalyzer(["رجل وامرأة", "سيارة"], "ar", policy="male")
+    assert as_men.lexical("طبيبها") == "male" and as_men.lexical("طبيبة") == "female"

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from core.demo.world import N_TEMPLATES, OBJECTS, ROLES, Scene, caption
 from core.words import describe, find
+from core.words.generic import under
 from core.words.lexicon import MARKS, lexicon
 
 
 def genders(text: str, lang: str) -> list[str]:
-    return [h.gender for h in find(text, lang)]
+    """Those of the forms: what the generic masculine says is asked in test_words_generic.py."""
+    return [h.gender for h in under(find(text, lang), "male")]
 
 
 def scene(role: int, gender: str, obj: int = 0) -> Scene:
@@ -87,10 +89,10 @@ def test_english(text, expected):
         ("رافعة أثقال", ["female"]),
         ("مصاصة، دماء", []),
         ("مربية أطفال", ["female"]),
-        ("أطفال", ["neutral"]),
+        ("أطفال", ["male"]),
         ("زوج من الأحذية", []),
         ("زوجها وزوجته", ["male", "female"]),
-        ("أم تحمل طفلها", ["female", "female", "neutral"]),
+        ("أم تحمل طفلها", ["female", "female", "male"]),
         ("هل هذه سيارة أم دراجة", ["female"]),
         ("أحمر أم أزرق؟", []),
         ("جدة تطبخ", ["female", "female"]),
@@ -170,13 +172,13 @@ def test_no_form_is_found_in_a_longer_word(form, more, before):
 @pytest.mark.parametrize(
     "text, lang, expected",
     [
-        ("طبيبها", "ar", ("طبيب", "male", "role", "+ها")),
+        ("طبيبها", "ar", ("طبيب", "unmarked", "role", "+ها")),
         ("وللرجال", "ar", ("رجل", "male", "noun", "و+ ل+ ال+")),
         ("بالمرأة", "ar", ("امرأة", "female", "noun", "ب+ ال+")),
         ("لأخيه", "ar", ("أخ", "male", "kinship", "ل+ +ه")),
         ("وستحملهم", "ar", ("يحمل", "female", "agreement", "و+ س+ +هم")),
         ("وإليها", "ar", ("ها", "female", "agreement", "و+ إلي+")),
-        ("صديقي", "ar", ("صديق", "male", "role", "+ي")),
+        ("صديقي", "ar", ("صديق", "unmarked", "role", "+ي")),
         ("Women", "en", ("woman", "female", "noun", "")),
     ],
 )

@@ -12,21 +12,48 @@ BIAS_ROLES = table(
     lang: string - `en`, `ar`, or `ar-en`: Arabic minus English
     source: string - `sampled` (at the temperature of the settings), `greedy`, `reference` (people)
     n_images: int32 [images] - held-out neutral images with this value
-    n_captions: int32 [captions] - captions of these images
+    n_captions: int32 [captions] - captions of these images; the counts that follow are under the policy of the run for
+        the generic masculine (`words.generic_masculine`)
     n_male: int32 [captions] - captions that name a man and no woman
     n_female: int32 [captions] - captions that name a woman and no man
     n_both: int32 [captions] - captions that name both
+    n_unmarked: int32 [captions] - captions that say a gender by the generic masculine alone
     n_neutral: int32 [captions] - captions with only words for persons of either
     n_none: int32 [captions] - captions with no word for a person
-    p_male: float64 [share] - n_male / (n_male + n_female); of `ar-en` the difference
+    n_counted: int32 [captions] - captions that p_male counts: under the policy unmarked those that say one gender by a
+        word that both genders must say alike (noun, pronoun, kinship; no role), else n_male + n_female
+    p_male: float64 [share] - men among n_counted; null where there are none. Of `ar-en` the difference, which there is
+        of words that both genders must say alike alone
     low: float64 [share] - lower end of the 95 % interval of p_male with images as units
     high: float64 [share] - upper end of the 95 % interval of p_male with images as units
-    planted: float64 [share] - p_male that was planted; null where none is known
+    planted: float64 [share] - p_male that was planted; null where none is known, as of roles whose Arabic is generic
     p_even: float64 [probability] - p of p_male being 0.5
     q_even: float64 [probability] - p_even, adjusted over the values of the attribute
     p_beyond: float64 [probability] - p of p_male lying within 0.1 of 0.5: single trainings differ by as much
         (docs/controls.md)
     q_beyond: float64 [probability] - p_beyond, adjusted over the values of the attribute
+    """,
+)
+BIAS_POLICIES = table(
+    "bias_policies",
+    "bias",
+    "an attribute of the held-out neutral images, its value, language, kind of captions and estimand; none depends on "
+    "the policy of the run, so that they show how far it decides",
+    """
+    attribute: string - an annotated attribute such as role; `all`: every image, with the one value `all`
+    value: string - value of the attribute
+    lang: string - `en` or `ar`
+    source: string - `sampled` (at the temperature of the settings), `greedy`, `reference` (people)
+    estimand: string - `matched`: men among captions that say one gender by a word that both genders must say alike;
+        `male`: men among captions that name one gender, the generic masculine counted as male; `left out`: the same,
+        the generic masculine left out; `women`: captions that say a woman among all that name a person; `unmarked`:
+        captions that say a gender by the generic masculine alone among all that name a person
+    n_images: int32 [images] - held-out neutral images with this value
+    n: int32 [captions] - captions that the share is taken of
+    n_hits: int32 [captions] - captions among them that the estimand counts
+    share: float64 [share] - n_hits / n; null where n is 0
+    low: float64 [share] - lower end of the 95 % interval of share with images as units
+    high: float64 [share] - upper end of the 95 % interval of share with images as units
     """,
 )
 BIAS_METRICS = table(
@@ -35,7 +62,8 @@ BIAS_METRICS = table(
     "a metric, language, kind of captions, attribute and group of images",
     """
     metric: string - correlation, calibration_error, slope (against planted), languages_correlation, error, omission,
-        both, amplification_zhao, amplification_directional
+        unmarked (the generic masculine alone), both, amplification_zhao, amplification_directional; correlation_matched,
+        correlation_male and correlation_left_out: what other estimands of p_male than the run's would give
     lang: string - `en`, `ar`, `ar-en`, or `en, ar`
     source: string - captions meant: `sampled` (at the temperature of the settings), `greedy`, `reference` (people)
     attribute: string - annotated attribute, `all` for every image, empty where none is meant
@@ -62,6 +90,8 @@ SAMPLED_CAPTIONS = table(
     draw: int16 - 0 to bias.n_sampled - 1; its random numbers follow from seed, sample_id, lang and draw alone
     text: string - the sampled caption
     finished: bool - whether the end token came in time
-    named: string - gender that it names: male, female, both, neutral, none
+    named: string - what it names under the policy of the run: male, female, both, unmarked (no gender but by the
+        generic masculine), neutral, none
+    matched: string - gender that it says by words that both genders must say alike: male, female, both, none
     """,
 )

@@ -31,7 +31,8 @@ WORDS = table(
     end: int32 [characters] - offset behind its last character
     word: string - the word as it is written, clitics included
     lemma: string - entry of the lexicon
-    gender: string - gender of the word: male, female or neutral
+    gender: string - gender of the word: male, female, neutral, or unmarked: the generic masculine, whatever the run's
+        policy makes of it
     word_class: string - pronoun, noun, kinship, role, or agreement, which things have as well
     clitics: string - what was taken off to find it, in its order, with a + on the side of the word, such as `و+ ل+ ال+`
         or `+ها`; or empty
@@ -70,8 +71,21 @@ GENDERS = table(
     gender_share: float32 [share] - share of the gendered references (those naming a gender) that agree; 1.0 annotated,
         null where none names one
     n_references: int16 [captions] - gendered or not, of all languages of the run
-    caption_en: string - what the model's own English caption names: male, female, both, neutral, none; null where the
-        run leaves the language out
+    caption_en: string - what the model's own English caption names: male, female, both, unmarked (no gender but by the
+        generic masculine), neutral, none; null where the run leaves the language out
     caption_ar: string - what the model's own Arabic caption names, likewise; null where the run leaves the language out
+    """,
+)
+LABEL_POLICIES = table(
+    "label_policies",
+    "words",
+    "a policy for the generic masculine, what is labelled, and a pair of labels: that of the run and that under the "
+    "policy. They show how far the policy decides; the run's own are pairs of the same",
+    """
+    policy: string - what the generic masculine counts as: unmarked, male or left out
+    of: string - image, or caption_en or caption_ar: the model's own captions
+    here: string - label under the policy of the run
+    there: string - label under this policy
+    n: int32 [images] - images or captions with this pair
     """,
 )

@@ -95,14 +95,15 @@ INTERVENTION_CAPTIONS = table(
     log_prob: float64 [nats] - log-probability, summed over tokens, under the unedited model after the plain prompt
     n_female: int32 [words] - words for women
     n_male: int32 [words] - words for men
+    n_unmarked: int32 [words] - words in the generic masculine, where the policy of the run leaves it one of its own
     n_neutral: int32 [words] - words for persons of either
-    named: string - gender that it names: male, female, both, neutral, none
+    named: string - what it names: male, female, both, unmarked (no gender but by the generic masculine), neutral, none
     content: int32 [words] - words of content of the unedited caption
     content_kept: int32 [words] - words of content of the unedited caption that are still there
     unchanged: bool - word for word the unedited caption
     changed: bool - names another gender than the unedited caption, or none; null where that names not exactly one
     flipped: bool - names the opposite gender of the unedited caption; null where that names not exactly one
-    unnamed: bool - names no gender, or has neutral words only; null where the unedited one names not exactly one
+    unnamed: bool - names no gender, or has neutral words or the generic masculine only; null where the unedited one names not exactly one
     clean: bool - changed and not damaged; null where the unedited one names not exactly one
     damaged: bool - fewer than three quarters of the content words are kept, or three words in a row come twice
     repeats: bool - three words in a row come twice

@@ -47,7 +47,7 @@ DOSES = table(
     strength: float32 [p99.9 of the feature] - strength of every feature of the set
     text: string - the caption
     finished: bool - whether the end token came in time
-    named: string - gender that it names: male, female, both, neutral, none
+    named: string - what it names: male, female, both, unmarked (no gender but by the generic masculine), neutral, none
     pieces: list of string - the tokens as text
     p_female: list of float32 [probability] - at each token, the probability that a word for a woman comes next: whole
         words in all forms of the lexicon (docs/methods.md)

@@ -118,7 +118,7 @@ def _gendered(words: Words) -> str:
     n = sum(words.genders.values())
     shares = [
         f"{gender} {words.genders[gender] / n:.0%}"
-        for gender in ("female", "male", "both", "neutral", "none")
+        for gender in ("female", "male", "both", "unmarked", "neutral", "none")
         if words.genders[gender]
     ]
     top = ", ".join(word for word, _ in words.words.most_common(6))
