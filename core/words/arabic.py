@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from core.words.lexicon import MARKS, Entry, Found, Phrases, Word, animals, plain
+from core.words.lexicon import EXCEPTION, Entry, Found, Phrases, Word, animals, bare, plain
+from core.words.neighbours import settle
 
 PRONOUNS = {"ه": "male", "ها": "female", "هم": "neutral", "هن": "female", "هما": "neutral"}
 SUFFIXES = (*PRONOUNS, "ك", "كم", "كن", "كما", "نا", "ي")
@@ -21,6 +22,7 @@ PREPOSITION_WORDS = """
 PREPOSITIONS = frozenset(PREPOSITION_WORDS.split())
 FRONTS = tuple(re.compile(p) for p in ("()ال", "()[وف]", "([وف]?)[بكلس]", "([وف]?)[بك]?ال", "([وف]?)لل"))
 MAX_KNOWN = 200_000  # words that are kept with what they were found to be
+SETTLED = {"adjective", "agent", "machine", "boys", "counted", "head"}  # conditions that the neighbours decide
 OR_WORDS = frozenset(map(plain, ("هل", "سواء", "أكان", "أهو", "أهي")))
 
 
@@ -61,24 +63,46 @@ class ArabicWords:
         self._known: dict[tuple[str, Place], Found | None] = {}
         self._opening: dict[str, tuple[Parts, ...]] = {}
 
+    def hits(self, words: Sequence[Word], asks: bool = False) -> list[tuple[int, Found]]:
+        """Where a form of the lexicon was found and what it is among its neighbours, exceptions left out.
+
+        ``asks``: in a question or after a person, أم is "or" and no mother.
+        """
+        found: list[tuple[int, Found]] = []
+        at = 0
+        while at < len(words):
+            person = bool(found) and found[-1][0] + found[-1][1].n_words == at and found[-1][1].word_class != "agreement"
+            here = self.at(words, at, asks or person)
+            if here and here.gender != EXCEPTION:
+                found.append((at, here))
+            at += here.n_words if here else 1
+        return settle(words, found, self._plural_before_noun) if found else found
+
     def at(self, words: Sequence[Word], at: int, may_be_or: bool = False) -> Found | None:
-        """What the word ``words[at]`` is; ``may_be_or``: in a question or after a person, أم is "or" and no mother."""
+        """What the word ``words[at]`` is by itself; ``may_be_or``: أم may be "or"."""
         word, following = words[at], words[at + 1] if at + 1 < len(words) else None
         for parts in self._openings(word.text) if following else ():
             found = self._phrases.match(plain(parts.stem), words, at, "ال")
             if found:
                 entry, n_words = found
-                return Found(entry.gender, entry.word_class, entry.lemma, parts.clitics, n_words)
+                return _found(entry, parts, n_words)
         animal = bool(following) and following.gap.isspace() and following.plain.removeprefix("ال") in self._animals
         asked = word.plain == "ام" and (may_be_or or any(w.plain in OR_WORDS for w in words))
         return self.look_up(word.text, Place(word.first, asked, animal))
+
+    def _plural_before_noun(self, found: Found) -> Found | None:
+        """راكبي الدراجات: not "my rider" but riders, who lose their ن before another noun."""
+        entry = self._forms.get(plain(found.form) + "ين")
+        if entry is None or "plural" not in entry.number:
+            return None
+        return found._replace(clitics=found.clitics.removesuffix("+ي").strip(), form=entry.form, number=entry.number)
 
     def _openings(self, word: str) -> tuple[Parts, ...]:
         """The ways to read a word as the first of several that are one form."""
         if word not in self._opening:
             if len(self._opening) > MAX_KNOWN:
                 self._opening.clear()
-            ways = [parts for parts in take_apart(MARKS.sub("", word)) if not parts.suffix]
+            ways = [parts for parts in take_apart(bare(word)) if not parts.suffix]
             self._opening[word] = tuple(parts for parts in ways if self._phrases.begins(plain(parts.stem)))
         return self._opening[word]
 
@@ -92,13 +116,16 @@ class ArabicWords:
         return self._known[key]
 
     def _look_up(self, word: str, place: Place) -> Found | None:
-        word = MARKS.sub("", word)
+        word = bare(word)
+        preposition = _preposition(word)
+        if preposition:
+            return preposition  # ولديها is "and she has", and not her two boys
         for parts in take_apart(word):
             for stem in self._stems(parts):
                 entry = self._forms.get(plain(stem))
                 if entry and _fits(entry, parts, stem, place):
-                    return Found(entry.gender, entry.word_class, entry.lemma, parts.clitics)
-        return _preposition(word) or self._heh_for_teh(word)
+                    return _found(entry, parts)
+        return self._heh_for_teh(word)
 
     def _heh_for_teh(self, word: str) -> Found | None:
         """امرأه, written with ه for ة: only where nothing else was found, and with no preposition before it."""
@@ -106,8 +133,9 @@ class ArabicWords:
             return None
         for parts in take_apart(word[:-1] + "ة"):
             entry = None if parts.suffix else self._forms.get(plain(parts.stem))
-            if entry and entry.form.endswith("ة") and not entry.only and not set(parts.prefix) & set("بكلس") - {"ل"}:
-                return Found(entry.gender, entry.word_class, entry.lemma, parts.clitics)
+            free = entry is not None and not set(entry.only) - SETTLED
+            if entry and free and entry.form.endswith("ة") and not set(parts.prefix) & set("بكلس") - {"ل"}:
+                return _found(entry, parts)
         return None
 
     def _stems(self, parts: Parts) -> Iterator[str]:
@@ -118,13 +146,22 @@ class ArabicWords:
             last = {"ت": "ة", "ئ": "ء", "ؤ": "ء"}.get(stem[-1])
             if last:
                 yield stem[:-1] + last
-            if stem[-1] in "ويا" and plain(stem[:-1]) in self._forms:
+            if stem[-1] in "وي" and plain(stem[:-1]) in self._forms:
                 yield stem + "ن"  # معلموها, without the ن of معلمون
+            dual = self._forms.get(plain(stem + "ن")) if stem[-1] == "ا" else None
+            if dual and "dual" in dual.number.split():
+                yield stem + "ن"  # طفلاها
         elif not parts.article and len(stem) > 3:
             if stem.endswith(("و", "تا")):
                 yield stem + "ن"  # لاعبو الفريق, the same before another noun
             if stem.endswith("ا"):
                 yield stem[:-1]  # رجلا
+
+
+def _found(entry: Entry, parts: Parts, n_words: int = 1) -> Found:
+    return Found(
+        entry.gender, entry.word_class, entry.lemma, parts.clitics, n_words, entry.form, entry.only, entry.number
+    )
 
 
 def take_apart(word: str) -> Iterator[Parts]:
@@ -145,6 +182,12 @@ def take_apart(word: str) -> Iterator[Parts]:
 def _fits(entry: Entry, parts: Parts, stem: str, place: Place) -> bool:
     """Whether a form may stand in this dress and place."""
     particle = parts.prefix.removesuffix("ال").removesuffix("لل")
+    if entry.gender == EXCEPTION and (parts.suffix or parts.stem != stem):
+        return False
+    if stem[0] == "إ" and entry.form[0] == "أ":
+        return False  # إبطال is no misspelt أبطال; the other way round it is a common one
+    if "hamza" in entry.only and any(letter in entry.form and letter not in stem for letter in "أإ"):
+        return parts.article and entry.form[0] not in "أإ"  # المراة, but مراة is a mirror and امام "in front of"
     if entry.word_class == "pronoun" and (parts.article or parts.suffix or particle not in ("", "و", "ف")):
         return False
     verb = entry.word_class == "agreement" and entry.form[0] in "يت"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,48 +10,14 @@ from typing import NamedTuple
 
 from core.words import generic
 from core.words.arabic import ArabicWords
+from core.words.english import EnglishWords
 from core.words.generic import UNMARKED, is_symmetric, under
-from core.words.lexicon import EXCEPTION, Entry, Found, Phrases, Word, all_entries, animals, lexicon_path, split_words
+from core.words.lexicon import all_entries, lexicon_path, split_words
 
-HYPHEN = re.compile("[-\u2010\u2011]")
-BEHIND_HYPHEN = ("in", "to", "and", "or")  # mother-in-law, bride-to-be, husband-and-wife are persons; man-made is none
 ANNOTATED = ("male", "female", "neutral")
 NAMED = ("male", "female", "both", UNMARKED, "neutral", "none")
 """What a caption may name, as of ``caption_gender``."""
 NO_ANNOTATION = ("", "unknown")
-
-
-class EnglishWords:
-    """Finds the forms of an English lexicon."""
-
-    def __init__(self, entries: Sequence[Entry]):
-        self._forms = {entry.form.casefold(): entry for entry in reversed(entries)}
-        self._phrases = Phrases(entries)
-        self._animals = animals("en")
-
-    def at(self, words: Sequence[Word], at: int, may_be_or: bool = False) -> Found | None:
-        """What the word ``words[at]`` is; ``may_be_or`` is asked of Arabic alone."""
-        del may_be_or
-        phrase = self._phrases.match(words[at].plain, words, at)
-        if phrase:
-            entry, n_words = phrase
-            return Found(entry.gender, entry.word_class, entry.lemma, n_words=n_words)
-        entry = self._forms.get(words[at].plain)
-        following = words[at + 1] if at + 1 < len(words) else None
-        if entry is None or not self._fits(entry, words[at], following):
-            return None
-        if "not-animal" in entry.only and at and words[at - 1].plain == "its":
-            return None  # an animal's mother, an animal's baby
-        return Found(entry.gender, entry.word_class, entry.lemma)
-
-    def _fits(self, entry: Entry, word: Word, following: Word | None) -> bool:
-        if "title" in entry.only:
-            return word.text.istitle() and following is not None and following.text[0].isupper()
-        if following is None:
-            return True
-        if HYPHEN.fullmatch(following.gap):
-            return following.plain in self._forms or following.plain in BEHIND_HYPHEN
-        return not ("not-animal" in entry.only and following.gap.isspace() and following.plain in self._animals)
 
 
 FINDERS: dict[str, Callable[..., ArabicWords | EnglishWords]] = {"en": EnglishWords, "ar": ArabicWords}
@@ -62,7 +27,7 @@ class Hit(NamedTuple):
     """One gendered word: ``text[start:end] == word``; gender is male, female, neutral, or unmarked: generic masculine.
 
     ``lemma`` is the lexicon's; ``clitics`` are what was taken off to find it, with a + on the side of the word
-    ("و+ ل+", "+ها"), or "".
+    ("و+ ل+", "+ها"), or ""; ``form`` is what the lexicon has, without them (the ن of راكبين, which راكبي has lost).
     """
 
     start: int
@@ -72,6 +37,7 @@ class Hit(NamedTuple):
     word_class: str
     lemma: str = ""
     clitics: str = ""
+    form: str = ""
 
 
 def find(text: str, lang: str, lexicon_file: str | Path = "") -> list[Hit]:
@@ -84,15 +50,12 @@ def find(text: str, lang: str, lexicon_file: str | Path = "") -> list[Hit]:
     """
     path = lexicon_path(lang, lexicon_file)
     finder = _finder(lang, path, path.stat().st_mtime_ns if path.is_file() else 0)
-    words, asks = split_words(text), "؟" in text
+    words = split_words(text)
     hits: list[Hit] = []
-    at = 0
-    while at < len(words):
-        found = finder.at(words, at, may_be_or=asks or _ends_before(hits, words, at))
-        if found and found.gender != EXCEPTION:
-            start, end = words[at].start, words[at + found.n_words - 1].end
-            hits.append(Hit(start, end, text[start:end], found.gender, found.word_class, found.lemma, found.clitics))
-        at += found.n_words if found else 1
+    for at, found in finder.hits(words, "؟" in text):
+        start, end = words[at].start, words[at + found.n_words - 1].end
+        said = (found.gender, found.word_class, found.lemma, found.clitics, found.form)
+        hits.append(Hit(start, end, text[start:end], *said))
     return generic.read(hits, words) if lang == "ar" else hits
 
 
@@ -104,11 +67,6 @@ def describe(hit: Hit) -> str:
     if hit.clitics:
         parts.append("with " + ", ".join(f"\u2068{clitic.replace('+', '')}\u2069" for clitic in hit.clitics.split()))
     return " ".join(parts)
-
-
-def _ends_before(hits: Sequence[Hit], words: Sequence[Word], at: int) -> bool:
-    """Whether the word just before is a person of the lexicon."""
-    return bool(at and hits and hits[-1].end == words[at - 1].end and hits[-1].word_class != "agreement")
 
 
 @functools.lru_cache(8)

@@ -1,8 +1,9 @@
 """The lexicons, tab-separated tables of word forms that a linguist can read and edit, and the words of a text.
 
 Columns: lemma, form (one word, or several with a space), language, gender (male, female, neutral), class (pronoun,
-noun, kinship, role, agreement), only, note. Rows of gender "none" are exceptions: words that look like a person and are
-none (king size, رجل ثلج). ``only`` says where a form is meant: see DRESSES; several are parted by a space.
+noun, kinship, role, agreement), only, number (of Arabic nouns), note. Rows of gender "none" are exceptions: words that
+look like a person and are none (king size, رجل ثلج). ``only`` says where a form is meant: see DRESSES; several are
+parted by a space.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import hashlib
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +40,30 @@ DRESSES = {
     "not-mine": "without the possessive ي, which would make an adjective of it",
     "alone": "with nothing before or after it but و",
     "yeh": "ends in ي and never in ى",
+    "hamza": "only with its hamza written",
     "not-animal": "not of an animal that is named right after it",
     "title": "only with a capital, before a word with a capital",
+    "agent": "also the name of an activity: a person where its place shows one (see core.words.neighbours)",
+    "machine": "also the name of a thing: a person where what follows it is said of persons alone",
+    "boys": "boys, but one girl where what agrees with it is feminine and singular",
+    "counted": "also a number: a person where no plural follows that it could count",
+    "adjective": "of age or sex: after a person it agrees with it describes that person (agreement)",
+    "head": "also an adjective of things: a person where there is no noun before it that it may go with",
 }
 COLUMNS = ("lemma", "form", "language", "gender", "class")
 MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed\u200c-\u200f]")  # vowel signs, tatweel
 EVEN = str.maketrans({"ٱ": "ا", "ی": "ي", "ى": "ي", "ې": "ي", "ک": "ك", "ۃ": "ة", "ۀ": "ة", "أ": "ا", "إ": "ا"})
+HEH = str.maketrans("ہھە", "ههه")  # the Urdu and Kurdish letters
+UNSEEN = (  # Unicode's default ignorable code points: soft hyphen, joiners, marks of direction, variation selectors
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+)
+INVISIBLE = re.compile(f"[{UNSEEN}]")
 INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
-WORD = re.compile(f"[\\w{INNER}]+(?:[\u200c\u200d]+[\\w{INNER}]+)*")
-JOINED = re.compile(r"\s+|['’ʼ\-\u2010\u2011]")  # what may stand within a form of several words
+WORD = re.compile(f"[\\w{INNER}]+(?:[{UNSEEN}]+[\\w{INNER}]+)*")
+APOSTROPHES = dict.fromkeys(range(0x2B9, 0x2C0), "'")  # letters to Unicode, apostrophes to those who write them
+JOINED = re.compile(r"['’＇]?\s+|['’＇\-\u2010\u2011]")  # what may stand within a form of several words
+QUOTE = re.compile('["“”„«»]')
 SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
 
 
@@ -60,12 +77,25 @@ class Entry:
     word_class: str
     only: tuple[str, ...] = ()
     note: str = ""
+    number: str = ""  # "singular", "dual", "plural", "dual plural" (لاعبين), or "" where the lexicon does not say
+
+
+@functools.lru_cache(100_000)
+def bare(word: str) -> str:
+    """A word without vowel signs, tatweel and what is not seen, its letters as they are typed.
+
+    Letters copied from a PDF (ﻣﺮﺃﺓ in presentation forms, ligatures, wide Latin letters) become the usual ones (NFKC).
+    """
+    if word.isascii():
+        return word
+    typed = unicodedata.normalize("NFKC", INVISIBLE.sub("", word))
+    return MARKS.sub("", re.sub(f" (?=[{INNER}])", "", typed)).translate(HEH)
 
 
 @functools.lru_cache(100_000)
 def plain(word: str) -> str:
-    """How a word is compared: no case, vowel signs or tatweel, one alef, yeh and teh; آ stays: مرآة is a mirror."""
-    return MARKS.sub("", word).translate(EVEN).casefold()
+    """How a word is compared: ``bare``, without case, with one alef, yeh and teh; آ stays: مرآة is a mirror."""
+    return bare(word).translate(EVEN).casefold()
 
 
 def lexicon_path(lang: str, path: str | Path = "") -> Path:
@@ -125,6 +155,7 @@ def parse_lexicon(data: bytes, lang: str, name: str) -> tuple[Entry, ...]:
             cells.get("class", ""),
             tuple(cells.get("only", "").split()),
             cells.get("note", ""),
+            cells.get("number", ""),
         )
         mistakes += [f"line {number}: {mistake}" for mistake in _mistakes(entry, seen)]
         seen.setdefault(plain(entry.form), (number, entry.gender))
@@ -169,11 +200,39 @@ def animals(lang: str) -> frozenset[str]:
         return frozenset(plain(r["form"]) for r in csv.DictReader(file, delimiter="\t") if r["language"] == lang)
 
 
+@functools.cache
+def heads(lang: str) -> dict[str, frozenset[str]]:
+    """Words that decide what a word beside them is, as compared, by kind; ``lexicons/heads.tsv`` says what each is."""
+    kinds: dict[str, set[str]] = {}
+    with open(LEXICON_DIR / "heads.tsv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if row["language"] == lang:
+                kinds.setdefault(row["kind"], set()).update(map(plain, row["forms"].split()))
+    return {kind: frozenset(words) for kind, words in kinds.items()}
+
+
+def on_a_sign(words: Sequence[Word], at: int, lang: str) -> bool:
+    """Whether a word is written on something: behind a quotation mark or "says", and something that is read before."""
+    kinds = heads(lang)
+    said = at > 0 and words[at - 1].plain in kinds["saying"]
+    if not said and not _in_quotes(words, at):
+        return False
+    return any(word.plain.removeprefix("ال") in kinds["read"] for word in words[max(0, at - 8) : at])
+
+
+def _in_quotes(words: Sequence[Word], at: int) -> bool:
+    inside = False
+    for word in words[: at + 1]:
+        if word.gap != " ":
+            for mark in QUOTE.findall(word.gap):
+                inside = not inside if mark == '"' else mark not in "”»"
+    return inside
+
+
 def digest(config: Config) -> str:
     """Hash of the word lists that a run counts with, its own or the project's; UserError where one is unusable."""
-    total = hashlib.sha256(
-        b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "names_ar.tsv", "pairs.tsv"))
-    )
+    lists = ("animals.tsv", "heads.tsv", "names_ar.tsv", "pairs.tsv")
+    total = hashlib.sha256(b"".join((LEXICON_DIR / name).read_bytes() for name in lists))
     for lang, path in (("en", config.words.lexicon_en), ("ar", config.words.lexicon_ar)):
         all_entries(lang, path)
         total.update(f"\0{lang}\0".encode() + read_bytes(lexicon_path(lang, path)))
@@ -188,29 +247,33 @@ class Found(NamedTuple):
     lemma: str
     clitics: str = ""
     n_words: int = 1
+    form: str = ""  # the lexicon's
+    only: tuple[str, ...] = ()
+    number: str = ""
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """One word of a text: as written, as compared, and what stands between it and the word before."""
 
     text: str
     start: int
     end: int
     plain: str
-    gap: str  # between the word before and this one; at the first word what stands before it
-
-    @property
-    def first(self) -> bool:
-        """Whether it begins a sentence."""
-        return self.start == len(self.gap) or bool(SENTENCE_END.search(self.gap))
+    gap: str  # between the word before and this one, without what is not seen; at the first word what is before it
+    first: bool  # whether it begins a sentence
 
 
 def split_words(text: str) -> list[Word]:
     """The words of a text in order: letters, digits and the marks on them; emoji and hyphens are no part of a word."""
     words, before = [], 0
+    if not text.isascii():
+        text = text.translate(APOSTROPHES)
     for match in WORD.finditer(text):
-        words.append(Word(match[0], match.start(), match.end(), plain(match[0]), text[before : match.start()]))
+        gap = text[before : match.start()]
+        if not gap.isascii():
+            gap = INVISIBLE.sub("", gap)
+        first = not before or (gap != " " and bool(SENTENCE_END.search(gap)))
+        words.append(Word(match[0], match.start(), match.end(), plain(match[0]), gap, first))
         before = match.end()
     return words
 

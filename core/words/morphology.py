@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from core.errors import UserError
 from core.words.arabic import ArabicWords, Parts, take_apart
-from core.words.lexicon import LEXICON_DIR, MARKS, all_entries, plain, split_words
+from core.words.lexicon import LEXICON_DIR, MARKS, all_entries, bare, plain, split_words
 
 ENDINGS = (("تان", "female"), ("تين", "female"), ("ات", "female"), ("ة", "female"), ("ون", "male"), ("ين", "male"))
 OWNERS = {"ه": "male", "ها": "female"}
@@ -92,17 +92,17 @@ class MorphologicalGenderAnalyzer:
         return [Reading(w.start, w.end, w.text, *self._cached(w.text)) for w in split_words(text)]
 
     def _analyze(self, word: str) -> tuple[str, str, bool | None, str, str]:
-        bare = MARKS.sub("", word)
+        letters = bare(word)
         known = self._words.look_up(word)
         if known and known.gender in ("male", "female", "neutral"):
             person = None if known.word_class == "agreement" else True
-            grammatical = known.gender if known.gender != "neutral" else _by_ending(bare)[0]
+            grammatical = known.gender if known.gender != "neutral" else _by_ending(letters)[0]
             owner = OWNERS.get(known.clitics.rpartition("+")[2], "") if known.clitics else ""
             return grammatical, "lexicon", person, known.gender if person else "", owner
         name = next(
             (
                 n
-                for parts in take_apart(bare)
+                for parts in take_apart(letters)
                 if not parts.suffix and not parts.article
                 for n in [names().get(plain(parts.stem), "")]
                 if n
@@ -111,7 +111,7 @@ class MorphologicalGenderAnalyzer:
         )
         if name:
             return name, "name", True, name, ""
-        grammatical, marker, owner = _by_ending(bare)
+        grammatical, marker, owner = _by_ending(letters)
         return grammatical, marker, False if marker and not marker.startswith("-") else None, "", owner
 
 

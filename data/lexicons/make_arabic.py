@@ -21,15 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TARGET = HERE.parents[1] / "core" / "gender" / "lexicons" / "ar.tsv"
-COLUMNS: tuple[str, ...] = ("lemma", "form", "language", "gender", "class", "only", "note")
+TARGET = HERE.parents[1] / "core" / "words" / "lexicons" / "ar.tsv"
+COLUMNS: tuple[str, ...] = ("lemma", "form", "language", "gender", "class", "only", "number", "note")
 
 
 def masculine(lemma: str, plurals: list[str]) -> Iterator[str]:
-    """Singular, dual and plural of a masculine noun or adjective."""
+    """Singular, dual and plural of a masculine noun or adjective; the hamza of عداء changes its seat: عداؤون."""
     yield lemma
     yield from dual(lemma)
     for plural in plurals:
+        if plural == "+" and lemma.endswith("اء"):
+            yield from (lemma[:-1] + "ؤون", lemma[:-1] + "ئين")
         yield from ((lemma + "ون", lemma + "ين") if plural == "+" else (plural,))
 
 
@@ -42,8 +44,20 @@ def feminine(lemma: str, plurals: list[str]) -> Iterator[str]:
 
 
 def dual(lemma: str) -> tuple[str, str]:
+    """Nominative and oblique; the ة of the singular is ت, the ى ي."""
     stem = lemma[:-1] + "ت" if lemma.endswith("ة") else lemma[:-1] + "ي" if lemma.endswith("ى") else lemma
     return stem + "ان", stem + "ين"
+
+
+def number(form: str, lemma: str, forms: list[str]) -> str:
+    """singular, dual, plural, or "dual plural" for what both are written like (لاعبين), of a noun or adjective."""
+    form, forms = form.split()[0], [f.split()[0] for f in forms]
+    stem, nominative = form[:-2], form[:-2] + "ون"
+    if lemma.endswith(form) or form in (lemma + "ي", lemma + "و", lemma + "ا"):
+        return "singular"
+    if form.endswith(("ان", "ين")) and stem in (dual(lemma)[0][:-2], lemma, lemma + "ي"):
+        return "dual plural" if form.endswith("ين") and nominative in forms else "dual"
+    return "plural"
 
 
 def verb(lemma: str, plural: str) -> Iterator[tuple[str, str]]:
@@ -65,11 +79,14 @@ def rows(lemmas: Path = HERE / "arabic_lemmas.tsv") -> Iterator[dict[str, str]]:
     seen: set[str] = set()
     with open(lemmas, encoding="utf-8", newline="") as file:
         for lemma in csv.DictReader(file, delimiter="\t"):
-            for form, gender, name in expand(lemma):
+            expanded = list(expand(lemma))
+            for form, gender, name in expanded:
                 if form not in seen:
                     seen.add(form)
                     kind = lemma["class"] or "agreement"
-                    values = (name, form, "ar", gender, kind, lemma["only"], lemma["note"])
+                    noun = gender != "none" and kind != "pronoun" and (kind != "agreement" or lemma["kind"] == "adjective")
+                    said = number(form, name, [f for f, *_ in expanded]) if noun else ""
+                    values = (name, form, "ar", gender, kind, lemma["only"], said, lemma["note"])
                     yield dict(zip(COLUMNS, values, strict=True))
 
 
