@@ -9,7 +9,6 @@ The model card is written from the recipe and from ``gate.json``; no figure of i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -21,7 +20,7 @@ import torch
 from PIL import Image
 
 from core.demo.captioner import D_MODEL, N_IMAGE_TOKENS, N_LAYERS, VISION_D_MODEL, VISION_LAYERS, pack, token_losses
-from core.demo.train import RECIPES
+from core.demo.train import weights_hash
 from core.demo.world import (
     HELD_OUT_SHARE,
     LANGUAGES,
@@ -214,11 +213,6 @@ def main(model_dir: Path, planted: bool = True, say=print) -> bool:
     write_card(model_dir, n_parameters=sum(p.numel() for p in vlm.model.parameters()))
     say("the gate holds" if holds else "the gate does not hold")
     return holds
-
-
-def weights_hash(model_dir: Path) -> str:
-    """sha256 of the weights file, which ties a card's figures to the weights they were measured on."""
-    return hashlib.sha256((Path(model_dir) / "model.safetensors").read_bytes()).hexdigest()
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:

@@ -118,11 +118,12 @@ class DemoSource(Knowledge):
         return getattr(OBJECT_WORDS[key], lang) if key in OBJECT_WORDS else ""
 
     def _planted(self, scene: Scene) -> dict[str, object]:
-        """Everything that is known of a scene, with the planted p(male) of its role."""
+        """Everything that is known of a scene, with the planted p(male) of its role where there is one."""
+        planted = {f"p_male_{lang}": self.world.p_male(scene.role, lang) for lang in LANGUAGES}
         return {
             **_shows(scene),
-            "p_male_en": self.world.p_male(scene.role, "en"),
-            "p_male_ar": self.world.p_male(scene.role, "ar"),
+            **{name: p for name, p in planted.items() if p is not None},
+            "generic": ROLES[scene.role].generic,
             "held_out": is_held_out(scene.role, scene.object),
         }
 
