@@ -7,14 +7,14 @@ The tokenizer cuts most nouns for persons into several pieces of which both gend
 vocabularies do with Arabic: which gender a word has is said by a later piece.
 
 For training, several captions, also of several prompts, stand side by side in one row behind one image and do not see
-each other, each counting its positions on from its prompt. The losses are those of one row a caption, at a fraction of the
-cost, since the image is most of a row.
+each other, each counting its positions on from its prompt. The losses are those of one row a caption, at a fraction of
+the cost, since the image is most of a row.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -229,7 +229,7 @@ def pack(rows: list[list[Prompted]], image_token_id: int) -> Packed:
 
     What the prompts of a row begin with alike stands there once. A caption sees its own prompt and itself alone.
     """
-    shared = [os.path.commonprefix([prompt for prompt, _ in row]) for row in rows]
+    shared = [_common_beginning([prompt for prompt, _ in row]) for row in rows]
     width = max(
         len(start) + sum(len(prompt) - len(start) + sum(map(len, captions)) for prompt, captions in row)
         for start, row in zip(shared, rows, strict=True)
@@ -266,6 +266,11 @@ def pack(rows: list[list[Prompted]], image_token_id: int) -> Packed:
     allowed = causal & seen | (is_image[:, :, None] & is_image[:, None, :])
     row, query, target, owner = torch.tensor(targets).T
     return Packed(ids, position, is_image, allowed, row, query, target, owner)
+
+
+def _common_beginning(prompts: list[list[int]]) -> list[int]:
+    same = itertools.takewhile(lambda ids: len(set(ids)) == 1, zip(*prompts, strict=False))
+    return [ids[0] for ids in same]
 
 
 def token_losses(model: Gemma3ForConditionalGeneration, packed: Packed, features: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,9 @@
 3. **refine**: captions again at a lower rate, with the attribute loss on further images beside them until it has fallen
    to zero; the last steps of a round are captions alone. The weights at the ends of the rounds are averaged.
 
-Training starts from random weights, or from those of an earlier demo captioner, also one with other pieces of words and a
-coarser map of the image: what has the same shape is taken over, and a new piece starts at the mean of the earlier pieces
-that spell it. The phases are shorter then.
+Training starts from random weights, or from those of an earlier demo captioner, also one with other pieces of words and
+a coarser map of the image: what has the same shape is taken over, and a new piece starts at the mean of the earlier
+pieces that spell it. The phases are shorter then.
 
 Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
 was stopped goes on where it was.
@@ -186,7 +186,7 @@ class Trainer:
         return ((torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5).bfloat16()
 
     def attribute_loss(self, image_tokens: torch.Tensor, scenes: list[Scene]) -> tuple[torch.Tensor, list[float]]:
-        """Cross-entropy of the attribute head on image tokens (n, n_image_tokens, d_model), and the accuracy of each attribute."""
+        """Cross-entropy of the attribute head on image tokens (n, n_tokens, d_model), and each attribute's accuracy."""
         logits, loss, accuracy, start = self.head(image_tokens.flatten(1)).float(), torch.zeros(()), [], 0
         for name, n in ATTRIBUTES.items():
             truth = [GENDERS.index(s.gender) if name == "gender" else getattr(s, name) for s in scenes]

@@ -5,8 +5,8 @@ background. Captions come from a small grammar with correct English and Arabic a
 gender of a caption is drawn from ``p(male | role, language)``, written by hand into ``roles.tsv``: it is planted,
 so that an analysis can be checked against it, and it is no statistic of any society.
 
-Some roles are *generic*: Arabic captions of their neutral images draw no gender. They name the role in the masculine, as
-Arabic does where nobody's gender is meant, and say neither man nor he: the masculine is unmarked there.
+Some roles are *generic*: Arabic captions of their neutral images draw no gender. They name the role in the masculine,
+as Arabic does where nobody's gender is meant, and say neither man nor he: the masculine is unmarked there.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ class DemoWorld:
         return image.round().astype(np.uint8)
 
     def caption_gender(self, scene: Scene, lang: str, rng: random.Random) -> str:
-        """The gender of one caption: the drawn person's, or on a neutral image a draw from the planted p or unmarked."""
+        """The gender of one caption: the drawn person's; on a neutral image a draw from the planted p, or unmarked."""
         if scene.gender != "neutral":
             return scene.gender
         if lang == "en" and rng.random() < P_NEUTRAL_EN:

@@ -1,4 +1,4 @@
-"""The demo captioner's tokenizer cuts nouns for persons as large vocabularies do: both genders share the first pieces."""
+"""The demo captioner's tokenizer cuts nouns for persons as large vocabularies do: genders share the first pieces."""
 
 import random
 from collections import Counter
