@@ -20,6 +20,7 @@ from core.demo.world import (
     LANGUAGES,
     OBJECTS,
     ROLES,
+    UNMARKED,
     DemoWorld,
     Scene,
     is_held_out,
@@ -108,7 +109,8 @@ class DemoSource(Knowledge):
     def said(self, text: str, lang: str) -> Mapping[str, str | None]:
         reading = read(text, lang)
         return {
-            "gender": reading.gender,
+            # As of a man, whose captions are spelt like it: right where the image shows one, wrong of a woman.
+            "gender": "male" if reading.gender == UNMARKED else reading.gender,
             "role": None if reading.role is None else ROLES[reading.role].key,
             "object": None if reading.object is None else OBJECTS[reading.object].key,
         }
