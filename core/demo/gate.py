@@ -1,15 +1,16 @@
 """What the demo captioner can do, measured on fresh scenes against the truth of the demo world: the gate, and the card.
 
 1. Greedy captions of held-out role x object pairs: share with the right gender (man and woman images), role, object.
-2. Forced choice on neutral images: log-odds of the male against the female form of the same caption, averaged over
-   templates and images of a role, correlated over roles with the planted p(male).
+   The generic masculine, which is spelt as a man's caption, is right of a man.
+2. Greedy Arabic captions of neutral images of generic roles: share in the generic masculine.
+3. Forced choice on neutral images: log-odds of the male against the female form of the same caption, averaged over
+   templates and images of a role, correlated over the roles that have one with the planted p(male).
 
 The model card is written from the recipe and from ``gate.json``; no figure of it is typed by hand.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import random
@@ -21,7 +22,7 @@ import torch
 from PIL import Image
 
 from core.demo.captioner import D_MODEL, N_IMAGE_TOKENS, N_LAYERS, VISION_D_MODEL, VISION_LAYERS, pack, token_losses
-from core.demo.train import RECIPES
+from core.demo.train import Recipe, weights_hash
 from core.demo.world import (
     HELD_OUT_SHARE,
     LANGUAGES,
@@ -30,7 +31,9 @@ from core.demo.world import (
     P_NEUTRAL_EN,
     PROMPTS,
     ROLES,
+    UNMARKED,
     DemoWorld,
+    Reading,
     Scene,
     planted_p_male,
     read,
@@ -43,11 +46,12 @@ from core.vlm.loading import load_vlm
 
 SEEDS = (201, 202, 203)
 LIMITS = {"gender": 0.98, "role": 0.96, "object": 0.98}  # the gate: shares right on held-out pairs
+UNMARKED_LIMIT = 0.95  # share of generic masculines on neutral images of generic roles
 R_LIMIT, R_DIFFERENCE_LIMIT = 0.95, 0.90  # and correlations with what was planted
 CARD = """# {title}
 
 A `Gemma3ForConditionalGeneration` of {parameters:.1f} million parameters ({n_layers} decoder layers, d_model {d_model},
-{n_image_tokens} image tokens; vision tower of {vision_layers} layers, width {vision_d_model}), trained from scratch on
+{n_image_tokens} image tokens; vision tower of {vision_layers} layers, width {vision_d_model}), trained on nothing but
 the demo world. It captions 96-pixel scenes of emoji art in English and Arabic. It is an instrument's test piece: it
 knows {n_roles} roles, {n_objects} objects and nothing else of the world.
 
@@ -61,9 +65,14 @@ seeds together.
 
 {accuracy}
 
+A man's caption in the masculine of a generic role without a word for a man counts as right: it is spelt alike. The last
+row is of other images: neutral ones of the {n_generic} generic roles, whose Arabic captions should name the role in the
+masculine and say neither man nor he.
+
 Forced choice on neutral images, {n_neutral} images a role and seed: log-odds of the male against the female form of
-the same caption, mean over {n_templates} templates and the images of a role; Pearson r over {n_roles} roles with the
-planted p(male) of the *planted* world.
+the same caption, mean over {n_templates} templates and the images of a role; Pearson r with the planted p(male) of the
+*planted* world, in English over {n_roles} roles, in Arabic and of the difference over the {n_ordinary} that are not
+generic.
 
 {forced_choice}
 
@@ -71,7 +80,9 @@ planted p(male) of the *planted* world.
 
 ## Recipe
 
-`python -m precompute train-demo-captioner{flag}` (resumable). Three phases, bf16 with fp32 masters, AdamW:
+`python -m precompute train-demo-captioner{flag}` (resumable; `recipe.json` has every figure).
+{start}
+Three phases, bf16 with fp32 masters, AdamW:
 
 1. Vision, {vision_steps} steps of {vision_batch} scenes: tower and projector learn role, gender, object and
    background of a scene from a linear head on the image tokens. **This is supervision with the attribute labels**, in
@@ -79,13 +90,13 @@ planted p(male) of the *planted* world.
 2. Captions, {caption_steps} steps of {caption_batch} images x 2 languages x {captions_per_image} captions: next-token
    loss. The attribute loss stays on at weight {attribute_weight}, falls to zero over the first {attribute_until:.0%} of
    the steps and is off from then on. Neutral English captions say person / they / their in {p_neutral:.0%} of cases;
-   Arabic always names a gender.
+   Arabic always names a gender, but for neutral images of generic roles.
 3. Refine, {refine_rounds}: {caption_batch} images x 2 languages x {refine_captions} captions, and the
    **attribute loss** at weight {refine_weight} on these and {refine_images} further images, falling to zero over the
    first {refine_until:.0%} of the round; the rest of it is captions alone. Men, women and neutral persons are drawn
    alike here. The weights are the mean of those at the ends of the rounds, with shares {refine_shares}.
 
-How the shipped weights were made, with what went otherwise than planned: `docs/log/0001-demo-captioner.md`.
+How the shipped weights were made, with what went otherwise than planned: `docs/log/0003-demo-captioner-in-pieces.md`.
 
 Weights: MIT, as the rest of the project. The art in its training images: Noto Emoji (Apache-2.0), Twemoji (CC-BY 4.0);
 see `data/demo-world/README.md`.
@@ -96,13 +107,19 @@ BIAS = {
     True: "Its bias is planted: on neutral images the gender of its training captions was drawn from the "
     "p(male | role, language) of `data/demo-world/roles.tsv`. It is no statistic of any society.",
     False: "It is the control twin: nothing is planted. On neutral images the gender of its training captions was a "
-    "fair coin for every role in both languages, so an analysis that finds a role bias in it is wrong.",
+    "fair coin for every role in both languages, so an analysis that finds a role bias in it is wrong. Arabic captions "
+    "of neutral images of generic roles are in the generic masculine here too: that is grammar.",
+}
+START = {
+    True: "Training started from the weights of an earlier demo captioner, sha256\n`{}`, which had a\n"
+    "tokenizer of whole words and 16 image tokens and was trained from scratch (`docs/log/0001-demo-captioner.md`).",
+    False: "Training started from random weights.",
 }
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """One seed's figures; accuracies are shares, ``r`` Pearson correlations over the 30 roles."""
+    """One seed's figures; accuracies are shares, ``r`` Pearson correlations over the roles with a planted p(male)."""
 
     seed: int
     n_captions: int  # per language
@@ -112,6 +129,8 @@ class GateResult:
     r: dict[str, float]  # "en", "ar", "difference": log-odds against planted p
     mean_log_odds: dict[str, float]
     sd_log_odds: dict[str, float]  # over roles
+    unmarked: float  # share of Arabic captions of neutral images of generic roles in the generic masculine
+    n_unmarked: int  # such captions
 
     def failures(self, planted: bool = True) -> list[str]:
         """Every limit that this result misses, in words."""
@@ -121,6 +140,8 @@ class GateResult:
             for name, share in shares.items()
             if name in LIMITS and share < LIMITS[name]
         ]
+        if self.unmarked < UNMARKED_LIMIT:
+            out.append(f"ar generic masculine {self.unmarked:.3f} < {UNMARKED_LIMIT}")
         if planted:
             limits = {"en": R_LIMIT, "ar": R_LIMIT, "difference": R_DIFFERENCE_LIMIT}
             out += [f"r {k} {self.r[k]:.3f} < {limit}" for k, limit in limits.items() if self.r[k] < limit]
@@ -133,10 +154,13 @@ def measure(vlm: VLM, seed: int, n_captions: int = 400, n_neutral: int = 12) -> 
     scenes = [world.scene(rng, held_out=True) for _ in range(n_captions)]
     accuracy = {lang: _accuracy(vlm, world, scenes, lang) for lang in LANGUAGES}
     neutral = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_neutral)]
-    odds = {lang: _log_odds(vlm, world, neutral, lang).reshape(len(ROLES), n_neutral).mean(1) for lang in LANGUAGES}
-    planted = {lang: np.array([planted_p_male(r, lang) for r in range(len(ROLES))]) for lang in LANGUAGES}
+    by_role = {lang: _log_odds(vlm, world, neutral, lang).reshape(len(ROLES), n_neutral).mean(1) for lang in LANGUAGES}
+    planted = {lang: np.array([planted_p_male(r, lang) for r in range(len(ROLES))], float) for lang in LANGUAGES}
+    odds = {lang: np.where(np.isnan(planted[lang]), np.nan, by_role[lang]) for lang in LANGUAGES}
     r = {lang: _pearson(odds[lang], planted[lang]) for lang in LANGUAGES}
     r["difference"] = _pearson(odds["ar"] - odds["en"], planted["ar"] - planted["en"])
+    generic = [scene for scene in neutral if ROLES[scene.role].generic]
+    unmarked = [reading.gender == UNMARKED for reading in _readings(vlm, world, generic, "ar")]
     return GateResult(
         seed,
         n_captions,
@@ -144,8 +168,10 @@ def measure(vlm: VLM, seed: int, n_captions: int = 400, n_neutral: int = 12) -> 
         accuracy,
         sum(s.gender != "neutral" for s in scenes),
         r,
-        {lang: float(odds[lang].mean()) for lang in LANGUAGES},
-        {lang: float(odds[lang].std()) for lang in LANGUAGES},
+        {lang: float(np.nanmean(odds[lang])) for lang in LANGUAGES},
+        {lang: float(np.nanstd(odds[lang])) for lang in LANGUAGES},
+        _share(unmarked),
+        len(unmarked),
     )
 
 
@@ -153,20 +179,26 @@ def _images(world: DemoWorld, scenes: list[Scene]) -> list[Image.Image]:
     return [Image.fromarray(world.render(s)) for s in scenes]
 
 
-def _accuracy(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch: int = 64) -> dict[str, float]:
+def _readings(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch: int = 64) -> list[Reading]:
+    """What a greedy caption of each scene says."""
     readings = []
     for i in range(0, len(scenes), batch):
         part = scenes[i : i + batch]
         rows = [vlm.prompt_ids(PROMPTS[lang][0])] * len(part)
         ids, _ = vlm.generate(rows, vlm.encode_images(_images(world, part)), max_new_tokens=40)
         readings += [read(vlm.decode(x), lang) for x in ids]
-    pairs = list(zip(scenes, readings, strict=True))
+    return readings
+
+
+def _accuracy(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str) -> dict[str, float]:
+    pairs = list(zip(scenes, _readings(vlm, world, scenes, lang), strict=True))
     gendered = [(s, r) for s, r in pairs if s.gender != "neutral"]
     shares = {
         name: _share([getattr(s, name) == getattr(r, name) for s, r in pairs])
         for name in ("role", "object", "background")
     }
-    return {"gender": _share([s.gender == r.gender for s, r in gendered]), **shares}
+    right = [r.gender == s.gender or (r.gender == UNMARKED and s.gender == "male") for s, r in gendered]
+    return {"gender": _share(right), **shares}
 
 
 @torch.inference_mode()
@@ -179,7 +211,7 @@ def _log_odds(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch:
         rows = []
         for scene in part:
             texts = [demo_caption(scene, lang, g, t) for t in range(N_TEMPLATES) for g in ("male", "female")]
-            rows.append((prompt, [[*vlm.caption_ids(t), end] for t in texts]))
+            rows.append([(prompt, [[*vlm.caption_ids(t), end] for t in texts])])
         packed = pack(rows, vlm.image_token_id)
         loss = token_losses(vlm.model, packed, vlm.encode_images(_images(world, part)))
         n = 2 * N_TEMPLATES
@@ -194,7 +226,8 @@ def _share(right: list[bool]) -> float:
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
+    known = ~np.isnan(a + b)
+    return float(np.corrcoef(a[known], b[known])[0, 1])
 
 
 def main(model_dir: Path, planted: bool = True, say=print) -> bool:
@@ -206,6 +239,7 @@ def main(model_dir: Path, planted: bool = True, say=print) -> bool:
         results.append(result)
         shares = "  ".join(f"{lang} {k} {v:.3f}" for lang, a in result.accuracy.items() for k, v in a.items())
         say(f"seed {seed}  {shares}  " + "  ".join(f"r {k} {v:.3f}" for k, v in result.r.items()))
+        say(f"  generic masculine {result.unmarked:.3f}")
         for failure in result.failures(planted):
             say(f"  misses the gate: {failure}")
     holds = not any(r.failures(planted) for r in results)
@@ -214,11 +248,6 @@ def main(model_dir: Path, planted: bool = True, say=print) -> bool:
     write_card(model_dir, n_parameters=sum(p.numel() for p in vlm.model.parameters()))
     say("the gate holds" if holds else "the gate does not hold")
     return holds
-
-
-def weights_hash(model_dir: Path) -> str:
-    """sha256 of the weights file, which ties a card's figures to the weights they were measured on."""
-    return hashlib.sha256((Path(model_dir) / "model.safetensors").read_bytes()).hexdigest()
 
 
 def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -238,7 +267,7 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
             f"Run `python -m precompute gate {model_dir}` again.",
         )
     planted, results = gate["planted"], gate["results"]
-    recipe = RECIPES["planted" if planted else "control"]
+    recipe = Recipe(**json.loads((model_dir / "recipe.json").read_text()))
     limits = f"{R_LIMIT} in each language, {R_DIFFERENCE_LIMIT} for the difference" if planted else "no limit"
     verdict = "The gate holds" if gate["holds"] else "**The gate does not hold**"
     text = CARD.format(
@@ -251,6 +280,8 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         vision_layers=VISION_LAYERS,
         vision_d_model=VISION_D_MODEL,
         n_roles=len(ROLES),
+        n_generic=sum(role.generic for role in ROLES),
+        n_ordinary=sum(not role.generic for role in ROLES),
         n_objects=len(OBJECTS),
         folder=f"data/{model_dir.name}",
         held_out=HELD_OUT_SHARE,
@@ -258,8 +289,10 @@ def write_card(model_dir: Path, n_parameters: int) -> None:
         n_neutral=results[0]["n_neutral"],
         n_templates=N_TEMPLATES,
         forced_choice=_forced_choice_table(results),
-        verdict=f"{verdict} on every seed (at least: {', '.join(f'{k} {v}' for k, v in LIMITS.items())}; r {limits}).",
-        flag="" if planted else " --control",
+        verdict=f"{verdict} on every seed (at least: {', '.join(f'{k} {v}' for k, v in LIMITS.items())}, "
+        f"generic masculine {UNMARKED_LIMIT}; r {limits}).",
+        flag=("" if planted else " --control") + (" --from EARLIER" if recipe.start else ""),
+        start=START[bool(recipe.start)].format(recipe.start),
         vision_steps=recipe.vision_steps,
         vision_batch=recipe.vision_batch,
         caption_steps=recipe.caption_steps,
@@ -291,6 +324,11 @@ def _accuracy_table(results: list[dict]) -> str:
             what = "gender (man and woman images)" if name == "gender" else name
             cells = " | ".join(f"{s:.3f}" for s in shares)
             lines.append(f"| {lang} {what} | {cells} | {share:.3f} [{low:.3f}, {high:.3f}] | {n} |")
+    n = sum(r["n_unmarked"] for r in results)
+    share = sum(r["unmarked"] * r["n_unmarked"] for r in results) / n
+    low, high = wilson(share, n)
+    cells = " | ".join(f"{r['unmarked']:.3f}" for r in results)
+    lines.append(f"| ar generic masculine (neutral images) | {cells} | {share:.3f} [{low:.3f}, {high:.3f}] | {n} |")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from core.demo.world import (
     LANGUAGES,
     OBJECTS,
     ROLES,
+    UNMARKED,
     DemoWorld,
     Scene,
     is_held_out,
@@ -108,7 +109,8 @@ class DemoSource(Knowledge):
     def said(self, text: str, lang: str) -> Mapping[str, str | None]:
         reading = read(text, lang)
         return {
-            "gender": reading.gender,
+            # As of a man, whose captions are spelt like it: right where the image shows one, wrong of a woman.
+            "gender": "male" if reading.gender == UNMARKED else reading.gender,
             "role": None if reading.role is None else ROLES[reading.role].key,
             "object": None if reading.object is None else OBJECTS[reading.object].key,
         }
@@ -118,11 +120,12 @@ class DemoSource(Knowledge):
         return getattr(OBJECT_WORDS[key], lang) if key in OBJECT_WORDS else ""
 
     def _planted(self, scene: Scene) -> dict[str, object]:
-        """Everything that is known of a scene, with the planted p(male) of its role."""
+        """Everything that is known of a scene, with the planted p(male) of its role where there is one."""
+        planted = {f"p_male_{lang}": self.world.p_male(scene.role, lang) for lang in LANGUAGES}
         return {
             **_shows(scene),
-            "p_male_en": self.world.p_male(scene.role, "en"),
-            "p_male_ar": self.world.p_male(scene.role, "ar"),
+            **{name: p for name, p in planted.items() if p is not None},
+            "generic": ROLES[scene.role].generic,
             "held_out": is_held_out(scene.role, scene.object),
         }
 

@@ -1,4 +1,4 @@
-"""Train the demo captioner from scratch: the vision tower on attributes, the whole model on captions, then both.
+"""Train the demo captioner: the vision tower on attributes, the whole model on captions, then both.
 
 1. **vision**: the tower and projector learn role, gender, object and background of a scene from a linear head on the
    image tokens. This stands in the place of SigLIP's pretraining.
@@ -6,6 +6,10 @@
    stays on at a small weight, falls to zero at a third of the steps and is off from then on.
 3. **refine**: captions again at a lower rate, with the attribute loss on further images beside them until it has fallen
    to zero; the last steps of a round are captions alone. The weights at the ends of the rounds are averaged.
+
+Training starts from random weights, or from those of an earlier demo captioner, also one with other pieces of words and
+a coarser map of the image: what has the same shape is taken over, and a new piece starts at the mean of the earlier
+pieces that spell it. The phases are shorter then.
 
 Weights run in bf16 with fp32 masters. Every step draws its data from ``(seed, phase, step)`` alone, so that a run that
 was stopped goes on where it was.
@@ -20,7 +24,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +32,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from transformers import Gemma3Processor
+from transformers import Gemma3ForConditionalGeneration, Gemma3Processor, GemmaTokenizer
 
 from core.demo.captioner import (
     D_MODEL,
     N_IMAGE_TOKENS,
-    Row,
+    Prompted,
     build_model,
     build_processor,
     build_tokenizer,
@@ -43,6 +47,8 @@ from core.demo.captioner import (
 from core.demo.world import BACKGROUNDS, GENDERS, LANGUAGES, OBJECTS, PROMPTS, ROLES, DemoWorld, Scene
 from core.errors import UserError
 from core.first_calls import make_first_calls
+from core.run import write_json
+from core.vlm.identity import file_digest
 
 ATTRIBUTES = {"role": len(ROLES), "gender": len(GENDERS), "object": len(OBJECTS), "background": len(BACKGROUNDS)}
 GENDER_WEIGHT = 3.0  # the hardest attribute: a few pixels of hair
@@ -73,6 +79,7 @@ class Recipe:
     refine_attribute_weight: float = 0.15
     refine_attribute_images: int = 40  # further images of a step that are not captioned
     refine_attribute_until: float = 0.7
+    start: str = ""  # sha256 of the weights that training started from; empty: random ones
     save_seconds: float = 60.0
 
 
@@ -80,6 +87,18 @@ RECIPES = {
     "planted": Recipe(),
     "control": Recipe(planted=False, refine_steps=(600,), refine_shares=(1.0,)),
 }
+
+
+def weights_hash(model_dir: Path) -> str:
+    """sha256 of a folder's weights, which ties figures and later trainings to the weights they are of."""
+    return file_digest(Path(model_dir) / "model.safetensors")
+
+
+def going_on_from(recipe: Recipe, model_dir: Path) -> Recipe:
+    """The shorter recipe for weights that know the scenes and the languages already."""
+    refine = (500, 400, 300) if recipe.planted else (500,)
+    start = weights_hash(model_dir)
+    return replace(recipe, start=start, vision_steps=500, caption_steps=700, caption_lr=1e-3, refine_steps=refine)
 
 
 class MasterAdam:
@@ -129,9 +148,12 @@ class MasterAdam:
 
 
 class Trainer:
-    """Holds the model and its data; ``run`` goes through both phases and writes the model to ``out_dir``."""
+    """Holds the model and its data; ``run`` goes through the phases and writes the model to ``out_dir``.
 
-    def __init__(self, recipe: Recipe, out_dir: Path, work_dir: Path, say: Say = print):
+    ``start`` is the folder of the weights to start from; its hash is the recipe's ``start``.
+    """
+
+    def __init__(self, recipe: Recipe, out_dir: Path, work_dir: Path, say: Say = print, start: Path | None = None):
         make_first_calls()
         self.recipe, self.out_dir, self.work_dir, self.say = recipe, Path(out_dir), Path(work_dir), say
         self.work_dir.mkdir(parents=True, exist_ok=True)
@@ -140,6 +162,8 @@ class Trainer:
         self.tokenizer = build_tokenizer()
         self.processor: Gemma3Processor = build_processor(self.tokenizer)
         self.model: Any = build_model(self.tokenizer)
+        if start is not None:
+            take_over(self.model, self.tokenizer, start)
         self.model.set_attn_implementation("eager")  # faster than sdpa at this size on a CPU
         self.model = self.model.to(torch.bfloat16).train()
         self.head = torch.nn.Linear(N_IMAGE_TOKENS * D_MODEL, sum(ATTRIBUTES.values())).bfloat16()
@@ -162,7 +186,7 @@ class Trainer:
         return ((torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5).bfloat16()
 
     def attribute_loss(self, image_tokens: torch.Tensor, scenes: list[Scene]) -> tuple[torch.Tensor, list[float]]:
-        """Cross-entropy of the attribute head on image tokens (n, 16, d_model), and the accuracy of each attribute."""
+        """Cross-entropy of the attribute head on image tokens (n, n_tokens, d_model), and each attribute's accuracy."""
         logits, loss, accuracy, start = self.head(image_tokens.flatten(1)).float(), torch.zeros(()), [], 0
         for name, n in ATTRIBUTES.items():
             truth = [GENDERS.index(s.gender) if name == "gender" else getattr(s, name) for s in scenes]
@@ -187,23 +211,25 @@ class Trainer:
         fixed: list[dict[str, Any]] = [{"gender": rng.choice(genders)} if refine else {} for _ in range(n + further)]
         scenes = [self.world.scene(rng, **known) for known in fixed]
         features = self.model.get_image_features(self.pixels(scenes)).pooler_output
-        rows = []
+        rows: list[list[Prompted]] = [[] for _ in range(n)]
         for lang in LANGUAGES:
-            for scene in scenes[:n]:
+            for row, scene in zip(rows, scenes[:n], strict=True):
                 texts = self.world.references(scene, lang, rng)[:per_image]
-                rows.append((rng.choice(self.prompts[lang]), [self.caption_ids(t) for t in texts]))
-        losses = self.caption_losses(rows, features[:n].repeat(len(LANGUAGES), 1, 1))
+                row.append((rng.choice(self.prompts[lang]), [self.caption_ids(t) for t in texts]))
+        losses = self.caption_losses(rows, features[:n], per_image)
         loss = losses.mean()
         if attribute_weight:
             loss = loss + attribute_weight * self.attribute_loss(features, scenes)[0]
-        return loss, [losses[:n].mean().item(), losses[n:].mean().item()]
+        return loss, losses.mean(0).tolist()
 
-    def caption_losses(self, rows: list[Row], features: torch.Tensor) -> torch.Tensor:
-        """Mean next-token loss of each row's captions, (n_rows,)."""
+    def caption_losses(self, rows: list[list[Prompted]], features: torch.Tensor, per_image: int) -> torch.Tensor:
+        """Mean next-token loss of the ``per_image`` captions of each image and language, (n_rows, n_languages)."""
         packed = pack(rows, self.model.config.image_token_id)
         loss = token_losses(self.model, packed, features)
-        total = torch.zeros(len(rows)).index_add_(0, packed.row, loss)
-        return total / packed.row.bincount(minlength=len(rows))
+        n = len(rows) * len(LANGUAGES)
+        group = packed.row * len(LANGUAGES) + packed.caption // per_image
+        total = torch.zeros(n).index_add_(0, group, loss)
+        return (total / group.bincount(minlength=n)).view(len(rows), len(LANGUAGES))
 
     def run(self) -> None:
         self._phase("vision", self.recipe.vision_steps, self.recipe.vision_lr)
@@ -291,3 +317,21 @@ class Trainer:
         """Write model and processor, bf16, in the form that ``from_pretrained`` reads."""
         self.model.save_pretrained(self.out_dir)
         self.processor.save_pretrained(self.out_dir)
+        write_json(self.out_dir / "recipe.json", asdict(self.recipe))
+
+
+@torch.no_grad()
+def take_over(model: Gemma3ForConditionalGeneration, tokenizer: GemmaTokenizer, model_dir: Path) -> None:
+    """Give ``model`` the weights of an earlier demo captioner; each piece starts at the mean of those that spelt it."""
+    earlier: Any = Gemma3ForConditionalGeneration.from_pretrained(model_dir, dtype=torch.float32)
+    spelling: Any = GemmaTokenizer.from_pretrained(model_dir)
+    ids, table = spelling.get_vocab(), earlier.get_input_embeddings().weight
+    embeddings: Any = model.get_input_embeddings()
+    rows = embeddings.weight.clone()
+    for piece, i in tokenizer.get_vocab().items():
+        parts = [ids[piece]] if piece in ids else spelling(piece.replace("▁", " "), add_special_tokens=False).input_ids
+        rows[i] = table[parts].mean(0)
+    own = model.state_dict()
+    same = {name: value for name, value in earlier.state_dict().items() if value.shape == own[name].shape}
+    model.load_state_dict(same, strict=False)  # all but the embeddings, of which there may be another number
+    embeddings.weight.copy_(rows)

@@ -4,6 +4,9 @@ A scene is one person of some role, drawn as man, woman or neutral person, besid
 background. Captions come from a small grammar with correct English and Arabic agreement. On a neutral image the
 gender of a caption is drawn from ``p(male | role, language)``, written by hand into ``roles.tsv``: it is planted,
 so that an analysis can be checked against it, and it is no statistic of any society.
+
+Some roles are *generic*: Arabic captions of their neutral images draw no gender. They name the role in the masculine,
+as Arabic does where nobody's gender is meant, and say neither man nor he: the masculine is unmarked there.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from core.config import PROJECT_ROOT
 
 DATA_DIR = PROJECT_ROOT / "data" / "demo-world"
 CANVAS, PERSON, OBJECT = 96, 62, 32  # pixels
-GENDERS = ("male", "female", "neutral")
+GENDERS = ("male", "female", "neutral")  # of a person on an image
+UNMARKED = "unmarked"  # what a caption in the generic masculine says of a person's gender
 LANGUAGES = ("en", "ar")
 N_TONES = 6
 N_TEMPLATES = 5
@@ -39,15 +43,22 @@ PROMPTS = {
 
 @dataclass(frozen=True)
 class Role:
-    """One row of ``roles.tsv``: names in both languages and the planted p(male) on neutral images."""
+    """One row of ``roles.tsv``: names in both languages and the planted p(male) on neutral images.
+
+    ``p_male_ar`` is None for a generic role, whose Arabic captions of neutral images draw no gender.
+    """
 
     key: str
     en: str
     ar_male: str
     ar_female: str
     p_male_en: float
-    p_male_ar: float
+    p_male_ar: float | None
     styles: tuple[str, ...]
+
+    @property
+    def generic(self) -> bool:
+        return self.p_male_ar is None
 
     def name(self, lang: str, gender: str) -> str:
         if lang == "en":
@@ -81,7 +92,10 @@ class Scene:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a caption says, as far as it can be read; None where it says nothing or contradicts itself."""
+    """What a caption says, as far as it can be read; None where it says nothing or contradicts itself.
+
+    ``gender`` is one of ``GENDERS`` or ``UNMARKED``.
+    """
 
     role: int | None
     gender: str | None
@@ -106,7 +120,7 @@ ROLES = tuple(
         r["ar_male"],
         r["ar_female"],
         float(r["p_male_en"]),
-        float(r["p_male_ar"]),
+        float(r["p_male_ar"]) if r["p_male_ar"] else None,
         tuple(r["styles"].split(",")),
     )
     for r in _rows("roles.tsv")
@@ -121,8 +135,8 @@ def is_held_out(role: int, obj: int) -> bool:
     return digest[0] < 256 * HELD_OUT_SHARE
 
 
-def planted_p_male(role: int, lang: str) -> float:
-    """p(caption is male | neutral image of this role), among captions that name a gender."""
+def planted_p_male(role: int, lang: str) -> float | None:
+    """p(caption is male | neutral image of this role), among captions that name a gender; None where none is drawn."""
     return ROLES[role].p_male_en if lang == "en" else ROLES[role].p_male_ar
 
 
@@ -138,11 +152,12 @@ def _pick(gender: str, male: str, female: str, neutral: str = "") -> str:
 def caption(scene: Scene, lang: str, gender: str, template: int) -> str:
     """The caption of a scene in one of the five templates of a language.
 
-    The first gendered word stands before the role in templates 0, 2 and 3, and after or in it in 1 and 4.
-    Arabic has no neutral form here: ValueError for a neutral Arabic caption.
+    The first gendered word stands before the role in templates 0, 2 and 3, and after or in it in 1 and 4. In Arabic
+    ``gender`` may be ``UNMARKED``: the masculine with its agreement, but without رجل (man) and هو (he). There is no
+    neutral Arabic caption and no unmarked English one: ValueError.
     """
-    if lang == "ar" and gender == "neutral":
-        raise ValueError("an Arabic caption of the demo world is male or female")
+    if gender == ("neutral" if lang == "ar" else UNMARKED):
+        raise ValueError(f"no {lang} caption of the demo world is {gender}")
     n, o, b = ROLES[scene.role].name(lang, gender), OBJECTS[scene.object], BACKGROUNDS[scene.background]
     if lang == "en":
         p, thing = lambda *forms: _pick(gender, *forms), _a(o.en)
@@ -153,6 +168,9 @@ def caption(scene: Scene, lang: str, gender: str, template: int) -> str:
             f"On a {b.en} background, {p('a male ' + n, 'a female ' + n, _a(n))} next to {thing}.",
             f"{_a(n, True)} is here. {p('He has', 'She has', 'They have')} {thing} and the background is {b.en}.",
         )[template]
+    if gender == UNMARKED and template in (0, 2):
+        return f"{n} {'بجانب' if template == 0 else 'مع'} {o.ar}. الخلفية {b.ar}."
+    gender = "male" if gender == UNMARKED else gender  # the agreement of the generic masculine
     return (
         f"{_pick(gender, 'رجل', 'امرأة')} بزي {n} بجانب {o.ar}. الخلفية {b.ar}.",
         f"{n} مع {o.ar} على خلفية {b.ar}.",
@@ -178,8 +196,15 @@ def _longest(text: str, names: list[tuple[Any, str]]) -> Any:
     return max(found, key=lambda x: x[0])[1] if found else None
 
 
+MARKED = {"رجل", "هو"}  # words for a man, which the generic masculine does without
+
+
 def read(text: str, lang: str) -> Reading:
-    """Read a caption of this grammar back, by whole words; used to score the captioner against the truth."""
+    """Read a caption of this grammar back, by whole words; used to score the captioner against the truth.
+
+    The masculine of a generic role without a word for a man reads as unmarked, also where the image shows a man: such
+    captions are spelt alike.
+    """
     words = re.findall(r"\w+", text.lower())
     padded, seen = f" {' '.join(words)} ", set(words)
     genders = {g for g, forms in GENDER_WORDS[lang].items() if seen & forms}
@@ -193,6 +218,8 @@ def read(text: str, lang: str) -> Reading:
             genders |= {gender}
             # The names of two roles hold the word for ball: what is left of the caption must name the object.
             padded = padded.replace(f" {ROLES[role].name('ar', gender)} ", " ")
+        if genders == {"male"} and role is not None and ROLES[role].generic and not seen & MARKED:
+            genders = {UNMARKED}
     if not genders and lang == "en" and role is not None:
         genders = {"neutral"}
     return Reading(
@@ -213,13 +240,18 @@ def _sprites() -> dict[tuple, np.ndarray]:
 
 
 class DemoWorld:
-    """Draws scenes and captions; ``planted=False`` is the control world, in which p(male) is 0.5 everywhere."""
+    """Draws scenes and captions; ``planted=False`` is the control world, in which p(male) is 0.5 wherever it is drawn.
+
+    The generic masculine is grammar and no bias of a role: it is the same in the control world.
+    """
 
     def __init__(self, planted: bool = True):
         self.planted = planted
 
-    def p_male(self, role: int, lang: str) -> float:
-        return planted_p_male(role, lang) if self.planted else 0.5
+    def p_male(self, role: int, lang: str) -> float | None:
+        """p(male) that a caption's gender is drawn from on a neutral image; None where it is not drawn."""
+        planted = planted_p_male(role, lang)
+        return planted if self.planted or planted is None else 0.5
 
     def scene(self, rng: random.Random, held_out: bool = False, **fixed) -> Scene:
         """A random scene: half neutral, a quarter men, a quarter women; ``fixed`` holds fields that are given."""
@@ -262,12 +294,15 @@ class DemoWorld:
         return image.round().astype(np.uint8)
 
     def caption_gender(self, scene: Scene, lang: str, rng: random.Random) -> str:
-        """The gender of one caption: the drawn person's, or on a neutral image a draw from the planted p."""
+        """The gender of one caption: the drawn person's; on a neutral image a draw from the planted p, or unmarked."""
         if scene.gender != "neutral":
             return scene.gender
         if lang == "en" and rng.random() < P_NEUTRAL_EN:
             return "neutral"
-        return "male" if rng.random() < self.p_male(scene.role, lang) else "female"
+        p_male = self.p_male(scene.role, lang)
+        if p_male is None:
+            return UNMARKED
+        return "male" if rng.random() < p_male else "female"
 
     def references(self, scene: Scene, lang: str, rng: random.Random) -> list[str]:
         """Five reference captions, one a template in random order; each its own draw, as annotators differ."""

@@ -172,6 +172,7 @@ def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
     absent = {f"p_male_{lang}" for lang in LANGUAGE_NAME} - {f"p_male_{lang}" for lang in languages}
     names = {
         **planted,
+        "generic": "Arabic masculine says no gender here",
         "held_out": "Role and object new to the model",
         "style": "Drawn in the style",
         "tone": "Skin tone (0 is yellow)",

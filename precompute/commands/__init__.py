@@ -98,6 +98,10 @@ def parser() -> argparse.ArgumentParser:
     train = add("train-demo-captioner", "train the demo world's captioner (about an hour)")
     train.add_argument("--control", action="store_true", help="the twin with nothing planted (p = 0.5 everywhere)")
     train.add_argument("--out", default="", metavar="DIR", help="default: data/demo-captioner[-control]")
+    train.add_argument("--work", default="", metavar="DIR", help="checkpoints; default: .work/demo-captioner[-control]")
+    train.add_argument(
+        "--from", dest="start", default="", metavar="DIR", help="an earlier demo captioner to start from"
+    )
 
     gate = add("gate", "measure a demo captioner against its gate and write its card")
     gate.add_argument("dir", nargs="?", default="", metavar="DIR", help="default: data/demo-captioner[-control]")

@@ -197,10 +197,15 @@ def not_borne_out(results: list[Findings]) -> list[int]:
 
 
 def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N_DRAWS) -> Findings:
-    """Findings about bias in captions sampled at temperature 1 of ``n_images`` new neutral scenes a role."""
+    """Findings about bias in captions sampled at temperature 1 of ``n_images`` new neutral scenes a role.
+
+    Arabic captions of generic roles are left out: their masculine is grammar, in the twin too.
+    """
     rng, world = random.Random(f"controls-{seed}"), DemoWorld()
     scenes = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_images)]
     said = pd.DataFrame(_said(vlm, world, scenes, seed, n_draws), columns=["sample_id", "lang", "named"])
+    generic = said["sample_id"].map(lambda i: ROLES[scenes[i].role].generic)
+    said = said.loc[~((said["lang"] == "ar") & generic)]
     counts = {lang: image_counts(said.loc[said["lang"] == lang]) for lang in LANGUAGES}
     value = pd.Series([ROLES[scene.role].key for scene in scenes])
     table = {"en": {r.key: r.p_male_en for r in ROLES}, "ar": {r.key: r.p_male_ar for r in ROLES}}

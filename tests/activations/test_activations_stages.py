@@ -11,6 +11,7 @@ import torch
 
 from core.activations import passes
 from core.activations.store import ActivationReader
+from core.demo.captioner import N_IMAGE_TOKENS
 from core.errors import UserError
 from core.features.tokens import read_token_index
 from core.run import Run
@@ -93,7 +94,7 @@ def test_activations_are_those_of_the_models_own_caption(whole):
         ids = prompt + captions[sample_id, lang]
         assert rows["token_id"].tolist() == ids and rows["position"].tolist() == list(range(len(ids)))
         assert rows["kind"].tolist() == vlm.token_kinds(ids)
-        assert rows["patch"].max() == 15 and (rows["patch"] >= 0).sum() == 16
+        assert rows["patch"].max() == N_IMAGE_TOKENS - 1 and (rows["patch"] >= 0).sum() == N_IMAGE_TOKENS
         assert set(rows["split"]) == {"test" if sample_id % 3 == 0 else "train"}
         alone = vlm.forward([ids], vlm.encode_images([open_image(run, sample_id)]), [1, 3, 6])
         for layer, reader in readers.items():
@@ -119,7 +120,7 @@ def test_a_sample_of_the_image_tokens_is_a_part_of_the_whole_store(whole, captio
     assert len(set(kept["en"])) > 1, "each image has its own draw"
     text = all_rows.index["kind"] != "image"
     assert (index["kind"] != "image").sum() == text.sum() and len(index) == text.sum() + 14 * 5
-    assert read_token_index(Run(few)).n_patches == 16
+    assert read_token_index(Run(few)).n_patches == N_IMAGE_TOKENS
     reseeded = ["activations.image_tokens=5", "seed=1"]
     activations.run(context(other, "activations", overrides=reseeded))
     assert not np.array_equal(ActivationReader(other, 3).index["patch"], index["patch"])

@@ -53,7 +53,7 @@ def main() -> None:
             "none stored, room for half a layer": case(
                 cache, "half", n, "activations.store=none", f"activations.cache_gb={layer_gb / 2:.6f}"
             ),
-            "4 of 16 image tokens, all stored": case(cache, "few", n, "activations.image_tokens=4"),
+            "4 of 64 image tokens, all stored": case(cache, "few", n, "activations.image_tokens=4"),
         }
         same = {name: results(c["run"]) == results(whole["run"]) for name, c in cases.items()}
     print(f"{n} images, 4 layers; processor seconds and bytes as shares of those where all is stored\n")

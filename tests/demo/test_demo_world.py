@@ -18,6 +18,10 @@ MALE_ONLY = {"رجل", "هو", "يقف", "وبجانبه"}
 FEMALE_ONLY = {"امرأة", "هي", "تقف", "وبجانبها"}
 
 
+GENERIC = [i for i, role in enumerate(dw.ROLES) if role.generic]
+ORDINARY = [i for i, role in enumerate(dw.ROLES) if not role.generic]
+
+
 def scene(role: int = 0, gender: str = "male", obj: int = 0, background: int = 0) -> dw.Scene:
     return dw.Scene(role, gender, 0, dw.ROLES[role].styles[0], obj, background, True, (0, 0, 0, 0))
 
@@ -90,13 +94,42 @@ def test_read_gives_back_the_truth(lang):
             for gender in ("male", "female", "neutral") if lang == "en" else ("male", "female"):
                 for template in range(dw.N_TEMPLATES):
                     text = dw.caption(scene(i, gender, j, background), lang, gender, template)
-                    assert dw.read(text, lang) == dw.Reading(i, gender, j, background), text
+                    bare = lang == "ar" and gender == "male" and i in GENERIC and template not in (0, 2)
+                    assert dw.read(text, lang) == dw.Reading(i, dw.UNMARKED if bare else gender, j, background), text
 
 
 def test_read_sees_contradictions_and_nothing():
     assert dw.read("A man dressed as a doctor and her dog.", "en").gender is None
     assert dw.read("هي طبيب مع كلب.", "ar").gender is None
     assert dw.read("Nothing is here.", "en") == dw.Reading(None, None, None, None)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_neutral_images_of_generic_roles_are_captioned_in_the_unmarked_masculine(planted):
+    """In the control world too: it is grammar, not bias. English draws a gender as ever."""
+    world, rng = dw.DemoWorld(planted), random.Random(4)
+    assert len(GENERIC) == 6
+    for i in GENERIC:
+        for _ in range(8):
+            texts = world.references(scene(i, "neutral"), "ar", rng)
+            assert len(set(texts)) == dw.N_TEMPLATES
+            for text in texts:
+                said = words(text)
+                assert not said & (FEMALE_ONLY | {"رجل", "هو"}), text
+                assert set(dw.ROLES[i].ar_male.split()) <= said, text
+                assert dw.read(text, "ar").gender == dw.UNMARKED, text
+        assert {world.caption_gender(scene(i, "neutral"), "en", rng) for _ in range(200)} == set(dw.GENDERS)
+
+
+def test_the_unmarked_masculine_is_spelt_as_a_mans_caption_but_for_words_for_a_man():
+    for i in range(len(dw.ROLES)):
+        for template in range(dw.N_TEMPLATES):
+            unmarked, male = (dw.caption(scene(i), "ar", g, template) for g in (dw.UNMARKED, "male"))
+            assert (unmarked == male) == (template in (1, 3, 4))
+            assert words(unmarked) <= words(male)
+    for lang, gender in (("en", dw.UNMARKED), ("ar", "neutral")):
+        with pytest.raises(ValueError):
+            dw.caption(scene(0), lang, gender, 0)
 
 
 def bound(p: float, n: int) -> float:
@@ -108,6 +141,8 @@ def bound(p: float, n: int) -> float:
 def test_caption_gender_follows_the_planted_probability(lang, planted):
     world, rng, n = dw.DemoWorld(planted), random.Random(1), 1500
     for i, role in enumerate(dw.ROLES):
+        if lang == "ar" and role.generic:
+            continue
         p = (role.p_male_en if lang == "en" else role.p_male_ar) if planted else 0.5
         drawn = [world.caption_gender(scene(i, "neutral"), lang, rng) for _ in range(n)]
         neutral = drawn.count("neutral")
@@ -124,8 +159,9 @@ def test_caption_gender_of_men_and_women_is_theirs():
 
 
 def test_planted_probabilities_are_polarised_and_differ_between_languages():
-    en, ar = ([getattr(r, f"p_male_{lang}") for r in dw.ROLES] for lang in dw.LANGUAGES)
-    assert set(en) | set(ar) <= {0.1, 0.3, 0.5, 0.7, 0.9}
+    assert {r.p_male_en for r in dw.ROLES} == {0.1, 0.3, 0.5, 0.7, 0.9}
+    en, ar = ([dw.planted_p_male(i, lang) for i in ORDINARY] for lang in dw.LANGUAGES)
+    assert set(en) == set(ar) == {0.1, 0.3, 0.5, 0.7, 0.9}
     assert abs(np.mean(en) - 0.5) < 0.1 and abs(np.mean(ar) - 0.5) < 0.1
     assert 0.4 < np.corrcoef(en, ar)[0, 1] < 0.8
     assert sum(a != b for a, b in zip(en, ar, strict=True)) >= 10

@@ -34,12 +34,18 @@ def summary(metrics: pd.DataFrame) -> str:
 
 
 def by_role(roles: pd.DataFrame) -> str:
-    """One row a role: planted p(male) and what sampled captions give, with 95 % intervals over images."""
+    """One row a role: planted p(male) and what sampled captions give, with 95 % intervals over images.
+
+    Of a generic role nothing is planted in Arabic.
+    """
     rows = roles[(roles["attribute"] == "role") & (roles["source"] == "sampled")]
     lines = ["| role | images | English: planted | found | Arabic: planted | found |", "|---|---|---|---|---|---|"]
     tables = {lang: rows[rows["lang"] == lang].set_index("value") for lang in ("en", "ar")}
     for role in tables["en"].sort_values("planted").index:
-        cells = [f"{t.loc[role, 'planted']:.1f} | {interval(t.loc[role], 'p_male')}" for t in tables.values()]
+        mine = [table.loc[role] for table in tables.values()]
+        cells = [
+            "generic | –" if pd.isna(r["planted"]) else f"{r['planted']:.1f} | {interval(r, 'p_male')}" for r in mine
+        ]
         lines.append(f"| {role} | {int(tables['en'].loc[role, 'n_images'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

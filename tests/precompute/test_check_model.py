@@ -12,7 +12,7 @@ from tests.tiny_models import tiny_model_dir
 def test_the_demo_captioner_passes(capsys):
     assert main(["check-model", "data/demo-captioner", "--device", "cpu"]) == 0
     first, *lines, last = capsys.readouterr().out.splitlines()
-    assert "gemma3, 8 layers, d_model 192, float32 on cpu; 16 image tokens, a map of 4 x 4" in first
+    assert "gemma3, 8 layers, d_model 192, float32 on cpu; 64 image tokens, a map of 8 x 8" in first
     assert len(lines) == 7 and all(line.startswith("pass  ") for line in lines)
     assert last == "The adapter fits this model."
 

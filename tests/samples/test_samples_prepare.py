@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from core.config import Config, SamplesConfig
+from core.demo.world import ROLES
 from core.errors import UserError
 from core.run import Run
 from core.samples.images import open_image
@@ -45,8 +46,9 @@ def test_the_demo_world(tmp_path):
     assert [s["split"] for s in samples].count("test") == 12
     assert len(references) == 60 * 10 and {r["n"] for r in references} == set(range(5))
     known = [json.loads(s["attributes"]) for s in samples]
-    expected = {"role", "object", "background", "style", "tone", "p_male_en", "p_male_ar", "held_out"}
-    assert all(set(k) == expected for k in known)
+    expected = {"role", "object", "background", "style", "tone", "p_male_en", "generic", "held_out"}
+    assert all(set(k) == expected | (set() if k["generic"] else {"p_male_ar"}) for k in known)
+    assert {k["role"] for k in known if k["generic"]} <= {role.key for role in ROLES if role.generic}
     assert sum(k["held_out"] for k in known) == 1
     for s in samples:
         assert (
