@@ -54,7 +54,11 @@ class EnglishWords:
         if entry is None or entry.gender == EXCEPTION:
             return None
         following = words[at + 1] if at + 1 < len(words) else None
-        if not self._fits(entry, word, following) or self._names_a_thing(entry, words, at) or on_a_sign(words, at, "en"):
+        if (
+            not self._fits(entry, word, following)
+            or self._names_a_thing(entry, words, at)
+            or on_a_sign(words, at, "en")
+        ):
             return None
         if "not-animal" in entry.only and at and words[at - 1].plain == "its":
             return None  # an animal's mother, an animal's baby

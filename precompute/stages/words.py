@@ -38,7 +38,9 @@ def run(ctx: StageContext) -> dict[str, Any]:
         for policy in POLICIES:
             named[policy][key] = caption_gender(hits, policy)
         place = dict(zip(("sample_id", "lang", "source", "n"), key, strict=True))
-        rows += [place | hit._asdict() for hit in hits]
+        rows += [
+            {name: value for name, value in (place | hit._asdict()).items() if name in WORDS.names} for hit in hits
+        ]
         if done % TICK == 0 or done == len(texts):
             ctx.progress(done, len(texts), "captions")
     read = _read(ctx)
@@ -139,7 +141,7 @@ def _changes(labels: dict[str, list[dict[str, Any]]], here: str) -> list[dict[st
 
 def _differing(changes: list[dict[str, Any]]) -> dict[str, int]:
     """How many images have another label under each policy."""
-    count = Counter({policy: 0 for policy in POLICIES})
+    count = Counter(dict.fromkeys(POLICIES, 0))
     for row in changes:
         count[row["policy"]] += row["n"] if row["of"] == "image" and row["here"] != row["there"] else 0
     return dict(count)
