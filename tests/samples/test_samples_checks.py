@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from core.samples import checks
-from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption, decode_image, is_garbled
+from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption, decode_image
+from core.samples.encodings import garbling
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -183,7 +184,7 @@ def test_captions(text, lang, problem):
 def test_misread_utf8_is_seen(text, encoding):
     garbled = "".join(bytes([b]).decode(encoding) if _known(b, encoding) else chr(b) for b in text.encode("utf-8"))
     if encoding == "cp1252" or len(text.encode("utf-8")) > len(text) + 2:
-        assert is_garbled(garbled) and not is_garbled(text)
+        assert garbling(garbled) and not garbling(text)
 
 
 def _known(byte: int, encoding: str) -> bool:
@@ -196,7 +197,7 @@ def _known(byte: int, encoding: str) -> bool:
 
 @given(st.text(st.sampled_from("ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءآأإؤئ، ؟.«»"), max_size=60))
 def test_arabic_is_never_taken_for_garbled(text):
-    assert not is_garbled(clean_caption(text))
+    assert not garbling(clean_caption(text))
 
 
 def test_captions_are_cleaned_to_one_line():

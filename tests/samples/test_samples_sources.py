@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.samples.checks import Dropped
 from core.samples.pictures import locate
 from core.samples.sources import digest, load, split
-from core.samples.tables import decode_table
+from core.samples.encodings import decode_table
 
 ROWS = [
     ("a.png", "A man with a dog.", "رجل مع كلب."),
