@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, features
 
 from core.config import LANGUAGE_NAME
 from core.samples.encodings import garbling
-from core.samples.rows import KEPT, LEFT_OUT, OddRow
+from core.samples.rows import KEPT, LEFT_OUT, OddRow, place_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # no format that runs an interpreter (EPS)
 ENDINGS = ("jpe?g", "jpe", "jfif", "png", "webp", "gif", "bmp", "tiff?", "ppm", "avif", "hei[cf]")
@@ -255,32 +255,29 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report in a few lines of plain text."""
-        rows = [
-            f"{len(items)} {'row is' if len(items) == 1 else 'rows are'} {what}: {why[reason]} "
-            f"({_several([place_of(i) for i in items])})"
-            for what, why, reasons in (("left out", LEFT_OUT, self.rows), ("read as they are", KEPT, self.odd_rows))
-            for reason, items in sorted(reasons.items())
-        ]
         dropped = [
             f"{len(items)} {kind} dropped: {REASONS[reason]} ({_several([i['image'] for i in items])})"
             for kind, reasons in (("images", self.images), ("captions", self.captions))
             for reason, items in sorted(reasons.items())
         ]
-        return [*rows, *dropped, *matched_lines(self.matched), *self.garbled(), *self.notes]
+        return [*self.row_lines(), *dropped, *self.matched_lines(), *self.garbled(), *self.notes]
 
+    def row_lines(self) -> list[str]:
+        """What is said of rows that were left out, or read with a remark."""
+        return [
+            f"{len(items)} {'row is' if len(items) == 1 else 'rows are'} {what}: {why[reason]} "
+            f"({_several([place_of(i) for i in items])})"
+            for what, why, reasons in (("left out", LEFT_OUT, self.rows), ("read as they are", KEPT, self.odd_rows))
+            for reason, items in sorted(reasons.items())
+        ]
 
-def matched_lines(matched: Mapping[str, list[dict[str, str]]]) -> list[str]:
-    """How names were matched to files, a line for each way."""
-    return [
-        f"{len(items):,} {'name is' if len(items) == 1 else 'names are'} matched to a file {HOW[how]}, "
-        f"such as {items[0]['name']} to {items[0]['file']}"
-        for how, items in sorted(matched.items())
-    ]
-
-
-def place_of(row: Mapping[str, Any]) -> str:
-    """Where an odd row stands, as "captions.csv, line 7"."""
-    return f"{row['file']}, line {row['line']}"
+    def matched_lines(self) -> list[str]:
+        """How names were matched to files, a line for each way."""
+        return [
+            f"{len(items):,} {'name is' if len(items) == 1 else 'names are'} matched to a file {HOW[how]}, "
+            f"such as {items[0]['name']} to {items[0]['file']}"
+            for how, items in sorted(self.matched.items())
+        ]
 
 
 def _several(names: list[str]) -> str:

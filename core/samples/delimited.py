@@ -17,7 +17,7 @@ from core.samples.checks import ENDINGS, IMAGE_FILE
 from core.samples.rows import MAX_CELL, Cell, OddRow, Row
 
 DELIMITERS = ",;\t|"
-SEP = re.compile(r'"?sep=(\\t|.)"?[;,\t| ]*', re.IGNORECASE)  # what Excel writes, and reads, as the first line
+SEP = re.compile(r'"?sep=(\\t|.)"?(?:[;,\t| ]|\1)*', re.IGNORECASE)  # what Excel writes, and reads, as the first line
 MAX_SPAN = 100  # lines of one cell
 MAX_MENDED = 20_000  # characters of a line whose quotation marks are looked at one by one
 N_TRIED = 200  # rows by which the delimiter is told
@@ -88,7 +88,7 @@ class _Reader:
 
     def fitness(self, is_it: Callable[[Sequence[str]], bool]) -> tuple[bool, bool, int, float]:
         """The larger, the likelier it is the table's delimiter."""
-        widths = [len(cells or ()) for _, cells, _, _ in islice(self._records(), N_TRIED)]
+        widths = [len(cells) for _, cells, problem, _ in islice(self._records(), N_TRIED) if not problem]
         share = widths.count(self.n) / max(1, len(widths))
         is_table = self.n > 1 and (share >= 0.5 or not widths)
         return is_it(self.header), is_table, self.n if is_table else -self.n, share
@@ -136,18 +136,24 @@ class _Reader:
         if len(line) > MAX_CELL and max(map(len, line.split(self.delimiter))) > MAX_CELL:
             return [], at + 1, "too_long"
         if '"' not in line or not self.is_quoted:
-            return line.split(self.delimiter), at + 1, ""
+            cells = line.split(self.delimiter)
+            is_stray = '"' in line and any(c.count('"') == 1 and c.strip()[0] == '"' for c in cells)
+            return cells, at + 1, "stray_quote" if is_stray else ""
         cells, is_open = self._strict(line)
-        if cells is None and '\\"' in line:
-            cells, is_open = self._strict(line.replace('\\"', '""'))
+        if cells is None and (again := self._tidied(line)) != line:
+            cells, is_open = self._strict(again)
         if cells is not None:
             return cells, at + 1, ""
         if is_open and (spanned := self._spanned(at)):
             return *spanned, ""
         for cells in (self._lenient(line), line.split(self.delimiter)):
-            if self._fits(cells):
+            if self._fits(cells) or not self.n:
                 return cells, at + 1, "stray_quote"
         return [], at + 1, "quote"
+
+    def _tidied(self, line: str) -> str:
+        """A row without blanks behind quotation marks that close, and with those in a cell doubled that have a \\ ."""
+        return re.sub(rf'" +(?={re.escape(self.delimiter)}|$)', '"', line.replace('\\"', '""'))
 
     def _strict(self, text: str) -> tuple[list[str] | None, bool]:
         """The cells of a row by RFC 4180; None where it breaks it, and whether that is by a quotation mark left open."""
@@ -168,12 +174,20 @@ class _Reader:
                 continue
             cells, is_open = self._strict("\n".join(self.lines[at : end + 1]))
             if cells is not None:
-                parts = (line.split(self.delimiter) for line in self.lines[at : end + 1])
-                is_swallowed = self.n > 2 and all(len(cells) == self.n for cells in parts)
-                return (cells, end + 1) if not is_swallowed and (self._fits(cells) or not self.n) else None
+                fits = self._fits(cells) or not self.n
+                return (cells, end + 1) if fits and not self._is_rows(self.lines[at : end + 1]) else None
             if not is_open:
                 return None
         return None
+
+    def _is_rows(self, lines: Sequence[str]) -> bool:
+        """Whether lines that can be one row are rather a row each: all have its cells, and no cell ends a line."""
+        begin, end = lines[0], f"{lines[-1]}{self.delimiter}"
+        is_opened_last = begin.rfind('"') > begin.rfind(self.delimiter)
+        is_closed_first = end.find('"') < end.find(self.delimiter)
+        if self.n < 3 or (is_opened_last and is_closed_first):
+            return False
+        return all(len(line.split(self.delimiter)) == self.n for line in lines)
 
     def _lenient(self, line: str) -> list[str]:
         """Cells where a quotation mark closes one only before a delimiter or the end, and stands for itself elsewhere."""

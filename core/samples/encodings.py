@@ -84,7 +84,7 @@ def _windows(data: bytes, name: str) -> tuple[str, str]:
     letters = [c for c in text if ord(c) > 127 and (c.isalpha() or c in "×÷")]
     if letters and sum("\u0600" <= c <= "\u06ff" for c in letters) >= 0.98 * len(letters):
         return text, "cp1256"
-    if _reads_alike(data) and not re.search(r"[^\W\x00-\x7f]{2}", text):
+    if _reads_alike(data) and not re.search(r"[^\W\x00-\x7f]{2}|\w[–“”•…‘]\w", text):  # Mac Roman has ñ for –
         return text, "cp1252"
     raise UserError(
         f"{name} is in an encoding that was not recognised.",
@@ -135,7 +135,8 @@ def garbling(text: str) -> str:
     if not text.isascii():
         for run in _RUNS.findall(text):
             if name := _misread_utf8(run):
-                return f"UTF-8 read as {name}"
+                is_latin = name == "Windows-1252" and any("\x80" <= c <= "\x9f" and c not in UNDEFINED for c in text)
+                return f"UTF-8 read as {'Latin-1' if is_latin else name}"
         if _is_arabic_read_as_latin(text):
             return "Windows-1256 read as Windows-1252"
     return "control characters" if any(unicodedata.category(c) == "Cc" for c in text) else ""
@@ -156,8 +157,7 @@ def _misread_utf8(run: str) -> str:
         n_whole = len(meant.encode("utf-8"))
         is_whole = n_whole == len(data) and len(meant) >= fewest
         if (is_whole or (len(meant) >= 3 and n_whole >= 0.7 * len(data))) and _LIKELY.fullmatch(meant):
-            is_latin = codec == "cp1252" and any("\x80" <= c <= "\x9f" and c not in UNDEFINED for c in run)
-            return "Latin-1" if is_latin else name
+            return name
     return ""
 
 

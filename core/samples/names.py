@@ -23,6 +23,7 @@ NUMBER = re.compile(r"(\d+)(?:\.0+)?")  # 7, 0007, and 7.0 as a column of number
 NUMBERED = re.compile(r"(|.*[_\- ]|[^\W\d_]+)(\d+)")  # COCO_val2014_000000000007, img7: what stands before, number
 CUT_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)  # what a spreadsheet makes of a long number
 MAX_DIGITS = 40
+LONG_NUMBER = 6  # digits from which on COCO_val2014_000000391895 may be 000000391895; a1 is not 1
 N_SHOWN = 3  # files that are named where several could be meant
 
 
@@ -127,6 +128,8 @@ class _Finder:
             files = index.files.get(key, []) if key is not None else []
             if how == "number":
                 files = [f for f in files if _same_number(parts, self.parts[f])]
+                if parts.before and len(parts.stem) - len(parts.before) < LONG_NUMBER:
+                    files = [f for f in files if self.parts[f].before]
             files = _nearest(files, parts, self.parts)
             if len(files) > 1:
                 shown = ", ".join(files[:N_SHOWN]) + (", ..." if len(files) > N_SHOWN else "")

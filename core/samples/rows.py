@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Cell = str | list[str]
 MAX_CELL = 100_000  # characters of one cell; no caption is that long
@@ -25,6 +27,11 @@ KEPT = {
     "stray_quote": "a quotation mark without its pair is taken as it is written",
 }
 """What is odd about a row that is read all the same."""
+
+
+def place_of(row: Mapping[str, Any]) -> str:
+    """Where an odd row of a report stands, as "captions.csv, line 7"."""
+    return f"{row['file']}, line {row['line']}"
 
 
 class Row(dict[str, Cell]):

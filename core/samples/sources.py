@@ -289,9 +289,9 @@ def gather(source: TableSource, config: SamplesConfig, seed: int) -> Listing:
 
 def _is_paired(rows: Sequence[Entry], pictures: Pictures, languages: Sequence[str]) -> bool:
     """Whether an image is there and has a caption that can be used in each language; it may still be broken."""
-    texts = {lang: (text for row in rows for text in row.captions.get(lang, ())) for lang in languages}
     return pictures.has(rows[0].name) and all(
-        any(not caption_problem(clean_caption(text), lang) for text in texts[lang]) for lang in languages
+        any(not caption_problem(clean_caption(text), lang) for row in rows for text in row.captions.get(lang, ()))
+        for lang in languages
     )
 
 

@@ -162,6 +162,21 @@ def test_bounded_keeps_the_shape(width, height, side):
         ("CAFÉ» É»", "en", ""),
         ("Really??? Yes", "en", ""),
         ("", "en", "empty"),
+        ("nan", "en", "empty"),
+        ("None", "ar", "empty"),
+        (" N/A. ", "en", "empty"),
+        ("<NA>", "ar", "empty"),
+        ("NULL", "en", "empty"),
+        ("#N/A", "en", "empty"),
+        ("\\N", "en", "empty"),
+        ("[None]", "en", "empty"),
+        ("-", "ar", "empty"),
+        ("لا يوجد", "ar", "empty"),
+        ("\u200b\u00ad\u3164", "en", "empty"),
+        ("None of them is smiling.", "en", ""),
+        ("Nan is cooking.", "en", ""),
+        ("Null island", "en", ""),
+        ("لا يوجد أحد في الصورة", "ar", ""),
         (" \t\n", "ar", "empty"),
         ("12 - 3!", "en", "empty"),
         ("؟ ١٢", "ar", "empty"),
@@ -213,5 +228,7 @@ def test_the_report_counts_all_and_names_some():
     tree = report.as_dict(format=1)
     missing = tree["images_dropped"]["missing"]
     assert missing["count"] == 250 and len(missing["named"]) == 200 and missing["what"]
-    assert tree["captions_dropped"]["language"]["named"] == [{"image": "7", "lang": "ar", "text": "A man."}]
+    assert tree["captions_dropped"]["language"]["named"] == [
+        {"image": "7", "lang": "ar", "text": "A man.", "detail": ""}
+    ]
     assert "250 images dropped" in report.lines()[0]

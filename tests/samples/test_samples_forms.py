@@ -152,7 +152,7 @@ def test_rows_that_are_too_wide_are_left_out_and_said(tmp_path):
     named = replace(settings(own).samples, captions=str(table), gender_column="", attribute_columns=())
     listing = load(named, 0)
     assert [s.image_id for s in listing] == ["03"]
-    assert "1 rows have more cells" in listing.notes[0] and listing.notes[0].endswith(": 2")
+    assert [(row.line, row.reason) for row in listing.odd] == [(2, "too_many_cells")]
 
 
 @pytest.mark.parametrize(
