@@ -25,7 +25,10 @@ BRANDS = {  # of the box ftyp, which AVIF and HEIC begin with
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
 }
-READ_BY = {"AVIF": "a Pillow with AVIF: pip install -U pillow", "HEIC": "the package pillow-heif: pip install pillow-heif"}
+READ_BY = {
+    "AVIF": "a Pillow with AVIF: pip install -U pillow",
+    "HEIC": "the package pillow-heif: pip install pillow-heif",
+}
 MIN_SIDE = 16  # pixels
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 100_000_000  # of one image file
@@ -58,10 +61,22 @@ MEND_GARBLED = "Export them again as UTF-8 from where they come from: letters th
 PLACEHOLDERS = frozenset(
     """nan none n/a na n.a null nil <na> #n/a #na #value! #ref! #name? #null! #num! #div/0! \\n nat undefined missing
     empty - -- — ? .""".split()
-    + ["", "not available", "no caption", "no caption available", "no description", "غير متوفر", "غير متاح", "لا يوجد", "فارغ"]
+    + [
+        "",
+        "not available",
+        "no caption",
+        "no caption available",
+        "no description",
+        "غير متوفر",
+        "غير متاح",
+        "لا يوجد",
+        "فارغ",
+    ]
 )
 """Whole cells that stand for nothing, as pandas, R, SQL, Excel and people write them."""
-INVISIBLE = re.compile(r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]")
+INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0]"
+)
 
 
 class Dropped(Exception):

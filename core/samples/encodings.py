@@ -82,7 +82,9 @@ def _is_utf8(line: bytes) -> bool:
 def _windows(data: bytes, name: str) -> tuple[str, str]:
     text = data.decode("cp1256")
     letters = [c for c in text if ord(c) > 127 and (c.isalpha() or c in "×÷")]
-    if letters and sum("\u0600" <= c <= "\u06ff" for c in letters) >= 0.98 * len(letters):
+    is_arabic = sum("\u0600" <= c <= "\u06ff" for c in letters) >= 0.98 * len(letters)
+    n_mixed = len(re.findall(r"[A-Za-z][\u0621-\u06ff]|[\u0621-\u06ff][A-Za-z]", text))  # letters of one word
+    if letters and is_arabic and n_mixed <= 0.02 * len(letters):
         return text, "cp1256"
     if _reads_alike(data) and not re.search(r"[^\W\x00-\x7f]{2}|\w[–“”•…‘]\w", text):  # Mac Roman has ñ for –
         return text, "cp1252"

@@ -89,7 +89,9 @@ def _pairs(path: Path, text: str, odd: list[OddRow]) -> list[tuple[str, str]]:
     A line without an image goes on with the caption before it, unless that ends as a sentence does. Where it was broken,
     in a word or between two, cannot be told (the published Arabic file breaks one in a word): the caption is left out.
     """
-    lines = [(number, line) for number, line in enumerate(re.split(r"\r*\n|\r", text), start=1) if line.strip("\ufeff \t")]
+    lines = [
+        (number, line) for number, line in enumerate(re.split(r"\r*\n|\r", text), start=1) if line.strip("\ufeff \t")
+    ]
     form = _token
     if lines and re.match(r"\W*image\w*\s*,", lines[0][1]):
         form, lines = _with_comma, lines[1:]
@@ -108,7 +110,9 @@ def _pairs(path: Path, text: str, odd: list[OddRow]) -> list[tuple[str, str]]:
     if 2 * len(other) > len(lines):
         do = 'Lines are "image#n", a tab and a caption, or "image,caption" below a line that says so.'
         first = other[0]
-        raise UserError(f"{path.name} is not a file of Flickr8k, line {first.line}.", f"It reads: {first.text[:70]}", do)
+        raise UserError(
+            f"{path.name} is not a file of Flickr8k, line {first.line}.", f"It reads: {first.text[:70]}", do
+        )
     odd += other
     return found
 

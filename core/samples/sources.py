@@ -262,7 +262,9 @@ def gather(source: TableSource, config: SamplesConfig, seed: int) -> Listing:
                 f"{min(config.n, len(paired)):,} of the other {len(paired):,} are drawn"
             )
         is_in = set(paired)
-        pool = paired if len(paired) >= config.n else [*paired, *(name for name in order if name not in is_in)][: config.n]
+        pool = (
+            paired if len(paired) >= config.n else [*paired, *(name for name in order if name not in is_in)][: config.n]
+        )
         drawn, spare = set(pool[: config.n]), pool[config.n :]
         names = [name for name in names if name in drawn]
     n_stems = Counter(PurePosixPath(name).stem for name in (*names, *spare))

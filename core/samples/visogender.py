@@ -38,7 +38,9 @@ def visogender_source(config: SamplesConfig) -> TableSource:
     tables = [_table(path) for path in _files(place(config.captions))]
     pictures = pictures_at(config.images)
     rows = [row for table in tables for row in _whole_rows(table)]
-    named = {idx: match.file or idx for idx, match in match_names((_text(row["IDX"]) for row in rows), pictures).items()}
+    named = {
+        idx: match.file or idx for idx, match in match_names((_text(row["IDX"]) for row in rows), pictures).items()
+    }
     absent = [name for name in named.values() if not pictures.has(name)]
     if len(absent) == len(named):
         raise UserError(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from core.samples import checks
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption, decode_image
@@ -232,3 +232,33 @@ def test_the_report_counts_all_and_names_some():
         {"image": "7", "lang": "ar", "text": "A man.", "detail": ""}
     ]
     assert "250 images dropped" in report.lines()[0]
+
+
+def boxes(brand: bytes) -> bytes:
+    """The beginning of an AVIF or HEIC file."""
+    return struct.pack(">I", 24) + b"ftyp" + brand + b"\0\0\0\0mif1" + brand + b"\0" * 40
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read_where_pillow_reads_it(monkeypatch):
+    data = encoded(Image.new("RGB", (20, 30), RED), "AVIF", quality=100)
+    assert decode_image(data).size == (20, 30)
+    monkeypatch.setattr(checks, "formats", lambda: checks.FORMATS)
+    assert reason(data) == "format"
+
+
+def test_formats_that_need_a_package_say_which(monkeypatch):
+    monkeypatch.setattr(checks, "formats", lambda: checks.FORMATS)
+    for brand, says in ((b"heic", "pip install pillow-heif"), (b"mif1", "HEIC"), (b"avif", "pip install -U pillow")):
+        with pytest.raises(Dropped, match=says) as e:
+            decode_image(boxes(brand))
+        assert e.value.reason == "format"
+    monkeypatch.setattr(checks, "formats", lambda: (*checks.FORMATS, "AVIF", "HEIF"))
+    assert reason(boxes(b"isom")) == "unreadable"
+
+
+def test_heic_is_read_where_its_package_is_installed():
+    heif = pytest.importorskip("pillow_heif", reason="the optional package pillow-heif is not installed")
+    out = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 48), RED)).save(out, quality=90)
+    assert decode_image(out.getvalue()).size == (64, 48)

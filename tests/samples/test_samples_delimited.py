@@ -95,7 +95,7 @@ def test_ragged_rows_cost_themselves_and_keep_their_line_numbers():
 
 
 def test_cells_without_bound_cost_their_row():
-    found = read(f"image,en\n1.jpg,{'x' * (MAX_CELL + 1)}\n2.jpg,\"{'x' * (MAX_CELL + 1)}\"\n3.jpg,A dog\n")
+    found = read(f'image,en\n1.jpg,{"x" * (MAX_CELL + 1)}\n2.jpg,"{"x" * (MAX_CELL + 1)}"\n3.jpg,A dog\n')
     assert cells(found) == [("3.jpg", "A dog")] and odd(found) == [(2, "too_long"), (3, "too_long")]
 
 
@@ -124,7 +124,9 @@ CELLS = st.text(st.sampled_from('ab,;" 😀ا'), max_size=8) | st.text(st.sample
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8))
 def test_what_is_written_by_the_standard_is_read_as_it_was(rows):
     """RFC 4180 with every cell in quotation marks; a cell with lines that look like rows is not told from rows."""
-    text = "id,en,ar\n" + "".join(",".join(f'"{c}"' for c in (c.replace('"', '""') for c in row)) + "\n" for row in rows)
+    text = "id,en,ar\n" + "".join(
+        ",".join(f'"{c}"' for c in (c.replace('"', '""') for c in row)) + "\n" for row in rows
+    )
     expected = [tuple(c.strip() for c in row) for row in rows if any(c.strip() for c in row)]
     assert cells(read(text, "id", "en", "ar")) == expected
 

@@ -70,7 +70,16 @@ def test_other_ways_to_garble_are_named():
 
 @pytest.mark.parametrize(
     "text",
-    [ARABIC, ENGLISH, "Ein Mädchen trägt Äpfel", "Êtes-vous là ? À côté", "Ça été créé", "پدر و گربه", "50 °C – £5", "It&#39;s"],
+    [
+        ARABIC,
+        ENGLISH,
+        "Ein Mädchen trägt Äpfel",
+        "Êtes-vous là ? À côté",
+        "Ça été créé",
+        "پدر و گربه",
+        "50 °C – £5",
+        "It&#39;s",
+    ],
 )
 def test_what_is_written_well_is_not_taken_for_garbled(text):
     assert garbling(text) == ""

@@ -17,7 +17,11 @@ from precompute.commands.init.look import Seen, Words, see
 from precompute.commands.init.preset import preset_text, sizes
 from precompute.forecast.shape import ModelShape, model_shape
 
-PROBLEMS = {"empty": "without words or placeholders", "language": "in another script", "encoding": "with lost or garbled letters"}
+PROBLEMS = {
+    "empty": "without words or placeholders",
+    "language": "in another script",
+    "encoding": "with lost or garbled letters",
+}
 
 
 def command(args: argparse.Namespace) -> int:
