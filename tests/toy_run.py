@@ -212,8 +212,19 @@ def _prepare(run: Run, world: DemoWorld, samples: list[_Sample]) -> None:
             "source": "demo-world",
             "n_listed": n + 1,
             "n_samples": n,
+            "rows_dropped": {
+                "too_many_cells": {
+                    "count": 1,
+                    "what": "more cells than there are columns",
+                    "named": [{"file": "captions.csv", "line": 7, "text": "7.jpg, A man, outside"}],
+                }
+            },
+            "rows_kept": {},
             "images_dropped": dropped,
             "captions_dropped": {},
+            "names_matched": {
+                "number": {"count": 1, "what": "by the number in it", "named": [{"name": "7", "file": "0007.jpg"}]}
+            },
             "notes": [],
         },
     )

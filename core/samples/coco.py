@@ -13,34 +13,36 @@ from typing import Any
 
 from core.config import SamplesConfig
 from core.errors import UserError
+from core.samples.checks import is_placeholder
 from core.samples.folder import table_place
 from core.samples.pictures import picture_name, pictures_at
+from core.samples.rows import OddRow, Row
 from core.samples.sources import Entry, TableSource, attribute_columns, languages_of_files
-from core.samples.tables import Cell, Table, read_text
+from core.samples.tables import Table, read_text
 
 
 def coco_source(config: SamplesConfig) -> TableSource:
     """Captions by image; gender and attributes are fields of the images. UserError for any other form."""
     path = table_place("captions", config.captions)
-    tree, notes = _read(path), []
+    tree, odd = _read(path), []
     named = _names(tree)
     first, *more = languages_of_files(config)
-    found = [_entries(tree, named, first, config, path, notes)]
+    found = [_entries(tree, named, first, config, path, odd)]
     files = [path]
     if more:
         second = table_place("captions_ar", config.captions_ar)
         arabic = _read(second)
-        found.append(_entries(arabic, named | _names(arabic), "ar", config, second, notes))
+        found.append(_entries(arabic, named | _names(arabic), "ar", config, second, odd))
         files.append(second)
     rows = list(itertools.chain.from_iterable(found))
-    return TableSource(pictures_at(config.images), lambda: rows, tuple(files), notes=notes)
+    return TableSource(pictures_at(config.images), lambda: rows, tuple(files), odd=[odd])
 
 
 def image_fields(path: Path) -> Table:
     """The fields of the images (not their captions) as a table."""
-    rows: list[dict[str, Cell]] = []
-    for image in _read(path).get("images", []):
-        rows.append({str(k): str(v) for k, v in image.items() if isinstance(v, (str, int, float))})
+    rows: list[Row] = []
+    for image in _objects(_read(path), "images"):
+        rows.append(Row({str(k): str(v) for k, v in image.items() if isinstance(v, (str, int, float))}))
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return Table(path.name, columns, rows)
 
@@ -48,23 +50,23 @@ def image_fields(path: Path) -> Table:
 def coco_captions(path: Path) -> Iterator[str]:
     """All captions of a file, in whatever language."""
     tree = _read(path)
-    yield from (str(a["caption"]) for a in tree.get("annotations", []) if "caption" in a)
-    for image in tree.get("images", []):
-        yield from (str(s.get("raw", "")) for s in image.get("sentences", []) if isinstance(s, dict))
+    yield from (str(a["caption"]) for a in _objects(tree, "annotations") if "caption" in a)
+    for image in _objects(tree, "images"):
+        yield from _sentences(image)
 
 
 def _read(path: Path) -> dict[str, Any]:
     text, _ = read_text(path)
     do = 'Give a file like {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
     try:
-        tree = json.loads(text)
+        tree = json.loads(text, strict=False)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{path.name} is no JSON.", str(e), do) from e
     names = ("images", "annotations")
     lists: list[Any] = [tree.get(name, []) for name in names] if isinstance(tree, dict) else [None]
-    if not all(isinstance(items, list) and all(isinstance(item, dict) for item in items) for items in lists):
+    if not all(isinstance(items, list) and (not items or any(isinstance(i, dict) for i in items)) for items in lists):
         raise UserError(f"{path.name} is not in the form of COCO.", f"It holds {_kinds(tree)}.", do)
-    images, annotations = lists
+    images, annotations = (_objects(tree, name) for name in names)
     has_captions = any("caption" in a for a in annotations) or any("sentences" in i for i in images)
     if not has_captions:
         held = ", ".join(sorted({key for a in annotations[:50] for key in a})) or "nothing"
@@ -76,13 +78,24 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
+def _objects(tree: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The entries of a list that are objects."""
+    return [item for item in tree.get(name, []) if isinstance(item, dict)]
+
+
+def _sentences(image: dict[str, Any]) -> list[str]:
+    """The sentences that an image carries in Karpathy's form."""
+    found = image.get("sentences", [])
+    return [str(s.get("raw", "")) for s in found if isinstance(s, dict)] if isinstance(found, list) else []
+
+
 def _kinds(tree: Any) -> str:
     return ", ".join(map(str, list(tree)[:8])) or "nothing" if isinstance(tree, dict) else f"a {type(tree).__name__}"
 
 
 def _names(tree: dict[str, Any]) -> dict[str, str]:
     """File names by image id."""
-    return {str(_id(image)): _name(image) for image in tree.get("images", []) if _name(image)}
+    return {str(_id(image)): _name(image) for image in _objects(tree, "images") if _name(image)}
 
 
 def _id(image: dict[str, Any]) -> Any:
@@ -90,35 +103,48 @@ def _id(image: dict[str, Any]) -> Any:
 
 
 def _name(image: dict[str, Any]) -> str:
-    if "file_name" in image:
+    """The file name of an image; where it has none, the address or the id that its file may be called by."""
+    if image.get("file_name"):
         return picture_name(str(image["file_name"]))
-    return picture_name(f"{image.get('filepath', '')}/{image['filename']}".lstrip("/")) if "filename" in image else ""
+    if image.get("filename"):
+        return picture_name(f"{image.get('filepath', '')}/{image['filename']}".lstrip("/"))
+    name = image.get("coco_url") or _id(image)
+    return "" if name is None else picture_name(str(name))
 
 
 def _entries(
-    tree: dict[str, Any], named: dict[str, str], lang: str, config: SamplesConfig, path: Path, notes: list[str]
+    tree: dict[str, Any], named: dict[str, str], lang: str, config: SamplesConfig, path: Path, odd: list[OddRow]
 ) -> Iterator[Entry]:
-    """One entry an image, with its captions in ``lang``; images of the first file without captions too."""
+    """One entry an image, with its captions in ``lang``; images of the first file without captions too.
+
+    Entries that are of no use go to ``odd``, by their number in their list. A file without images names them by their ids.
+    """
     captions: dict[str, list[str]] = {}
-    n_unknown = 0
-    for annotation in tree.get("annotations", []):
-        name = named.get(str(annotation.get("image_id")), "")
-        n_unknown += not name
-        if name and isinstance(annotation.get("caption"), str):
-            captions.setdefault(name, []).append(annotation["caption"])
+    for number, annotation in enumerate(tree.get("annotations", []), start=1):
+        problem, name, caption = "", "", None
+        if isinstance(annotation, dict):
+            image_id, caption = annotation.get("image_id"), annotation.get("caption")
+            name = named.get(str(image_id), "") if named else str("" if image_id is None else image_id)
+            problem = "no_image" if not name else "" if isinstance(caption, str | None) else "no_caption"
+        else:
+            problem = "no_json"
+        if problem:
+            odd.append(OddRow.of(path.name, number, problem, f"annotations: {annotation}"))
+        else:
+            captions.setdefault(name, []).append(caption or "")
     known: dict[str, dict[str, Any]] = {}
-    for image in tree.get("images", []):
-        name = _name(image)
-        n_unknown += not name
-        if name:
-            known[name] = image
-            sentences = [str(s.get("raw", "")) for s in image.get("sentences", []) if isinstance(s, dict)]
-            captions.setdefault(name, []).extend(sentences)
-    if n_unknown:
-        notes.append(f"{path.name}: {n_unknown} images or annotations lead to no file name and are left out")
+    for number, image in enumerate(tree.get("images", []), start=1):
+        name = _name(image) if isinstance(image, dict) else ""
+        if not name:
+            problem = "no_image" if isinstance(image, dict) else "no_json"
+            odd.append(OddRow.of(path.name, number, problem, f"images: {image}"))
+            continue
+        known[name] = image
+        captions.setdefault(name, []).extend(_sentences(image))
     order = dict.fromkeys((*known, *captions))
     for name in order:
         image = known.get(name, {})
         gender = str(image.get(config.gender_column) or "") if config.gender_column else ""
         attributes = {a: str(image.get(column) or "") for a, column in attribute_columns(config)}
+        attributes = {a: "" if is_placeholder(value) else value for a, value in attributes.items()}
         yield Entry(name, {lang: captions.get(name, [])}, gender, attributes)

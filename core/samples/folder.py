@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples import checks
-from core.samples.checks import Dropped
+from core.samples.checks import Dropped, is_placeholder
 from core.samples.pictures import picture_name, pictures_at, place
 from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
-from core.samples.tables import Cell, Table, is_parquet, parquet_files, read_table, unreadable_parquet
+from core.samples.rows import Cell
+from core.samples.tables import Table, is_parquet, parquet_files, read_table, unreadable_parquet
 
 BATCH = 8  # rows of images in memory at once
 
@@ -70,6 +71,10 @@ class Cells:
 
     def has(self, name: str) -> bool:
         return name in self.row_of
+
+    def listed(self) -> Iterable[str]:
+        """None: a table that holds its images gives their names itself."""
+        return ()
 
     def add_to(self, total: Any, names: Callable[[], Iterable[str]]) -> None:
         """Nothing: the images are in the table, whose bytes are hashed as a file."""
@@ -156,12 +161,11 @@ def folder_source(config: SamplesConfig) -> TableSource:
         arabic.require([config.image_column, config.ar_column])
         tables.append((arabic, {"ar": config.ar_column}, False))
         files += parquet_files(second)
-    notes = [note for t, _, _ in tables for note in t.notes]
     return TableSource(
         pictures_at(config.images),
         lambda: itertools.chain.from_iterable(entries(t, config, c, annotated=a) for t, c, a in tables),
         tuple(files),
-        notes=notes,
+        odd=[t.odd for t, _, _ in tables],
     )
 
 
@@ -183,7 +187,13 @@ def _with_bytes(path: Path, table: Table, config: SamplesConfig, columns: Mappin
         )
     rows = ParquetRows(parquet_files(path), config.image_column)
     cells = Cells(rows)
-    return TableSource(cells, lambda: entries(table, config, columns, cells.names), tuple(rows.files), n=rows.n_rows)
+    return TableSource(
+        cells,
+        lambda: entries(table, config, columns, cells.names),
+        tuple(rows.files),
+        n=rows.n_rows,
+        odd=[table.odd],
+    )
 
 
 def table_place(setting: str, value: str) -> Path:
@@ -205,14 +215,25 @@ def entries(
     names: Callable[[], Iterable[str]] | None = None,
     annotated: bool = True,
 ) -> Iterator[Entry]:
-    """One entry a row: ``columns`` name the captions of each language, ``names`` the images where no column does."""
+    """One entry a row: ``columns`` name the captions of each language, ``names`` the images where no column does.
+
+    Rows that name no image, or end before a column that is read, are left out and stand in the table's ``odd``.
+    """
     by_lang = {lang: table.matching(column) for lang, column in columns.items() if column}
     attributes = list(attribute_columns(config)) if annotated else []
     rows = zip(names(), table.rows, strict=True) if names else ((None, row) for row in table.rows)
+    needed = {c for found in by_lang.values() for c in found} | ({config.image_column} if names is None else set())
     for name, row in rows:
+        if not needed <= row.keys():
+            table.leave_out(row, "too_few_cells")
+            continue
+        if name is None and is_placeholder(_one(row[config.image_column])):
+            table.leave_out(row, "no_image")
+            continue
         captions = {lang: [t for c in found for t in _texts(row[c])] for lang, found in by_lang.items()}
-        gender = _one(row[config.gender_column]) if annotated and config.gender_column else ""
-        known = {attribute: _one(row[column]).strip() for attribute, column in attributes}
+        gender = _one(row.get(config.gender_column, "")) if annotated and config.gender_column else ""
+        known = {attribute: _one(row.get(column, "")).strip() for attribute, column in attributes}
+        known = {attribute: "" if is_placeholder(value) else value for attribute, value in known.items()}
         yield Entry(picture_name(_one(row[config.image_column])) if name is None else name, captions, gender, known)
 
 

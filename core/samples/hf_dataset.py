@@ -29,7 +29,7 @@ BATCH = 1024  # rows without images
 
 def dataset_source(config: SamplesConfig) -> TableSource:
     """The rows of a data set, whose image_column holds images; UserError where it is not there."""
-    rows = _rows(config)
+    rows, odd = _rows(config), []
 
     def listed() -> Iterator[Entry]:
         table = _arrow_table(rows, config)
@@ -42,14 +42,15 @@ def dataset_source(config: SamplesConfig) -> TableSource:
                 why,
                 "Name the one of images: --set samples.image_column=...",
             )
+        table.odd = odd
         return entries(table, config, caption_columns(config), rows.cells.names)
 
     if rows.files:
         listed()  # so that a plan already says what is missing
-        return TableSource(rows.cells, listed, tuple(rows.files), n=len(rows.table))
+        return TableSource(rows.cells, listed, tuple(rows.files), n=len(rows.table), odd=[odd])
     which = f"{config.dataset}@{config.dataset_revision}"
     origin = {"dataset": config.dataset, "revision": config.dataset_revision, "split": config.dataset_split}
-    return TableSource(rows.cells, listed, content=which, is_far=True, origin=origin)
+    return TableSource(rows.cells, listed, content=which, is_far=True, origin=origin, odd=[odd])
 
 
 def data_set_table(config: SamplesConfig) -> Table:

@@ -11,6 +11,7 @@ import functools
 import gzip
 import hashlib
 import lzma
+import os
 import re
 import stat
 import tarfile
@@ -59,6 +60,10 @@ class Pictures(Protocol):
         """Whether there is such an image; it may still be broken."""
         ...
 
+    def listed(self) -> Iterable[str]:
+        """The names of all image files, as ``read`` knows them; none where a table alone gives names."""
+        ...
+
     def add_to(self, total: Any, names: Callable[[], Iterable[str]]) -> None:
         """Add the content of the named images to a hash."""
         ...
@@ -93,6 +98,11 @@ def picture_name(text: str) -> str:
     """An image's name as a table writes it: / between folders, no leading ./ ."""
     name = text.strip().replace("\\", "/")
     return str(PurePosixPath(name)) if name else ""
+
+
+def is_image_file(name: str) -> bool:
+    """Whether a file is one of images by its ending, and none of those that some systems put beside them."""
+    return bool(checks.IMAGE_FILE.search(name)) and not PurePosixPath(name).name.startswith("._")
 
 
 def check_name(name: str) -> None:
@@ -140,6 +150,12 @@ class Folder:
         except Dropped:
             return False
 
+    def listed(self) -> Iterator[str]:
+        for place, folders, files in os.walk(self.folder):
+            folders[:] = sorted(name for name in folders if name not in IGNORED)
+            inside = Path(place).relative_to(self.folder)
+            yield from ((inside / name).as_posix() for name in sorted(files) if is_image_file(name))
+
     def add_to(self, total: Any, names: Callable[[], Iterable[str]]) -> None:
         for name in names():
             try:
@@ -170,6 +186,10 @@ class Archived:
             return bool(self._member(name))
         except Dropped:
             return False
+
+    def listed(self) -> Iterator[str]:
+        top = f"{self.archive.top}/"
+        yield from (name.removeprefix(top) for name in self.archive.members if is_image_file(name))
 
     def _member(self, name: str) -> str:
         check_name(name)
@@ -283,18 +303,29 @@ class ZipArchive(Archive):
             kind = stat.S_IFMT(info.external_attr >> 16)
             if info.is_dir() or kind == stat.S_IFDIR:
                 continue
+            name = _zip_name(info)
             if kind not in (0, stat.S_IFREG):
-                yield info.filename, 0, "outside"
+                yield name, 0, "outside"
             elif info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                yield info.filename, 0, "unreadable"  # other packers have no bound on what one read gives
+                yield name, 0, "unreadable"  # other packers have no bound on what one read gives
             else:
-                yield info.filename, info.file_size, info
+                yield name, info.file_size, info
 
     def _bytes(self, where: zipfile.ZipInfo) -> bytes:
         if where.file_size > checks.MAX_BYTES:
             raise Dropped("too_large", f"{where.file_size:,} bytes")
         with self._zip.open(where) as file:
             return file.read(checks.MAX_BYTES + 1)
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member; some packers write UTF-8 without saying so, which is then read as code page 437."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 class TarArchive(Archive):

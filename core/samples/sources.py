@@ -12,7 +12,7 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,10 @@ from PIL import Image
 
 from core.config import LANGUAGES, Config, SamplesConfig
 from core.errors import UserError
+from core.samples.checks import Dropped, caption_problem, clean_caption, is_placeholder
+from core.samples.names import Match, match_names
 from core.samples.pictures import Pictures, open_picture
+from core.samples.rows import OddRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,11 +69,14 @@ class RawSample:
 
 
 class Listing(list[RawSample]):
-    """The samples of a source in a fixed order, notes on the whole of it, and what a report records of its origin."""
+    """The samples of a source in a fixed order, and what a report says of the whole: notes, origin, rows, names."""
 
     def __init__(self, samples: Iterable[RawSample], notes: Sequence[str] = (), origin: dict[str, str] | None = None):
         super().__init__(samples)
         self.notes, self.origin = list(notes), dict(origin or {})
+        self.spare: list[RawSample] = []  # what takes the place of drawn images that turn out to be of no use, in order
+        self.odd: list[OddRow] = []  # rows that were left out, or read with a remark
+        self.matched: dict[str, list[tuple[str, str]]] = {}  # names and files by how they were matched, checks.HOW
 
 
 class Source(Protocol):
@@ -189,8 +195,8 @@ class Entry:
 class TableSource:
     """A source of rows about images: where the images lie, the rows, and the files (or a name) that stand for both.
 
-    ``entries`` may be called more than once; it may read all images where they stand in a table. ``n`` is how many
-    images there are at most, where that is known without reading the rows.
+    ``entries`` may read all images where they stand in a table, and adds rows that it leaves out to the lists ``odd``.
+    ``n`` is how many images there are at most, where that is known without reading the rows.
     """
 
     pictures: Pictures
@@ -201,10 +207,19 @@ class TableSource:
     is_far: bool = False  # reading the rows may take a network
     notes: list[str] = field(default_factory=list)
     origin: dict[str, str] = field(default_factory=dict)
+    odd: Sequence[list[OddRow]] = ()
+    matches: dict[str, Match] = field(default_factory=dict, init=False)
+
+    @functools.cached_property
+    def listed(self) -> list[Entry]:
+        """All entries, under the names of the files that they mean."""
+        found = list(self.entries())
+        self.matches = match_names((entry.name for entry in found), self.pictures)
+        return [replace(e, name=self.matches[e.name].file or e.name) for e in found]
 
     def names(self) -> list[str]:
         """The names of all images, each once, in the order of the rows."""
-        return list(dict.fromkeys(entry.name for entry in self.entries()))
+        return list(dict.fromkeys(entry.name for entry in self.listed))
 
     def count(self) -> int:
         """How many images there are at most."""
@@ -231,30 +246,65 @@ def file_hash(path: Path) -> str:
 def gather(source: TableSource, config: SamplesConfig, seed: int) -> Listing:
     """One sample per distinct image, in the order of its first row; rows of one image are its references.
 
-    Where ``n`` is less than there are, a random ``n`` of the names is taken, fixed by the seed.
+    Where ``n`` is less than there are, ``n`` of the names are drawn, fixed by the seed, from those whose image is there
+    and has a usable caption in every language of the run; the others of these are ``spare``.
     """
     by_name: dict[str, list[Entry]] = {}
-    for entry in source.entries():
+    for entry in source.listed:
         by_name.setdefault(entry.name, []).append(entry)
-    names = list(by_name)
+    names, spare, notes = list(by_name), [], [*source.notes]
     if 0 < config.n < len(names):
-        chosen = set(ranked(names, seed, "choose")[: config.n])
-        names = [name for name in names if name in chosen]
-    n_stems = Counter(PurePosixPath(name).stem for name in names)
-    samples = []
-    for name in names:
+        order = ranked(names, seed, "choose")
+        paired = [name for name in order if _is_paired(by_name[name], source.pictures, config.languages)]
+        if lacking := len(order) - len(paired):
+            notes.append(
+                f"{lacking:,} of {len(order):,} images lack a file or a caption in a language of the run; "
+                f"{min(config.n, len(paired)):,} of the other {len(paired):,} are drawn"
+            )
+        is_in = set(paired)
+        pool = (
+            paired if len(paired) >= config.n else [*paired, *(name for name in order if name not in is_in)][: config.n]
+        )
+        drawn, spare = set(pool[: config.n]), pool[config.n :]
+        names = [name for name in names if name in drawn]
+    n_stems = Counter(PurePosixPath(name).stem for name in (*names, *spare))
+    problems = {name: match.problem for name, match in source.matches.items() if match.problem}
+
+    def sample(name: str) -> RawSample:
         rows, stem = by_name[name], PurePosixPath(name).stem
         gender, notes = _gender(name, rows)
         captions = {lang: [text for row in rows for text in row.captions.get(lang, ())] for lang in LANGUAGES}
         image_id = stem if n_stems[stem] == 1 else name
         opener = functools.partial(open_picture, source.pictures, name)
-        samples.append(RawSample(image_id, captions, opener, gender, _attributes(rows), notes=notes))
-    return Listing(samples, source.notes + source.pictures.notes(), source.origin)
+        if name in problems:
+            opener = functools.partial(_refuse, problems[name])
+        return RawSample(image_id, captions, opener, gender, _attributes(rows), notes=notes)
+
+    found = Listing(map(sample, names), notes + source.pictures.notes(), source.origin)
+    found.spare = [sample(name) for name in spare]
+    found.odd = list(dict.fromkeys(row for rows in source.odd for row in rows))
+    for name, match in source.matches.items():
+        if match.how:
+            found.matched.setdefault(match.how, []).append((name, match.file))
+    return found
+
+
+def _is_paired(rows: Sequence[Entry], pictures: Pictures, languages: Sequence[str]) -> bool:
+    """Whether an image is there and has a caption that can be used in each language; it may still be broken."""
+    return pictures.has(rows[0].name) and all(
+        any(not caption_problem(clean_caption(text), lang) for row in rows for text in row.captions.get(lang, ()))
+        for lang in languages
+    )
+
+
+def _refuse(problem: str) -> Image.Image:
+    """In the place of opening an image whose file cannot be told; raises Dropped."""
+    raise Dropped("ambiguous", problem)
 
 
 def _gender(name: str, rows: Sequence[Entry]) -> tuple[str, tuple[str, ...]]:
     """The annotated gender of an image, "" where none is given, not understood or contradicted."""
-    words = {row.gender.strip().lower() for row in rows}
+    words = {"" if is_placeholder(row.gender) else row.gender.strip().lower() for row in rows}
     unknown = sorted(words - GENDER_WORDS.keys())
     found = {GENDER_WORDS[w] for w in words & GENDER_WORDS.keys()} - {""}
     if unknown:

@@ -1,14 +1,13 @@
-"""Tables of captions: CSV, TSV, JSON lines and Parquet, in the encodings that are met, as rows of named cells.
+"""Tables of captions: text with delimiters, JSON lines and Parquet, as rows of named cells.
 
-An encoding is told by the bytes, and refused with a hint where it is not known.
+A row that cannot be read is left out and kept among ``Table.odd``; a file of which no row can be read is refused.
 """
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,58 +18,32 @@ import pyarrow.parquet as pq
 
 from core.config.reading import TEXT_TABLES
 from core.errors import UserError
+from core.samples.delimited import read_delimited
+from core.samples.encodings import decode
+from core.samples.rows import MAX_CELL, Cell, OddRow, Row
 
 MAX_TEXT = 2_000_000_000  # bytes of a table that is text
-Cell = str | list[str]
-AGAIN = "Save it again as CSV UTF-8."
-
-
-def decode_table(data: bytes, name: str = "The table") -> str:
-    """The text of a table in UTF-8 (with or without BOM), UTF-16 or Windows-1256; UserError for anything else."""
-    do = "Save it again as UTF-8 (in Excel: CSV UTF-8)."
-    encoding = encoding_of(data)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as e:
-        if encoding.startswith("utf-16"):
-            raise UserError(f"{name} looks like UTF-16 but is damaged.", str(e), do) from e
-        raise UserError(f"{name} is in an encoding that was not recognised.", str(e), do) from e
-    if encoding != "cp1256":
-        return text
-    letters = [c for c in text if ord(c) > 127 and (c.isalpha() or c in "×÷")]
-    n_arabic = sum("\u0600" <= c <= "\u06ff" for c in letters)
-    if letters and n_arabic >= 0.98 * len(letters):
-        return text
-    why = "It is neither UTF-8, UTF-16 nor Arabic in Windows-1256; guessing would garble the captions."
-    raise UserError(f"{name} is in an encoding that was not recognised.", why, do)
-
-
-def encoding_of(data: bytes) -> str:
-    """The codec of a text by its bytes: utf-8, utf-8-sig, utf-16 (-le, -be); cp1256 where it is none of them."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"
-    if b"\0" in data[:4000]:
-        return "utf-16-le" if data[1:4000:2].count(0) >= data[:4000:2].count(0) else "utf-16-be"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "cp1256"
-    return "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8"
 
 
 @dataclass
 class Table:
     """Columns and rows of a table; cells are texts or lists of texts, empty where there is nothing.
 
-    ``pictures`` are columns that hold images as bytes; they are in ``columns`` but not in the rows.
+    ``pictures`` are columns that hold images as bytes; they are in ``columns`` but not in the rows. ``odd`` are rows that
+    are left out or read with a remark; whoever goes through the rows adds those that are of no use to it.
     """
 
     name: str
     columns: list[str]
-    rows: Iterable[dict[str, Cell]]
+    rows: Iterable[Row]
     pictures: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    odd: list[OddRow] = field(default_factory=list)
     encoding: str = ""
+
+    def leave_out(self, row: Row, reason: str) -> None:
+        """Note that a row is of no use."""
+        written = " | ".join(v if isinstance(v, str) else "; ".join(v) for v in row.values())
+        self.odd.append(OddRow.of(self.name, row.line, reason, written))
 
     def matching(self, pattern: str) -> list[str]:
         """The columns that a setting names; ``*`` stands for anything, as in caption_*. Empty for ""."""
@@ -100,7 +73,7 @@ def is_parquet(path: Path) -> bool:
 def read_table(path: Path, wanted: Sequence[str] = ()) -> Table:
     """The table in a file (or a folder of Parquet files); UserError where it cannot be read.
 
-    Columns of a text are parted by comma, semicolon or tab: by what finds the wanted columns, else most columns.
+    The delimiter of a text is told by the ``wanted`` columns and by its rows, see ``delimited``.
     """
     if is_parquet(path):
         return _parquet(path)
@@ -127,49 +100,21 @@ def read_text(path: Path) -> tuple[str, str]:
             "A table of text is read whole.",
             "Save it as Parquet, or part it.",
         )
-    data = path.read_bytes()
-    text = decode_table(data, path.name)
-    return text, encoding_of(data)
+    return decode(path.read_bytes(), path.name)
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
 def _delimited(path: Path, text: str, wanted: Sequence[str]) -> Table:
-    best = Table(path.name, [], [])
-    try:
-        rows: Iterable[list[str]] = []
-        for delimiter in ",;\t":
-            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-            found = Table(path.name, [name.strip() for name in next(reader, [])], [])
-            is_it = bool(wanted) and all(found.matching(w) for w in wanted if w)
-            if is_it or len(found.columns) > len(best.columns):
-                best, rows = found, reader
-            if is_it:
-                break
-        best.rows = list(_cells(best, rows))
-    except csv.Error as e:
-        raise UserError(f"{path.name} is not a CSV that can be read.", str(e), AGAIN) from e
-    return best
+    def is_it(columns: Sequence[str]) -> bool:
+        found = Table(path.name, list(columns), [])
+        return any(wanted) and all(found.matching(w) for w in wanted if w)
 
-
-def _cells(table: Table, rows: Iterable[list[str]]) -> Iterator[dict[str, Cell]]:
-    """The rows with something in them; those with more cells than columns are left out, with a note."""
-    too_wide: list[int] = []
-    n = len(table.columns)
-    for number, values in enumerate(rows, start=2):
-        if not any(v.strip() for v in values):
-            continue
-        if any(v.strip() for v in values[n:]):
-            too_wide.append(number)
-            continue
-        yield {c: _listed(v) for c, v in zip(table.columns, [*values, *[""] * n], strict=False) if c}
-    if too_wide:
-        named = ", ".join(map(str, too_wide[:5])) + (", ..." if len(too_wide) > 5 else "")
-        table.notes.append(
-            f"{table.name}: {len(too_wide)} rows have more cells than there are columns (a comma in a caption without "
-            f"quotes?) and are left out: {named}"
-        )
+    found = read_delimited(path.name, text, is_it)
+    for row in found.rows:
+        row.update({c: _listed(v) for c, v in row.items() if isinstance(v, str) and v.startswith('["')})
+    return Table(path.name, found.columns, found.rows, odd=found.odd)
 
 
 def _listed(text: str) -> Cell:
@@ -185,46 +130,80 @@ def _listed(text: str) -> Cell:
 
 
 def _json(path: Path, text: str) -> Table:
-    """One object a line, or one list of objects."""
-    whole = _whole(text)
-    if isinstance(whole, list):
-        objects = list(enumerate(whole, start=1))
-    elif isinstance(whole, dict):
-        objects = [(1, whole)]
-    else:
-        lines = enumerate(text.split("\n"), start=1)
-        objects = [(number, _parsed(path, line, number)) for number, line in lines if line.strip()]
+    """One object a line, or one list of objects; what is no object costs itself, UserError where none is one."""
     columns: dict[str, None] = {}
-    rows = []
-    for number, found in objects:
+    rows, odd = [], []
+    for number, found, written in _values(text):
         if not isinstance(found, dict):
-            do = "Write one object a line."
-            raise UserError(f"{path.name}, entry {number}, is no JSON object.", str(found)[:60], do)
+            odd.append(OddRow.of(path.name, number, "no_json", written))
+            continue
         if {"images", "annotations"} <= found.keys():
             raise UserError(
                 f"{path.name} is in the form of COCO.",
                 "It holds images and annotations.",
                 "Read it so: --set samples.source=coco",
             )
-        row = {str(key): _cell(value) for key, value in found.items()}
-        rows.append({key: value for key, value in row.items() if value is not None})
-        columns |= dict.fromkeys(rows[-1])
-    return Table(path.name, list(columns), [{c: row.get(c, "") for c in columns} for row in rows])
+        cells = {str(key): _cell(value) for key, value in found.items()}
+        row = Row({key: value for key, value in cells.items() if value is not None})
+        row.line = number
+        columns |= dict.fromkeys(row)
+        if any(len(t) > MAX_CELL for v in row.values() for t in (v if isinstance(v, list) else [v])):
+            odd.append(OddRow.of(path.name, number, "too_long", written))
+        else:
+            rows.append(row)
+    if odd and not rows:
+        first = odd[0]
+        raise UserError(
+            f"{path.name} holds no JSON object that can be read, from line {first.line} on.",
+            f"It reads: {first.text[:70]}",
+            "Write one JSON object a line.",
+        )
+    for row in rows:
+        row.update({c: "" for c in columns if c not in row})
+    return Table(path.name, list(columns), rows, odd=odd)
 
 
-def _whole(text: str) -> Any:
-    """The JSON value that a whole text is; None where it is several lines of JSON, or none."""
+def _values(text: str) -> Iterator[tuple[int, Any, str]]:
+    """Line (or number in a list), value and text of each entry; None for what is no JSON."""
     try:
-        return json.loads(text)
+        whole = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        whole = None
+    if isinstance(whole, list):
+        yield from ((number, value, str(value)) for number, value in enumerate(whole, start=1))
+    elif isinstance(whole, dict):
+        yield 1, whole, text
+    elif text.lstrip().startswith("["):
+        yield from _listed_values(text)
+    else:
+        for number, line in enumerate(text.split("\n"), start=1):
+            written = line.replace("\ufeff", "").strip().rstrip(",")
+            if written:
+                yield number, _parsed(written), written
+
+
+def _listed_values(text: str) -> Iterator[tuple[int, Any, str]]:
+    """The objects of a list that is no JSON as a whole; past a broken one it goes on at the next line that opens one."""
+    decoder = json.JSONDecoder(strict=False)
+    begins, at = re.compile(r"\{"), text.index("[") + 1
+    line, counted = 1, 0  # the line of the character ``counted``
+    while match := begins.search(text, at):
+        begin = match.end() - 1
+        line, counted = line + text.count("\n", counted, begin), begin
+        try:
+            value, at = decoder.raw_decode(text, begin)
+            begins = re.compile(r"\{")
+        except (ValueError, RecursionError):
+            value, at = None, match.end()
+            begins = re.compile(r"\n\s*\{|\},\s*\{")
+        yield line, value, text[begin : begin + 500]
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line, strict=False)
     except (ValueError, RecursionError):
         return None
-
-
-def _parsed(path: Path, line: str, number: int) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as e:
-        raise UserError(f"{path.name}, line {number}, is no JSON.", str(e), "Write one JSON object a line.") from e
 
 
 def _cell(value: Any) -> Cell | None:
@@ -281,7 +260,8 @@ def unreadable_parquet(path: Path, error: Exception) -> UserError:
 def arrow_table(name: str, schema: pa.Schema, batches: Any) -> Table:
     """A table over Arrow batches: ``batches(names)`` iterates over record batches of these columns alone.
 
-    Numbers that Hugging Face has stored in the place of class names are named again.
+    Numbers that Hugging Face has stored in the place of class names are named again. Texts that are not UTF-8 have U+FFFD
+    where they are not.
     """
     pictures = [f.name for f in schema if holds_bytes(f.type)]
     names = [f.name for f in schema if f.name not in pictures and _is_plain(f.type)]
@@ -295,16 +275,36 @@ class _ArrowRows:
     def __init__(self, batches: Any, names: list[str], classes: dict[str, list[str]]):
         self.batches, self.names, self.classes = batches, names, classes
 
-    def __iter__(self) -> Iterator[dict[str, Cell]]:
+    def __iter__(self) -> Iterator[Row]:
+        number = 0
         for batch in self.batches(self.names):
-            for row in batch.to_pylist():
-                yield {name: self._named(name, value) for name, value in row.items()}
+            columns = {name: _values_of(batch.column(name)) for name in self.names}
+            for i in range(batch.num_rows):
+                number += 1
+                row = Row({name: self._named(name, values[i]) for name, values in columns.items()})
+                row.line = number
+                yield row
 
     def _named(self, column: str, value: Any) -> Cell:
         known = self.classes.get(column)
         if known and isinstance(value, int):
             return known[value] if 0 <= value < len(known) else ""  # -1: not annotated
         return _cell(value) or ""
+
+
+def _values_of(column: pa.Array) -> list[Any]:
+    """The values of a column; in texts that are not UTF-8, U+FFFD stands for what is not."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        kind = column.type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        raw = column.cast(pa.list_(pa.binary()) if is_list else pa.binary()).to_pylist()
+    return [[_text(item) for item in value] if isinstance(value, list) else _text(value) for value in raw]
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "replace")
 
 
 def _class_names(schema: pa.Schema) -> dict[str, list[str]]:

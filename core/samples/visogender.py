@@ -12,16 +12,18 @@ from pathlib import Path
 
 from core.config import SamplesConfig
 from core.errors import UserError
+from core.samples.checks import is_placeholder
 from core.samples.folder import entries as table_entries
 from core.samples.folder import table_place
-from core.samples.pictures import Pictures, pictures_at, place
+from core.samples.names import match_names
+from core.samples.pictures import pictures_at, place
+from core.samples.rows import Cell, Row
 from core.samples.sources import GENDER_WORDS, Entry, TableSource, languages_of_files
-from core.samples.tables import Cell, Table, read_table
+from core.samples.tables import Table, read_table
 
 COLUMNS = ("IDX", "Sector", "Specialisation", "Occupation")
 GENDERS = ("Occupation_perceived_gender", "Occupation_Gender")  # in the present tables, and in those of 2023
 PARTICIPANT_GENDERS = ("Participant_perceived_gender", "Participant_Gender")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".JPG")
 N_IMAGES = {"OO": 230, "OP": 460}
 FETCH = "Fetch data/visogender_data of github.com/oxai/visogender, and the image of each row's URL as IDX.jpg."
 PRONOUNS = {"male": "his", "female": "her", "neutral": "their"}
@@ -35,8 +37,10 @@ def visogender_source(config: SamplesConfig) -> TableSource:
     """
     tables = [_table(path) for path in _files(place(config.captions))]
     pictures = pictures_at(config.images)
-    rows = [row for table in tables for row in table.rows if _text(row["IDX"])]
-    named = {_text(row["IDX"]): _file(pictures, _text(row["IDX"])) for row in rows}
+    rows = [row for table in tables for row in _whole_rows(table)]
+    named = {
+        idx: match.file or idx for idx, match in match_names((_text(row["IDX"]) for row in rows), pictures).items()
+    }
     absent = [name for name in named.values() if not pictures.has(name)]
     if len(absent) == len(named):
         raise UserError(
@@ -45,7 +49,7 @@ def visogender_source(config: SamplesConfig) -> TableSource:
             FETCH,
         )
     found = list(_entries(rows, named))
-    files = list(_files(place(config.captions)))
+    files, odd = list(_files(place(config.captions))), [table.odd for table in tables]
     if "ar" in languages_of_files(config):
         second = table_place("captions_ar", config.captions_ar)
         arabic = read_table(second, [config.image_column, config.ar_column])
@@ -53,8 +57,9 @@ def visogender_source(config: SamplesConfig) -> TableSource:
         for entry in table_entries(arabic, config, {"ar": config.ar_column}, annotated=False):
             found.append(Entry(named.get(Path(entry.name).stem, entry.name), entry.captions))
         files.append(second)
+        odd.append(arabic.odd)
     origin = {"tables": ", ".join(table.name for table in tables)}
-    return TableSource(pictures, lambda: found, tuple(files), notes=_notes(rows, absent), origin=origin)
+    return TableSource(pictures, lambda: found, tuple(files), notes=_notes(rows, absent), origin=origin, odd=odd)
 
 
 def _files(path: Path) -> list[Path]:
@@ -87,13 +92,18 @@ def _table(path: Path) -> Table:
     return table
 
 
-def _file(pictures: Pictures, idx: str) -> str:
-    """The name under which an image was saved; where there is none, the one that it should have."""
-    names = [f"{folder}{idx}{suffix}" for folder in ("", f"{idx[:2]}/") for suffix in SUFFIXES]
-    return next((name for name in names if pictures.has(name)), names[0])
+def _whole_rows(table: Table) -> Iterator[Row]:
+    """The rows that name an image and an occupation; the others are left out."""
+    for row in table.rows:
+        if not set(COLUMNS) <= row.keys():
+            table.leave_out(row, "too_few_cells")
+        elif is_placeholder(_text(row["IDX"])) or is_placeholder(_text(row["Occupation"])):
+            table.leave_out(row, "no_image" if is_placeholder(_text(row["IDX"])) else "no_caption")
+        else:
+            yield row
 
 
-def _notes(rows: Sequence[dict[str, Cell]], absent: Sequence[str]) -> list[str]:
+def _notes(rows: Sequence[Row], absent: Sequence[str]) -> list[str]:
     notes = []
     for kind, usual in N_IMAGES.items():
         n = sum(_text(row["IDX"]).startswith(kind) for row in rows)
@@ -104,7 +114,7 @@ def _notes(rows: Sequence[dict[str, Cell]], absent: Sequence[str]) -> list[str]:
     return notes
 
 
-def _entries(rows: Sequence[dict[str, Cell]], named: dict[str, str]) -> Iterator[Entry]:
+def _entries(rows: Sequence[Row], named: dict[str, str]) -> Iterator[Entry]:
     """Gender is that of the person with the occupation, about whom the template speaks; roles are the occupations."""
     for row in rows:
         idx, occupation = _text(row["IDX"]), _text(row["Occupation"])
@@ -122,7 +132,7 @@ def _entries(rows: Sequence[dict[str, Cell]], named: dict[str, str]) -> Iterator
         yield Entry(named[idx], {"en": [caption]}, gender, attributes)
 
 
-def _gender(row: dict[str, Cell], columns: Sequence[str]) -> str:
+def _gender(row: Row, columns: Sequence[str]) -> str:
     written = next((_text(row[c]) for c in columns if c in row), "")
     return GENDER_WORDS.get(written.lower(), "")
 

@@ -12,6 +12,7 @@ from core.errors import UserError
 from core.figures import sae_fit
 from core.frames import records
 from core.run import Manifest, Run
+from core.samples.rows import place_of
 from pages.kit import panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
 
@@ -85,13 +86,8 @@ def files(manifest: Manifest) -> str:
 
 def dropped(report: dict[str, Any]) -> str:
     """What was read and what was left out, and why."""
-    rows = []
-    for kind in ("images", "captions"):
-        for reason, group in report.get(f"{kind}_dropped", {}).items():
-            n = int(group.get("count", 0))
-            named = ", ".join(str(item.get("image", "")) for item in group.get("named", [])[:5])
-            why = escape(str(group.get("what", reason)))
-            rows.append([kind, why, f"{n:,}", escape(named + (" …" if n > 5 else ""))])
+    rows = grouped(report, {f"{kind}_dropped": kind for kind in ("rows", "images", "captions")})
+    kept = grouped(report, {"rows_kept": "rows", "names_matched": "names of files"})
     counts = [
         (key[2:].replace("_", " ").capitalize(), f"{value:,}")
         for key, value in report.items()
@@ -100,7 +96,28 @@ def dropped(report: dict[str, Any]) -> str:
     nothing = "<p>Nothing was dropped.</p>"
     notes = "".join(f'<p class="cs-small">{escape(str(note))}</p>' for note in report.get("notes", []))
     table = text.table(["What", "Why it was left out", "How many", "Which"], rows, numeric=(2,)) if rows else nothing
+    if kept:
+        table += text.table(["What", "How it was read", "How many", "Which"], kept, numeric=(2,))
     return text.facts(counts) + table + notes
+
+
+def grouped(report: dict[str, Any], kinds: dict[str, str]) -> list[list[str]]:
+    """One line a reason: what, why, how many, and the first five of them."""
+    rows = []
+    for key, kind in kinds.items():
+        for reason, group in report.get(key, {}).items():
+            n = int(group.get("count", 0))
+            named = ", ".join(which(item) for item in group.get("named", [])[:5])
+            why = escape(str(group.get("what", reason)))
+            rows.append([kind, why, f"{n:,}", escape(named + (" …" if n > 5 else ""))])
+    return rows
+
+
+def which(item: dict[str, Any]) -> str:
+    """An image, a line of a table, or a name and its file, as the report names them."""
+    if "line" in item:
+        return place_of(item)
+    return f"{item['name']} = {item['file']}" if "name" in item else str(item.get("image", ""))
 
 
 def read_report(run: Run) -> dict[str, Any] | None:

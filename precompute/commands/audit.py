@@ -20,7 +20,7 @@ from rich.table import Table
 
 from core.errors import UserError
 from core.run import atomic_path, write_json, write_table
-from core.samples.tables import decode_table
+from core.samples.encodings import decode_table
 from core.words.audit import Audit, audit
 from core.words.generic import UNMARKED
 

@@ -32,12 +32,16 @@ def run(ctx: StageContext) -> dict[str, Any]:
 
     Raises UserError when fewer than four samples are usable.
     """
-    raws = load(ctx.config.samples, ctx.config.seed)
+    listing = load(ctx.config.samples, ctx.config.seed)
     report = Report()
+    report.add_rows(listing.odd)
+    report.add_matched(listing.matched)
     languages = ctx.config.samples.languages
-    captions = [_checked_captions(raw, languages, report) for raw in raws]
-    report.notes += [*raws.notes, *(note for raw in raws for note in raw.notes)][:200]
-    kept = _prepare_images(ctx, raws, captions, report)
+    raws = [*listing, *listing.spare]
+    kept, n_listed = _prepare_images(ctx, raws, len(listing), report)
+    captions = [_checked_captions(raw, languages, report) for raw in raws[:n_listed]]
+    raws = raws[:n_listed]
+    report.notes += [*listing.notes, *(note for raw in raws for note in raw.notes)][:200]
     for line in report.lines():
         ctx.log.warning("%s", line)
     if only := _one_language(report, len(raws)):
@@ -61,7 +65,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "n_test": sides.count("test"),
         "n_references": len(references),
     }
-    whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=raws.origin, **counts)
+    whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=listing.origin, **counts)
     write_json(ctx.run.path("prepare_report.json"), whole)
     REFERENCES.write(ctx.run, REFERENCES.of_rows(references))
     SAMPLES.write(ctx.run, SAMPLES.of_rows(samples))
@@ -70,26 +74,33 @@ def run(ctx: StageContext) -> dict[str, Any]:
     return {"rows": len(samples), "notes": counts}
 
 
-def _checked_captions(raw: RawSample, languages: Sequence[str], report: Report) -> dict[str, list[str]]:
-    """The usable captions of a sample by language, each once."""
+def _checked_captions(raw: RawSample, languages: Sequence[str], report: Report | None = None) -> dict[str, list[str]]:
+    """The usable captions of a sample by language, each once; the others are told to the report."""
     kept: dict[str, list[str]] = {lang: [] for lang in languages}
     for lang in languages:
         for written in raw.captions[lang]:
             text = clean_caption(written)
             if problem := caption_problem(text, lang):
-                report.drop_caption(raw.image_id, lang, problem, text)
+                if report is not None:
+                    report.drop_caption(raw.image_id, lang, problem, text)
             elif text not in kept[lang]:
                 kept[lang].append(text)
     return kept
 
 
 def _prepare_images(
-    ctx: StageContext, raws: Sequence[RawSample], captions: Sequence[dict[str, list[str]]], report: Report
-) -> list[dict[str, Any]]:
-    """Check and write every image; one dict per kept image (raw index, content hash, size, file names)."""
+    ctx: StageContext, raws: Sequence[RawSample], n_drawn: int, report: Report
+) -> tuple[list[dict[str, Any]], int]:
+    """Check and write images: one dict per kept image (raw index, content hash, size, file names), and how many were seen.
+
+    Behind the ``n_drawn`` images that were drawn stand those that take the place of what is broken or doubled.
+    """
     kept: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
+    n_seen = 0
     for start in range(0, len(raws), PART):
+        if start >= n_drawn and len(kept) >= n_drawn:
+            break
         path = ctx.work_dir / f"part_{start // PART:05d}.json"
         indices = range(start, min(start + PART, len(raws)))
         if path.exists():
@@ -98,17 +109,21 @@ def _prepare_images(
         else:
             n_kept, results = len(kept), []
             for index in indices:
-                results.append(_prepare_one(ctx, index, raws[index], captions[index], n_kept, seen))
+                if index >= n_drawn and n_kept >= n_drawn:
+                    break
+                captions = _checked_captions(raws[index], ctx.config.samples.languages)
+                results.append(_prepare_one(ctx, index, raws[index], captions, n_kept, seen))
                 n_kept += "reason" not in results[-1]
-                ctx.progress(index + 1, len(raws), "samples")
+                ctx.progress(min(index + 1, n_drawn), n_drawn, "samples")
             write_json(path, results)
         for result in results:
             if "reason" in result:
                 report.drop_image(raws[result["raw"]].image_id, result["reason"], result["detail"])
             else:
                 kept.append(result)
-        ctx.progress(indices.stop, len(raws), "samples")
-    return kept
+        n_seen = start + len(results)
+        ctx.progress(min(indices.stop, n_drawn), n_drawn, "samples")
+    return kept, n_seen
 
 
 def _note_seen(results: Sequence[dict[str, Any]], raws: Sequence[RawSample], seen: dict[str, str]) -> None:

@@ -168,7 +168,7 @@ def test_nothing_is_written_over_without_force(tmp_path, init):
 def test_data_of_which_nothing_can_be_made_leave_no_preset(tmp_path, init, header, row, says):
     arguments = table(tmp_path, header, row)
     if header[0] == "id":
-        text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(".png", "").replace("part/", "")
+        text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(".png", " of them").replace("part/", "")
         (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     code, said, config = init(*arguments)
     assert code == 1 and says in said and config is None and len(said.strip().splitlines()) == 3
@@ -204,13 +204,13 @@ def test_captions_txt_is_known_by_its_commas_without_quotes(tmp_path, init):
 @pytest.mark.parametrize("archive", [False, True])
 def test_names_that_lead_nowhere_are_shown_beside_those_that_are_there(tmp_path, init, archive):
     arguments = table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True))
-    text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(".png", ".jpg")
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace(".png", "b.jpg")
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     if archive:
         arguments[1] = str(write_zip(tmp_path / "a.zip"))
     code, said, config = init(*arguments)
     assert code == 1 and config is None and "None of the 12 images" in said
-    assert "part/00.jpg" in said and ".png" in said.splitlines()[1]
+    assert "part/00b.jpg" in said and ".png" in said.splitlines()[1]
 
 
 def test_names_with_quotes_and_letters_of_all_kinds_stand_in_the_preset(tmp_path, init):
@@ -250,3 +250,30 @@ def test_a_place_in_the_project_is_written_from_its_root(tmp_path, init, monkeyp
         monkeypatch.setattr(f"{module}.PROJECT_ROOT", tmp_path)
     _, _, config = init(*table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True)))
     assert (config.samples.images, config.samples.captions) == ("images", "t.csv")
+
+
+def test_a_column_of_numbers_names_images_only_where_its_numbers_are_those_of_files(tmp_path, init):
+    header = ("image", "number", "en", "ar")
+    arguments = table(tmp_path, header, *[(str(i % 3), EN[i % 2], AR[i % 2]) for i in range(6)])
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
+    bare = text.replace("part/", "").replace(".png", "").replace("\n0", "\n")
+    (tmp_path / "t.csv").write_text(bare, encoding="utf-8")
+    _, said, config = init(*arguments)
+    assert config.samples.image_column == "image" and "by the number in it, such as" in said
+    assert "12 listed, 12 opened" in said
+
+
+def test_a_garbled_column_is_named_and_not_taken_for_english(tmp_path, init):
+    garbled = [text.encode().decode("cp1252", "ignore") for text in AR]
+    _, said, config = init(*table(tmp_path, ("image", "en_caption", "ar_caption"), *zip(EN, garbled, strict=True)))
+    assert config.samples.languages == ("en",) and config.samples.en_column == "en_caption"
+    assert "ar_caption is garbled (UTF-8 read as Windows-1252) in 12 of the 12 cells" in said
+    assert "English is written in ar_caption" not in said
+
+
+def test_rows_that_are_left_out_and_placeholders_are_counted(tmp_path, init):
+    arguments = table(tmp_path, ("image", "en", "ar"), *zip(EN, AR, strict=True), ("N/A", AR[0]))
+    with open(tmp_path / "t.csv", "a", encoding="utf-8") as file:
+        file.write("00.png,A man, old,x\n")
+    _, said, _ = init(*arguments)
+    assert "1 row is left out" in said and "t.csv, line 14" in said and "placeholders 4" in said

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
 from core.samples import checks
-from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption, decode_image, is_garbled
+from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption, decode_image
+from core.samples.encodings import garbling
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -161,6 +162,21 @@ def test_bounded_keeps_the_shape(width, height, side):
         ("CAFÉ» É»", "en", ""),
         ("Really??? Yes", "en", ""),
         ("", "en", "empty"),
+        ("nan", "en", "empty"),
+        ("None", "ar", "empty"),
+        (" N/A. ", "en", "empty"),
+        ("<NA>", "ar", "empty"),
+        ("NULL", "en", "empty"),
+        ("#N/A", "en", "empty"),
+        ("\\N", "en", "empty"),
+        ("[None]", "en", "empty"),
+        ("-", "ar", "empty"),
+        ("لا يوجد", "ar", "empty"),
+        ("\u200b\u00ad\u3164", "en", "empty"),
+        ("None of them is smiling.", "en", ""),
+        ("Nan is cooking.", "en", ""),
+        ("Null island", "en", ""),
+        ("لا يوجد أحد في الصورة", "ar", ""),
         (" \t\n", "ar", "empty"),
         ("12 - 3!", "en", "empty"),
         ("؟ ١٢", "ar", "empty"),
@@ -183,7 +199,7 @@ def test_captions(text, lang, problem):
 def test_misread_utf8_is_seen(text, encoding):
     garbled = "".join(bytes([b]).decode(encoding) if _known(b, encoding) else chr(b) for b in text.encode("utf-8"))
     if encoding == "cp1252" or len(text.encode("utf-8")) > len(text) + 2:
-        assert is_garbled(garbled) and not is_garbled(text)
+        assert garbling(garbled) and not garbling(text)
 
 
 def _known(byte: int, encoding: str) -> bool:
@@ -196,7 +212,7 @@ def _known(byte: int, encoding: str) -> bool:
 
 @given(st.text(st.sampled_from("ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءآأإؤئ، ؟.«»"), max_size=60))
 def test_arabic_is_never_taken_for_garbled(text):
-    assert not is_garbled(clean_caption(text))
+    assert not garbling(clean_caption(text))
 
 
 def test_captions_are_cleaned_to_one_line():
@@ -212,5 +228,37 @@ def test_the_report_counts_all_and_names_some():
     tree = report.as_dict(format=1)
     missing = tree["images_dropped"]["missing"]
     assert missing["count"] == 250 and len(missing["named"]) == 200 and missing["what"]
-    assert tree["captions_dropped"]["language"]["named"] == [{"image": "7", "lang": "ar", "text": "A man."}]
+    assert tree["captions_dropped"]["language"]["named"] == [
+        {"image": "7", "lang": "ar", "text": "A man.", "detail": ""}
+    ]
     assert "250 images dropped" in report.lines()[0]
+
+
+def boxes(brand: bytes) -> bytes:
+    """The beginning of an AVIF or HEIC file."""
+    return struct.pack(">I", 24) + b"ftyp" + brand + b"\0\0\0\0mif1" + brand + b"\0" * 40
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read_where_pillow_reads_it(monkeypatch):
+    data = encoded(Image.new("RGB", (20, 30), RED), "AVIF", quality=100)
+    assert decode_image(data).size == (20, 30)
+    monkeypatch.setattr(checks, "formats", lambda: checks.FORMATS)
+    assert reason(data) == "format"
+
+
+def test_formats_that_need_a_package_say_which(monkeypatch):
+    monkeypatch.setattr(checks, "formats", lambda: checks.FORMATS)
+    for brand, says in ((b"heic", "pip install pillow-heif"), (b"mif1", "HEIC"), (b"avif", "pip install -U pillow")):
+        with pytest.raises(Dropped, match=says) as e:
+            decode_image(boxes(brand))
+        assert e.value.reason == "format"
+    monkeypatch.setattr(checks, "formats", lambda: (*checks.FORMATS, "AVIF", "HEIF"))
+    assert reason(boxes(b"isom")) == "unreadable"
+
+
+def test_heic_is_read_where_its_package_is_installed():
+    heif = pytest.importorskip("pillow_heif", reason="the optional package pillow-heif is not installed")
+    out = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 48), RED)).save(out, quality=90)
+    assert decode_image(out.getvalue()).size == (64, 48)

@@ -152,7 +152,7 @@ def test_rows_that_are_too_wide_are_left_out_and_said(tmp_path):
     named = replace(settings(own).samples, captions=str(table), gender_column="", attribute_columns=())
     listing = load(named, 0)
     assert [s.image_id for s in listing] == ["03"]
-    assert "1 rows have more cells" in listing.notes[0] and listing.notes[0].endswith(": 2")
+    assert [(row.line, row.reason) for row in listing.odd] == [(2, "too_many_cells")]
 
 
 @pytest.mark.parametrize(
@@ -193,3 +193,36 @@ def test_an_image_is_only_ever_read_by_a_name_of_the_set(tmp_path):
     pq.write_table(table.set_column(0, field, pa.array(images, field.type)), path)
     with pytest.raises(Dropped, match="missing"):
         load(settings(own).samples, 0)[0].open()
+
+
+BAD = [("9.png", None), (None, "A man."), ("nan", "A man."), ("1.png", "A dog.")]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "json-list-that-is-broken", "parquet", "csv"])
+def test_a_bad_row_costs_itself_in_every_form(tmp_path, form):
+    """Two rows without an image, and, in JSON, one that is no object and one that is cut off."""
+    rows = [{"image": name, "en_caption": text} for name, text in BAD]
+    lines = [json.dumps(row) for row in rows]
+    path = tmp_path / f"c.{form.partition('-')[0]}"
+    if form == "parquet":
+        texts = pa.array([b"A \xff man", b"A man.", b"A man.", b"A dog."], pa.binary())
+        raw = pa.Array.from_buffers(pa.string(), 4, texts.buffers())
+        pq.write_table(pa.table({"image": [name for name, _ in BAD], "en_caption": raw}), path)
+    elif form == "csv":
+        path.write_text("image,en_caption\n9.png,\n,A man.\nnan,A man.\n1.png,A dog.\n", encoding="utf-8")
+    elif form == "json":
+        path.write_text(json.dumps([*rows[:3], "no object", rows[3]]), encoding="utf-8")
+    else:
+        broken = [*lines[:3], '{"image": "2.png", "en_caption": "A m', lines[3]]
+        text = "\n".join(broken) if form == "jsonl" else "[\n" + ",\n".join(broken) + "\n]"
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / "images").mkdir()
+    config = load_config("demo").samples
+    own = replace(config, source="folder", n=0, languages=("en",), images=str(tmp_path / "images"), captions=str(path))
+    listing = load(own, 0)
+    assert [s.image_id for s in listing] == ["9", "1"] and listing[1].captions["en"] == ["A dog."]
+    reasons = sorted(row.reason for row in listing.odd)
+    assert reasons == ["no_image", "no_image"] + (["no_json"] if "json" in form else [])
+    assert all(row.line and row.file == path.name for row in listing.odd)
+    if form == "parquet":
+        assert listing[0].captions["en"] == ["A \ufffd man"]

@@ -67,13 +67,33 @@ def test_other_json_is_refused(tmp_path, content, says):
     refused(config(own, captions=str(tmp_path / "x.json")), says)
 
 
-def test_annotations_of_no_image_are_counted(tmp_path):
+def test_entries_of_no_use_cost_themselves_and_are_counted(tmp_path):
     own = make_set(tmp_path, "coco")
     path = tmp_path / "captions_en.json"
     tree = json.loads(path.read_text(encoding="utf-8"))
-    tree["annotations"].append({"image_id": 999, "caption": "Nowhere."})
+    before = load(config(own), 0)
+    n, images = len(tree["annotations"]), len(tree["images"])
+    tree["annotations"] += [{"image_id": 999, "caption": "Nowhere."}, {"image_id": 1, "caption": ["A"]}, "no object"]
+    tree["images"] += [{"license": 3}, None]
     path.write_text(json.dumps(tree), encoding="utf-8")
-    assert "1 images or annotations lead to no file name" in load(config(own), 0).notes[0]
+    listing = load(config(own), 0)
+    assert listing == before and [(row.line, row.reason) for row in listing.odd] == [
+        (n + 1, "no_image"),
+        (n + 2, "no_caption"),
+        (n + 3, "no_json"),
+        (images + 1, "no_image"),
+        (images + 2, "no_json"),
+    ]
+
+
+def test_a_coco_file_of_annotations_alone_names_images_by_their_ids(tmp_path):
+    write_images(tmp_path / "images", {f"COCO_val2014_{i:012d}.png": png(picture(i)) for i in (7, 70, 700)})
+    annotations = [{"image_id": i, "caption": f"A man with {i} dogs."} for i in (7, 70, 700, 9)]
+    (tmp_path / "c.json").write_text(json.dumps({"annotations": annotations}), encoding="utf-8")
+    listing = load(SamplesConfig("coco", 0, ("en",), str(tmp_path / "images"), str(tmp_path / "c.json")), 0)
+    assert [s.image_id for s in listing] == [f"COCO_val2014_{i:012d}" for i in (7, 70, 700)] + ["9"]
+    assert [s.open().size for s in listing[:3]] == [(64, 48)] * 3
+    assert [name for name, _ in listing.matched["number"]] == ["7", "70", "700"]
 
 
 @pytest.mark.parametrize("form", ["coco", "flickr8k"])
@@ -121,8 +141,32 @@ def test_swapped_or_foreign_files_of_flickr8k_are_refused(tmp_path):
     own = make_set(tmp_path, "flickr8k")
     en, ar = own.settings["captions"], own.settings["captions_ar"]
     refused(config(own, captions=ar, captions_ar=en), "not in English")
-    (tmp_path / "x.txt").write_text("01.png#0\tA man.\nA line without an image\n", encoding="utf-8")
+    (tmp_path / "x.txt").write_text("01.png#0\tA man.\nA line without.\nan image 1#2\n", encoding="utf-8")
     assert "A line without" in refused(config(own, captions=str(tmp_path / "x.txt")), "line 2").why
+    garbled = "".join(f"{i}.png#0\t{'رجل مع كلب'.encode().decode('cp1252', 'replace')}\n" for i in range(3))
+    (tmp_path / "ar.txt").write_text(garbled, encoding="utf-8")
+    assert "garbled" in refused(config(own, captions_ar=str(tmp_path / "ar.txt")), "not in Arabic").why
+
+
+FLICKR = "1_a.png#0\tامرأة تقرأ\n1_a.png#1\tامرأة ق\nرب باب\n\n2_b.png#0\tرجل مع كلب .\n-- مجموع --\n2_b.png#1 طفل\n3_c.png#0\tطفل\n"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_caption_that_is_broken_over_two_lines_costs_itself_whatever_ends_lines(tmp_path, end):
+    write_images(tmp_path / "images", {f"{n}.png": png(picture(i)) for i, n in enumerate(("1_a", "2_b", "3_c"))})
+    (tmp_path / "c.txt").write_bytes(FLICKR.replace("\n", end).encode("utf-8-sig"))
+    listing = load(SamplesConfig("flickr8k", 0, ("ar",), str(tmp_path / "images"), str(tmp_path / "c.txt")), 0)
+    assert [s.captions["ar"] for s in listing] == [["امرأة تقرأ"], ["رجل مع كلب ."], ["طفل"]]
+    assert [(row.line, row.reason) for row in listing.odd] == [(3, "broken"), (6, "form"), (7, "form")]
+
+
+def test_captions_txt_with_lines_of_other_forms(tmp_path):
+    write_images(tmp_path / "images", {f"{i}.jpg": png(picture(i)) for i in range(2)})
+    text = 'image,caption\n0.jpg,A man , a dog\nand a cat\n1.jpg,"A ""big"" dog ."\nno comma here\n1.jpg,A dog .\n'
+    (tmp_path / "captions.txt").write_text(text, encoding="utf-8")
+    listing = load(SamplesConfig("flickr8k", 0, ("en",), str(tmp_path / "images"), str(tmp_path / "captions.txt")), 0)
+    assert [s.captions["en"] for s in listing] == [['A "big" dog .', "A dog ."]]
+    assert [(row.line, row.reason) for row in listing.odd] == [(3, "broken"), (5, "form")]
 
 
 # --- VisoGender -------------------------------------------------------------------------------------------------------

@@ -199,3 +199,45 @@ def test_where_most_images_lack_a_language_the_way_out_is_named(tmp_path, caplog
 def test_a_missing_image_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="no image 5"):
         open_image(Run(tmp_path), 5)
+
+
+def test_what_is_odd_about_rows_names_and_letters_stands_in_the_report(tmp_path):
+    garbled = "رجل مع كلب".encode().decode("cp1252", "ignore")
+    rows = [f"{i},A man.,{'رجل.' if i < 4 else garbled}\n" for i in range(6)]
+    text = "image,en_caption,ar_caption\n" + "".join(rows) + '0,A man, old,رجل\n1.PNG,"A man,رجل\n'
+    prepare.run(context(tmp_path, english_only(tmp_path, text)))
+    report = json.loads((tmp_path / "run" / "prepare_report.json").read_text(encoding="utf-8"))
+    assert report["rows_dropped"]["too_many_cells"]["named"] == [
+        {"file": "t.csv", "line": 8, "text": "0,A man, old,رجل"}
+    ]
+    assert report["rows_kept"]["stray_quote"]["named"][0]["line"] == 9
+    assert report["names_matched"]["ending"]["count"] == 6
+    assert report["names_matched"]["case"]["named"] == [{"name": "1.PNG", "file": "1.png"}]
+    assert report["notes"][0].startswith("2 Arabic captions are garbled (UTF-8 read as Windows-1252)")
+
+
+def test_images_that_turn_out_to_be_of_no_use_are_made_up_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "PART", 3)
+    (tmp_path / "images").mkdir()
+    for i in range(20):
+        Image.new("RGB", (40, 40), (i * 10, 90, 200)).save(tmp_path / "images" / f"{i}.png")
+    for i in range(0, 20, 2):
+        (tmp_path / "images" / f"{i}.png").write_bytes(b"broken")
+    text = "image,en_caption,ar_caption\n" + "".join(f"{i}.png,A man.,رجل.\n" for i in range(20))
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    whole = SamplesConfig(source="folder", n=8, images=str(tmp_path / "images"), captions=str(tmp_path / "t.csv"))
+    prepare.run(context(tmp_path, whole))
+    samples = table(tmp_path, "samples")
+    assert len(samples) == 8 and all(int(s["image_id"]) % 2 for s in samples)
+
+    def kill(done, *_):
+        if done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare.run(context(tmp_path / "killed", whole, on_progress=kill))
+    prepare.run(context(tmp_path / "killed", whole))
+    assert made(tmp_path / "killed") == made(tmp_path)
+    (tmp_path / "few").mkdir()
+    prepare.run(context(tmp_path / "few", replace(whole, n=15)))
+    assert len(table(tmp_path / "few", "samples")) == 10, "all there are"

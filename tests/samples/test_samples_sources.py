@@ -14,7 +14,7 @@ from core.errors import UserError
 from core.samples.checks import Dropped
 from core.samples.pictures import locate
 from core.samples.sources import digest, load, split
-from core.samples.tables import decode_table
+from core.samples.encodings import decode_table
 
 ROWS = [
     ("a.png", "A man with a dog.", "رجل مع كلب."),
@@ -62,7 +62,8 @@ def test_encodings_and_delimiters_are_recognised(folder, encoding, delimiter):
 @pytest.mark.parametrize(
     "data",
     [
-        "é à café noir".encode("latin-1"),
+        "El señor niño".encode("latin-1"),
+        "Strauß, Müßiggang, Ärger".encode("mac_roman"),
         "رجل مع كلب على خلفية".encode("iso8859-6"),
         "Привет мир".encode("cp1251"),
         b"\xff\xfea",

@@ -17,7 +17,11 @@ from precompute.commands.init.look import Seen, Words, see
 from precompute.commands.init.preset import preset_text, sizes
 from precompute.forecast.shape import ModelShape, model_shape
 
-PROBLEMS = {"empty": "without words", "language": "in another script", "encoding": "with lost or garbled letters"}
+PROBLEMS = {
+    "empty": "without words or placeholders",
+    "language": "in another script",
+    "encoding": "with lost or garbled letters",
+}
 
 
 def command(args: argparse.Namespace) -> int:
@@ -66,7 +70,9 @@ def lines(seen: Seen, model: str, shape: ModelShape) -> list[str]:
     told = [("data", f"{s['source']}: {encodings or s.get('captions') or s.get('dataset')}")]
     if seen.roles:
         told.append(("columns", _columns(seen)))
+    told += [("rows", line) for line in seen.rows]
     told.append(("images", _images(seen)))
+    told += [("names", line) for line in seen.names]
     for lang, words in seen.words.items():
         told += [(LANGUAGE_NAME[lang], _captions(words)), ("  gender", _gendered(words))]
     if set(seen.genders) - {""}:

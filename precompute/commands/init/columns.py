@@ -5,17 +5,22 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from core.config.sections import LANGUAGE_NAME
-from core.samples.checks import clean_caption, script
-from core.samples.pictures import picture_name
+from core.samples.checks import IMAGE_FILE, MEND_GARBLED, clean_caption, is_placeholder, script
+from core.samples.encodings import garbling
+from core.samples.names import Match, match_names
+from core.samples.pictures import Pictures, picture_name
+from core.samples.rows import Cell
 from core.samples.sources import GENDER_WORDS
-from core.samples.tables import Cell, Table
+from core.samples.tables import Table
 
 N_ROWS = 600  # that are looked at
-IMAGE_FILE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|ppm)$", re.IGNORECASE)
+N_NAMES = 60  # of a column, by which it is told whether it names images
+LEAST_NUMBERS = 0.8  # share of a column's different numbers that must be those of files, for it to name images
+MOST_GARBLED = 0.5  # share of a column's cells from which on it holds no language
 CAPTION_NAMES = ("caption", "captions", "text", "sentence", "sentences", "description", "raw")
 LANGUAGE_NAMES = {"en": ("en", "eng", "english"), "ar": ("ar", "ara", "arabic", "عربي", "العربية")}
 ROLE_NAMES = ("role", "occupation", "job", "profession", "activity")
@@ -31,6 +36,11 @@ class Column:
     values: list[str]
     n_words: float
     scripts: Counter[str]
+    garblings: Counter[str]
+
+    @property
+    def is_garbled(self) -> bool:
+        return sum(self.garblings.values()) > MOST_GARBLED * max(1, len(self.values))
 
     def share(self, lang: str) -> float:
         return self.scripts[lang] / max(1, len(self.values))
@@ -52,11 +62,11 @@ class Roles:
     remarks: list[str] = field(default_factory=list)
 
 
-def guess(table: Table, has: Callable[[str], bool] | None) -> Roles:
-    """Look at the first rows of a table; ``has`` says whether there is an image of a name."""
+def guess(table: Table, pictures: Pictures | None) -> Roles:
+    """Look at the first rows of a table, and at the names of the images that belong to it."""
     rows = list(itertools.islice(table.rows, N_ROWS))
     columns = [_column(name, [row.get(name, "") for row in rows]) for name in table.columns if name]
-    found = Roles(image=_image(table, columns, has))
+    found = Roles(image=_image(table, columns, pictures))
     text = [c for c in columns if c.name != found.image and c.name not in table.pictures]
     _captions(text, found)
     used = {found.image, *found.captions.values()}
@@ -78,27 +88,42 @@ def guess(table: Table, has: Callable[[str], bool] | None) -> Roles:
 
 
 def _column(name: str, cells: Iterable[Cell]) -> Column:
-    values = [v for cell in cells for v in (cell if isinstance(cell, list) else [cell]) if v.strip()]
+    values = [v for cell in cells for v in (cell if isinstance(cell, list) else [cell]) if not is_placeholder(v)]
     n_words = sum(len(v.split()) for v in values) / max(1, len(values))
-    return Column(name, values, n_words, Counter(script(clean_caption(v)) for v in values))
+    cleaned = [clean_caption(v) for v in values]
+    return Column(name, values, n_words, Counter(map(script, cleaned)), Counter(filter(None, map(garbling, cleaned))))
 
 
-def _image(table: Table, columns: Sequence[Column], has: Callable[[str], bool] | None) -> str:
+def _image(table: Table, columns: Sequence[Column], pictures: Pictures | None) -> str:
+    """The column that names images: by files as it writes them, by endings, then by what else can be matched."""
     if table.pictures:
         return min(table.pictures, key=lambda name: (name != "image", table.pictures.index(name)))
     scores = {}
     for column in columns:
-        some = column.values[:: max(1, len(column.values) // 60)]
-        there = sum(has(picture_name(v)) for v in some) if has else 0
-        named = sum(bool(IMAGE_FILE.search(v.strip())) for v in some)
-        if there + named:
-            scores[column.name] = (there, named)
+        different = list(dict.fromkeys(picture_name(v) for v in column.values))
+        some = different[:: max(1, len(different) // N_NAMES)]
+        named = sum(bool(IMAGE_FILE.search(v)) for v in some)
+        matches = list(match_names(some, pictures).values()) if pictures and column.n_words < 4 else []
+        exact, matched = (sum(_is_found(m, exact) for m in matches) for exact in (True, False))
+        if exact or named or matched >= LEAST_NUMBERS * len(some) > 0:
+            scores[column.name] = (exact, named, matched, len(different))
     return max(scores, key=lambda name: scores[name]) if scores else ""
+
+
+def _is_found(match: Match, exact: bool) -> bool:
+    return bool(match.file) and (not exact or not match.how)
 
 
 def _captions(columns: Sequence[Column], found: Roles) -> None:
     """Columns of sentences by script; where names and script disagree, the script is right and it is said."""
-    sentences = [c for c in columns if c.n_words >= 2]
+    for column in columns:
+        if column.garblings and column.n_words >= 2:
+            how, n = column.garblings.most_common(1)[0]
+            found.remarks.append(
+                f"The column {column.name} is garbled ({how}) in {n:,} of the {len(column.values):,} cells looked at. "
+                f"{MEND_GARBLED}"
+            )
+    sentences = [c for c in columns if c.n_words >= 2 and not c.is_garbled]
     for lang, language in LANGUAGE_NAME.items():
         mine = [c for c in sentences if c.share(lang) >= 0.6]
         mixed = [c for c in sentences if min(c.share("en"), c.share("ar")) >= 0.2 and c not in mine]
@@ -120,7 +145,7 @@ def _captions(columns: Sequence[Column], found: Roles) -> None:
         found.remarks.append("No column holds sentences in Latin or Arabic script.")
     for lang, language in LANGUAGE_NAME.items():
         for column in columns:
-            if column.is_named(LANGUAGE_NAMES[lang]) and not found.captions[lang]:
+            if column.is_named(LANGUAGE_NAMES[lang]) and not found.captions[lang] and not column.is_garbled:
                 held = "nothing" if not column.values else f"no {language} script"
                 found.remarks.append(f"The column {column.name} holds {held}.")
 

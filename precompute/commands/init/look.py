@@ -14,14 +14,14 @@ from core.config import LANGUAGES, PROJECT_ROOT, SamplesConfig
 from core.config.reading import TEXT_TABLES
 from core.config.sections import LANGUAGE_NAME
 from core.errors import UserError
-from core.samples.checks import Dropped, caption_problem, clean_caption, script
+from core.samples.checks import Dropped, Report, caption_problem, clean_caption, script
 from core.samples.coco import coco_captions, image_fields
 from core.samples.flickr8k import TOKEN
 from core.samples.folder import table_place
 from core.samples.hf_dataset import data_set_table
 from core.samples.pictures import Archived, Folder, Pictures, pictures_at, place
 from core.samples.sources import Listing, RawSample, gather, source_of
-from core.samples.tables import encoding_of, is_parquet, read_table, read_text
+from core.samples.tables import is_parquet, read_table, read_text
 from core.samples.visogender import COLUMNS as VISOGENDER
 from core.words.captions import caption_gender, decides, find
 from precompute.commands.init.columns import Roles, guess
@@ -61,6 +61,8 @@ class Seen:
     genders: Counter[str]
     encodings: dict[str, str]
     remarks: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)  # what is said of rows that are left out or odd
+    names: list[str] = field(default_factory=list)  # and of names that the table writes otherwise than the files
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -83,6 +85,9 @@ def see(images: str, captions: str, captions_ar: str, dataset: str, revision: st
             tried[:600],
             f"At least {MIN_PAIRED} are needed; mend the table, or give another one.",
         )
+    report = Report()
+    report.add_rows(listing.odd)
+    report.add_matched(listing.matched)
     in_table = source.n is not None or source.is_far
     absent = [] if in_table else [name for name in source.names() if not source.pictures.has(name)]
     if len(absent) == len(listing):
@@ -95,7 +100,7 @@ def see(images: str, captions: str, captions_ar: str, dataset: str, revision: st
     bad, sizes = _opened(opened)
     if not sizes:
         remarks.append("None of the images that were opened can be read.")
-    encodings = {p.name: encoding_of(p.read_bytes()) for p in source.files if p.suffix.lower() in TEXT_TABLES}
+    encodings = {p.name: read_text(p)[1] for p in source.files if p.suffix.lower() in TEXT_TABLES}
     return Seen(
         settings,
         roles,
@@ -109,6 +114,8 @@ def see(images: str, captions: str, captions_ar: str, dataset: str, revision: st
         Counter(s.gender for s in listing),
         encodings,
         remarks,
+        report.row_lines(),
+        report.matched_lines(),
     )
 
 
@@ -145,10 +152,10 @@ def recognise(
         return settings, None
     pictures = pictures_at(str(_here(images))) if images else None
     table = read_table(path)
-    roles = guess(table, pictures.has if pictures else None)
+    roles = guess(table, pictures)
     if captions_ar:
         arabic = read_table(table_place("captions_ar", str(_here(captions_ar))))
-        second = guess(arabic, pictures.has if pictures else None)
+        second = guess(arabic, pictures)
         roles.captions["ar"] = second.captions["ar"]
         roles.remarks += second.remarks
         if second.image != roles.image:
@@ -173,7 +180,7 @@ def _named_set(path: Path, has_second: bool) -> str:
     if not path.is_file() or path.suffix.lower() not in TEXT_TABLES:
         return ""
     text, _ = read_text(path)
-    first = text.lstrip().split("\n", 1)[0].rstrip("\r")
+    first = text.lstrip("\ufeff \r\n").split("\n", 1)[0].rstrip("\r")
     if set(VISOGENDER) <= set(first.split("\t")):
         return "visogender"
     is_captions_txt = first == "image,caption" and (path.name == "captions.txt" or has_second)
