@@ -63,7 +63,7 @@ class Halving:
         return found
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or this machine, has no memory left."""
     if isinstance(error, torch.OutOfMemoryError):
         return True

@@ -162,7 +162,7 @@ def load_vlm(
             _check_hub_model(base, config, options)
         processor = load_processor(source, config, **options)
         with without_lora(directory) if directory and lora == directory else nullcontext(source) as weights:
-            model, info = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 str(weights),
                 dtype=DTYPES[dtype],
                 use_safetensors=True,
@@ -171,6 +171,7 @@ def load_vlm(
                 **placement,
                 **options,
             )
+    model, info = loaded
     check_loaded(name, info, lambda key: _in_file(model, key))
     if lora:
         model = apply_lora(model, lora)
@@ -218,7 +219,7 @@ def _understood(name: str, directory: Path | None) -> Iterator[None]:
 
 def _check_hub_model(name: str, config: Any, options: dict[str, Any]) -> None:
     """UserError for what a folder would be refused for, as far as it can be known without the weights."""
-    from transformers.utils import find_adapter_config_file
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     if find_adapter_config_file(name, **options):
         raise UserError(

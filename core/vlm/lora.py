@@ -70,8 +70,12 @@ def apply_lora(model: Any, directory: Path) -> Any:
 
     Raises UserError, by name, where a tensor of the LoRA has no place in the model.
     """
-    from peft import PeftConfig, get_peft_model
-    from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+    from peft import (  # pyright: ignore[reportMissingImports] an extra
+        PeftConfig,
+        get_peft_model,
+        load_peft_weights,
+        set_peft_model_state_dict,
+    )
 
     try:
         told = PeftConfig.from_pretrained(str(directory))

@@ -237,7 +237,7 @@ def test_a_wrong_sae_in_the_layout_of_gemma_scope_is_refused_with_the_reason(tmp
         ({"normalize_activations": "layer_norm"}, "normalize_activations = 'layer_norm'"),
         ({"normalize_activations": "expected_average_only_in"}, "expected_average_only_in"),
         ({"reshape_activations": "hook_z"}, "reshape_activations = 'hook_z'"),
-        ({"architecture": "batchtopk"}, "of the kind 'batchtopk'"),
+        ({"architecture": "batchtopk"}, "has no threshold"),  # a trainer's, without what its trainer keeps
         ({"metadata": {"sae_lens_version": "6.1.0"}}, "reads an unnamed place"),
         ({"metadata": {"sae_lens_version": "6.1.0", "hook_name": "blocks.5.hook_resid_mid"}}, "between attention and"),
         ({"d_in": 13}, "It reads 13 dimensions"),
