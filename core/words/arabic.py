@@ -71,7 +71,9 @@ class ArabicWords:
         found: list[tuple[int, Found]] = []
         at = 0
         while at < len(words):
-            person = bool(found) and found[-1][0] + found[-1][1].n_words == at and found[-1][1].word_class != "agreement"
+            person = (
+                bool(found) and found[-1][0] + found[-1][1].n_words == at and found[-1][1].word_class != "agreement"
+            )
             here = self.at(words, at, asks or person)
             if here and here.gender != EXCEPTION:
                 found.append((at, here))

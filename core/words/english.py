@@ -1,4 +1,4 @@
-"""English words and the lexicon: possessives, misspellings, and compounds in which a word for a person names a thing."""
+"""English words and the lexicon: possessives, misspellings, compounds in which a word for a person names a thing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ class EnglishWords:
         if entry is None or entry.gender == EXCEPTION:
             return None
         following = words[at + 1] if at + 1 < len(words) else None
-        if not self._fits(entry, word, following) or self._names_a_thing(entry, words, at) or on_a_sign(words, at, "en"):
+        if (
+            not self._fits(entry, word, following)
+            or self._names_a_thing(entry, words, at)
+            or on_a_sign(words, at, "en")
+        ):
             return None
         if "not-animal" in entry.only and at and words[at - 1].plain == "its":
             return None  # an animal's mother, an animal's baby
@@ -108,7 +112,7 @@ def _is_plural(form: str) -> bool:
 
 
 def misspellings(word: str) -> Iterator[str]:
-    """The ways to get one letter of a word wrong that keep its first (Damerau 1964): too few, too many, swapped, missed.
+    """The ways to get one letter wrong but the first (Damerau 1964): left out, too many, swapped with the next, missed.
 
     A missed letter is one beside it on the keyboard; a letter too many at the end is no s, which would be a plural.
     """

@@ -63,6 +63,7 @@ INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks th
 WORD = re.compile(f"[\\w{INNER}]+(?:[{UNSEEN}]+[\\w{INNER}]+)*")
 APOSTROPHES = dict.fromkeys(range(0x2B9, 0x2C0), "'")  # letters to Unicode, apostrophes to those who write them
 JOINED = re.compile(r"['’＇]?\s+|['’＇\-\u2010\u2011]")  # what may stand within a form of several words
+SHORT = ("mr", "mrs", "ms", "dr", "st")  # a full stop behind them ends no form
 QUOTE = re.compile('["“”„«»]')
 SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
 
@@ -231,7 +232,9 @@ def _in_quotes(words: Sequence[Word], at: int) -> bool:
 
 def digest(config: Config) -> str:
     """Hash of the word lists that a run counts with, its own or the project's; UserError where one is unusable."""
-    total = hashlib.sha256(b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "heads.tsv", "names_ar.tsv")))
+    total = hashlib.sha256(
+        b"".join((LEXICON_DIR / name).read_bytes() for name in ("animals.tsv", "heads.tsv", "names_ar.tsv"))
+    )
     for lang, path in (("en", config.words.lexicon_en), ("ar", config.words.lexicon_ar)):
         all_entries(lang, path)
         total.update(f"\0{lang}\0".encode() + read_bytes(lexicon_path(lang, path)))
@@ -298,8 +301,9 @@ class Phrases:
         for form, entry in self._by_first.get(first, ()):
             rest = words[at + 1 : at + len(form)]
             if len(rest) == len(form) - 1 and all(
-                JOINED.fullmatch(word.gap) and (word.plain in (part, article + part))
-                for word, part in zip(rest, form[1:], strict=True)
+                (JOINED.fullmatch(word.gap) or (word.gap == ". " and before in SHORT))
+                and word.plain in (part, article + part)
+                for word, part, before in zip(rest, form[1:], form, strict=False)
             ):
                 return entry, len(form)
         return None

@@ -156,14 +156,10 @@ def _stands_for_itself(sentence: Sentence, at: int, found: Found) -> bool:
     if fronts & {"ب+", "ك+"}:
         return False
     if other is not None and other.word_class == "agreement":
-        return not _is_adjective(before)
+        return not other.number  # verbs and demonstratives have none, adjectives do
     if other is not None:
         return False
     return before.plain.removeprefix("و") in heads("ar")["particle"] or _looks_like_verb(before)
-
-
-def _is_adjective(word: Word) -> bool:
-    return not _looks_like_verb(word) and word.plain not in heads("ar")["particle"]
 
 
 def _looks_like_verb(word: Word) -> bool:
@@ -197,7 +193,11 @@ def _what_it_is_for(sentence: Sentence, at: int, found: Found) -> bool:
         like = plain(found.lemma) in kinds["costume"]
         if like or (not found.clitics and found.word_class == "role"):
             return "ب+" not in found.clitics.split()
-    if thing in kinds["category"] and found.word_class in ("noun", "kinship", "role") and (plural or found.lemma == "أم"):
+    if (
+        thing in kinds["category"]
+        and found.word_class in ("noun", "kinship", "role")
+        and (plural or found.lemma == "أم")
+    ):
         return found.word_class != "role" or found.lemma == "ماش"
     return False
 
@@ -215,7 +215,7 @@ def _same_person(sentence: Sentence, settled: list[tuple[int, Found]], at: int, 
         if place + head.n_words != start or not sentence.words[start].gap.isspace():
             return describes and _both(settled, found)
         if head.word_class == "agreement":
-            if _looks_like_verb(sentence.words[place]) or head.only == () and head.clitics not in ("", "ال+"):
+            if _looks_like_verb(sentence.words[place]) or (head.only == () and head.clitics not in ("", "ال+")):
                 return False
             start = place
             continue

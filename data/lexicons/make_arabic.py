@@ -89,7 +89,9 @@ def rows(lemmas: Path = HERE / "arabic_lemmas.tsv") -> Iterator[dict[str, str]]:
                 if form not in seen and (gender == "none" or form not in exceptions):
                     seen.add(form)
                     kind = lemma["class"] or "agreement"
-                    noun = gender != "none" and kind != "pronoun" and (kind != "agreement" or lemma["kind"] == "adjective")
+                    noun = (
+                        gender != "none" and kind != "pronoun" and (kind != "agreement" or lemma["kind"] == "adjective")
+                    )
                     said = number(form, name, [f for f, *_ in expanded]) if noun else ""
                     values = (name, form, "ar", gender, kind, lemma["only"], said, lemma["note"])
                     yield dict(zip(COLUMNS, values, strict=True))

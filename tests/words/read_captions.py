@@ -4,8 +4,8 @@
 
 FOLDER holds the texts of Flickr8k as published: Flickr8k.token.txt (Hodosh, Young and Hockenmaier 2013) and
 Flickr8k.arabic.full.txt (ElJundi et al. 2020), which are for research and no part of this project. ``read_LANG.tsv``
-beside this file holds no text: for each of the captions (image.jpg#number) the places of its words for persons and their
-gender, one row a word, and one row without a place for a caption that has none.
+beside this file holds no text: for each caption (image.jpg#number) the places of its words for persons and their gender,
+one row a word, and one row without a place for a caption that has none.
 """
 
 from __future__ import annotations
@@ -82,12 +82,16 @@ def main() -> None:
             for what, place in compare(words, find(texts[caption], lang)):
                 count[what] += 1
                 if args.show and what != "right":
-                    print(lang, caption, what, place.gender, texts[caption][place.start : place.end], "|", texts[caption])
+                    print(
+                        lang, caption, what, place.gender, texts[caption][place.start : place.end], "|", texts[caption]
+                    )
         right = count["right"]
         for name, other in (("recall", "missed"), ("precision", "wrong")):
             low, high = (float(x) for x in wilson(right, right + count[other]))
             n = right + count[other]
-            print(f"{lang} {name} {right / n:.3f} ({low:.3f} to {high:.3f}), {right} of {n} words in {len(read)} captions")
+            print(
+                f"{lang} {name} {right / n:.3f} ({low:.3f} to {high:.3f}), {right} of {n} words in {len(read)} captions"
+            )
 
 
 if __name__ == "__main__":
