@@ -61,7 +61,7 @@ UNSEEN = (  # Unicode's default ignorable code points: soft hyphen, joiners, mar
 INVISIBLE = re.compile(f"[{UNSEEN}]")
 INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
 WORD = re.compile(f"[\\w{INNER}]+(?:[{UNSEEN}]+[\\w{INNER}]+)*")
-APOSTROPHES = dict.fromkeys(range(0x2B9, 0x2C0), "'")  # letters to Unicode, apostrophes to those who write them
+TYPED_APOSTROPHE = re.compile("[\u02b9-\u02bf]")  # letters to Unicode, apostrophes to those who write them
 JOINED = re.compile(r"['’＇]?\s+|['’＇\-\u2010\u2011]")  # what may stand within a form of several words
 SHORT = ("mr", "mrs", "ms", "dr", "st")  # a full stop behind them ends no form
 QUOTE = re.compile('["“”„«»]')
@@ -268,8 +268,8 @@ class Word(NamedTuple):
 def split_words(text: str) -> list[Word]:
     """The words of a text in order: letters, digits and the marks on them; emoji and hyphens are no part of a word."""
     words, before = [], 0
-    if not text.isascii():
-        text = text.translate(APOSTROPHES)
+    if not text.isascii() and TYPED_APOSTROPHE.search(text):
+        text = TYPED_APOSTROPHE.sub("'", text)
     for match in WORD.finditer(text):
         gap = text[before : match.start()]
         if not gap.isascii():

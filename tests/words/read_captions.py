@@ -4,7 +4,7 @@
 
 FOLDER holds the texts of Flickr8k as published: Flickr8k.token.txt (Hodosh, Young and Hockenmaier 2013) and
 Flickr8k.arabic.full.txt (ElJundi et al. 2020), which are for research and no part of this project. ``read_LANG.tsv``
-beside this file holds no text: for each caption (image.jpg#number) the places of its words for persons and their gender,
+beside this file holds no text: for each caption (image.jpg#number) the places and genders of its words for persons,
 one row a word, and one row without a place for a caption that has none.
 """
 
