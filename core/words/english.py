@@ -1,4 +1,4 @@
-"""English words and the lexicon: possessives, misspellings, and compounds in which a word for a person names a thing."""
+"""English words and the lexicon: possessives, misspellings, compounds in which a word for a person names a thing."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ woman girl lady gentleman person child toddler teenager female someone everyone 
 husband grandmother grandfather girlfriend boyfriend fireman fisherman policeman businessman
 """
 COMMON = frozenset(MISSPELT.split())  # lemmas whose misspellings are known
+MAX_KNOWN = 200_000  # words that are kept with whether the lexicon may have them
 SHORTEST = 6  # letters of a form whose misspellings are known
 SHORTER = ("woman", "women", "child", "girls")
 KEYS = ("wertyuiop", "asdfghjkl", "cvbnm")  # without the rare q, x and z
@@ -31,17 +32,27 @@ class EnglishWords:
         self._animals = animals("en")
         self._plurals = {form for form, entry in self._forms.items() if entry.word_class == "noun" and _is_plural(form)}
         self._misspelt = dict(self._misspellings())
+        self._known: dict[str, bool] = {}
 
     def hits(self, words: Sequence[Word], asks: bool = False) -> list[tuple[int, Found]]:
         """Where a word or phrase was found and what it is, exceptions left out; ``asks`` is meant for Arabic alone."""
         del asks
         found, at = [], 0
         while at < len(words):
-            here = self.at(words, at)
+            here = self.at(words, at) if self._may_begin(words[at].plain) else None
             if here and here.gender != EXCEPTION:
                 found.append((at, here))
             at += here.n_words if here else 1
         return found
+
+    def _may_begin(self, word: str) -> bool:
+        """Whether anything of the lexicon begins with a word; asked of each word once."""
+        known = self._known.get(word)
+        if known is None:
+            if len(self._known) > MAX_KNOWN:
+                self._known.clear()
+            known = self._known[word] = self._phrases.begins(word) or self._entry(word) is not None
+        return known
 
     def at(self, words: Sequence[Word], at: int) -> Found | None:
         """What the word ``words[at]`` is."""
@@ -112,7 +123,7 @@ def _is_plural(form: str) -> bool:
 
 
 def misspellings(word: str) -> Iterator[str]:
-    """The ways to get one letter of a word wrong that keep its first (Damerau 1964): too few, too many, swapped, missed.
+    """The ways to get one letter wrong but the first (Damerau 1964): left out, too many, swapped with the next, missed.
 
     A missed letter is one beside it on the keyboard; a letter too many at the end is no s, which would be a plural.
     """

@@ -8,6 +8,7 @@ verbal nouns of the patterns فِعالة and مُفاعَلة (chapter 5.1.1), 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -156,14 +157,10 @@ def _stands_for_itself(sentence: Sentence, at: int, found: Found) -> bool:
     if fronts & {"ب+", "ك+"}:
         return False
     if other is not None and other.word_class == "agreement":
-        return not _is_adjective(before)
+        return not other.number  # verbs and demonstratives have none, adjectives do
     if other is not None:
         return False
     return before.plain.removeprefix("و") in heads("ar")["particle"] or _looks_like_verb(before)
-
-
-def _is_adjective(word: Word) -> bool:
-    return not _looks_like_verb(word) and word.plain not in heads("ar")["particle"]
 
 
 def _looks_like_verb(word: Word) -> bool:
@@ -186,24 +183,27 @@ def _what_it_is_for(sentence: Sentence, at: int, found: Found) -> bool:
     if "+" in found.clitics and found.clitics.rpartition(" ")[2].startswith("+"):
         return False  # ملابس أطفالها
     before = sentence.before(at)
-    thing = before.plain if before else ""
-    kinds, plural = heads("ar"), "plural" in found.number
-    for front in ("", "ال", "و", "ب", "وال", "بال", "لل", "ل"):
-        bare_thing = thing.removeprefix(front) if front else thing
-        if bare_thing in kinds["garment"] or bare_thing in kinds["category"]:
-            thing = bare_thing
-            break
-    if thing in kinds["garment"]:
-        like = plain(found.lemma) in kinds["costume"]
+    kind = _kind_of_thing(before.plain) if before else ""
+    if kind == "":
+        return False
+    if "garment" in kind:
+        like = plain(found.lemma) in heads("ar")["costume"]
         if like or (not found.clitics and found.word_class == "role"):
             return "ب+" not in found.clitics.split()
-    if (
-        thing in kinds["category"]
-        and found.word_class in ("noun", "kinship", "role")
-        and (plural or found.lemma == "أم")
-    ):
-        return found.word_class != "role" or found.lemma == "ماش"
-    return False
+    many = "plural" in found.number or found.lemma == "أم"
+    return "category" in kind and many and (found.word_class in ("noun", "kinship") or found.lemma == "ماش")
+
+
+@functools.lru_cache(50_000)
+def _kind_of_thing(word: str) -> str:
+    """garment, category, both or neither, of a word as compared, with what is written together with it or without."""
+    kinds = heads("ar")
+    for front in ("", "ال", "و", "ب", "وال", "بال", "لل", "ل"):
+        thing = word.removeprefix(front)
+        found = [kind for kind in ("garment", "category") if thing in kinds[kind]]
+        if found:
+            return " ".join(found)
+    return ""
 
 
 def _same_person(sentence: Sentence, settled: list[tuple[int, Found]], at: int, found: Found) -> bool:

@@ -75,13 +75,18 @@ def verb(lemma: str, plural: str) -> Iterator[tuple[str, str]]:
 
 
 def rows(lemmas: Path = HERE / "arabic_lemmas.tsv") -> Iterator[dict[str, str]]:
-    """The rows of the lexicon, in the order of the lemmas; a form stands once, where it comes first."""
+    """The rows of the lexicon, in the order of the lemmas; a form stands once, where it comes first.
+
+    An exception goes before what a rule makes: مهرجان is a festival, and not two clowns.
+    """
     seen: set[str] = set()
     with open(lemmas, encoding="utf-8", newline="") as file:
-        for lemma in csv.DictReader(file, delimiter="\t"):
+        table = list(csv.DictReader(file, delimiter="\t"))
+        exceptions = {form for row in table if row["gender"] == "none" for form, *_ in expand(row)}
+        for lemma in table:
             expanded = list(expand(lemma))
             for form, gender, name in expanded:
-                if form not in seen:
+                if form not in seen and (gender == "none" or form not in exceptions):
                     seen.add(form)
                     kind = lemma["class"] or "agreement"
                     noun = (
