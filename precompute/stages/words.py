@@ -63,9 +63,7 @@ def _texts(ctx: StageContext) -> dict[tuple[int, str, str, int], str]:
     return {key: texts[key] for key in order}
 
 
-def _genders(
-    samples: list[dict[str, Any]], named: Named, consensus: float
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _genders(samples: list[dict[str, Any]], named: Named, consensus: float) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of genders.parquet, and why each image has its gender; references of both languages count alike."""
     references: dict[int, list[str]] = {}
     for (sample_id, _, source, _), gender in named.items():
@@ -104,7 +102,7 @@ def _changes(labels: dict[str, list[dict[str, Any]]], here: str) -> list[dict[st
 
 def _differing(changes: list[dict[str, Any]]) -> dict[str, int]:
     """How many images have another label under each policy."""
-    count = Counter({policy: 0 for policy in POLICIES})
+    count = Counter(dict.fromkeys(POLICIES, 0))
     for row in changes:
         count[row["policy"]] += row["n"] if row["of"] == "image" and row["here"] != row["there"] else 0
     return dict(count)

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from core.answers.policy import labels_line
 from core.config import config_from_dict, config_to_dict
 from core.run import Run, write_table
 from core.run.schema.captions import WORDS
-from core.answers.policy import labels_line
 from core.words import find
 from core.words.generic import POLICIES
 from precompute.context import StageContext
@@ -76,7 +76,9 @@ def test_without_annotations_the_references_decide_as_the_truth_does(run, tmp_pa
 def test_labels_under_every_policy_are_kept_beside_those_of_the_run(run, tmp_path, policy):
     change(run, "samples", lambda frame: frame.assign(gender=""))
     men = ("طبيب مع كتاب", "لاعب مع كرة", "طفل يلعب")
-    change(run, "references", lambda f: f[f.lang == "ar"].assign(text=[men[i % 3] for i in f[f.lang == "ar"].sample_id]))
+    change(
+        run, "references", lambda f: f[f.lang == "ar"].assign(text=[men[i % 3] for i in f[f.lang == "ar"].sample_id])
+    )
     notes = counted(run, tmp_path, generic_masculine=policy)["notes"]
     genders, words = (pd.read_parquet(run.path(f"{name}.parquet")) for name in ("genders", "words"))
     label = {"unmarked": "neutral", "male": "male", "left out": "unknown"}

@@ -10,7 +10,6 @@ from core.words import caption_gender, find, image_gender
 from core.words.captions import NAMED
 
 
-
 @pytest.mark.parametrize(
     "text, lang, expected",
     [
