@@ -14,7 +14,7 @@ READINGS = (MATCHED, *POLICIES)
 """What a caption may be read as: ``matched_gender``, or ``caption_gender`` under a policy for the generic masculine."""
 ESTIMANDS = (MATCHED, "male", "left out", "women", UNMARKED)
 MEANING = {
-    MATCHED: "men among captions that say gender by a word that both genders must say alike (man, she, father; no role)",
+    MATCHED: "men among captions that say one gender by a word that both genders must say alike (man, she; no role)",
     "male": "men among captions that name one gender, the generic masculine counted as male",
     "left out": "men among captions that name one gender, the generic masculine left out",
     "women": "captions that say a woman among all that name a person",

@@ -55,8 +55,9 @@ def caption_difference(
     """Compare two captions word by word (case and punctuation apart).
 
     A gender has flipped where a word of the one went and a word of the other came, and is neutralised where no such
-    word but one for any person (neutral, or the generic masculine) came, wherever in the caption: sentences are often built anew around it. While the
-    second text is still being written (not `finished`), words that it has not reached yet are not called removed.
+    word but one for any person (neutral, or the generic masculine) came, wherever in the caption: sentences are often
+    built anew around it. While the second text is still being written (not `finished`), words that it has not reached
+    yet are not called removed.
     """
     one, two = _words(before), _words(after)
     told_one, told_two = _told(one, gendered(before)), _told(two, gendered(after))

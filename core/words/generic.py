@@ -1,8 +1,7 @@
 """The generic masculine of Arabic: words that are masculine in form and say nothing of the person's gender.
 
-طبيب, لاعبون and أطفال are said of whoever it is (Ryding 2005, sections 5.1.2 and 7.3; Badawi, Carter and Gully 2004,
-section 1.12.1; Hachimi 2007), so a hit of theirs has the reading "unmarked" unless something in the same noun phrase
-says that a man is meant. ``read`` decides that by rules (docs/gender-counting.md), once, where words are found;
+طبيب, لاعبون and أطفال are said of whoever it is (Ryding 2005, chapter 7; Hachimi 2007), so a hit of theirs has the
+reading "unmarked" unless something in the same noun phrase says that a man is meant. ``read`` decides that by rules (docs/gender-counting.md), once, where words are found;
 ``under`` is the one place where a policy turns readings into what is counted. English has no such words.
 """
 
@@ -180,11 +179,8 @@ class _Sentences:
             if same or before.word_class == "pronoun":
                 return "male"  # رجل متزلج, الرجل طبيب, هو طبيب
         if after and after.gender == "male" and after.word_class == "noun" and not _fronted(after):
-            if (
-                plain(after.lemma) not in YOUNG
-                and not _stems(after.word) & MIXED
-                and _definite(hit) == _definite(after)
-            ):
+            other = plain(after.lemma) not in YOUNG and not _stems(after.word) & MIXED
+            if other and _definite(hit) == _definite(after):
                 return "male"  # طبيب رجل
         return self._male_at_end(i) or self._name(i) or self._contrast(i, people)
 

@@ -61,8 +61,9 @@ UNSEEN = (  # Unicode's default ignorable code points: soft hyphen, joiners, mar
 INVISIBLE = re.compile(f"[{UNSEEN}]")
 INNER = "\u0300-\u036f\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"  # marks that stand on letters
 WORD = re.compile(f"[\\w{INNER}]+(?:[{UNSEEN}]+[\\w{INNER}]+)*")
-APOSTROPHES = dict.fromkeys(range(0x2B9, 0x2C0), "'")  # letters to Unicode, apostrophes to those who write them
+TYPED_APOSTROPHE = re.compile("[\u02b9-\u02bf]")  # letters to Unicode, apostrophes to those who write them
 JOINED = re.compile(r"['’＇]?\s+|['’＇\-\u2010\u2011]")  # what may stand within a form of several words
+SHORT = ("mr", "mrs", "ms", "dr", "st")  # a full stop behind them ends no form
 QUOTE = re.compile('["“”„«»]')
 SENTENCE_END = re.compile(r"[.!?؟…:;؛\n]")
 
@@ -266,8 +267,8 @@ class Word(NamedTuple):
 def split_words(text: str) -> list[Word]:
     """The words of a text in order: letters, digits and the marks on them; emoji and hyphens are no part of a word."""
     words, before = [], 0
-    if not text.isascii():
-        text = text.translate(APOSTROPHES)
+    if not text.isascii() and TYPED_APOSTROPHE.search(text):
+        text = TYPED_APOSTROPHE.sub("'", text)
     for match in WORD.finditer(text):
         gap = text[before : match.start()]
         if not gap.isascii():
@@ -299,8 +300,9 @@ class Phrases:
         for form, entry in self._by_first.get(first, ()):
             rest = words[at + 1 : at + len(form)]
             if len(rest) == len(form) - 1 and all(
-                JOINED.fullmatch(word.gap) and (word.plain in (part, article + part))
-                for word, part in zip(rest, form[1:], strict=True)
+                (JOINED.fullmatch(word.gap) or (word.gap == ". " and before in SHORT))
+                and word.plain in (part, article + part)
+                for word, part, before in zip(rest, form[1:], form, strict=False)
             ):
                 return entry, len(form)
         return None

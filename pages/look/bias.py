@@ -232,7 +232,8 @@ correlation’s interval is a bootstrap over groups, its control the planted sha
 **Amplification** (Zhao et al. 2017): the rise of the share of the gender that the references favour,
 $A=\frac1{|O|}\sum_{o,g:\,b^*(o,g)>1/2}\tilde b(o,g)-b^*(o,g)$; which gender is favoured comes from the training images.
 The directional measure of Wang and Russakovsky (2021) is in the data as well. **Wrong gender**: the caption names only
-the other one, by such a word; a neutral word is no error but an omission, and the generic masculine is neither. Source: the stage `bias` (docs/methods.md).
+the other one, by such a word; a neutral word is no error but an
+omission, and the generic masculine is neither. Source: the stage `bias` (docs/methods.md).
 """
 
 main()

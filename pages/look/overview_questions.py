@@ -215,7 +215,8 @@ def agreement(genders: pd.DataFrame) -> Answer:
     low, high = wilson(same, n)
     text = (
         f"On images that show no gender, both captions say the same one, by words that both genders must say alike, in "
-        f"{rate(same, n)} of {n:,} images in which both say one; captions of different images would agree in {chance:.0%}."
+        f"{rate(same, n)} of {n:,} images in which both say one; captions of different images would agree in "
+        f"{chance:.0%}."
     )
     return Answer(text, "supported" if not low <= chance <= high else "unclear")
 

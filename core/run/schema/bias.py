@@ -62,8 +62,8 @@ BIAS_METRICS = table(
     "a metric, language, kind of captions, attribute and group of images",
     """
     metric: string - correlation, calibration_error, slope (against planted), languages_correlation, error, omission,
-        unmarked (the generic masculine alone), both, amplification_zhao, amplification_directional; correlation_matched,
-        correlation_male and correlation_left_out: what other estimands of p_male than the run's would give
+        unmarked (the generic masculine alone), both, amplification_zhao, amplification_directional;
+        correlation_matched, correlation_male and correlation_left_out: what other estimands of p_male would give
     lang: string - `en`, `ar`, `ar-en`, or `en, ar`
     source: string - captions meant: `sampled` (at the temperature of the settings), `greedy`, `reference` (people)
     attribute: string - annotated attribute, `all` for every image, empty where none is meant

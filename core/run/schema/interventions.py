@@ -103,7 +103,8 @@ INTERVENTION_CAPTIONS = table(
     unchanged: bool - word for word the unedited caption
     changed: bool - names another gender than the unedited caption, or none; null where that names not exactly one
     flipped: bool - names the opposite gender of the unedited caption; null where that names not exactly one
-    unnamed: bool - names no gender, or has neutral words or the generic masculine only; null where the unedited one names not exactly one
+    unnamed: bool - names no gender, or has neutral words or the generic masculine only; null where the unedited one
+        names not exactly one
     clean: bool - changed and not damaged; null where the unedited one names not exactly one
     damaged: bool - fewer than three quarters of the content words are kept, or three words in a row come twice
     repeats: bool - three words in a row come twice
