@@ -67,10 +67,10 @@ def _ruled_by_few(fit: pd.DataFrame) -> list[str]:
     """Where explained variance is that of a few far tokens, and most tokens are told badly; [] where nowhere."""
     if "explained_variance_median" not in fit:  # of a run of an earlier version
         return []
-    mine = fit[(fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))]
-    mine = mine[(mine["explained_variance"] >= ENOUGH) & (mine["explained_variance_median"] < ENOUGH)]
+    here = (fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))
+    ruled = (fit["explained_variance"] >= ENOUGH) & (fit["explained_variance_median"] < ENOUGH)
     return [
         f"At {KINDS[row.kind]} positions of layer {row.layer} explained variance ({row.explained_variance:.0%}) is "
         f"that of a few far tokens: of half of all tokens less than {row.explained_variance_median:.0%} is explained."
-        for row in tuples(mine)
+        for row in tuples(fit.loc[here & ruled])
     ]
