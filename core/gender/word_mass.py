@@ -128,7 +128,8 @@ class WordTrie:
             one = len(WORD.findall(entry.form)) == 1
             told = {text: _genders(text, entry, lang, lexicon_file) for text in _writings(entry, lang) if one}
             told = {text: genders for text, genders in told.items() if any(genders)}
-            read = told | read
+            for text, genders in told.items():
+                read.setdefault(text, genders)
             if not told and entry.gender in GENDERS:
                 why = "by itself it is not read as a person" if one else "it is several words"
                 left[entry.form] = LeftOut(entry.form, entry.gender, why)
