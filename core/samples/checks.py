@@ -59,19 +59,12 @@ HOW = {
 """How the file of a name was found that the table writes otherwise."""
 MEND_GARBLED = "Export them again as UTF-8 from where they come from: letters that were lost cannot be had back here."
 PLACEHOLDERS = frozenset(
-    """nan none n/a na n.a null nil <na> #n/a #na #value! #ref! #name? #null! #num! #div/0! \\n nat undefined missing
-    empty - -- — ? .""".split()
-    + [
-        "",
-        "not available",
-        "no caption",
-        "no caption available",
-        "no description",
-        "غير متوفر",
-        "غير متاح",
-        "لا يوجد",
-        "فارغ",
-    ]
+    (
+        *("", "nan", "none", "n/a", "n.a", "na", "null", "nil", "nat", "<na>", "#n/a", "#na", "\\n", "undefined"),
+        *("#value!", "#ref!", "#name?", "#null!", "#num!", "#div/0!", "missing", "empty", "-", "--", "—", "?", "."),
+        *("not available", "no caption", "no caption available", "no description"),
+        *("غير متوفر", "غير متاح", "لا يوجد", "فارغ"),
+    )
 )
 """Whole cells that stand for nothing, as pandas, R, SQL, Excel and people write them."""
 INVISIBLE = re.compile(
@@ -121,7 +114,7 @@ def formats() -> tuple[str, ...]:
     if features.check("avif"):
         found.append("AVIF")
     try:
-        from pillow_heif import register_heif_opener
+        from pillow_heif import register_heif_opener  # pyright: ignore[reportMissingImports] an extra
     except ImportError:
         return tuple(found)
     register_heif_opener()

@@ -117,7 +117,8 @@ def _entries(
 ) -> Iterator[Entry]:
     """One entry an image, with its captions in ``lang``; images of the first file without captions too.
 
-    Entries that are of no use go to ``odd``, by their number in their list. A file without images names them by their ids.
+    Entries that are of no use go to ``odd``, by their number in their list. A file without images
+    names them by their ids.
     """
     captions: dict[str, list[str]] = {}
     for number, annotation in enumerate(tree.get("annotations", []), start=1):

@@ -156,7 +156,7 @@ class _Reader:
         return re.sub(rf'" +(?={re.escape(self.delimiter)}|$)', '"', line.replace('\\"', '""'))
 
     def _strict(self, text: str) -> tuple[list[str] | None, bool]:
-        """The cells of a row by RFC 4180; None where it breaks it, and whether that is by a quotation mark left open."""
+        """Cells of a row by RFC 4180; None where it breaks it, and whether that is by a quotation mark left open."""
         try:
             rows = list(csv.reader([text], delimiter=self.delimiter, skipinitialspace=True, strict=True))
         except csv.Error as e:
@@ -190,7 +190,7 @@ class _Reader:
         return all(len(line.split(self.delimiter)) == self.n for line in lines)
 
     def _lenient(self, line: str) -> list[str]:
-        """Cells where a quotation mark closes one only before a delimiter or the end, and stands for itself elsewhere."""
+        """Cells whose quotation marks close only before a delimiter or the end, and stand for themselves elsewhere."""
         if len(line) > MAX_MENDED:
             return line.split(self.delimiter)
         closing = re.compile(rf'"\s*(?:{re.escape(self.delimiter)}|$)')

@@ -86,8 +86,8 @@ def _read(path: Path, lang: str, odd: list[OddRow]) -> dict[str, list[str]]:
 def _pairs(path: Path, text: str, odd: list[OddRow]) -> list[tuple[str, str]]:
     """Image and caption of each line; UserError that shows the first line of another form where most are so.
 
-    A line without an image goes on with the caption before it, unless that ends as a sentence does. Where it was broken,
-    in a word or between two, cannot be told (the published Arabic file breaks one in a word): the caption is left out.
+    A line without an image goes on with the caption before it, unless that ends as a sentence does. Whether it was
+    broken in a word cannot be told (one of the published Arabic file is): the caption is left out.
     """
     lines = [
         (number, line) for number, line in enumerate(re.split(r"\r*\n|\r", text), start=1) if line.strip("\ufeff \t")

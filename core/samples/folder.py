@@ -20,8 +20,8 @@ from core.errors import UserError
 from core.samples import checks
 from core.samples.checks import Dropped, is_placeholder
 from core.samples.pictures import picture_name, pictures_at, place
-from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.rows import Cell
+from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.tables import Table, is_parquet, parquet_files, read_table, unreadable_parquet
 
 BATCH = 8  # rows of images in memory at once

@@ -29,8 +29,8 @@ MAX_TEXT = 2_000_000_000  # bytes of a table that is text
 class Table:
     """Columns and rows of a table; cells are texts or lists of texts, empty where there is nothing.
 
-    ``pictures`` are columns that hold images as bytes; they are in ``columns`` but not in the rows. ``odd`` are rows that
-    are left out or read with a remark; whoever goes through the rows adds those that are of no use to it.
+    ``pictures`` are columns that hold images as bytes; they are in ``columns`` but not in the rows. ``odd`` are rows
+    that are left out or read with a remark; whoever goes through the rows adds those that are of no use to it.
     """
 
     name: str
@@ -183,7 +183,7 @@ def _values(text: str) -> Iterator[tuple[int, Any, str]]:
 
 
 def _listed_values(text: str) -> Iterator[tuple[int, Any, str]]:
-    """The objects of a list that is no JSON as a whole; past a broken one it goes on at the next line that opens one."""
+    """The objects of a list that is no JSON as a whole; past a broken one it goes on at the next that begins a line."""
     decoder = json.JSONDecoder(strict=False)
     begins, at = re.compile(r"\{"), text.index("[") + 1
     line, counted = 1, 0  # the line of the character ``counted``
@@ -260,8 +260,8 @@ def unreadable_parquet(path: Path, error: Exception) -> UserError:
 def arrow_table(name: str, schema: pa.Schema, batches: Any) -> Table:
     """A table over Arrow batches: ``batches(names)`` iterates over record batches of these columns alone.
 
-    Numbers that Hugging Face has stored in the place of class names are named again. Texts that are not UTF-8 have U+FFFD
-    where they are not.
+    Numbers that Hugging Face has stored in the place of class names are named again. Texts that are not UTF-8 have
+    U+FFFD where they are not.
     """
     pictures = [f.name for f in schema if holds_bytes(f.type)]
     names = [f.name for f in schema if f.name not in pictures and _is_plain(f.type)]

@@ -91,7 +91,7 @@ def _checked_captions(raw: RawSample, languages: Sequence[str], report: Report |
 def _prepare_images(
     ctx: StageContext, raws: Sequence[RawSample], n_drawn: int, report: Report
 ) -> tuple[list[dict[str, Any]], int]:
-    """Check and write images: one dict per kept image (raw index, content hash, size, file names), and how many were seen.
+    """One dict per image that was checked and written (raw index, content hash, size, files), and how many were seen.
 
     Behind the ``n_drawn`` images that were drawn stand those that take the place of what is broken or doubled.
     """

@@ -148,7 +148,10 @@ def test_swapped_or_foreign_files_of_flickr8k_are_refused(tmp_path):
     assert "garbled" in refused(config(own, captions_ar=str(tmp_path / "ar.txt")), "not in Arabic").why
 
 
-FLICKR = "1_a.png#0\tامرأة تقرأ\n1_a.png#1\tامرأة ق\nرب باب\n\n2_b.png#0\tرجل مع كلب .\n-- مجموع --\n2_b.png#1 طفل\n3_c.png#0\tطفل\n"
+FLICKR = (
+    "1_a.png#0\tامرأة تقرأ\n1_a.png#1\tامرأة ق\nرب باب\n\n"
+    "2_b.png#0\tرجل مع كلب .\n-- مجموع --\n2_b.png#1 طفل\n3_c.png#0\tطفل\n"
+)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

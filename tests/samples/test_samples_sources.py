@@ -12,9 +12,9 @@ from PIL import Image
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples.checks import Dropped
+from core.samples.encodings import decode_table
 from core.samples.pictures import locate
 from core.samples.sources import digest, load, split
-from core.samples.encodings import decode_table
 
 ROWS = [
     ("a.png", "A man with a dog.", "رجل مع كلب."),
