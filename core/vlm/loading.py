@@ -149,8 +149,6 @@ def load_vlm(
     base = base_of(name)
     directory = locate(base)
     lora = lora_in(locate(name), quantize)
-    if directory:
-        check_folder(directory)
     source = str(directory or base)
     options = {"local_files_only": True} if directory else {"revision": revision or "main"}
     placement = _placement(pick_device(device), dtype, quantize, device_map)
@@ -158,7 +156,9 @@ def load_vlm(
         config = AutoConfig.from_pretrained(source, **options)
         if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
             raise unknown_family(config.model_type, "It is none that takes an image and writes text.")
-        if not directory:
+        if directory:
+            check_folder(directory)
+        else:
             _check_hub_model(base, config, options)
         processor = load_processor(source, config, **options)
         with without_lora(directory) if directory and lora == directory else nullcontext(source) as weights:
@@ -207,7 +207,8 @@ def _understood(name: str, directory: Path | None) -> Iterator[None]:
     except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
-        if directory:
+        if directory:  # what it stumbled over is told by name
+            check_folder(directory)
             check_json(directory)
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
