@@ -125,7 +125,8 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     ``changed``: it names another gender than before, or none; ``flipped``: the opposite one; ``unnamed``: none, or
     neutral words or the generic masculine only (all three NA where the unedited one names neither a woman nor a man, or
     both). ``content_kept`` of ``content`` words are still there; ``damaged``: fewer than KEPT of them, or it repeats
-    itself; ``clean``: changed and not damaged. ``right_*`` against ``truth`` (gender, role and object, where the source knows them), else NA.
+    itself; ``clean``: changed and not damaged. ``right_*`` against ``truth`` (gender, role and object,
+    where the source knows them), else NA.
     """
     hits = reader.hits(text)
     count = Counter(hit.gender for hit in hits if decides(hit))

@@ -1,8 +1,9 @@
 """The generic masculine of Arabic: words that are masculine in form and say nothing of the person's gender.
 
 طبيب, لاعبون and أطفال are said of whoever it is (Ryding 2005, chapter 7; Hachimi 2007), so a hit of theirs has the
-reading "unmarked" unless something in the same noun phrase says that a man is meant. ``read`` decides that by rules (docs/gender-counting.md), once, where words are found;
-``under`` is the one place where a policy turns readings into what is counted. English has no such words.
+reading "unmarked" unless something in the same noun phrase says that a man is meant. ``read`` decides that by rules
+(docs/gender-counting.md), once, where words are found; ``under`` is the one place where a policy turns readings into
+what is counted. English has no such words.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A hit stands in brackets, then its gender (m, f, n; u unmarked), then ``a`` where it is agreement with a person:
 ``A [man]m``, ``[تقف]fa``. ``[هذه]?`` is agreement with a thing: it may be found or not, and counts neither way. What is
-a hit: docs/gender-counting.md. ``part`` is work, on which rules and lexicon were mended, or held-out, on which they were not.
+a hit: docs/gender-counting.md. ``part`` is work, on which rules and lexicon were mended, or held-out, on which they
+were not.
 """
 
 from __future__ import annotations
