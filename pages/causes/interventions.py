@@ -237,10 +237,13 @@ def chosen(cat: Catalog) -> None:
     """What was tried on the development images."""
     with st.expander("What was tried on other images, to choose layer, strength and ranking"):
         tried = cat.intervention_effects("clean", "grid")
-        wide = tried.pivot_table(
-            index=["method", "mode", "ranking", "layer", "strength"], columns="lang", values="target"
-        ).reset_index()
         langs = list(cat.languages)
+        by = ["method", "mode", "ranking", "layer", "strength"]
+        # a language in which nothing could be scored has no column of its own
+        wide = tried.pivot_table(index=by, columns="lang", values="target").reindex(columns=langs).reset_index()
+        if wide.empty:
+            states.empty("Nothing that was tried could be scored.", "No caption of these images names a gender.")
+            return
         wide["all"] = wide[langs].mean(axis=1)
         wide = wide.sort_values(["method", "mode", "all"], ascending=[True, True, False])
         best = wide.groupby(["method", "mode"])["all"].transform("max")
@@ -251,7 +254,7 @@ def chosen(cat: Catalog) -> None:
                 escape(r["ranking"] or "–"),
                 str(r["layer"]),
                 f"{r['strength']:g}",
-                *(f"{100 * r[lang]:.0f} %" for lang in langs),
+                *(f"{100 * r[lang]:.0f} %" if r[lang] == r[lang] else "–" for lang in langs),
                 "★" if top else "",
             ]
             for r, top in zip(records(wide), wide["all"] == best, strict=True)

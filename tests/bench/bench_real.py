@@ -47,7 +47,10 @@ def main() -> None:
     began = time.perf_counter()
     vlm = load_vlm(given.model)
     data = residuals(vlm, texts(vlm, given.sentences, given.new_tokens), layers)
-    print(f"{len(data.kind):,} tokens, {int(data.is_test.sum()):,} held out, {time.perf_counter() - began:.0f} s")
+    print(
+        f"{len(data.kind):,} tokens, {int(data.is_test.sum()):,} held out, {time.perf_counter() - began:.0f} s",
+        flush=True,
+    )
     for layer in layers:
         print(lengths(data, layer), flush=True)
     print(
@@ -118,6 +121,7 @@ def by_sae_lens(data: Residuals, layer: int, config: TrainConfig, normalised: st
         TopKTrainingSAEConfig(d_in=d_model, d_sae=config.d_sae, k=config.k, normalize_activations=normalised)
     )
     settings = SAETrainerConfig(config.steps * config.batch_tokens, config.batch_tokens, n_batches_for_norm_estimate=20)
+    settings.lr_end = settings.lr / 10  # as its runner sets it; the default schedule is constant
     trainer = SAETrainer(settings, sae, batches(data, layer, config.batch_tokens))
     done = trainer.fit()
     done.eval()

@@ -80,3 +80,16 @@ def test_too_few_images_are_said_in_place_of_figures(cache, visit):
     assert all(line in words(at) for line in lack) and "not enough data" in words(at)
     assert not at.get("plotly_chart")
     assert "too little data" in words(visit("pages/look/overview.py", run="lacking"))
+
+
+def test_where_nothing_that_was_tried_could_be_scored_the_page_says_so(cache, visit):
+    run = add_toy_interventions(make_toy_run(cache / "unscored", n_samples=32, stages=("prepare", "caption")))
+    table = TABLES["intervention_effects"]
+    effects = run.table("intervention_effects").to_pandas()
+    effects.loc[effects["part"] == "grid", "target"] = float("nan")
+    table.write(run, table.of_frame(effects))
+    assert "Nothing that was tried could be scored." in words(visit(INTERVENTIONS, run="unscored"))
+    effects = effects[~((effects["part"] == "grid") & (effects["lang"] == "ar"))]
+    effects.loc[(effects["part"] == "grid") & (effects["lang"] == "en"), "target"] = 0.25
+    table.write(run, table.of_frame(effects))
+    assert "<td>–" in words(visit(INTERVENTIONS, run="unscored")).replace(' class="num"', "")
