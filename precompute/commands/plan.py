@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -13,7 +14,6 @@ from core.config import LANGUAGE_NAME, Config, load_config
 from core.errors import UserError
 from core.interventions.designs import planned
 from core.run import Run, check_run_name, runs_dir
-from core.run.reader import Catalog
 from core.sae.sources import NotHere
 from core.vlm.identity import locate
 from precompute.commands.run import limits_of
@@ -168,7 +168,9 @@ def _words(config: Config, run: Run) -> list[str]:
     """For what share of gendered words this model's tokenizer lets both spellings be compared, by language: of the
     run's own captions where they are there, else of the lexicon's forms; nothing of a model that is not here."""
     if run.has("contrasts") and run.has("captions"):
-        return [coverage_line(coverage_answer(*Catalog(run.dir).coverage()))]
+        spoken = Counter(run.table("captions", ["lang"])["lang"].to_pylist())
+        counts = {lang: spoken[lang] for lang in config.samples.languages}
+        return [coverage_line(coverage_answer(run.table("contrasts").to_pandas(), counts))]
     if locate(config.model.name) is None:
         return []
     from core.gender.coverage import forms, says

@@ -1,4 +1,4 @@
-"""Where gender is said in the published tokenizer, and whether real weights prefer the form that a context calls for."""
+"""Where gender is said in the published tokenizer, and whether real weights prefer the form that a context asks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,38 @@ from core.words.generic import GENDERED_FORMS
 from core.words.pairs import counterpart
 from tests.real.residuals import PROMPTS
 
-ROLES = """
-طبيب مهندس معلم لاعب طباخ مصور رسام عامل سائق شرطي ممرض موظف طالب مزارع كاتب صحفي مدرب سباح متسلق راقص بائع محام عالم
-باحث مدير حارس نجار خياط مغن عازف
-""".split()
+ROLES = [
+    "طبيب",
+    "مهندس",
+    "معلم",
+    "لاعب",
+    "طباخ",
+    "مصور",
+    "رسام",
+    "عامل",
+    "سائق",
+    "شرطي",
+    "ممرض",
+    "موظف",
+    "طالب",
+    "مزارع",
+    "كاتب",
+    "صحفي",
+    "مدرب",
+    "سباح",
+    "متسلق",
+    "راقص",
+    "بائع",
+    "محام",
+    "عالم",
+    "باحث",
+    "مدير",
+    "حارس",
+    "نجار",
+    "خياط",
+    "مغن",
+    "عازف",
+]
 CONTEXTS = {  # the same three ways to speak of somebody
     "female": ("هذه امرأة تعمل {}.", "هي {} في المدينة.", "تلك السيدة {} مشهورة."),
     "male": ("هذا رجل يعمل {}.", "هو {} في المدينة.", "ذلك السيد {} مشهور."),
