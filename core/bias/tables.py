@@ -106,7 +106,7 @@ def policies_table(captions: Captions) -> pd.DataFrame:
     None depends on the policy of the run: side by side they show how far a policy decides.
     """
     parts = []
-    for attribute in captions.attributes:
+    for attribute in map(str, captions.attributes):
         value = captions.attributes[attribute].reindex(captions.neutral).dropna()
         for source in SOURCES:
             for lang in captions.languages:
@@ -194,8 +194,10 @@ def _row(
 
 def _agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int) -> Iterator[dict]:
     """Against what was planted, and the two languages against each other."""
-    for (attribute, source), table in roles.groupby(["attribute", "source"], sort=False):
-        for lang, mine in table.groupby("lang", sort=False):
+    for (of, by), table in roles.groupby(["attribute", "source"], sort=False):
+        attribute, source = str(of), str(by)
+        for key, mine in table.groupby("lang", sort=False):
+            lang = str(key)
             if mine["planted"].isna().all():
                 continue
             for metric, found in agreement(mine["planted"], mine["p_male"], n_draws, seed).items():

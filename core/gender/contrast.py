@@ -126,7 +126,7 @@ class LogOdds:
     def __len__(self) -> int:
         return len(self.contrasts)
 
-    def __getitem__(self, rows: slice | Sequence[int]) -> LogOdds:
+    def __getitem__(self, rows: slice | list[int]) -> LogOdds:
         some = self.contrasts[rows] if isinstance(rows, slice) else [self.contrasts[i] for i in rows]
         return LogOdds(some, self.ends)
 
@@ -166,7 +166,7 @@ def pair_numbers(contrasts: Sequence[Contrast]) -> NDArray[np.int64]:
     return np.array([known.setdefault((c.female, c.male), len(known)) for c in contrasts], np.int64)
 
 
-def random_contrasts(contrasts: Sequence[Contrast], tokens: Sequence[int], seed: list[int]) -> list[Contrast]:
+def random_contrasts(contrasts: Sequence[Contrast], tokens: Iterable[int], seed: list[int]) -> list[Contrast]:
     """Contrasts of two other tokens, drawn anew for each pair that occurs: the same pair has the same two everywhere.
 
     So what the choice of pairs tells of the images stays, and nothing else of gender. Tokens of the pairs themselves

@@ -7,7 +7,7 @@ no token stands for the beginning of another word. How few of a caption's words 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ class WordSets:
     male: Tensor
     words: dict[int, str] = field(default_factory=dict)
 
-    def __getitem__(self, rows: slice | Sequence[int]) -> WordSets:
+    def __getitem__(self, rows: slice | list[int]) -> WordSets:
         """The same words are compared in every row."""
         return self
 
@@ -72,12 +72,12 @@ def word_sets(vlm: Tokenizing, lang: str, lexicon_file: str = "", listed: Sequen
                 words["female"][female[0]], words["male"][male[0]] = pair
     shared = words["female"].keys() & words["male"].keys()
     sets = [torch.tensor(sorted(words[g].keys() - shared), dtype=torch.int64) for g in ("female", "male")]
-    return WordSets(lang, *sets, {i: w for g in words for i, w in words[g].items() if i not in shared})
+    return WordSets(lang, sets[0], sets[1], {i: w for g in words for i, w in words[g].items() if i not in shared})
 
 
-def random_sets(sets: WordSets, tokens: Sequence[int], seed: list[int], n: int = 50) -> list[WordSets]:
+def random_sets(sets: WordSets, tokens: Iterable[int], seed: list[int], n: int = 50) -> list[WordSets]:
     """Sets of the same sizes, of other tokens: those that captions are made of, without the sets' own."""
-    others = np.setdiff1d(np.asarray(tokens, np.int64), torch.cat([sets.female, sets.male]).numpy())
+    others = np.setdiff1d(np.fromiter(tokens, np.int64), torch.cat([sets.female, sets.male]).numpy())
     shrink = min(1.0, len(others) / max(1, len(sets.female) + len(sets.male)))
     one, two = (max(1, int(len(ids) * shrink)) for ids in (sets.female, sets.male))
     rng = np.random.default_rng(seed)

@@ -256,5 +256,5 @@ def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[
         terms.to_csv(temporary, index=False, encoding="utf-8-sig")  # without the mark, spreadsheets garble Arabic
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(k): None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}

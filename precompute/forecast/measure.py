@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from core.config import Config, TrainConfig
+from core.gender.contrast import Contrast, LogOdds
 from core.sae.modules import SAEConfig
 from core.sae.trainer import Trainer
 from core.vlm.gradients import resid_gradients
@@ -211,8 +212,9 @@ def _gradients(
     """Passes forward and back, as stage gender takes them."""
     layers, n = config.activations.layers, 2
     rows, seen = [row] * n, features[:1].expand(n, -1, -1)
+    score = LogOdds([Contrast(0, 0, 0, 1)] * n, torch.zeros(0, dtype=torch.bool))
     with Peak(clock.device) as peak:
-        took = clock.best(lambda: resid_gradients(vlm, rows, seen, layers, lambda logits: logits.float().amax(-1)))
+        took = clock.best(lambda: resid_gradients(vlm, rows, seen, layers, score))
     seconds["gradients"], held["gradients_held"] = took / (n * len(row)), peak.bytes / (n * len(row))
 
 

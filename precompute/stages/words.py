@@ -141,7 +141,7 @@ def _changes(labels: dict[str, list[dict[str, Any]]], here: str) -> list[dict[st
 
 def _differing(changes: list[dict[str, Any]]) -> dict[str, int]:
     """How many images have another label under each policy."""
-    count = Counter(dict.fromkeys(POLICIES, 0))
+    count: Counter[str] = Counter(dict.fromkeys(POLICIES, 0))
     for row in changes:
         count[row["policy"]] += row["n"] if row["of"] == "image" and row["here"] != row["there"] else 0
     return dict(count)

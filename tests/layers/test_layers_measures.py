@@ -87,8 +87,11 @@ def test_too_few_images_give_a_reason_and_no_layer():
     assert found["layer"] == -1 and "8 images of women" in found["why"]
 
 
-@pytest.mark.parametrize(("low", "q", "layer"), [(0.7, 0.01, 2), (0.55, 0.01, -1), (0.7, 0.2, -1)])
-def test_the_lens_must_beat_random_words_and_the_number_of_tests(low, q, layer):
+@pytest.mark.parametrize(
+    ("low", "q", "by_pairs", "layer"),
+    [(0.7, 0.01, 0.5, 2), (0.55, 0.01, 0.5, -1), (0.7, 0.2, 0.5, -1), (0.7, 0.01, 0.75, -1)],
+)
+def test_the_lens_must_beat_other_words_the_choice_of_words_and_the_number_of_tests(low, q, by_pairs, layer):
     row = {
         "layer": 2,
         "position": "word",
@@ -99,6 +102,7 @@ def test_the_lens_must_beat_random_words_and_the_number_of_tests(low, q, layer):
         "p": q,
         "q": q,
         "random_high": 0.6,
+        "shuffled_high": by_pairs,
         "n_female": 30,
         "n_male": 30,
         "why": "",

@@ -63,7 +63,7 @@ def test_batches_make_no_difference():
 
 def test_attention_is_that_to_the_image_alone():
     found = toy_effects()
-    assert found.attention.shape == (6, 8, 4, 16)
+    assert found.attention.shape == (6, 8, 4, toy_vlm().n_image_tokens)
     sums = found.attention.sum(-1)
     assert (sums >= 0).all() and (sums <= 1 + 1e-5).all() and sums.min() < 0.99
 

@@ -18,7 +18,7 @@ from tests.steering.test_steering_edits import LAYER, edit, toy_sae
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
 N_NEW = 6
-WORDS = {"female": [(3,), (9, 40), (9, 40, 41)], "male": [(5, 7), (11,)], "unmarked": [(9, 42)]}
+WORDS = {"female": [(3,), (43, 40), (43, 40, 41)], "male": [(5, 7), (11,)], "unmarked": [(43, 42)]}
 
 
 class Few(WordTrie):
