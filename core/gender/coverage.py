@@ -12,6 +12,7 @@ from core.words.captions import find
 from core.words.pairs import counterpart, pairs
 
 CARRIERS = {"en": "A photo of {} here.", "ar": "في الصورة {} هنا."}  # a word within a sentence
+AT_MOST = 500  # forms that a tokenizer is asked about
 PARTS = ("first", "second", "third", "later", "end")  # the piece of a word at which it parts from its counterpart
 
 
@@ -54,16 +55,16 @@ class Forms(NamedTuple):
     parts: Mapping[str, int]  # by PARTS
 
 
-def forms(tokenizer: Any, lang: str, lexicon_file: str = "") -> Forms:
-    """Each form that stands in a minimal pair, within a sentence, against its counterpart.
+def forms(tokenizer: Any, lang: str, lexicon_file: str = "", at_most: int = AT_MOST) -> Forms:
+    """Forms that stand in minimal pairs, ``at_most`` so many of them at even distances, within a sentence.
 
     It says what a tokenizer does to the lexicon's words, and nothing of how often captions use them.
     """
     front, _, back = CARRIERS[lang].partition("{}")
-    known = {form for pair in pairs(lang, lexicon_file) for form in (pair.female, pair.male)}
+    known = sorted({form for pair in pairs(lang, lexicon_file) for form in (pair.female, pair.male)})
     found: Counter[str] = Counter()
     n = n_covered = 0
-    for form in sorted(known):
+    for form in known[:: -(-len(known) // at_most)]:
         text = front + form + back
         hit = next((h for h in find(text, lang, lexicon_file) if h.start == len(front)), None)
         if hit is None:

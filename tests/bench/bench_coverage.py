@@ -23,7 +23,7 @@ def main(asked: list[str]) -> None:
     for name, _, folder in (one.partition("=") for one in asked):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         for lang, language in LANGUAGE_NAME.items():
-            found = forms(tokenizer, lang)
+            found = forms(tokenizer, lang, at_most=1_000_000)
             parts = " | ".join(f"{found.parts[part] / found.n_covered:.0%}" for part in PARTS)
             print(f"| {name} | {language} | {found.n:,} | {found.n_covered / found.n:.1%} | {parts} |")
 

@@ -16,7 +16,7 @@ def test_however_a_tokenizer_cuts_them_nearly_all_forms_part_somewhere_and_in_ar
     found = forms(tokenizer, lang)
     if kind == "unigram":  # it lacks letters: forms with an unknown one may be spelled alike
         return
-    assert found.n > 400 and found.n_covered / found.n > 0.9 and sum(found.parts.values()) == found.n_covered
+    assert found.n > 200 and found.n_covered / found.n > 0.9 and sum(found.parts.values()) == found.n_covered
     if lang == "ar":
         assert found.parts["first"] / found.n_covered < 0.5
 
