@@ -29,7 +29,7 @@ def genders(text: str, lang: str) -> list[str]:
         ("سباحة ترتدي قبعة", ["female"]),
         ("تقفز سباحة في الماء", ["female"]),
         ("سباح وسباحة", ["male", "female"]),
-        ("بمساعدة الجيران", ["male"]),
+        ("بمساعدة الجيران", ["unmarked"]),
         ("مساعدة تبتسم", ["female"]),
         ("مباراة مصارعة ودروس ملاكمة ومنافسة قوية", []),
         ("مصارعة ترفع يديها", ["female"]),
@@ -49,8 +49,8 @@ def test_an_activity_is_a_woman_only_where_its_place_shows_one(text, expected):
         ("صبية صغيرة نائمة", "female"),
         ("هذه صبية", "female"),
         ("صبيتان", "female"),
-        ("المارة في السوق", "male"),
-        ("بعض الكهنة", "male"),
+        ("المارة في السوق", "unmarked"),
+        ("بعض الكهنة", "unmarked"),
     ],
 )
 def test_a_broken_plural_is_no_woman(text, gender):
@@ -73,11 +73,11 @@ def test_and_she_has_is_not_her_two_boys():
     [
         ("فتاة تلبس قبعة رعاة البقر وزي ساحرة", "ar", ["female"]),
         ("رجل يرتدي ملابس مهرج", "ar", ["male"]),
-        ("قميص اللاعب", "ar", ["male"]),
+        ("قميص اللاعب", "ar", ["unmarked"]),
         ("عربة أطفال", "ar", []),
-        ("ملابس أطفالها", "ar", ["neutral"]),
+        ("ملابس أطفالها", "ar", ["unmarked"]),
         ("حمام السيدات", "ar", []),
-        ("رعاة البقر على الخيول", "ar", ["male"]),
+        ("رعاة البقر على الخيول", "ar", ["unmarked"]),
         ("a cowboy shirt, a princess costume and a Santa hat", "en", []),
         ("a cowboy, a princess and Santa", "en", ["male", "female", "male"]),
         ("the ladies' restroom and the men’s room", "en", []),
@@ -124,7 +124,7 @@ def test_what_is_written_on_a_sign_and_fixed_names_are_no_persons(text, lang):
 )
 def test_every_number_and_case_of_a_noun_is_found_as_what_it_is(text, form):
     hit = find(text, "ar")[0]
-    assert hit.form == form and hit.gender in ("male", "neutral") and "+ي" not in hit.clitics
+    assert hit.form == form and hit.gender == "unmarked" and "+ي" not in hit.clitics
 
 
 def test_nouns_say_their_number():
@@ -147,7 +147,7 @@ def test_nouns_say_their_number():
         ("امرأة مصورة ولاعبة شابة", ["female", "female"]),
         ("رجل وامرأة", ["male", "female"]),
         ("رجل وامرأة عجوزان", ["male", "female"]),
-        ("ابن طبيب", ["male", "male"]),
+        ("ابن طبيب", ["male", "unmarked"]),
         ("يقف مسن", ["male"]),
         ("العجوز يضحك", ["neutral"]),
         ("مسنات في الحديقة", ["female"]),
