@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -96,12 +97,14 @@ def test_training_can_start_from_an_earlier_captioner(tmp_path, planted, other):
     tokenizer = planted.processor.tokenizer
     if other:
         state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+        merges: Any = [tuple(m) for m in state["merges"]]
         vocab = {**state["vocab"], "▁رجلان": len(tokenizer)}
-        tokenizer = GemmaTokenizer(vocab=vocab, merges=[tuple(m) for m in state["merges"]])
+        tokenizer = GemmaTokenizer(vocab=vocab, merges=merges)
     model = build_model(tokenizer)
     take_over(model, tokenizer, PLANTED)
     ids, before = planted.processor.tokenizer.get_vocab(), planted.model.get_input_embeddings().weight
-    after, own = model.get_input_embeddings().weight, tokenizer.get_vocab()
+    after: Any = model.get_input_embeddings().weight
+    own = tokenizer.get_vocab()
     for piece in ("▁man", "ة", "<eos>"):
         torch.testing.assert_close(after[own[piece]], before[ids[piece]])
     if other:
