@@ -399,7 +399,7 @@ class ArabicForms:
         return ""
 
     def _men(self, man: str, setting: Setting) -> str:
-        """The plural of a masculine lemma: the lexicon's broken one where it has one, else the sound one in its case."""
+        """The plural of a masculine lemma: the lexicon's broken one if it has one, else the sound one in its case."""
         forms = self._of_lemma["male"].get(plain(man), {})
         roots = (plain(man), plain(man) + "ي")
         broken = next((form for key, form in forms.items() if all(_ending(key, r) is None for r in roots)), "")
