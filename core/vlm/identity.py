@@ -16,12 +16,14 @@ from core.errors import UserError
 
 if TYPE_CHECKING:
     from core.config import Config
+    from core.run import Run
 
 LORA_CONFIG = "adapter_config.json"  # beside a model's weights, or alone: then it names the model that it changes
 WEIGHTS = "*.safetensors"
 TEXT_FILES = ("*.json", "*.jinja", "*.model", "*.txt")
 WHOLE_FILE_LIMIT = 200 * 2**20  # bytes; larger files are sampled
 N_SAMPLED_BLOCKS, BLOCK_BYTES = 64, 2**16
+PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
 AGAIN = "Download it again, all of its files from one place."
 
 
@@ -157,3 +159,10 @@ def file_digest(path: Path) -> str:
             f.seek((size - BLOCK_BYTES) * i // (N_SAMPLED_BLOCKS - 1))
             found.update(f.read(BLOCK_BYTES))
     return found.hexdigest()
+
+
+def pinned(run: Run, name: str) -> str:
+    """The commit of the hub model ``name`` that this run has loaded before, or ""."""
+    path = run.path(PIN_FILE)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return known["commit"] if known.get("name") == name else ""

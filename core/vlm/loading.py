@@ -6,7 +6,6 @@ Images are read by PIL, and there is no part for videos.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -22,7 +21,7 @@ from core.run import write_json
 from core.vlm.checkpoint import check_folder, check_json, check_loaded, named, quantised
 from core.vlm.families import adapter_of
 from core.vlm.halving import is_out_of_memory
-from core.vlm.identity import base_of, locate
+from core.vlm.identity import PIN_FILE, base_of, locate, pinned
 from core.vlm.lora import apply_lora, lora_in, without_lora
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ SMOLVLM_TOKENS = {
 IMPORTED_BY_NAME = "core.vlm.families:imported"  # which of the adapters a run imports
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 QUANTIZED = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
-PIN_FILE = "model.json"  # of a run: the commit of a hub model that its first stage loaded, which all later ones take
 
 
 def load_processor(source: str, config: Any, **options: Any) -> Any:
@@ -99,25 +97,6 @@ def load_captioner(run: Run, settings: ModelConfig, device: str) -> VLM:
     if vlm.commit:
         write_json(run.path(PIN_FILE), {"name": settings.name, "commit": vlm.commit})
     return vlm
-
-
-def load_tokenizer(run: Run, settings: ModelConfig) -> Any:
-    """The tokenizer of a run's model, without its weights; UserError where it cannot be loaded."""
-    from transformers import AutoConfig
-
-    base = base_of(settings.name)
-    directory, revision = locate(base), settings.revision or pinned(run, settings.name)
-    source = str(directory or base)
-    options = {"local_files_only": True} if directory else {"revision": revision or "main"}
-    with _quiet(), _understood(settings.name, directory):
-        return load_processor(source, AutoConfig.from_pretrained(source, **options), **options).tokenizer
-
-
-def pinned(run: Run, name: str) -> str:
-    """The commit of the hub model ``name`` that this run has loaded before, or ""."""
-    path = run.path(PIN_FILE)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return known["commit"] if known.get("name") == name else ""
 
 
 def load_vlm(

@@ -204,7 +204,7 @@ def measure_bias(vlm: VLM, seed: int, n_images: int = N_IMAGES, n_draws: int = N
     rng, world = random.Random(f"controls-{seed}"), DemoWorld()
     scenes = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_images)]
     said = pd.DataFrame(_said(vlm, world, scenes, seed, n_draws), columns=["sample_id", "lang", "named"])
-    generic = said["sample_id"].map(lambda i: ROLES[scenes[int(i)].role].generic)
+    generic = np.array([ROLES[scenes[i].role].generic for i in said["sample_id"].to_numpy(int)], bool)
     said = said.loc[~((said["lang"] == "ar") & generic)]
     counts = {lang: image_counts(said.loc[said["lang"] == lang]) for lang in LANGUAGES}
     value = pd.Series([ROLES[scene.role].key for scene in scenes])

@@ -174,7 +174,7 @@ def _words(config: Config, run: Run) -> list[str]:
     if locate(config.model.name) is None:
         return []
     from core.gender.coverage import forms, says
-    from core.vlm.loading import load_tokenizer
+    from core.vlm.tokenizer import load_tokenizer
 
     try:
         tokenizer = load_tokenizer(run, config.model)

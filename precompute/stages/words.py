@@ -60,7 +60,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
 def _contrasts(ctx: StageContext, lexicons: dict[str, str]) -> list[dict[str, Any]]:
     """Rows of contrasts.parquet; the model's tokenizer is loaded, and no weights."""
     from core.gender.contrast import first_said
-    from core.vlm.loading import load_tokenizer
+    from core.vlm.tokenizer import load_tokenizer
 
     tokenizer, rows = load_tokenizer(ctx.run, ctx.config.model), []
     captions = ctx.run.table("captions", ["sample_id", "lang", "token_ids"]).to_pylist()

@@ -86,7 +86,7 @@ def three_lines(capsys, *arguments):
         (b"image_id,before,after\n1,a\n", "without text"),
         (b"image_id,before,after\n,a,b\n", "without text"),
         (b"image_id,before,after,lang\n1,a,b,fr\n", "'fr'"),
-        (b"image_id,before,after\n1,caf\xe9 na\xefve,b\n", "encoding"),
+        (b"image_id,before,after\n1,caf\xc7 \xe3an,b\n", "encoding"),
         (b"\xff\xfei\0m\0x", "UTF-16"),
     ],
 )
