@@ -71,12 +71,13 @@ def test_every_image_row_needs_its_own_features():
 
 
 def test_generation_goes_past_the_sliding_window(monkeypatch):
-    """Prompt and caption together are longer than the 64 tokens that sliding layers see."""
+    """Prompt and caption together are longer than what sliding layers see."""
     vlm = toy_vlm()
     monkeypatch.setattr(vlm, "eos_ids", ())
     row = vlm.prompt_ids(EN)
-    found, finished = vlm.generate([row], toy_features()[:1], 64)
-    assert len(row) + 64 > vlm.model.config.text_config.sliding_window and finished == [False]
+    n = vlm.model.config.text_config.sliding_window - len(row) + 16
+    found, finished = vlm.generate([row], toy_features()[:1], n)
+    assert len(found[0]) == n and finished == [False]
     logits = vlm.forward([row + found[0]], toy_features()[:1], [], logits=True).logits
     assert vlm.writable(logits[0, len(row) - 1 : -1]).argmax(-1).tolist() == found[0]
 
@@ -135,11 +136,12 @@ def test_kinds_say_what_each_token_is():
     assert codes[:pad] == [5] * pad and codes[pad] == 0 and all(codes[pad + i] == 4 for i in special)
 
 
-def test_an_image_token_within_a_caption_is_caption():
+def test_an_image_token_within_a_caption_is_caption_and_is_not_read():
     vlm = toy_vlm()
     row = [*vlm.prompt_ids(EN), 300, vlm.image_token_id]
     assert vlm.token_kinds(row)[-1] == "caption"
-    assert vlm.forward([row], toy_features()[:1], [0]).resid[0].shape[1] == len(row)
+    with pytest.raises(UserError, match="stands for an image"):
+        vlm.forward([row], toy_features()[:1], [0])
 
 
 def test_text_goes_there_and_back_in_both_scripts():
@@ -181,7 +183,7 @@ def test_models_that_cannot_be_loaded_say_why(tmp_path):
     with pytest.raises(UserError, match="no adapter"):
         load_vlm(str(tmp_path))
     shutil.copy(toy_model_dir() / "config.json", tmp_path / "config.json")
-    with pytest.raises(UserError, match="could not be loaded"):
+    with pytest.raises(UserError, match="is not whole"):
         load_vlm(str(tmp_path))
 
 
@@ -192,4 +194,4 @@ def test_bfloat16_runs_close_to_float32():
     assert features.dtype == torch.bfloat16
     low = half.forward([row], features, [5]).resid[5].float()
     high = toy_vlm().forward([row], toy_features()[:1], [5]).resid[5]
-    assert torch.nn.functional.cosine_similarity(low, high, dim=-1).min() > 0.95
+    assert torch.nn.functional.cosine_similarity(low, high, dim=-1).min() > 0.9
