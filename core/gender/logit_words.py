@@ -17,7 +17,8 @@ from torch import Tensor
 
 from core.words.pairs import Pair, pairs
 
-PERSON_CLASSES = ("pronoun", "noun", "kinship", "role")
+CLASSES = ("pronoun", "noun")  # roles (king size, actor) and kinship (أم is "or" as well) begin too much else
+MIN_LETTERS = 3  # of a noun: shorter ones are the beginning of many others
 ANCHOR = "."  # what a word inside a sentence is tokenised behind: some tokenizers put a blank before any text
 
 
@@ -62,7 +63,7 @@ def word_sets(vlm: Tokenizing, lang: str, lexicon_file: str = "", listed: Sequen
 
     Each word is tokenised at the start of a caption and within a sentence, English also with a capital.
     """
-    known = [p for p in (pairs(lang, lexicon_file) if listed is None else listed) if p.word_class in PERSON_CLASSES]
+    known = [p for p in (pairs(lang, lexicon_file) if listed is None else listed) if _told(p)]
     both = [(f, m) for p in known for f, m in zip(_writings(p.female, lang), _writings(p.male, lang), strict=True)]
     ways = _tokenised(vlm, [word for pair in both for word in pair])
     words: dict[str, dict[int, str]] = {"female": {}, "male": {}}
@@ -73,6 +74,12 @@ def word_sets(vlm: Tokenizing, lang: str, lexicon_file: str = "", listed: Sequen
     shared = words["female"].keys() & words["male"].keys()
     sets = [torch.tensor(sorted(words[g].keys() - shared), dtype=torch.int64) for g in ("female", "male")]
     return WordSets(lang, sets[0], sets[1], {i: w for g in words for i, w in words[g].items() if i not in shared})
+
+
+def _told(pair: Pair) -> bool:
+    return pair.word_class == "pronoun" or (
+        pair.word_class in CLASSES and min(len(pair.female), len(pair.male)) >= MIN_LETTERS
+    )
 
 
 def random_sets(sets: WordSets, tokens: Iterable[int], seed: list[int], n: int = 50) -> list[WordSets]:
