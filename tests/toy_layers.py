@@ -85,8 +85,8 @@ def _lens(layer: int, number: int, position: str, lang: str, why: str) -> dict[s
         "n_female": 67,
         "n_male": 73,
         "n_neutral": 100,
-        "n_female_words": 6,
-        "n_male_words": 10,
+        "n_pairs": 6,
+        "covered": 0.95,
         "why": why,
     }
     row |= dict.fromkeys(lens.NUMBERS, NAN)

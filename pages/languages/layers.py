@@ -184,8 +184,8 @@ def words(lens: pd.DataFrame, name: str) -> None:
     text.html(text.table(head, rows, numeric=(0, 1, 2, 3)))
     one = known.iloc[0]
     text.html(
-        f'<p class="cs-small">Compared are {one["n_female_words"]} tokens that begin a word for a woman and '
-        f"{one['n_male_words']} that begin one for a man.</p>"
+        f'<p class="cs-small">Compared are {one["n_pairs"]} different pairs of words; '
+        f"they speak for {one['covered']:.0%} of the captions that name a gender.</p>"
     )
 
 
