@@ -309,7 +309,7 @@ class ArabicForms:
         tanwin = word.endswith(("ا" + FATHATAN, FATHATAN + "ا"))
         if tanwin:
             setting = setting._replace(construct=False)
-        if article and plain(lemma) == "امراة" and plain(stem).startswith("مر"):
+        if plain(lemma) == "امراة" and plain(stem).startswith("مر"):
             stem = "ا" + stem  # المرأة
         other = self._other(stem, side, lemma, setting, suffix, article)
         if not other:
