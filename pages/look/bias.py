@@ -36,9 +36,9 @@ def main() -> None:
         source = kinds[pickers.choice("Captions", list(kinds), "captions", WHICH)]
         answer = bias_answers.recovery_answer(metrics, planted, source, roles)
         recovery(roles, metrics, planted, source)
-        states.one_language(cat.languages, "How far the captions of two languages lie apart is not known.")
     else:
         answer = bias_answers.share_answer(roles)
+    states.one_language(cat.languages, "How far the captions of two languages lie apart is not known.")
     counts_as = run.config().words.generic_masculine
     with head:
         text.page_title(QUESTION, answer.text, answer.sure)
@@ -85,7 +85,8 @@ def recovery(roles: pd.DataFrame, metrics: pd.DataFrame, attribute: str, source:
         if one:
             cells = [shown(one[m], 2) if m in one else "–" for m in ("correlation", "slope", "calibration_error")]
             floor = one["calibration_error"]["floor"] if "calibration_error" in one else float("nan")
-            rows.append([name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", str(int(one["correlation"]["n"]))])
+            n = str(int(one["correlation"]["n"])) if "correlation" in one else "–"
+            rows.append([name, *cells, f"{floor:.2f}" if pd.notna(floor) else "–", n])
     text.html(
         text.table(
             [

@@ -59,7 +59,7 @@ def test_every_token_is_indexed_once_for_all_layers(small_run):
     for layer in (3, 5):
         assert ActivationReader(small_run, layer).n_rows == len(index)
     images = index[index.kind == "image"].groupby(["sample_id", "lang"], observed=True).patch.apply(list)
-    assert all(patches == list(range(16)) for patches in images)
+    assert all(patches == list(range(64)) for patches in images)
     captions = pd.read_parquet(small_run / "captions.parquet").set_index(["sample_id", "lang"]).token_ids
     told = index[index.kind == "caption"].sort_values("position").groupby(["sample_id", "lang"], observed=True).token_id
     assert all(list(ids) == list(captions[key]) for key, ids in told)
