@@ -18,7 +18,7 @@ from tests.steering.test_steering_edits import LAYER, edit, toy_sae
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
 N_NEW = 6
-WORDS = {"female": [(3,), (43, 40), (43, 40, 41)], "male": [(5, 7), (11,)], "unmarked": [(43, 42)]}
+WORDS = {"female": [(344,), (343, 340), (343, 340, 341)], "male": [(345, 347), (346,)], "unmarked": [(343, 342)]}
 
 
 class Few(WordTrie):
@@ -51,7 +51,7 @@ def exactly(row: list[int], i: int, features: torch.Tensor) -> dict[str, float]:
     def p(*ids: int) -> torch.Tensor:
         own = edit_hooks([[edit(5, strength=9.0)] if i == 0 else []], {LAYER: toy_sae()}, {})
         logits = toy_vlm().forward([list(ids)], features[i : i + 1], edits=own, logits=True).logits
-        return logits[0, -1].float().softmax(-1)
+        return toy_vlm().writable(logits[0, -1]).float().softmax(-1)
 
     found = {}
     for gender, ways in WORDS.items():
