@@ -1,6 +1,6 @@
 """Stage words: the gendered words of all captions, what gender each caption names, and what gender each image has.
 
-It takes seconds and keeps no parts: a run that was stopped counts again.
+It takes a second or two a thousand captions and keeps no parts: a run that was stopped counts again.
 """
 
 from __future__ import annotations
