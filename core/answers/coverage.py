@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pandas as pd
 
 from core.answers import Answer
 from core.config import LANGUAGE_NAME
-from core.config.sections import MIN_COVERAGE
+from core.gender.coverage import coverage
 from core.intervals import wilson
 
 REASONS = 2  # named
@@ -20,16 +18,17 @@ def coverage_answer(contrasts: pd.DataFrame, n_captions: dict[str, int]) -> dict
 
 
 def _of(rows: pd.DataFrame, name: str, n_captions: int) -> Answer:
-    n, n_covered = len(rows), int((rows["why"] == "").sum())
+    found = coverage(({"why": why} for why in rows["why"]), n_captions)
+    n = found.n_gendered
     if not n:
         return Answer(f"none of {n_captions:,} {name} captions names a gender", "not enough data")
-    low, high = (float(end) for end in wilson(n_covered, n))
-    text = f"{n_covered / n:.0%} [{low:.0%}, {high:.0%}] of the {n:,} {name} captions that name a gender"
-    reasons = Counter(rows.loc[rows["why"] != "", "why"]).most_common(REASONS)
+    low, high = (float(end) for end in wilson(found.n_covered, n))
+    text = f"{found.share:.0%} [{low:.0%}, {high:.0%}] of the {n:,} {name} captions that name a gender"
+    reasons = list(found.reasons.items())[:REASONS]
     text += f" (not: {'; '.join(f'{why}, {times:,}' for why, times in reasons)})" if reasons else ""
     later = int(((rows["slot"] > rows["begins"]) & (rows["why"] == "")).sum())
     text += f", in {later / n:.0%} not at the word’s first token" if later else ""
-    return Answer(text, "supported" if n_covered / n >= MIN_COVERAGE else "not enough data")
+    return Answer(text, "not enough data" if found.why else "supported")
 
 
 def coverage_line(answers: dict[str, Answer]) -> str:

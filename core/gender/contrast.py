@@ -98,7 +98,7 @@ def contrast(token_ids: Sequence[int], tokenizer: Any, hit: Hit, other: str, why
     if list(own[: slot + 1]) != ids[: slot + 1]:
         return Contrast(begins, begins, None, None, NOT_ITS_OWN)
     sides = (
-        _side(own, token_spans(own, tokenizer), slot, hit.end),
+        _side(own, spans if own == ids else token_spans(own, tokenizer), slot, hit.end),
         _side(rival, token_spans(rival, tokenizer), slot, hit.start + len(other)),
     )
     if sides[0] == sides[1]:

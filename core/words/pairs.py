@@ -81,7 +81,7 @@ class Pair(NamedTuple):
     lemma_male: str
 
 
-class Coverage(NamedTuple):
+class WithCounterpart(NamedTuple):
     """How many gendered words for persons have a counterpart, of all and of each caption's first.
 
     ``without`` are those that have none, with how often they stand there, the most frequent first.
@@ -127,7 +127,7 @@ def unpaired(lang: str, lexicon_file: str | Path = "") -> tuple[Entry, ...]:
     return tuple(e for e in _gendered(lexicon(lang, lexicon_file)) if e.form not in paired[_side(e.gender)])
 
 
-def coverage(texts: Iterable[str], lang: str, lexicon_file: str | Path = "") -> Coverage:
+def with_counterpart(texts: Iterable[str], lang: str, lexicon_file: str | Path = "") -> WithCounterpart:
     """How many of the words in ``texts`` that say a person's gender have a counterpart; agreement is left out."""
     n_words = n_with = n_first = n_first_with = 0
     without: Counter[str] = Counter()
@@ -137,7 +137,7 @@ def coverage(texts: Iterable[str], lang: str, lexicon_file: str | Path = "") -> 
         n_words, n_with = n_words + len(has), n_with + sum(has)
         n_first, n_first_with = n_first + bool(has), n_first_with + sum(has[:1])
         without.update(hit.word.casefold() for hit, yes in zip(said, has, strict=True) if not yes)
-    return Coverage(n_words, n_with, n_first, n_first_with, tuple(without.most_common()))
+    return WithCounterpart(n_words, n_with, n_first, n_first_with, tuple(without.most_common()))
 
 
 def _side(gender: str) -> str:

@@ -25,7 +25,7 @@ def run_check(
     say: Callable[[str], None] = print,
 ) -> bool:
     """Load a model, print what it is and one line a check; whether all passed. UserError where it cannot be used."""
-    from core.gender.coverage import forms, says
+    from core.gender.tokenized_forms import forms, says
     from core.vlm import load_vlm
     from core.vlm.conformance import check_model
     from core.vlm.loading import pick_device

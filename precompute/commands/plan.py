@@ -173,7 +173,7 @@ def _words(config: Config, run: Run) -> list[str]:
         return [coverage_line(coverage_answer(run.table("contrasts").to_pandas(), counts))]
     if locate(config.model.name) is None:
         return []
-    from core.gender.coverage import forms, says
+    from core.gender.tokenized_forms import forms, says
     from core.vlm.tokenizer import load_tokenizer
 
     try:

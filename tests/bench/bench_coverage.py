@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from core.config import LANGUAGE_NAME
-from core.gender.coverage import PARTS, forms
+from core.gender.tokenized_forms import PARTS, forms
 
 
 def main(asked: list[str]) -> None:

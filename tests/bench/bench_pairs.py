@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from core.demo.world import N_TEMPLATES, ROLES, Scene, caption
 from core.words.lexicon import LANGUAGES, lexicon
-from core.words.pairs import coverage, pairs, unpaired
+from core.words.pairs import pairs, unpaired, with_counterpart
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         print("  without:", ", ".join(entry.form for entry in alone) or "none")
         texts = lines(Path(files[lang])) if lang in files else demo(lang)
         started = time.perf_counter()
-        found = coverage(texts, lang)
+        found = with_counterpart(texts, lang)
         seconds = time.perf_counter() - started
         print(
             f"  {len(texts)} captions in {seconds:.1f} s: {found.n_with} of {found.n_words} gendered words,"

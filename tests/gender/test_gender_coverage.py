@@ -3,7 +3,8 @@
 import pytest
 
 from core.config.sections import MIN_COVERAGE
-from core.gender.coverage import coverage, forms
+from core.gender.coverage import coverage
+from core.gender.tokenized_forms import forms
 from tests.gender.toy_tokenizers import KINDS, toy_tokenizer
 
 

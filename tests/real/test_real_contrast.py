@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from core.gender.contrast import WORD_END, LogOdds, contrast, first_said
-from core.gender.coverage import forms
 from core.gender.logit_words import word_sets
 from core.gender.positions import token_at, token_spans
+from core.gender.tokenized_forms import forms
 from core.gender.word_ends import word_ends
 from core.vlm.conformance import pictures
 from core.words import find

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.demo.world import N_TEMPLATES, ROLES, Scene, caption
 from core.words import Hit, find
 from core.words.lexicon import lexicon, plain
-from core.words.pairs import ALIKE, NEUTRAL, UNLISTED, counterpart, coverage, listed, pairs, unpaired
+from core.words.pairs import ALIKE, NEUTRAL, UNLISTED, counterpart, listed, pairs, unpaired, with_counterpart
 from tests.words.gold import gold
 
 HEAD = "lemma\tform\tlanguage\tgender\tclass\n"
@@ -303,10 +303,10 @@ def test_nearly_every_form_of_the_lexicon_has_a_counterpart(lang, share):
 
 @pytest.mark.parametrize("lang", ["en", "ar"])
 def test_captions_first_gendered_words_have_counterparts(lang):
-    found = coverage(texts(lang), lang)
+    found = with_counterpart(texts(lang), lang)
     assert found.n_first_with / found.n_first >= 0.97
     assert found.n_words - found.n_with == sum(n for _, n in found.without)
-    assert coverage(["a dog"] if lang == "en" else ["كلب"], lang) == (0, 0, 0, 0, ())
+    assert with_counterpart(["a dog"] if lang == "en" else ["كلب"], lang) == (0, 0, 0, 0, ())
 
 
 def test_a_lexicon_of_ones_own_is_paired_by_its_lemmas_or_by_its_forms(tmp_path):
