@@ -83,10 +83,7 @@ class Recipe:
     save_seconds: float = 60.0
 
 
-RECIPES = {
-    "planted": Recipe(),
-    "control": Recipe(planted=False, refine_steps=(600,), refine_shares=(1.0,)),
-}
+RECIPES = {"planted": Recipe(), "control": Recipe(planted=False)}
 
 
 def weights_hash(model_dir: Path) -> str:
@@ -96,9 +93,8 @@ def weights_hash(model_dir: Path) -> str:
 
 def going_on_from(recipe: Recipe, model_dir: Path) -> Recipe:
     """The shorter recipe for weights that know the scenes and the languages already."""
-    refine = (500, 400, 300) if recipe.planted else (500,)
-    start = weights_hash(model_dir)
-    return replace(recipe, start=start, vision_steps=500, caption_steps=700, caption_lr=1e-3, refine_steps=refine)
+    shorter = {"vision_steps": 500, "caption_steps": 700, "caption_lr": 1e-3, "refine_steps": (500, 400, 300)}
+    return replace(recipe, start=weights_hash(model_dir), **shorter)
 
 
 class MasterAdam:

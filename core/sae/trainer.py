@@ -274,8 +274,8 @@ def peak_lr(d_model: int) -> float:
     """The learning rate at its height where none is given: 0.6 / d_model.
 
     Adam moves every weight by about the learning rate, so that a pre-activation, a sum over d_model numbers of size 1
-    in the trainer's units, moves by up to d_model times as much: what it may move does not depend on the width. Compared
-    with other rates at widths 192 and 640 and at 300 to 10,000 steps (docs/methods.md); elsewhere it is reasoned only.
+    in the trainer's units, moves by up to d_model times as much: what it may move does not depend on the width.
+    Compared with other rates at widths 192 and 640 and 300 to 10,000 steps (docs/methods.md); elsewhere only reasoned.
     """
     return LR_TIMES_WIDTH / d_model
 

@@ -12,7 +12,7 @@ from core.words import generic
 from core.words.arabic import ArabicWords
 from core.words.english import EnglishWords
 from core.words.generic import UNMARKED, is_symmetric, under
-from core.words.lexicon import all_entries, lexicon_path, split_words
+from core.words.lexicon import all_entries, lexicon_state, split_words
 
 ANNOTATED = ("male", "female", "neutral")
 NAMED = ("male", "female", "both", UNMARKED, "neutral", "none")
@@ -48,8 +48,7 @@ def find(text: str, lang: str, lexicon_file: str | Path = "") -> list[Hit]:
     masculine is "unmarked", whatever is made of it when it is counted (``core.words.generic``). ``lexicon_file`` is a
     TSV in the place of the project's own. Raises ValueError for another language, UserError for an unusable lexicon.
     """
-    path = lexicon_path(lang, lexicon_file)
-    finder = _finder(lang, path, path.stat().st_mtime_ns if path.is_file() else 0)
+    finder = _finder(lang, *lexicon_state(lang, lexicon_file))
     words = split_words(text)
     hits: list[Hit] = []
     for at, found in finder.hits(words, "؟" in text):

@@ -99,11 +99,21 @@ def plain(word: str) -> str:
     return bare(word).translate(EVEN).casefold()
 
 
+@functools.lru_cache(64)
 def lexicon_path(lang: str, path: str | Path = "") -> Path:
     """The file of a language's lexicon, ``path`` where one is given; ValueError for an unknown language."""
     if lang not in LANGUAGES:
         raise ValueError(f"there is no lexicon for the language {lang!r}")
     return Path(path).expanduser() if path else LEXICON_DIR / f"{lang}.tsv"
+
+
+def lexicon_state(lang: str, path: str | Path = "") -> tuple[Path, int]:
+    """The file of a language's lexicon, and when it was changed (ns; 0 for no file): what is made of it keeps both."""
+    file = lexicon_path(lang, path)
+    try:
+        return file, file.stat().st_mtime_ns
+    except OSError:  # said by read_bytes, which has to open it
+        return file, 0
 
 
 def lexicon(lang: str, path: str | Path = "") -> tuple[Entry, ...]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from core.words.arabic import PREPOSITIONS, PRONOUNS
 from core.words.captions import Hit, decides, find
-from core.words.lexicon import LEXICON_DIR, MARKS, Entry, lexicon, lexicon_path, plain, split_words
+from core.words.lexicon import LEXICON_DIR, MARKS, Entry, lexicon, lexicon_state, plain, split_words
 
 PAIRS_FILE = LEXICON_DIR / "pairs.tsv"
 NEUTRAL = "it says no gender"
@@ -150,8 +150,7 @@ def _gendered(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _forms(lang: str, lexicon_file: str | Path) -> EnglishForms | ArabicForms:
-    path = lexicon_path(lang, lexicon_file)
-    return _made(lang, path, path.stat().st_mtime_ns if path.is_file() else 0)
+    return _made(lang, *lexicon_state(lang, lexicon_file))
 
 
 @functools.lru_cache(8)
