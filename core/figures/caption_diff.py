@@ -10,6 +10,7 @@ from difflib import SequenceMatcher
 
 WORD = re.compile(r"[\w\u064B-\u065F\u0670\u0640]+(?:['’-]\w+)*")  # vowel signs and tatweel stay in their word
 OPPOSITE = {"male": "female", "female": "male"}
+TURNS = {**OPPOSITE, "unmarked": "female"}  # طالب, of whomever it was said, becomes طالبة
 GENDERLESS = frozenset({"neutral", "unmarked"})  # readings of words that may be said of anyone
 
 KINDS = ("flipped", "neutralised", "removed", "added")
@@ -54,9 +55,9 @@ def caption_difference(
 ) -> Difference:
     """Compare two captions word by word (case and punctuation apart).
 
-    A gender has flipped where a word of the one went and a word of the other came, and is neutralised where no such
-    word but one for any person (neutral, or the generic masculine) came, wherever in the caption: sentences are often
-    built anew around it. While the second text is still being written (not `finished`), words that it has not reached
+    A gender has flipped where a word of the one went and a word of the other came, or a generic masculine went and a
+    word for a woman came; it is neutralised where no such word but one for any person (neutral, or the generic
+    masculine) came, wherever in the caption: sentences are often built anew around it. While the second text is still being written (not `finished`), words that it has not reached
     yet are not called removed.
     """
     one, two = _words(before), _words(after)
@@ -70,10 +71,10 @@ def caption_difference(
         gone += range(i, j if finished or m < len(two) else min(j, i + (m - k)))
         new += range(k, m)
     went, came = {told_one[x][0] for x in gone}, {told_two[x][0] for x in new}
-    turned = {gender for gender, other in OPPOSITE.items() if gender in went and other in came}
+    turned = {gender for gender, other in TURNS.items() if gender in went and other in came}
     neutralised = {g for g in OPPOSITE if g in went - turned and came & GENDERLESS}
     became = dict.fromkeys(turned, "flipped") | dict.fromkeys(neutralised, "neutralised")
-    brought = dict.fromkeys({OPPOSITE[g] for g in turned}, "flipped")
+    brought = dict.fromkeys({TURNS[g] for g in turned}, "flipped")
     brought |= dict.fromkeys(GENDERLESS, "neutralised") if neutralised else {}
     removed = [Change(*one[x][:2], became.get(told_one[x][0], "removed"), *told_one[x]) for x in gone]
     added = [Change(*two[x][:2], brought.get(told_two[x][0], "added"), *told_two[x]) for x in new]
@@ -89,7 +90,7 @@ def by_class(before: str, after: str, diff: Difference) -> dict[str, dict[str, t
     found: dict[str, dict[str, tuple[list[str], list[str]]]] = {}
     for side, (text, changes) in enumerate(((before, diff.before), (after, diff.after))):
         for change in changes:
-            if change.gender in OPPOSITE or (change.gender and change.kind == "neutralised"):
+            if change.gender in OPPOSITE or (change.gender and change.kind in ("flipped", "neutralised")):
                 kinds = found.setdefault(change.word_class or "word", {})
                 kinds.setdefault(change.kind, ([], []))[side].append(text[change.start : change.end])
     return found

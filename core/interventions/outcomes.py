@@ -30,6 +30,7 @@ FUNCTION_WORDS = {
 }  # forms that captions of the same image may or may not use
 ARABIC_FRONTS = ("وال", "فال", "بال", "كال", "لل", "ال")
 OPPOSITE = {"female": "male", "male": "female"}
+FORM = {"female": "female", "male": "male", UNMARKED: "male"}  # of the words, whomever a masculine is said of
 
 
 class Reader:
@@ -122,11 +123,13 @@ OUTCOMES = (
 def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """One caption beside the unedited caption of the same image.
 
-    ``changed``: it names another gender than before, or none; ``flipped``: the opposite one; ``unnamed``: none, or
-    neutral words or the generic masculine only (all three NA where the unedited one names neither a woman nor a man, or
-    both). ``content_kept`` of ``content`` words are still there; ``damaged``: fewer than KEPT of them, or it repeats
-    itself; ``clean``: changed and not damaged. ``right_*`` against ``truth`` (gender, role and object,
-    where the source knows them), else NA.
+    ``changed``: its words are of another gender than before, or of none; ``flipped``: it names a woman where the words
+    were masculine, or a man where they were feminine; ``unnamed``: it names neither where it named one, or has lost the
+    generic masculine (all three NA where the unedited one has words of neither gender, or of both). Words count by
+    their form: a generic masculine may become a feminine as any masculine may, and to become one is to lose a woman.
+    ``content_kept`` of ``content`` words are still there; ``damaged``: fewer than KEPT of them, or it repeats itself;
+    ``clean``: changed and not damaged. ``right_*`` against ``truth`` (gender, role and object, where the source knows
+    them), else NA.
     """
     hits = reader.hits(text)
     count = Counter(hit.gender for hit in hits if decides(hit))
@@ -134,15 +137,16 @@ def outcomes(text: str, before: str, reader: Reader, truth: Mapping[str, Any] | 
     content = reader.content(before)
     kept = len(content & reader.content(text))
     damaged = kept < KEPT * len(content) or (repeats(text) and not repeats(before))
-    asked = was in OPPOSITE
-    changed = named != was
+    asked = was in FORM
+    changed = FORM.get(named) != FORM.get(was)
+    nobody = {"neutral", "none"} if was == UNMARKED else {"neutral", "none", UNMARKED}
     return {
         **{f"n_{gender}": count[gender] for gender in ("female", "male", UNMARKED, "neutral")},
         "named": named,
         "unchanged": text == before,
         "changed": changed if asked else None,
-        "flipped": named == OPPOSITE.get(was) if asked else None,
-        "unnamed": named in (UNMARKED, "neutral", "none") if asked else None,
+        "flipped": named == OPPOSITE[FORM[was]] if asked else None,
+        "unnamed": named in nobody if asked else None,
         "content": len(content),
         "content_kept": kept,
         "damaged": damaged,

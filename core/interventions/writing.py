@@ -26,9 +26,11 @@ from core.steering.edits import Direction, Edit
 from core.steering.record import EditRecord
 from core.vlm.adapter import VLM
 from core.vlm.hooks import EditFn
+from core.words.generic import UNMARKED
 
 N_MEASURED = 4  # rows on which it is measured how far an edit moves the residual
-OPPOSITE = {"male": 1, "female": -1}  # named by the unedited caption -> toward women (+1) or men (-1)
+# what the unedited caption names -> toward women (+1) or men (-1)
+TOWARD = {"male": 1, UNMARKED: 1, "female": -1}
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class CaptionWriter:
 
     def edits(self, arm: Arm, row: Row) -> list[Edit]:
         """The edits of one row. A caption that names neither gender or both is pushed by turns, by its image."""
-        toward = OPPOSITE.get(row.named, 1 if row.image % 2 else -1)
+        toward = TOWARD.get(row.named, 1 if row.image % 2 else -1)
         key = (arm, row.lang, toward)
         if key not in self._made:
             self._made[key] = self._edits(*key)

@@ -14,6 +14,8 @@ GENDER = {"person": "neutral", "they": "neutral"} | {
     "she": "female",
     "رجل": "male",
     "امرأة": "female",
+    "طالب": "unmarked",
+    "طالبة": "female",
 }
 
 
@@ -81,6 +83,13 @@ def test_a_person_without_gender_in_its_place_is_neutralised_and_not_flipped() -
     assert marked(after, diff.after) == [("person", "neutralised"), ("they", "neutralised"), ("read", "added")]
     flip = caption_difference("A man here", "A woman here", gendered)
     assert flip.flipped and not flip.neutralised
+
+
+def test_a_generic_masculine_that_becomes_a_word_for_a_woman_turns_and_the_other_way_the_gender_goes() -> None:
+    pairs = (("طالب هنا", "طالبة هنا"), ("طالبة هنا", "طالب هنا"))
+    there, back = (caption_difference(*pair, gendered) for pair in pairs)
+    assert there.flipped and not there.neutralised and back.neutralised and not back.flipped
+    assert not caption_difference("طالب هنا", "رجل هنا", gendered).flipped
 
 
 def test_changed_gendered_words_are_told_by_class() -> None:

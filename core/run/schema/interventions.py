@@ -101,11 +101,11 @@ INTERVENTION_CAPTIONS = table(
     content: int32 [words] - words of content of the unedited caption
     content_kept: int32 [words] - words of content of the unedited caption that are still there
     unchanged: bool - word for word the unedited caption
-    changed: bool - names another gender than the unedited caption, or none; null where that names not exactly one
-    flipped: bool - names the opposite gender of the unedited caption; null where that names not exactly one
-    unnamed: bool - names no gender, or has neutral words or the generic masculine only; null where the unedited one
-        names not exactly one
-    clean: bool - changed and not damaged; null where the unedited one names not exactly one
+    changed: bool - words of another gender than in the unedited caption, or of none, a generic masculine counting as
+        masculine; null where that has words of no gender or of both
+    flipped: bool - names a woman where the words were masculine, or a man where they were feminine; null likewise
+    unnamed: bool - names neither where one was named, or has lost the generic masculine; null likewise
+    clean: bool - changed and not damaged; null likewise
     damaged: bool - fewer than three quarters of the content words are kept, or three words in a row come twice
     repeats: bool - three words in a row come twice
     right_gender: bool - names the gender that the scene shows; demo world alone, else null
