@@ -57,8 +57,8 @@ def caption_difference(
 
     A gender has flipped where a word of the one went and a word of the other came, or a generic masculine went and a
     word for a woman came; it is neutralised where no such word but one for any person (neutral, or the generic
-    masculine) came, wherever in the caption: sentences are often built anew around it. While the second text is still being written (not `finished`), words that it has not reached
-    yet are not called removed.
+    masculine) came, wherever in the caption: sentences are often built anew around it. While the second text is still
+    being written (not `finished`), words that it has not reached yet are not called removed.
     """
     one, two = _words(before), _words(after)
     told_one, told_two = _told(one, gendered(before)), _told(two, gendered(after))
