@@ -83,7 +83,11 @@ class Recipe:
     save_seconds: float = 60.0
 
 
-RECIPES = {"planted": Recipe(), "control": Recipe(planted=False)}
+RECIPES = {
+    "planted": Recipe(),
+    # with a round more: nothing planted tells its roles apart
+    "control": Recipe(planted=False, refine_steps=(900, 600, 300, 300), refine_shares=(0.1, 0.2, 0.3, 0.4)),
+}
 
 
 def weights_hash(model_dir: Path) -> str:
@@ -93,8 +97,9 @@ def weights_hash(model_dir: Path) -> str:
 
 def going_on_from(recipe: Recipe, model_dir: Path) -> Recipe:
     """The shorter recipe for weights that know the scenes and the languages already."""
-    shorter = {"vision_steps": 500, "caption_steps": 700, "caption_lr": 1e-3, "refine_steps": (500, 400, 300)}
-    return replace(recipe, start=weights_hash(model_dir), **shorter)
+    refine = (500, 400, *recipe.refine_steps[2:])
+    start = weights_hash(model_dir)
+    return replace(recipe, start=start, vision_steps=500, caption_steps=700, caption_lr=1e-3, refine_steps=refine)
 
 
 class MasterAdam:

@@ -51,6 +51,45 @@ ROLES = [
     "خياط",
     "مغن",
     "عازف",
+    "جراح",
+    "صيدلي",
+    "مصور",
+    "مصمم",
+    "ممثل",
+    "مخرج",
+    "مذيع",
+    "مترجم",
+    "مبرمج",
+    "محاسب",
+    "قاض",
+    "وزير",
+    "رئيس",
+    "سفير",
+    "ناشط",
+    "مؤلف",
+    "شاعر",
+    "ناقد",
+    "فنان",
+    "طباخ",
+    "خباز",
+    "حلاق",
+    "صياد",
+    "مسافر",
+    "سائح",
+    "لاعب",
+    "متزلج",
+    "ملاكم",
+    "مصارع",
+    "فارس",
+    "جندي",
+    "ضابط",
+    "طيار",
+    "مضيف",
+    "منقذ",
+    "محقق",
+    "خبير",
+    "مستشار",
+    "سكرتير",
 ]
 CONTEXTS = {  # the same three ways to speak of somebody
     "female": ("هذه امرأة تعمل {}.", "هي {} في المدينة.", "تلك السيدة {} مشهورة."),
@@ -122,7 +161,7 @@ def test_no_whole_word_that_is_compared_stands_within_a_word_that_says_no_gender
 
 @pytest.mark.timeout(900)
 def test_the_lens_prefers_the_form_that_an_arabic_context_calls_for_where_forms_share_their_first_piece(real_vlm):
-    """Masculine forms are likelier to begin with: what counts is that a woman's context moves them to the woman's."""
+    """Masculine forms are likelier to begin with: so beside what is right both ways, that a woman's context moves it."""
     prompt, rows, contrasts, keys = real_vlm.prompt_ids(PROMPTS["ar"]), [], [], []
     for role in ROLES:
         alone = next(iter(find(role, "ar")))
@@ -151,6 +190,6 @@ def test_the_lens_prefers_the_form_that_an_arabic_context_calls_for_where_forms_
     moved = sum(of["female"] > of["male"] for of in means.values())
     both = sum(of["female"] > 0 > of["male"] for of in means.values())
     print(f"{len(means)} pairs that share their first piece: {moved} move with the context, {both} are right both ways")
-    assert len(means) >= 20 and moved >= 20
+    assert moved >= 0.9 * len(means) and both >= 20
     dealt = np.random.default_rng(0).permutation([v for of in means.values() for v in of.values()]).reshape(-1, 2)
     assert (dealt[:, 0] > dealt[:, 1]).mean() < moved / len(means)
