@@ -50,18 +50,23 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
     if not known:
         why = next((str(w) for w in mine["why"] if w), "nothing was planted") if len(mine) else "no such captions"
         return Answer(f"What was planted cannot be compared with what the captions say: {why}.", "not enough data")
+    counts = {int(row["n"]) for row in known.values()}
     said = ", ".join(
-        f"{PANELS[lang]} r = {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for lang, row in known.items()
+        f"{PANELS[lang]} r = {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        + (f" over {int(row['n'])} {attribute}s" if len(counts) > 1 else "")
+        for lang, row in known.items()
     )
+    untold = {PANELS[row["lang"]]: row["why"] for row in records(mine) if row["lang"] not in known and row["why"]}
     chance = max(float(row["control_high"]) for row in known.values())
-    n = int(next(iter(known.values()))["n"])
+    over = f", over {counts.pop()} {attribute}s" if len(counts) == 1 else ""
     shown = roles[(roles["attribute"] == ALL) & (roles["source"] == source) & (roles["lang"] != DIFFERENCE)]
     text = (
         f"This is the test of the instrument. A bias was planted in this world, and {WHOSE[source]} show it again: "
-        f"{said}, over {n} {attribute}s ({int(shown['n_counted'].sum()):,} captions that say one gender, of "
+        f"{said}{over} ({int(shown['n_counted'].sum()):,} captions that say one gender, of "
         f"{int(shown['n_images'].max()) if len(shown) else 0} held-out images that show none); "
         f"by chance r stays below {chance:.2f}."
     )
+    text += f" Not compared: {'; '.join(f'{name} ({why})' for name, why in untold.items())}." if untold else ""
     clear = all(row["low"] > row["control_high"] for row in known.values())
     text = text if clear else text.replace("show it again", "show this of it")
     return Answer(

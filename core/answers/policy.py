@@ -7,6 +7,7 @@ import pandas as pd
 from core.bias import ESTIMANDS, MATCHED, UNMARKED
 from core.config import LANGUAGE_NAME
 from core.frames import records, tuples
+from core.intervals import wilson
 
 MEANS = {
     UNMARKED: "says nothing of gender",
@@ -25,7 +26,8 @@ LABELS = {
     "caption_en": "of the model’s own English captions name something else",
     "caption_ar": "of the model’s own Arabic captions name something else",
 }
-CHANGE = "to run under another: --set words.generic_masculine=male, or “left out”"
+COMMAND = "--set words.generic_masculine=male"
+CHANGE = f"to run under another: {COMMAND}, or “left out”"
 
 
 def labels_line(changes: pd.DataFrame, policy: str, languages: tuple[str, ...], of: str = "image") -> str:
@@ -58,6 +60,23 @@ def shares_line(policies: pd.DataFrame, languages: tuple[str, ...]) -> str:
         cells = [f"{_share(by[one])} {SAID[one]}" for one in ESTIMANDS if one in by]
         parts.append(f"{LANGUAGE_NAME[lang]}, men: {', '.join(cells[:3])}; and {', '.join(cells[3:])}")
     return f"How far the generic masculine decides ({source} captions). {'. '.join(parts)}."
+
+
+def changes_line(captions: pd.DataFrame) -> str:
+    """How far the clean changes of Arabic captions rest on those in the generic masculine, with these left out.
+
+    ``captions``: lang, before_named (what the unedited caption names) and clean, of one change of the model.
+    """
+    asked = captions[(captions["lang"] == "ar") & captions["clean"].notna()]
+    generic = asked["before_named"] == UNMARKED
+    if not generic.any():
+        return ""
+    parts = []
+    for name, mine in (("of those in the generic masculine", asked[generic]), ("of the others", asked[~generic])):
+        n, n_clean = len(mine), int(mine["clean"].sum())
+        low, high = (float(end) for end in wilson(n_clean, n)) if n else (0.0, 1.0)
+        parts.append(f"{name} {n_clean} of {n}" + (f" [{100 * low:.0f}–{100 * high:.0f} %]" if n else ""))
+    return f"Here words count by their form: Arabic captions that change cleanly are, {' and, '.join(parts)}."
 
 
 def _share(row: dict) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import interventions as interventions_answers
+from core.answers.policy import changes_line
 from core.config import LANGUAGE_NAME, only_language
 from core.figures import interventions
 from core.figures.interventions import way_name
@@ -66,6 +67,8 @@ def main() -> None:
     captions(run, cat, verdicts)
     chosen(cat)
     policy.show_labels_line(run, cat, of="caption_ar")
+    if len(head := interventions_answers.headline(verdicts)):
+        policy.show_line(changes_line(cat.intervention_captions(int(head.iloc[0]["arm"]))))
     text.method(METHOD)
 
 

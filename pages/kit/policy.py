@@ -2,7 +2,7 @@
 
 from html import escape
 
-from core.answers.policy import labels_line
+from core.answers.policy import COMMAND, labels_line
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import text
@@ -17,4 +17,5 @@ def show_labels_line(run: Run, cat: Catalog, of: str = "image") -> None:
 def show_line(line: str) -> None:
     """One small line, or none where it is empty."""
     if line:
-        text.html(f'<p class="cs-small"><bdi>{escape(line)}</bdi></p>')
+        shown = escape(line).replace(COMMAND, f'<code style="white-space:nowrap">{COMMAND}</code>')
+        text.html(f'<p class="cs-small"><bdi>{shown}</bdi></p>')

@@ -87,15 +87,20 @@ def first(emergence: pd.DataFrame) -> None:
                 "at a false discovery rate of 5 % over all layers, places and languages",
             )
         export.downloads("layers-emergence", emergence)
-    rows = []
+    rows, reasons = [], []
     for row in layers_answers.emergence_rows(emergence):
         where = (layers.PLACES if row["method"] == "probe" else layers.LENS_PLACES)[row["position"]]
         seen = f"n = {row['n_images']:,}"
+        if not row["first"]:
+            reasons.append(
+                f"{METHODS[row['method']]}, {where.removeprefix('next word, ')}, {LANGUAGE_NAME[row['lang']]}"
+            )
+            reasons[-1] += f": {row['why']}"
         cells = [
             METHODS[row["method"]],
             where.removeprefix("next word, "),
             LANGUAGE_NAME[row["lang"]],
-            row["first"] or f"not enough data: {row['why']}",
+            row["first"] or "not enough data",
             row["shown"],
             row["against"],
             row["held"],
@@ -104,9 +109,10 @@ def first(emergence: pd.DataFrame) -> None:
         rows.append([escape(cell) for cell in cells])
     head = ["Read by", "Where", "Language", "First layer", "AUC there", "Control", "Layers above that hold", "Images"]
     text.html(text.table(head, rows, numeric=(3, 4, 5, 6, 7)))
+    why = f" Not enough data: {escape('; '.join(reasons))}." if reasons else ""
     text.html(
         '<p class="cs-small">≤: it is the lowest layer that was recorded; gender may have been there before. '
-        "* Over the whole caption the probe reads the gendered words themselves, so it says little.</p>"
+        f"* Over the whole caption the probe reads the gendered words themselves, so it says little.{why}</p>"
     )
 
 

@@ -83,7 +83,7 @@ def quality(saes: pd.DataFrame) -> str:
     """One line a layer: how well the features stand for it, each figure beside its control."""
     rows = [
         [
-            f"Layer {int(s.layer)}",
+            f"{int(s.layer)}",
             share(s.explained_variance),
             share(getattr(s, "explained_variance_median", math.nan)),
             share(getattr(s, "explained_variance_random", math.nan)),
@@ -97,18 +97,18 @@ def quality(saes: pd.DataFrame) -> str:
         for s in tuples(saes)
     ]
     head = [
-        "",
+        "Layer",
         "Explained variance",
-        "Of the middle token",
+        "Middle token",
         "Untrained",
         "Loss recovered",
-        "Loss: model → rebuilt",
+        "Loss → rebuilt",
         "Its average",
-        "Dead features",
+        "Dead",
         "Active at once",
-        "Test places",
+        "Test tokens",
     ]
-    return text.table(head, rows, numeric=range(1, 10))
+    return text.table(head, rows, numeric=range(10))
 
 
 def trust_note() -> str:
@@ -145,7 +145,8 @@ def main() -> None:
             text.html(
                 f'<p class="cs-small">{source.looks_like} On images that show no gender, a bias {kind} '
                 f"{text.term('planted')}. Underlined: <mark class='cs-mark female'>words for women</mark>, "
-                "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>.</p>"
+                "<mark class='cs-mark male'>for men</mark>, <mark class='cs-mark neutral'>neutral</mark>, "
+                "<mark class='cs-mark unmarked'>generic masculine</mark>.</p>"
             )
     text.heading("Five questions, and what this run says")
     text.html(f'<div class="cs-cards">{"".join(card(q) for q in questions(run))}</div>')

@@ -16,6 +16,8 @@ SHOWN = {"correlation": "r", "slope": "slope", "calibration_error": "mean distan
 
 
 def interval(row: pd.Series, value: str) -> str:
+    if pd.isna(row[value]):
+        return "too few"
     return f"{row[value]:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
@@ -26,7 +28,8 @@ def summary(metrics: pd.DataFrame) -> str:
         for lang, name in LANGUAGES.items():
             rows = metrics[(metrics["source"] == source) & (metrics["lang"] == lang) & (metrics["attribute"] == "role")]
             found = {r["metric"]: r for _, r in rows.iterrows()}
-            chance = f"{found['correlation']['control_low']:.2f} to {found['correlation']['control_high']:.2f}"
+            low, high = (found["correlation"][f"control_{end}"] for end in ("low", "high"))
+            chance = "–" if pd.isna(low) else f"{low:.2f} to {high:.2f}"
             r, slope, distance = (interval(found[metric], "value") for metric in SHOWN)
             n = int(found["correlation"]["n"])
             lines.append(f"| {told} | {name} | {r} | {chance} | {slope} | {distance} | {n} |")

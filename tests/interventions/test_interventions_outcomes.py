@@ -28,11 +28,7 @@ def test_arabic_roles_are_the_same_role_in_both_genders():
 
 
 def test_a_generic_masculine_may_turn_feminine_and_a_feminine_generic_but_it_names_no_man():
-    woman, anyone, man = (
-        "طباخة مع كلب على خلفية زرقاء.",
-        "طباخ مع كلب على خلفية زرقاء.",
-        "رجل طباخ مع كلب على خلفية زرقاء.",
-    )
+    woman, anyone = "طباخة مع كلب على خلفية زرقاء.", "طباخ مع كلب على خلفية زرقاء."
     said = outcomes(woman, anyone, AR)
     assert said["clean"] and said["flipped"] and not said["unnamed"] and said["named"] == "female"
     said = outcomes(anyone, woman, AR)

@@ -94,8 +94,8 @@ class InterventionQueries(Tables):
         for table in ("intervention_arms", "intervention_captions", "intervention_images"):
             self.columns(table)
         return self._query(
-            "SELECT c.image, c.lang, c.text, b.text AS before, c.clean, c.changed, c.damaged, i.gender, i.sample_id,"
-            " i.image_file FROM intervention_captions c"
+            "SELECT c.image, c.lang, c.text, b.text AS before, b.named AS before_named, c.clean, c.changed, c.damaged,"
+            " i.gender, i.sample_id, i.image_file FROM intervention_captions c"
             " JOIN intervention_arms a ON a.method = 'none' AND a.phase = c.phase"
             " JOIN intervention_captions b ON b.arm = a.arm AND b.image = c.image AND b.lang = c.lang"
             " JOIN intervention_images i ON i.image = c.image AND i.phase = c.phase"
