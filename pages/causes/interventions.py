@@ -196,7 +196,8 @@ def words(cat: Catalog, effects: pd.DataFrame) -> None:
     frame = interventions.terms_frame(cat.intervention_terms(), head.iloc[0]["mode"]) if len(head) else head
     panels.panel(
         "Which words come and go",
-        "captions in which the word comes or goes, in points beyond the controls; f, m, n: the word’s gender",
+        "captions in which the word comes or goes, in points beyond the controls; "
+        "f: of a woman, m: of a man, u: generic masculine, n: of anyone",
         "interventions-words",
         frame,
         interventions.terms_heat(frame),
