@@ -29,7 +29,7 @@ def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
     assert (
         "(specific effect)" in said
         and "under matched controls" in said
-        and "n = 22 to 30 images, 20 control sets" in said
+        and "n = 30 images, 20 control sets" in said
     )
     assert '<span class="cs-sure yes">supported' in said
     assert len(at.get("plotly_chart")) == 5 and "LEACE is not among the directions" in said
