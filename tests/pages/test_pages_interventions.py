@@ -26,11 +26,7 @@ def cache(tmp_path_factory):
 def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
     at = visit(INTERVENTIONS, run="demo")
     said = words(at)
-    assert (
-        "(specific effect)" in said
-        and "under matched controls" in said
-        and "n = 30 images, 20 control sets" in said
-    )
+    assert "(specific effect)" in said and "under matched controls" in said and "n = 30 images, 20 control sets" in said
     assert '<span class="cs-sure yes">supported' in said
     assert len(at.get("plotly_chart")) == 5 and "LEACE is not among the directions" in said
 
