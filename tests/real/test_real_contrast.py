@@ -91,8 +91,8 @@ ROLES = [
     "سكرتير",
 ]
 CONTEXTS = {  # the same three ways to speak of somebody
-    "female": ("هذه امرأة تعمل {}.", "هي {} في المدينة.", "تلك السيدة {} مشهورة."),
-    "male": ("هذا رجل يعمل {}.", "هو {} في المدينة.", "ذلك السيد {} مشهور."),
+    "female": ("أختي تعمل {}.", "اسمها فاطمة، وهي {}.", "هذه المرأة {}."),
+    "male": ("أخي يعمل {}.", "اسمه محمد، وهو {}.", "هذا الرجل {}."),
 }
 
 
@@ -189,6 +189,6 @@ def test_the_lens_prefers_the_form_that_an_arabic_context_calls_for_where_forms_
     moved = sum(of["female"] > of["male"] for of in means.values())
     both = sum(of["female"] > 0 > of["male"] for of in means.values())
     print(f"{len(means)} pairs that share their first piece: {moved} move with the context, {both} are right both ways")
-    assert len(means) >= 50 and moved >= 0.9 * len(means)
+    assert moved >= 0.9 * len(means) and both >= 20
     dealt = np.random.default_rng(0).permutation([v for of in means.values() for v in of.values()]).reshape(-1, 2)
     assert (dealt[:, 0] > dealt[:, 1]).mean() < moved / len(means)
