@@ -72,11 +72,11 @@ def changes_line(captions: pd.DataFrame) -> str:
     if not generic.any():
         return ""
     parts = []
-    for name, mine in (("of those in the generic masculine", asked[generic]), ("of the others", asked[~generic])):
+    for name, mine in (("those in the generic masculine", asked[generic]), ("the others", asked[~generic])):
         n, n_clean = len(mine), int(mine["clean"].sum())
         low, high = (float(end) for end in wilson(n_clean, n)) if n else (0.0, 1.0)
-        parts.append(f"{name} {n_clean} of {n}" + (f" [{100 * low:.0f}–{100 * high:.0f} %]" if n else ""))
-    return f"Here words count by their form: Arabic captions that change cleanly are, {' and, '.join(parts)}."
+        parts.append(f"of {name} {n_clean} of {n}" + (f" [{100 * low:.0f}–{100 * high:.0f} %]" if n else ""))
+    return f"Here words count by their form. Arabic captions that change cleanly: {', '.join(parts)}."
 
 
 def _share(row: dict) -> str:

@@ -90,16 +90,12 @@ def first(emergence: pd.DataFrame) -> None:
     rows, reasons = [], []
     for row in layers_answers.emergence_rows(emergence):
         where = (layers.PLACES if row["method"] == "probe" else layers.LENS_PLACES)[row["position"]]
+        asked = [METHODS[row["method"]], where.removeprefix("next word, "), LANGUAGE_NAME[row["lang"]]]
         seen = f"n = {row['n_images']:,}"
         if not row["first"]:
-            reasons.append(
-                f"{METHODS[row['method']]}, {where.removeprefix('next word, ')}, {LANGUAGE_NAME[row['lang']]}"
-            )
-            reasons[-1] += f": {row['why']}"
+            reasons.append(f"{', '.join(asked)}: {row['why']}")
         cells = [
-            METHODS[row["method"]],
-            where.removeprefix("next word, "),
-            LANGUAGE_NAME[row["lang"]],
+            *asked,
             row["first"] or "not enough data",
             row["shown"],
             row["against"],
