@@ -29,6 +29,7 @@ class Stage:
     digest: str | tuple[str, ...] = ""
     says: str = ""  # what it does, in a few words
     check: str = ""
+    shared: bool = False  # whether processes may share its parts (StageContext.make)
     by_layer: bool = False  # whether processes may compute single layers of it side by side (StageContext.layers)
 
 
@@ -56,6 +57,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("caption"),
             sections=("model", "caption"),
             fn="precompute.stages.caption:run",
+            shared=True,
             digest="core.vlm.identity:digest",
             check="core.vlm.families:check",
         ),
@@ -75,6 +77,7 @@ def stages() -> tuple[Stage, ...]:
             makes=("activations/",),
             sections=("seed", "model", "caption.prompt_en", "caption.prompt_ar", "activations"),
             fn="precompute.stages.activations:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -84,6 +87,7 @@ def stages() -> tuple[Stage, ...]:
             makes=(*_tables("train"), "saes/"),
             sections=("seed", "model.dtype", "train"),
             fn="precompute.stages.train:run",
+            shared=True,
             digest=("core.vlm.identity:digest", "core.sae.sources:digest"),
             check="precompute.forecast.shape:check_saes",
             by_layer=True,
@@ -95,6 +99,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("features"),
             sections=("seed", "features"),
             fn="precompute.stages.features:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -104,6 +109,7 @@ def stages() -> tuple[Stage, ...]:
             makes=("pooled/",),
             sections=("model.dtype",),
             fn="precompute.stages.pool:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -113,6 +119,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("gender"),
             sections=("seed", "gender", "model.dtype", "caption.prompt_en", "caption.prompt_ar"),
             fn="precompute.stages.gender:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -122,6 +129,7 @@ def stages() -> tuple[Stage, ...]:
             makes=(*_tables("crosslingual"), "language_saes/"),
             sections=("seed", "train", "crosslingual"),
             fn="precompute.stages.crosslingual:run",
+            shared=True,
             digest="core.words.lexicon:digest",
         ),
         Stage(
@@ -131,6 +139,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("layers"),
             sections=("seed", "model.dtype", "activations.layers", "layers"),
             fn="precompute.stages.layers:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -140,6 +149,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("bias"),
             sections=("seed", "model", "caption", "words", "bias", "gender.min_images"),
             fn="precompute.stages.bias:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -149,6 +159,7 @@ def stages() -> tuple[Stage, ...]:
             makes=_tables("explain"),
             sections=("model", "caption", "words", "activations.layers", "explain"),
             fn="precompute.stages.explain:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -167,6 +178,7 @@ def stages() -> tuple[Stage, ...]:
                 "interventions",
             ),
             fn="precompute.stages.interventions:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
         Stage(
@@ -183,6 +195,7 @@ def stages() -> tuple[Stage, ...]:
                 "mechanisms",
             ),
             fn="precompute.stages.mechanisms:run",
+            shared=True,
             digest="core.vlm.identity:digest",
         ),
     )

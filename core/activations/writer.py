@@ -43,19 +43,19 @@ class ActivationWriter:
         self.shards = shard_blocks(block_rows, shard_rows)
         self._shard_of = {block: shard for shard, blocks in enumerate(self.shards) for block in blocks}
         self.work_dir.mkdir(parents=True, exist_ok=True)
-        for shard in range(len(self.shards)):  # a kill may have come between the last part and its shard
-            self._close_if_whole(shard)
+
+    def has(self, block: int) -> bool:
+        """Whether the block was computed."""
+        return self.part(block).exists() or self._mark(self._shard_of[block]).exists()
 
     def todo(self) -> list[int]:
         """Blocks that are still to be computed, in order."""
-        return [
-            block
-            for block, shard in self._shard_of.items()
-            if not self._mark(shard).exists() and not self._part(block).exists()
-        ]
+        return [block for block in self._shard_of if not self.has(block)]
 
-    def add(self, block: int, resid: Mapping[int, Tensor]) -> None:
+    def add(self, block: int, resid: Mapping[int, Tensor], close: bool = True) -> None:
         """Keep one block: layer -> resid_post (n_rows, d_model).
+
+        With ``close`` its shard is put together where all blocks are there; of several processes one alone may do so.
 
         Raises UserError that names layer and dtype when a value is not finite as stored, ValueError for a wrong shape.
         """
@@ -66,12 +66,15 @@ class ActivationWriter:
                 raise ValueError(f"block {block} has {self.block_rows[block]} rows, layer {layer} gave {len(stored)}")
             check_finite(stored, layer, self.computed_in, self.dtype)
             tensors[f"layer_{layer:02d}"] = stored
-        with atomic_path(self._part(block)) as path:
+        with atomic_path(self.part(block)) as path:
             save_file(tensors, path)
-        self._close_if_whole(self._shard_of[block])
+        if close:
+            self._close_if_whole(self._shard_of[block])
 
     def finish(self) -> int:
         """Check that every shard is there, remove what an earlier run left beside them, return bytes written."""
+        for shard in range(len(self.shards)):
+            self._close_if_whole(shard)
         if open_shards := [shard for shard in range(len(self.shards)) if not self._mark(shard).exists()]:
             raise ValueError(f"shards {open_shards} are not complete")
         ours = {shard_path(self.run_dir, layer, shard) for layer in self.layers for shard in range(len(self.shards))}
@@ -84,7 +87,7 @@ class ActivationWriter:
         return sum(path.stat().st_size for path in ours)
 
     def _close_if_whole(self, shard: int) -> None:
-        parts = [self._part(block) for block in self.shards[shard]]
+        parts = [self.part(block) for block in self.shards[shard]]
         mark = self._mark(shard)
         if not mark.exists():
             if not all(part.exists() for part in parts):
@@ -103,7 +106,8 @@ class ActivationWriter:
         with atomic_path(shard_path(self.run_dir, layer, shard)) as path:
             save_file({TENSOR: torch.cat(tensors)}, path)
 
-    def _part(self, block: int) -> Path:
+    def part(self, block: int) -> Path:
+        """The file of a block until its shard is put together."""
         return self.work_dir / f"block_{block:06d}.safetensors"
 
     def _mark(self, shard: int) -> Path:

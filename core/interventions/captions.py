@@ -1,8 +1,8 @@
-"""Captions of a group of arms as rows: written and scored once each, and what is counted of them."""
+"""Captions of a group of arms as rows: written, each distinct one scored once, and what is counted of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 import pyarrow as pa
@@ -20,31 +20,28 @@ PART_SCHEMA = pa.schema(
         ("text", pa.string()),
         ("token_ids", pa.list_(pa.int32())),
         ("finished", pa.bool_()),
-        ("log_prob", pa.float64()),
         *((name, pa.float64()) for name in MOVED),
+    ]
+)
+SCORE_SCHEMA = pa.schema(
+    [
+        ("image", pa.int32()),
+        ("lang", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("log_prob", pa.float64()),
     ]
 )
 CaptionKey = tuple[int, str, tuple[int, ...]]
 """Image, language and token ids, which decide the log-probability under the unedited model."""
 
 
-def written(
-    writer: CaptionWriter,
-    group: Sequence[Arm],
-    rows: Sequence[Row],
-    plain: pd.DataFrame | None,
-    known: Mapping[CaptionKey, float],
-) -> pa.Table:
-    """Captions of a group of arms, arm by arm (PART_SCHEMA); what is in ``known`` is not scored again.
+def written(writer: CaptionWriter, group: Sequence[Arm], rows: Sequence[Row], plain: pd.DataFrame | None) -> pa.Table:
+    """Captions of a group of arms, arm by arm (PART_SCHEMA).
 
     ``plain`` are the captions without an edit, None while it is those that are written.
     """
     asked = [(arm, row) for arm in group for row in rows]
     told = writer.write(asked)
-    keys = [(row.image, row.lang, tuple(ids)) for (_, row), (ids, _) in zip(asked, told, strict=True)]
-    new = list(dict.fromkeys(key for key in keys if key not in known))
-    fresh = writer.log_probs([(Row(image, lang), list(ids)) for image, lang, ids in new])
-    scores = {**known, **dict(zip(new, fresh, strict=True))}
     before = [ids for ids, _ in told] if plain is None else [list(ids) for ids in plain["token_ids"]]
     moved = {arm: writer.moved(arm, rows, before) for arm in group}
     return pa.Table.from_pylist(
@@ -55,23 +52,42 @@ def written(
                 "text": writer.vlm.decode(ids),
                 "token_ids": ids,
                 "finished": finished,
-                "log_prob": scores[key],
                 **moved[arm],
             }
-            for (arm, row), (ids, finished), key in zip(asked, told, keys, strict=True)
+            for (arm, row), (ids, finished) in zip(asked, told, strict=True)
         ],
         schema=PART_SCHEMA,
     )
 
 
+def distinct(parts: Iterable[pd.DataFrame]) -> list[CaptionKey]:
+    """Every caption of an image once, in an order that does not depend on the arms' order."""
+    return sorted({(r.image, r.lang, tuple(r.token_ids)) for part in parts for r in part.itertuples()})
+
+
+def scored(writer: CaptionWriter, keys: Sequence[CaptionKey]) -> pa.Table:
+    """Log-probabilities of captions under the unedited model (SCORE_SCHEMA)."""
+    scores = writer.log_probs([(Row(image, lang), list(ids)) for image, lang, ids in keys])
+    told = [
+        {"image": image, "lang": lang, "token_ids": list(ids), "log_prob": score}
+        for (image, lang, ids), score in zip(keys, scores, strict=True)
+    ]
+    return pa.Table.from_pylist(told, schema=SCORE_SCHEMA)
+
+
 def scores_of(part: pd.DataFrame) -> dict[CaptionKey, float]:
-    """The log-probabilities of a part's captions."""
+    """What a part of ``scored`` says."""
     keys = [(r.image, r.lang, tuple(r.token_ids)) for r in part.itertuples()]
     return dict(zip(keys, part["log_prob"], strict=True))
 
 
 def counted(
-    part: pd.DataFrame, plain: pd.DataFrame, readers: Mapping[str, Reader], subjects: Sequence[Subject], **key: object
+    part: pd.DataFrame,
+    plain: pd.DataFrame,
+    scores: Mapping[CaptionKey, float],
+    readers: Mapping[str, Reader],
+    subjects: Sequence[Subject],
+    **key: object,
 ) -> pd.DataFrame:
     """Rows of intervention_captions: an arm's captions with what is counted of them, against those without an edit."""
     known = {(lang, s.image): r.source.shown(s.gender, s.attributes) for lang, r in readers.items() for s in subjects}
@@ -84,7 +100,7 @@ def counted(
                 "text": new.text,
                 "finished": new.finished,
                 "n_tokens": len(new.token_ids),
-                "log_prob": new.log_prob,
+                "log_prob": scores[new.image, new.lang, tuple(new.token_ids)],
                 **outcomes(new.text, before.text, readers[new.lang], known[new.lang, new.image]),
             }
             for new, before in zip(part.itertuples(), plain.itertuples(), strict=True)

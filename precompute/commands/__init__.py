@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     part.add_argument("--only", default="", metavar="STAGE", help="this stage alone")
     part.add_argument("--until", default="", metavar="STAGE", help="up to and with this stage")
     run.add_argument("--layers", default="", metavar="N,M", help="with --only train: these layers, closing nothing")
+    run.add_argument("--workers", type=int, default=0, metavar="N", help="processes that share stages; default: cores")
     run.add_argument("--notify-cmd", default="", metavar="CMD", help="run this at the end, also of a failed run")
     _add_limits(run)
     run.add_argument("--wandb", action="store_true", help="log to Weights & Biases (offline unless logged in)")

@@ -58,7 +58,7 @@ def _whole(args: argparse.Namespace, config: Config, run: Run) -> Sequence[objec
     tracker = WandbTracker(run, config) if args.wandb else None
     exit_code = 1
     try:
-        ran = LocalEngine(run, config, tracker=tracker).run_all(args.only, args.until)
+        ran = LocalEngine(run, config, tracker=tracker, workers=args.workers).run_all(args.only, args.until)
         exit_code = 0
     finally:
         if tracker:

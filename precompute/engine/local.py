@@ -1,4 +1,4 @@
-"""Run the stages of a plan in this process, one after the other, so that a kill at any moment costs little.
+"""Run the stages of a plan one after the other, so that a kill at any moment costs little; processes may share each.
 
 Order of the steps that a kill may fall between: the record of a stage goes first and comes back last; in between its
 work folder is marked with the fingerprint it belongs to, so that a later run knows whether it may go on from there.
@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from precompute.engine.machine import device_peak, resolve_device, versions
 from precompute.engine.plan import Cache, Planned, check_before, choose, make_plan
 from precompute.engine.progress import Progress, Screen, now, screen, show_bytes, show_time, stage_log
 from precompute.engine.tracking import NoTracker, Tracker
+from precompute.engine.workers import Workers, n_workers, one_thread, shareable, single_threaded
 from precompute.pipeline import Stage, load_function, owns, stages
 
 OWN_FILES = ("manifest.json", "progress.json", ".lock", "notes.json", ".notes.lock")  # notes are the users'
@@ -48,6 +49,7 @@ class LocalEngine:
     pipeline: Sequence[Stage] | None = None
     show: Screen | None = None
     tracker: Tracker | None = None
+    workers: int = 0  # processes that share the parts of stages; 0 = as many as this machine has room for
 
     def run_all(self, only: str = "", until: str = "") -> list[str]:
         with self.run.lock():
@@ -63,7 +65,13 @@ class LocalEngine:
         device = resolve_device(self.config.model.device) if todo else "cpu"
         show = self.show or screen()
         ran: list[str] = []
-        with Progress(self.run, [p.stage.name for p in plan], device, show) as progress:
+        n = n_workers(self.config, device, self.workers) if todo and not self.pipeline else 1
+        alone = single_threaded(self.config, device, n) if todo else False
+        with (
+            one_thread() if alone else nullcontext(),
+            Workers(self.run, device, n) as self._workers,
+            Progress(self.run, [p.stage.name for p in plan], device, show) as progress,
+        ):
             try:
                 for line in warnings if todo else ():
                     progress.screen.say(line)
@@ -129,7 +137,11 @@ class LocalEngine:
                 on_images=lambda images: tracker.images(stage.name, images),
             )
             try:
-                result = load_function(stage.fn)(context)
+                if self._workers.n_helpers and shareable(stage, self.config):
+                    with self._workers.at(stage, log) as context.shared:
+                        result = load_function(stage.fn)(context)
+                else:
+                    result = load_function(stage.fn)(context)
             except UserError as e:
                 log.error("%s", e)
                 raise

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -243,7 +244,7 @@ class Progress:
 
     def _beat(self) -> None:
         while not self._over.wait(WATCH_EVERY):
-            self.peak = max(self.peak, self._process.memory_info().rss)
+            self.peak = max(self.peak, self.memory())
             if time.monotonic() - self._written > 2 * FILE_EVERY:
                 try:
                     self.write()
@@ -251,12 +252,25 @@ class Progress:
                     self._failure = e
 
     def _look_at_gpus(self) -> None:
-        self._process.cpu_percent()  # counts from here
+        spent, at = self._spent(), time.monotonic()
         while True:
             self.gpus = [gpu.as_json() for gpu in gpus()]
             if self._over.wait(GPU_EVERY):
                 return
-            self.cores = self._process.cpu_percent() / 100
+            before, since = spent, at
+            spent, at = self._spent(), time.monotonic()
+            self.cores = max(0.0, spent - before) / (at - since)  # less than none where a helper has ended
+
+    def memory(self) -> int:
+        """Bytes resident, of this process and those that share its stages."""
+        return sum(_asked(lambda p=p: p.memory_info().rss) for p in self._all())
+
+    def _spent(self) -> float:
+        """Processor time in seconds, of this process and those that share its stages."""
+        return sum(_asked(lambda p=p: sum(p.cpu_times()[:2])) for p in self._all())
+
+    def _all(self) -> list[psutil.Process]:
+        return [self._process, *self._process.children()]
 
     def mark(self, stage: str, state: str, seconds: float | None = None) -> None:
         self.stages[stage].update(state=state, seconds=None if seconds is None else round(seconds, 2))
@@ -264,7 +278,7 @@ class Progress:
     def begin(self, stage: str, resumed: bool) -> None:
         self.stage, self.meter, self.message = stage, Meter(), ""
         self._began = time.monotonic()
-        self.peak, self._max_at_start = self._process.memory_info().rss, _max_rss()
+        self.peak, self._max_at_start = self.memory(), _max_rss()
         self.mark(stage, "running")
         self.screen.start(stage, resumed)
         self.write()
@@ -281,9 +295,10 @@ class Progress:
             self.write()
 
     def peak_memory(self) -> int:
-        """Most bytes resident during the stage: exact where it set the process's record, else by samples."""
+        """Most bytes resident during the stage: exact where one process set its record, else by samples."""
         peak = _max_rss()
-        return peak if peak > self._max_at_start else max(self.peak, self._process.memory_info().rss)
+        sampled = max(self.peak, self.memory())
+        return max(peak, sampled) if peak > self._max_at_start else sampled
 
     def end(self, state: str, message: str) -> None:
         """The whole run is over: "done", "failed" or "stopped"."""
@@ -314,7 +329,7 @@ class Progress:
                     "updated": now(),
                     "pid": os.getpid(),
                     "device": self.device,
-                    "memory_bytes": self._process.memory_info().rss,
+                    "memory_bytes": self.memory(),
                     "cores": round(self.cores, 2),
                     "gpus": self.gpus,
                     "message": self.message,
@@ -322,6 +337,14 @@ class Progress:
                     "stages": list(self.stages.values()),
                 },
             )
+
+
+def _asked(ask: Callable[[], float]) -> Any:
+    """The answer, 0 of a process that has just ended."""
+    try:
+        return ask()
+    except psutil.Error:
+        return 0
 
 
 def _max_rss() -> int:

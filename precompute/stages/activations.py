@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from core.activations.writer import ActivationWriter
 from core.run import atomic_path
 from core.run.schema.activations import TOKENS
 from core.vlm import load_captioner
+from precompute.context import Part
 
 if TYPE_CHECKING:
     from precompute.context import StageContext
@@ -28,6 +30,8 @@ def run(ctx: StageContext) -> dict:
     store = ctx.config.activations.store
     if store == "all":
         _store(ctx, passes)
+    if ctx.helper:
+        return {}
     counts = _write_index(ctx, passes)
     return {"rows": sum(passes.block_rows), "notes": {**_notes(passes, counts), "stored": store}}
 
@@ -44,14 +48,18 @@ def _store(ctx: StageContext, passes: Passes) -> None:
         block_rows,
         ctx.config.model.dtype,
     )
-    todo = writer.todo()
-    done = sum(n_images) - sum(n_images[i] for i in todo)
-    ctx.progress(done, sum(n_images))
+    todo = set(writer.todo())
     started = time.monotonic()
-    for i in todo:
-        writer.add(i, passes.residuals(i, settings.layers))
-        done += n_images[i]
-        ctx.progress(done, sum(n_images))
+
+    def write(block: int) -> None:
+        writer.add(block, passes.residuals(block, settings.layers), close=not ctx.helper)
+
+    ctx.make(
+        [Part(writer.part(i), partial(write, i), partial(writer.has, i)) for i in range(len(block_rows))],
+        lambda n: ctx.progress(sum(n_images[:n]), sum(n_images)),
+    )
+    if ctx.helper:
+        return
     if todo:
         n_tokens = sum(block_rows[i] for i in todo)
         ctx.metrics({"tokens_per_second": n_tokens / (time.monotonic() - started), "tokens": n_tokens})

@@ -6,7 +6,9 @@ its own, so that a run that was stopped ends in the same bytes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +22,10 @@ from core.config import LANGUAGES
 from core.run import write_table
 from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES, SAMPLED_CAPTIONS
 from core.samples.images import open_image
+from core.vlm import load_captioner
 from core.words import caption_gender, find, matched_gender
 from core.words.generic import POLICIES
+from precompute.context import Part
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -36,6 +40,8 @@ def run(ctx: StageContext) -> dict:
     genders = ctx.run.table("genders").to_pandas()
     neutral = held_out_neutral(samples, genders, ctx.config.bias.max_images, ctx.config.seed)
     sampled = _sampled(ctx, neutral)
+    if ctx.helper:
+        return {}
     captions = gather(ctx, samples, genders, sampled, neutral)
     ctx.progress(len(neutral), len(neutral), "images", "comparing")
     settings = ctx.config.bias
@@ -92,17 +98,15 @@ def _sampled(ctx: StageContext, neutral: list[int]) -> pa.Table:
     size = max(1, min(BLOCK_ROWS, 4 * ctx.config.caption.batch_size) // n)
     blocks = [neutral[start : start + size] for start in range(0, len(neutral), size)]
     parts = [ctx.work_dir / f"sampled_{i:05d}.parquet" for i in range(len(blocks))]
-    todo = [i for i, part in enumerate(parts) if not part.exists()]
-    done = len(neutral) - sum(len(blocks[i]) for i in todo)
-    ctx.progress(done, len(neutral), "images", "sampling captions")
-    if todo:
-        from core.vlm import load_captioner
+    load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
 
-        vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-        for i in todo:
-            write_table(parts[i], _block(ctx, vlm, blocks[i]))
-            done += len(blocks[i])
-            ctx.progress(done, len(neutral), "images", "sampling captions")
+    def write(part: Path, block: Sequence[int]) -> None:
+        write_table(part, _block(ctx, load(), block))
+
+    ctx.make(
+        [Part(part, functools.partial(write, part, block)) for part, block in zip(parts, blocks, strict=True)],
+        lambda done: ctx.progress(min(done * size, len(neutral)), len(neutral), "images", "sampling captions"),
+    )
     return pa.concat_tables([pq.read_table(part, schema=SAMPLED_CAPTIONS.arrow) for part in parts])
 
 

@@ -6,8 +6,10 @@ own, in the tokens in which the model would see it.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +21,7 @@ from core.run import write_table
 from core.run.schema.captions import CAPTIONS
 from core.samples.images import open_image
 from core.vlm import load_captioner
+from precompute.context import Part
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -39,19 +42,22 @@ def run(ctx: StageContext) -> dict:
     size = max(1, min(MAX_BLOCK, ctx.config.caption.batch_size // len(ctx.config.samples.languages)))
     blocks = [samples[start : start + size] for start in range(0, len(samples), size)]
     parts = [ctx.work_dir / f"block_{i:06d}.parquet" for i in range(len(blocks))]
-    todo = [i for i, part in enumerate(parts) if not part.exists()]
-    done = sum(len(blocks[i]) for i in set(range(len(blocks))) - set(todo))
-    ctx.progress(done, len(samples))
-    if todo:
-        vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-        references = _references(ctx) if ctx.config.caption.source == "references" else None
-        started, n_before = time.monotonic(), done
-        for i in todo:
-            written = _captions(ctx, vlm, blocks[i]) if references is None else _given(ctx, vlm, blocks[i], references)
-            write_table(parts[i], written)
-            done += len(blocks[i])
-            ctx.progress(done, len(samples))
-        ctx.metrics({"images_per_second": (done - n_before) / (time.monotonic() - started)})
+    load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
+    references = _references(ctx) if ctx.config.caption.source == "references" else None
+
+    def write(block: Sequence[int], part: Path) -> None:
+        own = references is None
+        write_table(part, _captions(ctx, load(), block) if own else _given(ctx, load(), block, references))
+
+    started, n_before = time.monotonic(), sum(part.exists() for part in parts)
+    ctx.make(
+        [Part(part, functools.partial(write, block, part)) for block, part in zip(blocks, parts, strict=True)],
+        lambda n: ctx.progress(min(n * size, len(samples)), len(samples)),
+    )
+    if ctx.helper:
+        return {}
+    if n_new := len(parts) - n_before:
+        ctx.metrics({"images_per_second": n_new * size / (time.monotonic() - started)})
     table = pa.concat_tables([pq.read_table(part, schema=CAPTIONS.arrow) for part in parts])
     CAPTIONS.write(ctx.run, table)
     notes = _notes(ctx, table)

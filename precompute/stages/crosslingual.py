@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pyarrow.parquet as pq
 
 from core.activations.replay import Activations
 from core.config import only_language
-from core.crosslingual.assembled import PARTS, Part, assembled
+from core.crosslingual.assembled import PARTS, assembled
+from core.crosslingual.assembled import Part as Found
 from core.crosslingual.compared_saes import compare_saes
 from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES, paired_images
@@ -28,23 +30,24 @@ from core.crosslingual.tables import TABLES
 from core.crosslingual.things import words_for_things
 from core.features.pooled import Pooled
 from core.run import write_json, write_table
-from core.sae.files import load_sae, save_sae
+from core.sae.files import CFG_FILE, load_sae, save_sae
 from core.samples.sources import knowledge
 from core.vlm import load_captioner
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 FOLDER = "language_saes"
-LAYER, SEPARATE = 4, 10  # weights of a layer and of a layer with separate SAEs in the progress
 
 
 def run(ctx: StageContext) -> dict:
     """Write the tables of ``TABLES`` and language_saes/."""
     work = _Work(ctx)
-    for number, layer in enumerate(work.layers):
-        work.shared(layer, number)
-    for number, layer in enumerate(work.separate_layers):
-        work.separate(layer, number)
-    return work.finish()
+    parts = [] if work.too_few else [part for n in work.layers for part in work.shared(n)]
+    saes = [] if work.too_few else [part for n in work.separate_layers for part in work.language_saes(n)]
+    compared = [] if work.too_few else [work.compared(n) for n in work.separate_layers]
+    total = len(parts) + len(saes) + len(compared)
+    ctx.make(saes, lambda n: ctx.progress(n, total, "parts", "SAEs of one language"))  # the longest ones first
+    ctx.make([*compared, *parts], lambda n: ctx.progress(len(saes) + n, total, "parts", "comparing languages"))
+    return {} if ctx.helper else work.finish()
 
 
 class _Work:
@@ -61,42 +64,42 @@ class _Work:
         self.pooled = {layer: Pooled(ctx.run.dir, layer) for layer in self.layers}
         self.n_paired = len(paired_images(self.pooled[self.layers[0]].n_positions["caption"]))
         self.too_few = self.n_paired < 2 * self.config.min_images
-        self.total = LAYER * len(self.layers) + SEPARATE * len(self.separate_layers)
 
-    def shared(self, layer: int, number: int) -> None:
-        """The parts of a layer that need only its pooled captions."""
-        folder = self.folder(layer)
-        if self.too_few:
-            return
-        compared = SharedDictionary(self.pooled[layer], self.gender, self.train, self.config, self.ctx.config.seed)
-        steps: tuple[tuple[str, Callable[[], Part]], ...] = (
-            ("languages", lambda: ([], compared.languages())),
-            ("residuals", lambda: (_tagged(*compared.residuals()), {})),
-            ("gender", compared.gender_scores),
-            ("words", lambda: ([], compared.words(*words_for_things(self.ctx.run, self.things)))),
-        )
-        for step, (name, make) in enumerate(steps):
-            if not (folder / f"{name}.json").exists():
-                _keep(folder, name, *make())
-            self.ctx.progress(number * LAYER + step + 1, self.total, "parts", f"layer {layer}: {name}")
+    def shared(self, layer: int) -> list[Part]:
+        """What needs only a layer's pooled captions."""
+        folder, pooled = self.folder(layer), self.pooled[layer]
+        make = cache(lambda: SharedDictionary(pooled, self.gender, self.train, self.config, self.ctx.config.seed))
+        steps: dict[str, Callable[[], Found]] = {
+            "languages": lambda: ([], make().languages()),
+            "residuals": lambda: (_tagged(*make().residuals()), {}),
+            "gender": lambda: make().gender_scores(),
+            "words": lambda: ([], make().words(*words_for_things(self.ctx.run, self.things))),
+        }
+        return [_part(folder, name, step) for name, step in steps.items()]
 
-    def separate(self, layer: int, number: int) -> None:
-        """SAEs of one language each at a layer, matched and scored."""
-        folder, done = self.folder(layer), LAYER * len(self.layers) + SEPARATE * number
-        if self.too_few or (folder / "separate.json").exists():
-            return
-        reader = self.activations.reader(layer)
-        for n, (lang, seed) in enumerate((lang, seed) for lang in LANGUAGES for seed in SEEDS):
+    def language_saes(self, layer: int) -> list[Part]:
+        """SAEs of one language each at a layer."""
+        parts = []
+        for lang, seed in ((lang, seed) for lang in LANGUAGES for seed in SEEDS):
+            folder = self.folder(layer) / f"{lang}_{seed}"
 
-            def report(step: int, n: int = n, lang: str = lang) -> None:
-                message = f"layer {layer}: {lang} SAE, step {step}"
-                self.ctx.progress(done + 2 * n + 2 * step // self.config.steps, self.total, "parts", message)
+            def make(lang: str = lang, seed: int = seed, folder: Path = folder) -> None:
+                reader = self.activations.reader(layer)
+                train_language_sae(self.ctx.config, reader, lang, seed, folder, self.ctx.device, lambda _: None)
 
-            train_language_sae(self.ctx.config, reader, lang, seed, folder / f"{lang}_{seed}", self.ctx.device, report)
-        self.ctx.progress(done + 8, self.total, "parts", f"layer {layer}: matching")
-        images = paired_images(self.pooled[layer].n_positions["caption"])
-        _keep(folder, "separate", compare_saes(self.ctx.config, reader, folder, images, self.gender, self.train), {})
-        self.ctx.progress(done + SEPARATE, self.total, "parts", f"layer {layer}: matched")
+            parts.append(Part(folder / CFG_FILE, make))  # written last
+        return parts
+
+    def compared(self, layer: int) -> Part:
+        """SAEs of one language each, matched and scored."""
+        folder, pooled = self.folder(layer), self.pooled[layer]
+
+        def make() -> Found:
+            images = paired_images(pooled.n_positions["caption"])
+            reader = self.activations.reader(layer)
+            return compare_saes(self.ctx.config, reader, folder, images, self.gender, self.train), {}
+
+        return _part(folder, "separate", make)
 
     def folder(self, layer: int) -> Path:
         return self.ctx.work_dir / f"layer_{layer:02d}"
@@ -131,6 +134,10 @@ def _tagged(similarity: list[dict[str, Any]], directions: list[dict[str, Any]]) 
     return [{"table": table, **row} for table, rows in tables.items() for row in rows]
 
 
+def _part(folder: Path, name: str, make: Callable[[], Found]) -> Part:
+    return Part(folder / f"{name}.json", lambda: _keep(folder, name, *make()))
+
+
 def _keep(folder: Path, name: str, rows: list[dict[str, Any]], columns: dict[str, np.ndarray]) -> None:
     """A part: columns first, then rows, whose file says that the part is whole."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +151,7 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def _kept(folder: Path, name: str) -> Part:
+def _kept(folder: Path, name: str) -> Found:
     path = folder / f"{name}.json"
     if not path.exists():
         return [], {}

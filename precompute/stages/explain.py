@@ -6,6 +6,7 @@ are there after a kill are kept.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from core.steering.explain import TEXTS, explanations_table
 from core.steering.job_writing import JobWriter
 from core.steering.jobs import Tables, blocks, dose_jobs, explain_jobs, scored
 from core.vlm import load_captioner
+from precompute.context import Part
 
 if TYPE_CHECKING:
     from precompute.context import StageContext
@@ -30,16 +32,18 @@ def run(ctx: StageContext) -> dict:
     writer = JobWriter(ctx.run, ctx.config, ctx.device, tables, load)
     asked = {"explained": explain_jobs(ctx.config, tables), "doses": dose_jobs(ctx.config, tables)}
     todo = [block for kind, jobs in asked.items() for block in blocks(jobs, kind, size)]
-    paths = {"explained": [], "doses": []}
-    done, total = 0, sum(len(jobs) for _, _, jobs in todo)
+    paths: dict[str, list[Path]] = {"explained": [], "doses": []}
+    parts, ends = [], [0]
     for kind, name, jobs in todo:
         path = ctx.work_dir / f"{name}.parquet"
-        ctx.progress(done, total, "captions", "the empty image" if kind == "explained" else "the dose grid")
-        if not path.exists():
-            write_table(path, writer.texts(jobs) if kind == "explained" else writer.doses(jobs))
         paths[kind].append(path)
-        done += len(jobs)
-    ctx.progress(total, total, "captions", "comparing texts with references")
+        write = writer.texts if kind == "explained" else writer.doses
+        parts.append(Part(path, lambda path=path, jobs=jobs, write=write: write_table(path, write(jobs))))
+        ends.append(ends[-1] + len(jobs))
+    ctx.make(parts, lambda n: ctx.progress(ends[n], ends[-1], "captions", "the empty image and the dose grid"))
+    if ctx.helper:
+        return {}
+    ctx.progress(ends[-1], ends[-1], "captions", "comparing texts with references")
     texts = pa.concat_tables([TEXTS.empty_table(), *map(pq.read_table, paths["explained"])]).to_pandas()
     explanations = explanations_table(scored(ctx.run, ctx.config, tables, texts))
     doses = pa.concat_tables([DOSES.arrow.empty_table(), *map(pq.read_table, paths["doses"])])

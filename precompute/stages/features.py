@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from core.features.tokens import TokenIndex, read_token_index
 from core.run import Run, write_table
 from core.run.schema.features import EXAMPLES, FEATURES
 from core.sae.files import load_sae, sae_id
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 # shares of a layer's time, for the progress bar: codes, blocks, words and map
 CODES, BLOCKS, REST = 0.45, 0.4, 0.15
@@ -53,11 +54,16 @@ def run(ctx: StageContext) -> dict:
     vlm = open_vlm(ctx)
     activations = Activations.of(ctx, lambda: vlm, layers)
     texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
-    notes: dict[str, Any] = {}
-    for number, layer in enumerate(layers):
-        work = _Layer(ctx, layer, tokens, number, len(layers))
-        notes[f"layer_{layer:02d}"] = work.describe(activations, vlm, texts)
     parts = [_layer_dir(ctx, layer) for layer in layers]
+
+    def make(number: int, layer: int) -> None:
+        _Layer(ctx, layer, tokens, number, len(layers)).describe(activations, vlm, texts)
+
+    asked = zip(range(len(layers)), layers, parts, strict=True)
+    ctx.make([Part(part / "features.parquet", partial(make, number, layer)) for number, layer, part in asked])
+    if ctx.helper:
+        return {}
+    notes: dict[str, Any] = {f"layer_{n:02d}": _notes(part) for n, part in zip(layers, parts, strict=True)}
     n = FEATURES.write_parts(ctx.run, (_read(p / "features.parquet") for p in parts))
     blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
     notes["examples"] = EXAMPLES.write_parts(ctx.run, blocks)
@@ -79,6 +85,13 @@ def _layer_dir(ctx: StageContext, layer: int) -> Path:
     return ctx.work_dir / f"layer_{layer:02d}"
 
 
+def _notes(part: Path) -> dict[str, Any]:
+    """What the record says of a layer."""
+    table = pq.read_table(part / "features.parquet", columns=["sae_id", "alive"])
+    alive = table["alive"].to_numpy()
+    return {"sae_id": table["sae_id"][0].as_py(), "n_alive": int(alive.sum()), "n_features": len(alive)}
+
+
 @dataclass(frozen=True)
 class _Texts:
     """What tokens look like: by token id, and the captions of all sequences in pieces."""
@@ -97,20 +110,16 @@ class _Layer:
         self.sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
         self.sae_id = check_sae(ctx.run, layer, sae_id(self.sae))
 
-    def describe(self, activations: Activations, vlm: Any, texts: _Texts) -> dict[str, Any]:
-        """Leave this layer's parts in ``dir``; what the record says of it."""
-        table_path = self.dir / "features.parquet"
-        if not table_path.exists():
-            codes = self.dir / "codes"
-            reader = activations.reader(self.layer)
-            check_rows(reader.n_rows, self.tokens)
-            tick = self.tick("reading activations", 0, CODES)
-            store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device)
-            write_table(table_path, self.table(store, self.blocks(store, texts), vlm, texts))
-        shutil.rmtree(self.dir / "codes", ignore_errors=True)
+    def describe(self, activations: Activations, vlm: Any, texts: _Texts) -> None:
+        """Leave this layer's parts in ``dir``; the table of its features comes last."""
+        codes = self.dir / "codes"
+        reader = activations.reader(self.layer)
+        check_rows(reader.n_rows, self.tokens)
+        tick = self.tick("reading activations", 0, CODES)
+        store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device)
+        write_table(self.dir / "features.parquet", self.table(store, self.blocks(store, texts), vlm, texts))
+        shutil.rmtree(codes)
         self.tick("done", 1, 0)(1, 1)
-        alive = pq.read_table(table_path, columns=["alive"])["alive"].to_numpy()
-        return {"sae_id": self.sae_id, "n_alive": int(alive.sum()), "n_features": len(alive)}
 
     def blocks(self, store: CodeStore, texts: _Texts) -> pa.Table:
         """Statistics of all features; their examples are left beside them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from core.gender.findings import World, describe_layer, finish
 from core.run import atomic_path, write_table
 from core.run.schema.features import LABELS
 from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKINGS
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 TABLES = (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS, LABELS)
 ATTRIBUTED_AT_ONCE = 16  # captions in one pass forward and back
@@ -28,17 +30,20 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     world = read_world(ctx)
     effects = attributed(ctx, world)
-    for number, layer in enumerate(layers):
-        folder = ctx.work_dir / f"layer_{layer:02d}"
-        pooled = Pooled(ctx.run.dir, layer)
-        if not (folder / "labels.parquet").exists():
 
-            def tick(done: int, total: int, number: int = number, layer: int = layer) -> None:
-                ctx.progress(number * total + done, len(layers) * total, "features", f"layer {layer}")
+    def make(number: int, layer: int, folder: Path) -> None:
+        def tick(done: int, total: int) -> None:
+            ctx.progress(number * total + done, len(layers) * total, "features", f"layer {layer}")
 
-            found = describe_layer(pooled, world, effects.get(layer, {}), tick)
-            for of, table in zip(TABLES, found, strict=True):  # labels last: then the layer is done
-                write_table(folder / of.file, table)
+        found = describe_layer(Pooled(ctx.run.dir, layer), world, effects.get(layer, {}), tick)
+        for of, table in zip(TABLES, found, strict=True):  # labels last: then the layer is done
+            write_table(folder / of.file, table)
+
+    folders = [ctx.work_dir / f"layer_{layer:02d}" for layer in layers]
+    asked = enumerate(zip(layers, folders, strict=True))
+    ctx.make([Part(folder / LABELS.file, partial(make, n, layer, folder)) for n, (layer, folder) in asked])
+    if ctx.helper:
+        return {}
     parts = {t.name: [pq.read_table(ctx.work_dir / f"layer_{n:02d}" / t.file) for n in layers] for t in TABLES}
     parts["gender_features"] = finish(parts["gender_features"], ctx.config.gender.fdr)
     for of in TABLES:
@@ -62,9 +67,12 @@ def read_world(ctx: StageContext) -> World:
 def attributed(ctx: StageContext, world: World) -> Effects:
     """Effects on the next gendered word by layer and language; read back where they were taken before a kill."""
     path = ctx.work_dir / "effects.safetensors"
-    if not path.exists():
+
+    def make() -> None:
         with atomic_path(path) as temporary:
             save_file(_attribute(ctx, world) if world.config.n_attributed else {}, temporary)
+
+    ctx.make([Part(path, make)])
     effects: Effects = {}
     for name, values in load_file(path).items():
         layer, lang, column = name.split("/")

@@ -6,18 +6,21 @@ on with the next arm. What is tried on development images chooses layer, strengt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import TooLittleData
 from core.interventions import captions, images, tables
 from core.interventions.designs import (
     LEACE,
-    NONE,
     ZERO,
     Arm,
     Choice,
@@ -40,7 +43,9 @@ from core.run.schema.interventions import (
     INTERVENTION_VERDICTS,
 )
 from core.words import caption_gender
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
+
+SCORED_BATCHES = 8  # batches of captions that are scored in one part
 
 TABLES = (
     INTERVENTION_ARMS,
@@ -61,6 +66,8 @@ def run(ctx: StageContext) -> dict:
     try:
         return _Stage(ctx).run()
     except TooLittleData as lack:
+        if ctx.helper:
+            return {}
         ctx.log.warning("%s", lack)
         for table in TABLES:
             table.write(ctx.run, table.arrow.empty_table())
@@ -84,7 +91,6 @@ class _Stage:
         results = tables.Results(said[DEVELOPMENT], self.numbers)
         n_draws, seed = self.config.n_bootstrap, self.ctx.config.seed
         choice = choose(self.settings, tables.scores(tried, results, tried[0]), self.inputs.separation())
-        grid_effects = tables.development_table(tried, results, tried[0], n_draws, seed)
         questions = designs(self.settings, choice)
         arms = arms_of(questions)
         self.total = len(tried) + len(arms)
@@ -92,7 +98,10 @@ class _Stage:
         first = len(tried)
         self.numbers = {arm: first + i for i, arm in enumerate(arms)}
         said[CONFIRMATION] = self._write(CONFIRMATION, arms, self.inputs.confirming, first)
+        if self.ctx.helper:
+            return {}
         self.ctx.progress(self.total, self.total, "arms", "comparing")
+        grid_effects = tables.development_table(tried, results, tried[0], n_draws, seed)
         results = tables.Results(said[CONFIRMATION], self.numbers)
         effects = tables.effects_table(questions, results, arms[0], n_draws, seed)
         verdicts = tables.verdicts_table(effects)
@@ -115,34 +124,61 @@ class _Stage:
     # Captions
 
     def _write(self, phase: str, arms: Sequence[Arm], subjects: Sequence[images.Subject], first: int = 0) -> Any:
-        """Captions of every arm, as rows of intervention_captions; groups of arms whose part is there are read back."""
+        """Captions of every arm, as rows of intervention_captions, from parts of some arms each."""
         self.numbers |= {arm: first + i for i, arm in enumerate(arms)}
         rows = [Row(subject.image, lang) for lang in self.settings.languages for subject in subjects]
         groups = together(arms, len(rows), self.writer.batch_size)
-        parts = [self.ctx.work_dir / f"{phase}_{i:05d}.parquet" for i in range(len(groups))]
-        if not all(part.exists() for part in parts):
-            self.writer.features = self.writer.vlm.encode_images([self.inputs.open(subject) for subject in subjects])
-        known: dict[captions.CaptionKey, float] = {}
-        plain: pd.DataFrame | None = None
+        paths = [self.ctx.work_dir / f"{phase}_{i:05d}.parquet" for i in range(len(groups))]
+        encode = functools.cache(lambda: self.writer.vlm.encode_images([self.inputs.open(s) for s in subjects]))
+        ends = np.cumsum([0, *map(len, groups)])
+
+        def write(path: Path, make: Callable[[], pa.Table]) -> None:
+            self.writer.features = encode()
+            write_table(path, make())
+
+        def part(i: int, plain: pd.DataFrame | None) -> Part:
+            make = partial(captions.written, self.writer, groups[i], rows, plain)
+            return Part(paths[i], partial(write, paths[i], make))
+
+        def tell(n: int) -> None:
+            self.ctx.progress(self.done + int(ends[n]), self.total, "arms", f"{phase} images")
+
+        self.ctx.make([part(0, None)])  # captions without an edit, which say what each edit is to change
+        plain = self._read(paths[0])
+        hits = [self.readers[lang].hits(t) for t, lang in zip(plain["text"], plain["lang"], strict=True)]
+        rows = [Row(row.image, row.lang, caption_gender(h)) for row, h in zip(rows, hits, strict=True)]
+        self.ctx.make([part(i, plain) for i in range(1, len(groups))], lambda n: tell(1 + n))
+        self.done += len(arms)
+        frames = [self._read(path) for path in paths]
+        scores = self._scores(phase, captions.distinct(frames), write)
+        if self.ctx.helper and phase == CONFIRMATION:
+            return None
         found = []
-        for group, part in zip(groups, parts, strict=True):
-            if not part.exists():
-                write_table(part, captions.written(self.writer, group, rows, plain, known))
-            self.done += len(group)
-            self.ctx.progress(self.done, self.total, "arms", f"{phase} images")
-            frame = pq.read_table(part, schema=captions.PART_SCHEMA).to_pandas()
-            known |= captions.scores_of(frame)
-            if group[0].method == NONE:
-                plain = frame
-                hits = [self.readers[lang].hits(t) for t, lang in zip(frame["text"], frame["lang"], strict=True)]
-                rows = [Row(row.image, row.lang, caption_gender(h)) for row, h in zip(rows, hits, strict=True)]
-            assert plain is not None  # captions without an edit are the first group
+        for group, frame in zip(groups, frames, strict=True):
             for arm, mine in zip(group, np.split(np.arange(len(frame)), len(group)), strict=True):
                 of_arm = frame.iloc[mine]
                 number = self.numbers[arm]
                 self._moved[number] = of_arm.iloc[0][list(captions.MOVED)].to_dict()
-                found.append(captions.counted(of_arm, plain, self.readers, subjects, arm=number, phase=phase))
+                found.append(captions.counted(of_arm, plain, scores, self.readers, subjects, arm=number, phase=phase))
         return pd.concat(found, ignore_index=True)
+
+    def _scores(
+        self, phase: str, keys: Sequence[captions.CaptionKey], write: Callable[[Path, Callable[[], pa.Table]], None]
+    ) -> dict[captions.CaptionKey, float]:
+        """Log-probabilities of all captions, so many batches a part."""
+        size = SCORED_BATCHES * self.writer.batch_size
+        parts = []
+        for i, start in enumerate(range(0, len(keys), size)):
+            path = self.ctx.work_dir / f"{phase}_scores_{i:05d}.parquet"
+            make = partial(captions.scored, self.writer, keys[start : start + size])
+            parts.append(Part(path, partial(write, path, make)))
+        self.ctx.make(parts)
+        frames = [pq.read_table(part.path, schema=captions.SCORE_SCHEMA).to_pandas() for part in parts]
+        return {key: score for frame in frames for key, score in captions.scores_of(frame).items()}
+
+    @staticmethod
+    def _read(path: Path) -> pd.DataFrame:
+        return pq.read_table(path, schema=captions.PART_SCHEMA).to_pandas()
 
     def _notes(self, choice: Choice, verdicts: pd.DataFrame, n: int, results: tables.Results) -> dict[str, Any]:
         head = verdicts.loc[verdicts["note"] == "headline"].to_dict("records")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from core.run import write_table
 from core.run.schema import Table
 from core.run.schema.layers import EMERGENCE, LENS, PROBES
 from core.samples.images import open_image
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 Rows = list[dict[str, Any]]
 PIXELS = 16  # a side, of the images that the pixel baseline sees
@@ -40,7 +41,7 @@ N_RANDOM = 50  # draws of other words
 
 def run(ctx: StageContext) -> dict:
     """Write probes.parquet, lens.parquet and emergence.parquet."""
-    layers, steps, languages = ctx.config.activations.layers, _Steps(ctx), ctx.config.samples.languages
+    layers, languages = ctx.config.activations.layers, ctx.config.samples.languages
     samples = ctx.run.images().to_dict("records")
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
     wanted = ctx.config.layers.control_types
@@ -52,15 +53,24 @@ def run(ctx: StageContext) -> dict:
         ctx.config.seed,
     )
     ids = np.array([s["sample_id"] for s in gendered], np.int64)
-    probes = steps.part("pixels", PROBES, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
+    asked: dict[str, tuple[Table, Callable[[], Rows]]] = {
+        "pixels": (PROBES, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
+    }
+    pooled = {layer: Pooled(ctx.run.dir, layer) for layer in layers}
     for layer in layers:
-        pooled = Pooled(ctx.run.dir, layer)
         for view in VIEWS:
-            name = f"probes_{layer:02d}_{view}"
-            resid = lambda p=pooled, v=view: _by_language(p.resid(v), ids, languages)  # noqa: E731
-            probes += steps.part(name, PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v))
+            resid = lambda n=layer, v=view: _by_language(pooled[n].resid(v), ids, languages)  # noqa: E731
+            asked[f"probes_{layer:02d}_{view}"] = PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v)
     work = _Lens(ctx, samples)
-    lens = [row for lang in languages for row in steps.part(f"lens_{lang}", LENS, lambda c=lang: work.read(c))]
+    asked |= {f"lens_{lang}": (LENS, lambda c=lang: work.read(c)) for lang in languages}
+    parts = {name: _part(ctx.work_dir / f"{name}.parquet", *one) for name, one in asked.items()}
+    ctx.make(list(parts.values()), lambda n: ctx.progress(n, len(parts), "steps", "probes and lens"))
+    if ctx.helper:
+        return {}
+    rows: dict[str, Rows] = {PROBES.name: [], LENS.name: []}  # as they stand in the files, fresh or kept
+    for name, (of, _) in asked.items():
+        rows[of.name] += pq.read_table(parts[name].path).to_pylist()
+    probes, lens = rows[PROBES.name], rows[LENS.name]
     with_q(probes, lens)
     found = emergence(probes, lens)
     for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):
@@ -69,22 +79,8 @@ def run(ctx: StageContext) -> dict:
     return {"rows": len(probes) + len(lens), "notes": {"first_layer": first}}
 
 
-class _Steps:
-    """Parts in the stage's work folder, each made once, and the progress over all of them."""
-
-    def __init__(self, ctx: StageContext):
-        self.ctx, self.done = ctx, 0
-        self.total = 1 + len(ctx.config.activations.layers) * len(VIEWS) + len(ctx.config.samples.languages)
-
-    def part(self, name: str, of: Table, make: Callable[[], Rows]) -> Rows:
-        """Rows as they stand in the part's file, so that a fresh part and a kept one are the same."""
-        path = self.ctx.work_dir / f"{name}.parquet"
-        self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
-        if not path.exists():
-            write_table(path, table(make(), of))
-        self.done += 1
-        self.ctx.progress(self.done, self.total, "steps", name.replace("_", " "))
-        return pq.read_table(path).to_pylist()
+def _part(path: Path, of: Table, make: Callable[[], Rows]) -> Part:
+    return Part(path, lambda: write_table(path, table(make(), of)))
 
 
 def _image_type(sample: dict[str, Any], wanted: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ Parts are kept in the work folder, one a language and question, so that what is 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from core.mech.inputs import Inputs
 from core.mech.tables import TABLES, table
 from core.run import write_table
 from core.vlm import load_captioner
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 Rows = list[dict[str, Any]]
 MAKES = {
@@ -29,12 +30,12 @@ MAKES = {
 def run(ctx: StageContext) -> dict:
     """Write the seven tables of core/mech/tables.py."""
     work = _Work(ctx)
+    ctx.make(work.parts, work.count)
+    if ctx.helper:
+        return {}
     rows: dict[str, Rows] = {name: [] for name in TABLES}
-    rows["weight_spectra"] = work.part("weight_spectra", "", work.spectra)["weight_spectra"]
-    for lang in ctx.config.samples.languages:
-        for name, make in work.questions(lang).items():
-            for made, found in work.part(name, lang, make).items():
-                rows[made] += found
+    for name, path in work.files:  # as they stand in the files, fresh or kept
+        rows[name] += pq.read_table(path).to_pylist()
     heads.with_q(rows["head_effects"], ctx.config.mechanisms.fdr)
     for name, of in TABLES.items():
         of.write(ctx.run, table(name, rows[name]))
@@ -43,26 +44,29 @@ def run(ctx: StageContext) -> dict:
 
 
 class _Work:
-    """The parts, each made once, and the progress over all of them."""
+    """What is asked, a part each; ``files`` are its tables' files, in their order."""
 
     def __init__(self, ctx: StageContext):
         self.ctx = ctx
         load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
         self.inputs = Inputs(ctx.run, ctx.config, ctx.device, load)
-        self.done, self.total = 0, 1 + 3 * len(ctx.config.samples.languages)
+        self.files: list[tuple[str, Path]] = []
+        self.done = 0
+        self.parts = [self.part("weight_spectra", "", self.spectra)]
+        for lang in ctx.config.samples.languages:
+            self.parts += [self.part(name, lang, make) for name, make in self.questions(lang).items()]
 
-    def part(self, name: str, lang: str, make: Callable[[], dict[str, Rows]]) -> dict[str, Rows]:
-        """Rows as they stand in the part's files, so that a fresh part and a kept one are the same."""
-        tables = MAKES.get(name, (name,))
-        paths = {t: self.ctx.work_dir / f"{t}_{lang}.parquet" for t in tables}
-        self.tick(f"{name.replace('_', ' ')} {lang}".strip())
-        if not all(path.exists() for path in paths.values()):
+    def part(self, name: str, lang: str, make: Callable[[], dict[str, Rows]]) -> Part:
+        """A question of a language; the part is done when the last of its tables is there."""
+        paths = {t: self.ctx.work_dir / f"{t}_{lang}.parquet" for t in MAKES.get(name, (name,))}
+        self.files += paths.items()
+
+        def write() -> None:
             made = make()
             for t, path in paths.items():
                 write_table(path, table(t, made[t]))
-        self.done += 1
-        self.tick(name)
-        return {t: pq.read_table(path).to_pylist() for t, path in paths.items()}
+
+        return Part(list(paths.values())[-1], write)
 
     def spectra(self) -> dict[str, Rows]:
         """What the weights of every layer look like."""
@@ -80,5 +84,9 @@ class _Work:
             "features": lambda: effects.features(self.inputs, lang, lambda text: self.tick(f"{text}, {lang}")),
         }
 
+    def count(self, done: int) -> None:
+        self.done = done
+        self.tick("")
+
     def tick(self, message: str) -> None:
-        self.ctx.progress(self.done, self.total, "steps", message)
+        self.ctx.progress(self.done, len(self.parts), "steps", message)

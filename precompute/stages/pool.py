@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from core.activations.store import ActivationReader
 from core.features.pooled import FOLDER, join_parts, pool_rows, view_rows, write_part
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.sae.files import load_sae, sae_id
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
 ROWS_PER_PART = 65_536
 BATCH_ROWS = 8_192
@@ -31,14 +32,15 @@ def run(ctx: StageContext) -> dict:
     first = gender_said(ctx, tokens)
     views = view_rows(tokens, first)
     n_positions = {v: np.bincount(tokens.sequence[m], minlength=len(first)) for v, m in views.items()}
-    for number, layer in enumerate(layers):
+    work = {layer: _layer(ctx, layer, number, activations, tokens, views) for number, layer in enumerate(layers)}
+    ctx.make([part for parts in work.values() for part in parts])
+    if ctx.helper:
+        return {}
+    for layer, parts in work.items():
+        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"))
         target = ctx.run.path(FOLDER, f"layer_{layer:02d}.safetensors")
-        done = number * tokens.n_rows
-        tick = _tick(ctx, layer, done, len(layers) * tokens.n_rows)
-        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
-        parts = _layer_parts(ctx, activations.reader(layer), sae, tokens, views, tick)
         target.parent.mkdir(exist_ok=True)
-        join_parts(target, parts, n_positions, sae.cfg.d_sae, sae_id(sae))
+        join_parts(target, [part.path for part in parts], n_positions, sae.cfg.d_sae, sae_id(sae))
     spoken = tokens.caption_length > 0
     named = int((first < tokens.caption_length)[spoken].sum())
     notes = {"captions": int(spoken.sum()), "captions_with_a_gendered_word": named}
@@ -53,26 +55,32 @@ def gender_said(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
     return first
 
 
-def _layer_parts(
+def _layer(
     ctx: StageContext,
-    reader: ActivationReader,
-    sae: Any,
+    layer: int,
+    number: int,
+    activations: Activations,
     tokens: TokenIndex,
     views: dict[str, np.ndarray],
-    tick: Callable[[int], None],
-) -> list[Path]:
-    folder = ctx.work_dir / f"layer_{reader.layer:02d}"
+) -> list[Part]:
+    """The parts of a layer: its rows, so many at a time."""
+    folder = ctx.work_dir / f"layer_{layer:02d}"
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for number, start in enumerate(range(0, reader.n_rows, ROWS_PER_PART)):
-        stop = min(start + ROWS_PER_PART, reader.n_rows)
-        paths.append(folder / f"part_{number:05d}.safetensors")
-        if not paths[-1].exists():
-            x, codes = _read(sae, reader, start, stop, ctx.device, tick)
-            sequence = tokens.sequence[start:stop]
-            write_part(paths[-1], {v: pool_rows(sequence, m[start:stop], x, codes) for v, m in views.items()})
-        tick(stop)
-    return paths
+    n_layers = len(ctx.config.activations.layers)
+    tick = _tick(ctx, layer, number * tokens.n_rows, n_layers * tokens.n_rows)
+    opened = functools.cache(lambda: load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device))
+
+    def make(path: Path, start: int, stop: int) -> None:
+        x, codes = _read(opened(), activations.reader(layer), start, stop, ctx.device, tick)
+        sequence = tokens.sequence[start:stop]
+        write_part(path, {v: pool_rows(sequence, m[start:stop], x, codes) for v, m in views.items()})
+
+    parts = []
+    for i, start in enumerate(range(0, tokens.n_rows, ROWS_PER_PART)):
+        path = folder / f"part_{i:05d}.safetensors"
+        stop = min(start + ROWS_PER_PART, tokens.n_rows)
+        parts.append(Part(path, functools.partial(make, path, start, stop)))
+    return parts
 
 
 def _read(

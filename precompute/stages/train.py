@@ -34,6 +34,7 @@ from core.sae.splicing import own_captions, row_losses
 from core.sae.trainer import N_STATISTICS, TokenBatches, Trainer, explained_variance, train_sae
 from core.vlm import load_captioner
 from core.vlm.identity import locate
+from precompute.context import Part
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -50,10 +51,17 @@ def run(ctx: StageContext) -> dict:
     given = {source.layer: source for source in sources(ctx.config)}
     load = functools.cache(lambda: load_captioner(ctx.run, ctx.config.model, ctx.device))
     activations = Activations.of(ctx, load, ctx.layers or layers)
+    parts = []
     for number, layer in enumerate(ctx.layers or layers):
         folder = ctx.work_dir / f"layer_{layer:02d}"
-        if not (folder / "metrics.json").exists():
+
+        def make(number: int = number, layer: int = layer, folder: Path = folder) -> None:
             _one_layer(ctx, load(), activations.reader(layer), number, folder, given.get(layer))
+
+        parts.append(Part(folder / "metrics.json", make))
+    ctx.make(parts)
+    if ctx.helper:
+        return {}
     if ctx.layers:  # other processes have the others; a later run puts all of them together
         activations.clear()
         return {"rows": len(ctx.layers)}
