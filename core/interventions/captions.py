@@ -62,7 +62,12 @@ def written(writer: CaptionWriter, group: Sequence[Arm], rows: Sequence[Row], pl
 
 def distinct(parts: Iterable[pd.DataFrame]) -> list[CaptionKey]:
     """Every caption of an image once, in an order that does not depend on the arms' order."""
-    return sorted({(r.image, r.lang, tuple(r.token_ids)) for part in parts for r in part.itertuples()})
+    return sorted({key for part in parts for key in _keys(part)})
+
+
+def _keys(part: pd.DataFrame) -> list[CaptionKey]:
+    ids = (tuple(int(i) for i in one) for one in part["token_ids"])
+    return [(int(i), str(lang), own) for i, lang, own in zip(part["image"], part["lang"], ids, strict=True)]
 
 
 def scored(writer: CaptionWriter, keys: Sequence[CaptionKey]) -> pa.Table:
@@ -77,8 +82,7 @@ def scored(writer: CaptionWriter, keys: Sequence[CaptionKey]) -> pa.Table:
 
 def scores_of(part: pd.DataFrame) -> dict[CaptionKey, float]:
     """What a part of ``scored`` says."""
-    keys = [(r.image, r.lang, tuple(r.token_ids)) for r in part.itertuples()]
-    return dict(zip(keys, part["log_prob"], strict=True))
+    return dict(zip(_keys(part), part["log_prob"], strict=True))
 
 
 def counted(
@@ -100,9 +104,9 @@ def counted(
                 "text": new.text,
                 "finished": new.finished,
                 "n_tokens": len(new.token_ids),
-                "log_prob": scores[new.image, new.lang, tuple(new.token_ids)],
+                "log_prob": scores[mine],
                 **outcomes(new.text, before.text, readers[new.lang], known[new.lang, new.image]),
             }
-            for new, before in zip(part.itertuples(), plain.itertuples(), strict=True)
+            for mine, new, before in zip(_keys(part), part.itertuples(), plain.itertuples(), strict=True)
         ]
     )

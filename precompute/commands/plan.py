@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +21,7 @@ from precompute.commands.run import limits_of
 from precompute.engine.machine import free_disk
 from precompute.engine.plan import Planned, check_before, make_plan
 from precompute.engine.progress import show_bytes, show_time
+from precompute.engine.workers import one_thread, single_threaded
 from precompute.forecast.estimate import GUESS, PROBED, Estimate
 from precompute.forecast.forecast import Forecast, check_limits, forecast, limits_text
 from precompute.forecast.limits import Limits, disk_at_most
@@ -78,7 +80,8 @@ def _probed(seen: Forecast, run: Run, console: Console) -> Forecast:
             "This machine has no CUDA device.",
             "Run plan --probe on the machine that will compute.",
         )
-    run_probe(seen.config, seen.device, lambda text: console.print(text, markup=False, soft_wrap=True))
+    with one_thread() if single_threaded(seen.config, seen.device, seen.workers) else nullcontext():
+        run_probe(seen.config, seen.device, lambda text: console.print(text, markup=False, soft_wrap=True))
     return forecast(seen.config, run)
 
 

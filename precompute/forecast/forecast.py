@@ -12,10 +12,23 @@ from core.run import Run, list_runs
 from precompute.engine.machine import describe_device, resolve_device
 from precompute.engine.plan import Planned
 from precompute.engine.progress import show_bytes
-from precompute.forecast.estimate import Before, Estimate, count_samples, earlier, estimate, scaled
+from precompute.engine.workers import n_workers, shareable
+from precompute.forecast.estimate import (
+    GUESS,
+    PROBED,
+    Before,
+    Estimate,
+    count_samples,
+    earlier,
+    estimate,
+    scaled,
+)
 from precompute.forecast.limits import NAMES, OPTIONS, Break, Limits, Way, broken, together, ways
 from precompute.forecast.probe import Probe, find_probe
 from precompute.forecast.shape import ModelShape, as_trained, model_shape, widest
+from precompute.pipeline import stages
+
+SHARED = 0.85  # how much quicker than one process n are, over n: parts differ in length, and some work is not shared
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,29 @@ class Forecast:
             return {}
         n = min(self.n, config.samples.n or self.n)
         found = estimate(as_trained(config, self.pretrained), self.device, n, self.shape, self.probe)
-        return scaled(found, self._before)
+        return self._shared(config, scaled(found, self._before))
+
+    def _shared(self, config: Config, found: dict[str, Estimate]) -> dict[str, Estimate]:
+        """The same where processes share stages; times of an earlier run have that in them."""
+        together = self.workers
+        if together == 1:
+            return found
+        split = {s.name for s in stages() if shareable(s, config)}
+        return {
+            name: replace(
+                e,
+                seconds=e.seconds / (SHARED * together if e.basis in (GUESS, PROBED) else 1),
+                memory=e.memory * together,
+            )
+            if name in split
+            else e
+            for name, e in found.items()
+        }
+
+    @functools.cached_property
+    def workers(self) -> int:
+        """How many processes would share stages on this machine, where they are not told how many."""
+        return n_workers(self.config, self.device) if self.device_name else 1
 
     @functools.cached_property
     def _before(self) -> dict[str, Before]:

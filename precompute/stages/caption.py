@@ -46,8 +46,8 @@ def run(ctx: StageContext) -> dict:
     references = _references(ctx) if ctx.config.caption.source == "references" else None
 
     def write(block: Sequence[int], part: Path) -> None:
-        own = references is None
-        write_table(part, _captions(ctx, load(), block) if own else _given(ctx, load(), block, references))
+        vlm = load()
+        write_table(part, _captions(ctx, vlm, block) if references is None else _given(ctx, vlm, block, references))
 
     started, n_before = time.monotonic(), sum(part.exists() for part in parts)
     ctx.make(

@@ -158,7 +158,7 @@ class _Stage:
             for arm, mine in zip(group, np.split(np.arange(len(frame)), len(group)), strict=True):
                 of_arm = frame.iloc[mine]
                 number = self.numbers[arm]
-                self._moved[number] = of_arm.iloc[0][list(captions.MOVED)].to_dict()
+                self._moved[number] = {name: float(of_arm[name].iloc[0]) for name in captions.MOVED}
                 found.append(captions.counted(of_arm, plain, scores, self.readers, subjects, arm=number, phase=phase))
         return pd.concat(found, ignore_index=True)
 

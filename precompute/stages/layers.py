@@ -67,10 +67,10 @@ def run(ctx: StageContext) -> dict:
     ctx.make(list(parts.values()), lambda n: ctx.progress(n, len(parts), "steps", "probes and lens"))
     if ctx.helper:
         return {}
-    rows: dict[str, Rows] = {PROBES.name: [], LENS.name: []}  # as they stand in the files, fresh or kept
-    for name, (of, _) in asked.items():
-        rows[of.name] += pq.read_table(parts[name].path).to_pylist()
-    probes, lens = rows[PROBES.name], rows[LENS.name]
+    probes, lens = (  # as they stand in the files, fresh or kept
+        [row for name, (of, _) in asked.items() if of is wanted for row in pq.read_table(parts[name].path).to_pylist()]
+        for wanted in (PROBES, LENS)
+    )
     with_q(probes, lens)
     found = emergence(probes, lens)
     for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):

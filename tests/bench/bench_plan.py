@@ -67,7 +67,7 @@ def main() -> None:
         shape, watch = model_shape(config), Stopwatch()
         told = estimate(config, "cpu", args.n, shape, probe)
         run = Run(Path(folder) / "demo")
-        LocalEngine(run, config, show=watch).run_all()
+        LocalEngine(run, config, show=watch, workers=1).run_all()
         records = run.manifest().stages
     head = ("stage", "planned", "ran", "ratio", "planned disk", "disk", "planned memory", "memory")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
