@@ -1,5 +1,6 @@
 """Parts of a stage shared by processes: each made once, whoever dies; and how many a machine has room for."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -84,10 +85,11 @@ def test_a_helper_that_dies_costs_nothing_but_time(small_run, tmp_path):
     def kill() -> None:
         while not deaths:
             for child in psutil.Process().children():
-                if "precompute.engine.workers" in child.cmdline():
-                    time.sleep(0.5)
-                    child.kill()
-                    deaths.append(child.pid)
+                with contextlib.suppress(psutil.Error):  # one that has just ended
+                    if "precompute.engine.workers" in child.cmdline():
+                        time.sleep(0.5)
+                        child.kill()
+                        deaths.append(child.pid)
             time.sleep(0.01)
 
     threading.Thread(target=kill, daemon=True).start()
