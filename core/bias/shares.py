@@ -2,86 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
 
 from core.bias import NAMED
-from core.intervals import q_values, wilson
+from core.bias.likeness import likeness
+from core.intervals import q_values
 
 Floats = NDArray[np.float64]
 MARGIN = 0.1  # a share nearer than this to 0.5 is no lean: single trainings differ by as much (docs/controls.md)
+ONE_IMAGE = "one image: how far its captions speak for other images is not known"
+NO_CAPTION = "no caption to count"
+NUMBERS = ("share", "low", "high", "p_even", "p_beyond", "n_effective")
 
 
-@dataclass(frozen=True)
-class Dispersion:
-    """How much more images of one group differ than draws of one coin would: ``phi`` >= 1, and its freedom."""
+def grouped(hits: pd.Series, n: pd.Series, value: pd.Series) -> pd.DataFrame:
+    """Share of ``hits`` among ``n`` captions by group: value (index), n_images, n_hits, n, NUMBERS and why.
 
-    phi: float
-    freedom: int
-
-
-def dispersion(hits: ArrayLike, n: ArrayLike, group: ArrayLike) -> Dispersion:
-    """Pooled over groups: sum of (hits - n p)^2 against sum of n p (1 - p), p by group (quasi-binomial).
-
-    ``hits`` of ``n`` captions an image, ``group`` (n_images,) codes. Groups of one image say nothing of it. phi is 1
-    where no image has two captions. Source: McCullagh and Nelder (1989), section 4.5.
+    ``hits``, ``n`` and ``value`` by image; images without a caption to count say nothing. low, high: 95 % interval with
+    images as units (core.bias.likeness). p_even: two-sided, of the share being 0.5. p_beyond: of its lying within
+    MARGIN of 0.5, at the border, where such a share is most often mistaken (minimum-effect test, Murphy and Myors
+    1999). n_effective: captions of as many different images that would tell as much. A group of one image has a share
+    and nothing else, a group without a caption not even that; ``why`` says so.
     """
-    hits, n, group = np.asarray(hits, float), np.asarray(n, float), np.asarray(group)
-    seen = n > 0
-    hits, n, group = hits[seen], n[seen], group[seen]
-    if not len(n) or n.max() <= 1:
-        return Dispersion(1.0, 0)
-    _, codes = np.unique(group, return_inverse=True)
-    size, total = np.bincount(codes), np.bincount(codes, n)
-    p = np.bincount(codes, hits) / total
-    squares = np.bincount(codes, (hits - n * p[codes]) ** 2)
-    several = size > 1
-    expected = (total * p * (1 - p))[several].sum()
-    freedom = int((size[several] - 1).sum())
-    if expected <= 0:
-        return Dispersion(1.0, freedom)
-    spread = (squares[several] * size[several] / (size[several] - 1)).sum()
-    return Dispersion(max(1.0, float(spread / expected)), freedom)
+    table = pd.DataFrame({"n_hits": hits, "n": n}).groupby(value).sum()
+    table.index.name = "value"
+    table[list(NUMBERS)] = np.nan
+    counted = n > 0
+    table["n_images"] = counted.groupby(value).sum()
+    table["why"] = np.select([table["n"] == 0, table["n_images"] == 1], [NO_CAPTION, ONE_IMAGE], "")
+    if counted.any():
+        names, code = np.unique(value[counted].to_numpy(), return_inverse=True)
+        table.loc[names, list(NUMBERS)] = _numbers(hits[counted].to_numpy(int), n[counted].to_numpy(int), code)
+        table.loc[table["why"] == ONE_IMAGE, list(NUMBERS[1:])] = np.nan
+    return table
 
 
-def clustered_wilson(hits: ArrayLike, n: ArrayLike, phi: float) -> tuple[Floats, Floats]:
-    """Wilson's interval of hits / n with n / phi effective captions (Rao and Scott 1992); NaN where n is 0."""
-    return wilson(np.asarray(hits, float) / phi, np.asarray(n, float) / phi)
-
-
-def p_even(hits: ArrayLike, n: ArrayLike, found: Dispersion) -> Floats:
-    """Two-sided p of the share being 0.5: score test over images by Student's t; NaN where n is 0."""
-    hits, n = np.asarray(hits, float), np.asarray(n, float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        score = (hits / n - 0.5) / np.sqrt(0.25 * found.phi / n)
-    return 2 * student.sf(np.abs(score), found.freedom or np.inf)
-
-
-def p_beyond(hits: ArrayLike, n: ArrayLike, found: Dispersion, margin: float) -> Floats:
-    """p of the share lying within ``margin`` of 0.5: minimum-effect test (Murphy and Myors 1999); NaN where n is 0.
-
-    With margin 0 it is ``p_even``. The p is that of the border, where such a share is most often mistaken.
-    """
-    hits, n = np.asarray(hits, float), np.asarray(n, float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        off, error = np.abs(hits / n - 0.5), np.sqrt((0.25 - margin**2) * found.phi / n)
-        near, far = (off - margin) / error, (off + margin) / error
-    freedom = found.freedom or np.inf
-    return student.sf(near, freedom) + student.sf(far, freedom)
+def _numbers(hits: NDArray[np.int64], n: NDArray[np.int64], code: NDArray[np.int64]) -> Floats:
+    """NUMBERS of each group (n_groups, 6)."""
+    said, total, squares = (np.bincount(code, values) for values in (hits, n, n.astype(float) ** 2))
+    model, share = likeness(hits, n, code), said / total
+    low, high = model.interval()
+    tests = []
+    for margin in (0.0, MARGIN):
+        lower = model.below(0.5 + margin) + model.below(0.5 - margin)
+        upper = model.above(0.5 - margin) + model.above(0.5 + margin)
+        tests.append(np.minimum(1.0, np.minimum(lower, upper)))
+    return np.column_stack(
+        [
+            share,
+            np.where(said == 0, 0.0, np.minimum(low, share)),
+            np.where(said == total, 1.0, np.maximum(high, share)),
+            *tests,
+            total / (1 + model.rho * (squares / total - 1)),
+        ]
+    )
 
 
 def difference(
-    a: ArrayLike, a_low: ArrayLike, a_high: ArrayLike, b: ArrayLike, b_low: ArrayLike, b_high: ArrayLike
+    a: ArrayLike,
+    a_low: ArrayLike,
+    a_high: ArrayLike,
+    b: ArrayLike,
+    b_low: ArrayLike,
+    b_high: ArrayLike,
+    r: float = 0.0,
 ) -> tuple[Floats, Floats, Floats]:
-    """a - b with its interval from those of both, taken as independent (Newcombe 1998, method 10)."""
+    """a - b with its interval from those of both, whose errors have correlation ``r`` (Newcombe 1998, method 10).
+
+    0 for separate images; on the same images accidents are shared, and r is not 0 (Zou 2007 has the general form).
+    """
     a, a_low, a_high = (np.asarray(x, float) for x in (a, a_low, a_high))
     b, b_low, b_high = (np.asarray(x, float) for x in (b, b_low, b_high))
     value = a - b
-    return value, value - np.hypot(a - a_low, b_high - b), value + np.hypot(a_high - a, b - b_low)
+    down, up = (
+        np.sqrt(np.maximum(one**2 + other**2 - 2 * r * one * other, 0))
+        for one, other in ((a - a_low, b_high - b), (a_high - a, b - b_low))
+    )
+    return value, value - down, value + up
+
+
+def shared_error(said: pd.DataFrame, other: pd.DataFrame, value: pd.Series) -> float:
+    """Correlation of the errors that two shares of a group have by the accidents of its images, as low as it may be.
+
+    ``said`` and ``other`` are image counts (columns male and female) in two languages, ``value`` each image's group.
+    The estimate is pooled over groups; back comes the lower end of its one-sided 95 % interval (Fisher 1921), since a
+    difference of shares is the surer the more of their errors they share.
+    """
+    value = value[value.index.isin(said.index.union(other.index))]
+    errors = []
+    for counts in (said, other):
+        here = counts[["male", "female"]].reindex(value.index, fill_value=0)
+        n, hits = here.sum(axis=1), here["male"]
+        share = hits.groupby(value).transform("sum") / n.groupby(value).transform("sum").clip(lower=1)
+        errors.append((hits - n * share).to_numpy(float))
+    squares = [float(error @ error) for error in errors]
+    freedom = len(value) - value.nunique()
+    if freedom < 4 or not min(squares):
+        return 0.0 if freedom >= 4 else -1.0
+    r = float(errors[0] @ errors[1]) / np.sqrt(squares[0] * squares[1])
+    return float(np.tanh(np.arctanh(np.clip(r, -0.999, 0.999)) - 1.645 / np.sqrt(freedom - 2)))
 
 
 def image_counts(said: pd.DataFrame, reading: str = "named") -> pd.DataFrame:
@@ -90,20 +111,6 @@ def image_counts(said: pd.DataFrame, reading: str = "named") -> pd.DataFrame:
     column = pd.Categorical(said[reading], categories=list(NAMED)).codes
     counts = np.bincount(row * len(NAMED) + column, minlength=len(ids) * len(NAMED)).reshape(-1, len(NAMED))
     return pd.DataFrame(counts, index=pd.Index(ids, name="sample_id"), columns=list(NAMED))
-
-
-def grouped(hits: pd.Series, n: pd.Series, value: pd.Series) -> tuple[pd.DataFrame, Dispersion]:
-    """Share of ``hits`` among ``n`` captions by group: value (index), n_hits, n, share, low, high.
-
-    ``hits``, ``n`` and ``value`` by image. A group without a caption to count has no share (NaN).
-    """
-    found = dispersion(hits, n, value)
-    table = pd.DataFrame({"n_hits": hits, "n": n}).groupby(value).sum()
-    table.index.name = "value"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        table["share"] = table["n_hits"].to_numpy(float) / table["n"].to_numpy(float)
-    table["low"], table["high"] = clustered_wilson(table["n_hits"], table["n"], found.phi)
-    return table, found
 
 
 def group_shares(counts: pd.DataFrame, value: pd.Series, evidence: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -116,7 +123,7 @@ def group_shares(counts: pd.DataFrame, value: pd.Series, evidence: pd.DataFrame 
     value = value.reindex(counts.index).dropna()
     counts = counts.reindex(index=value.index, columns=list(NAMED), fill_value=0)
     said = counts if evidence is None else evidence.reindex(index=value.index, fill_value=0)
-    shares, found = grouped(said["male"], said["male"] + said["female"], value)
+    shares = grouped(said["male"], said["male"] + said["female"], value)
     table = counts.groupby(value).sum()
     table.index.name = "value"
     table = table.rename(columns={name: f"n_{name}" for name in NAMED})
@@ -124,8 +131,8 @@ def group_shares(counts: pd.DataFrame, value: pd.Series, evidence: pd.DataFrame 
     table.insert(1, "n_captions", table[[f"n_{name}" for name in NAMED]].sum(axis=1))
     table["n_counted"] = shares["n"]
     table[["p_male", "low", "high"]] = shares[["share", "low", "high"]]
-    hits, total = shares["n_hits"].to_numpy(), shares["n"].to_numpy()
-    table["p_even"], table["p_beyond"] = p_even(hits, total, found), p_beyond(hits, total, found, MARGIN)
     for name in ("even", "beyond"):
-        table[f"q_{name}"] = q_values(table[f"p_{name}"])
+        table[f"p_{name}"] = shares[f"p_{name}"]
+        table[f"q_{name}"] = q_values(shares[f"p_{name}"])
+    table["n_effective"], table["why"] = shares["n_effective"], shares["why"]
     return table.reset_index()

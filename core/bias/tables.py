@@ -12,7 +12,7 @@ import pandas as pd
 
 from core.bias import ESTIMANDS, MATCHED, NAMED, NOT_MATCHED, READINGS, SOURCES, counted
 from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates, not_enough
-from core.bias.shares import difference, dispersion, group_shares, grouped, image_counts
+from core.bias.shares import difference, group_shares, grouped, image_counts, shared_error
 from core.config import LANGUAGES
 from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES
 from core.words.generic import UNMARKED
@@ -95,7 +95,8 @@ def roles_table(captions: Captions) -> pd.DataFrame:
                     table["planted"] = table["value"].map(planted_by_value(captions.planted[lang], value))
                     found[lang] = table.assign(lang=lang)
             if len(found) == len(LANGUAGES) and counted(captions.policy) == MATCHED:
-                found[DIFFERENCE] = _difference(found["ar"], found["en"])
+                ar, en = (captions.counts(source, lang, value.index) for lang in ("ar", "en"))
+                found[DIFFERENCE] = _difference(found["ar"], found["en"], shared_error(ar, en, value))
             parts += [table.assign(attribute=attribute, source=source) for table in found.values()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=BIAS_ROLES.names)
 
@@ -114,8 +115,8 @@ def policies_table(captions: Captions) -> pd.DataFrame:
                 mine = value.reindex(counts[UNMARKED].index).dropna()
                 for estimand in ESTIMANDS if len(mine) else ():
                     hits, n = _estimated(counts, estimand)
-                    table, _ = grouped(hits.loc[mine.index], n.loc[mine.index], mine)
-                    table.insert(0, "n_images", mine.groupby(mine).size())
+                    table = grouped(hits.loc[mine.index], n.loc[mine.index], mine)
+                    table["n_images"] = mine.groupby(mine).size()
                     parts.append(table.reset_index().assign(attribute=attribute, source=source, lang=lang, of=estimand))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["of", *BIAS_POLICIES.names])
     return table.rename(columns={"of": "estimand"}) if parts else table
@@ -140,10 +141,11 @@ def planted_by_value(planted: pd.Series, value: pd.Series) -> dict[str, float]:
     return by_value["first"].to_dict()
 
 
-def _difference(ar: pd.DataFrame, en: pd.DataFrame) -> pd.DataFrame:
+def _difference(ar: pd.DataFrame, en: pd.DataFrame, r: float) -> pd.DataFrame:
+    """Arabic minus English on the same images, whose accidents both share: ``r`` as of ``shared_error``."""
     both = ar.merge(en, on="value", suffixes=("", "_en"))
     columns = [f"{name}{side}" for side in ("", "_en") for name in ("p_male", "low", "high")]
-    value, low, high = difference(*(both[c] for c in columns))
+    value, low, high = difference(*(both[c] for c in columns), r=r)
     return pd.DataFrame(
         {
             "value": both["value"],
@@ -155,6 +157,8 @@ def _difference(ar: pd.DataFrame, en: pd.DataFrame) -> pd.DataFrame:
             "low": low,
             "high": high,
             "planted": both["planted"] - both["planted_en"],
+            "n_effective": 1 / (1 / both["n_effective"] + 1 / both["n_effective_en"]),
+            "why": np.where(both["why"] == "", both["why_en"], both["why"]),
         }
     )
 
@@ -201,7 +205,7 @@ def _agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, seed: int
             if mine["planted"].isna().all():
                 continue
             for metric, found in agreement(mine["planted"], mine["p_male"], n_draws, seed).items():
-                floor = _floor(captions, mine, attribute, source, lang) if metric == METRICS[1] else float("nan")
+                floor = _floor(table, lang) if metric == METRICS[1] else float("nan")
                 yield _row(metric, lang, source, found, "groups", attribute, floor=floor)
         wide = table.pivot(index="value", columns="lang", values="p_male")
         if attribute == ALL or not {"en", "ar"} <= set(wide):
@@ -227,17 +231,15 @@ def _other_agreements(captions: Captions, roles: pd.DataFrame, n_draws: int, see
             yield _row(f"{METRICS[0]}_{estimand.replace(' ', '_')}", lang, source, one, "groups", attribute)
 
 
-def _floor(captions: Captions, table: pd.DataFrame, attribute: str, source: str, lang: str) -> float:
-    """The calibration error that few captions alone would give if every p were as planted: mean of E|N(0, s)|."""
-    value = captions.attributes[attribute].reindex(captions.neutral).dropna()
-    variance = np.zeros(len(table))
+def _floor(table: pd.DataFrame, lang: str) -> float:
+    """The calibration error that few captions alone would give if every p were as planted: mean of E|N(0, s)|.
+
+    ``table`` holds the groups of one attribute and kind of captions in every language.
+    """
+    variance = pd.Series(0.0, table["value"].unique())
     for one in LANGUAGES if lang == DIFFERENCE else (lang,):
-        counts = captions.counts(source, one, value.index)
-        n = counts["male"] + counts["female"]
-        phi = dispersion(counts["male"], n, value.reindex(counts.index)).phi
-        p = table["value"].map(planted_by_value(captions.planted[one], value)).to_numpy(float)
-        total = table["value"].map(n.groupby(value).sum()).to_numpy(float)
-        variance = variance + p * (1 - p) * phi / np.where(total > 0, total, np.nan)
+        mine = table[table["lang"] == one].set_index("value")
+        variance = variance + mine["planted"] * (1 - mine["planted"]) / mine["n_effective"]
     known = np.isfinite(variance)
     return float(np.sqrt(2 / np.pi * variance[known]).mean()) if known.any() else float("nan")
 

@@ -149,13 +149,7 @@ def numbers(frame: pd.DataFrame) -> str:
     for (value, lang), part in frame.groupby(["value", "lang"], sort=False):
         by = {row["source"]: row for row in records(part)}
         planted, n_images = part["planted"].dropna(), int(part["n_images"].max())
-        cells = [
-            f"{by[s]['p_male']:.2f} [{by[s]['low']:.2f}, {by[s]['high']:.2f}] "
-            f'<span class="cs-small">n = {int(by[s]["n_counted"])}</span>'
-            if s in by and pd.notna(by[s]["p_male"])
-            else "–"
-            for s in bias.SOURCES
-        ]
+        cells = [share_cell(by[s]) if s in by and pd.notna(by[s]["p_male"]) else "–" for s in bias.SOURCES]
         rows.append(
             [
                 f"<bdi>{escape(str(value))}</bdi>",
@@ -168,6 +162,12 @@ def numbers(frame: pd.DataFrame) -> str:
         )
     head = ["", "Captions", "Planted", "Sampled", "Greedy", "People wrote", "Generic masculine alone", "Images"]
     return text.table(head, rows, numeric=(2, 6, 7))
+
+
+def share_cell(row: dict) -> str:
+    """A share with its interval and n; why there is no interval, where there is none."""
+    interval = "no interval: one image" if pd.isna(row["low"]) else f"[{row['low']:.2f}, {row['high']:.2f}]"
+    return f'{row["p_male"]:.2f} {interval} <span class="cs-small">n = {int(row["n_counted"])}</span>'
 
 
 def amplification(metrics: pd.DataFrame, attribute: str) -> None:
@@ -225,8 +225,9 @@ masculine) and must say طبيبة of a woman, so that counting roles compares g
 share of men among captions that say one gender by a word that both genders must say alike: رجل and امرأة, he and she,
 father and mother; no role. Arabic minus English is shown of that share alone. Another policy
 (`words.generic_masculine`) counts the generic masculine as a man or leaves it out.
-Captions of one image resemble each other, so each interval is Wilson’s with the number of captions divided by how much
-more images differ than draws of a coin would (Rao and Scott 1992). **Planted** shares exist in the demo world alone,
+Captions of one image resemble each other; how much (a beta-binomial model of each group, which leans on the other
+groups as far as they are alike) widens its interval, and a group of one image has none. With one caption an image the
+interval is Clopper and Pearson’s (1934). **Planted** shares exist in the demo world alone,
 where they were written by hand; finding them again tests the instrument and says nothing about any society. The
 correlation’s interval is a bootstrap over groups, its control the planted shares dealt out anew.
 

@@ -108,7 +108,7 @@ def test_what_a_twin_believes_by_accident_is_shown_and_is_no_error_of_the_instru
 def test_a_lean_that_may_be_an_accident_is_shown_and_is_no_finding(cache, world):
     main(["controls", "toy", "--seeds", "5", "--twin", str(world / "slightly")])
     _, _, beyond, _, every = json.loads((cache / "toy" / "controls.json").read_text())["controls"]
-    assert beyond["n_alarms"] == 0 and every["n_alarms"] >= 3
+    assert beyond["n_alarms"] == 0 and every["n_alarms"] >= 1
 
 
 def test_a_call_that_other_images_do_not_bear_out_is_an_error():

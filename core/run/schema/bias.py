@@ -24,14 +24,17 @@ BIAS_ROLES = table(
         word that both genders must say alike (noun, pronoun, kinship; no role), else n_male + n_female
     p_male: float64 [share] - men among n_counted; null where there are none. Of `ar-en` the difference, which there is
         of words that both genders must say alike alone
-    low: float64 [share] - lower end of the 95 % interval of p_male with images as units
-    high: float64 [share] - upper end of the 95 % interval of p_male with images as units
+    low: float64 [share] - lower end of the 95 % interval of p_male with images as units; null of a single image
+    high: float64 [share] - upper end of the 95 % interval of p_male with images as units; null of a single image
+    n_effective: float64 [captions] - captions of as many different images that would tell as much as the n_counted,
+        which come several from an image and are alike; null of a single image
     planted: float64 [share] - p_male that was planted; null where none is known, as of roles whose Arabic is generic
     p_even: float64 [probability] - p of p_male being 0.5
     q_even: float64 [probability] - p_even, adjusted over the values of the attribute
     p_beyond: float64 [probability] - p of p_male lying within 0.1 of 0.5: single trainings differ by as much
         (docs/controls.md)
     q_beyond: float64 [probability] - p_beyond, adjusted over the values of the attribute
+    why: string - why there is no share, or no interval of it: no caption to count, one image; else empty
     """,
 )
 BIAS_POLICIES = table(
@@ -52,8 +55,9 @@ BIAS_POLICIES = table(
     n: int32 [captions] - captions that the share is taken of
     n_hits: int32 [captions] - captions among them that the estimand counts
     share: float64 [share] - n_hits / n; null where n is 0
-    low: float64 [share] - lower end of the 95 % interval of share with images as units
-    high: float64 [share] - upper end of the 95 % interval of share with images as units
+    low: float64 [share] - lower end of the 95 % interval of share with images as units; null of a single image
+    high: float64 [share] - upper end of the 95 % interval of share with images as units; null of a single image
+    why: string - why there is no share, or no interval of it: no caption to count, one image; else empty
     """,
 )
 BIAS_METRICS = table(
