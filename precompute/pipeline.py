@@ -123,6 +123,15 @@ def stages() -> tuple[Stage, ...]:
             digest="core.vlm.identity:digest",
         ),
         Stage(
+            name="nulls",
+            says="put the same questions where there is nothing: random dictionaries, axes, shuffled labels",
+            needs=("prepare", "caption", "words", "activations", "train", "pool"),
+            makes=_tables("nulls"),
+            sections=("seed", "model.dtype", "gender.fdr", "gender.min_images", "nulls"),
+            fn="precompute.stages.nulls:run",
+            digest="core.vlm.identity:digest",
+        ),
+        Stage(
             name="crosslingual",
             says="compare English and Arabic: features, directions, gender effects",
             needs=("prepare", "caption", "words", "activations", "train", "pool"),

@@ -248,6 +248,15 @@ class MechanismsConfig:
 
 
 @dataclass(frozen=True)
+class NullsConfig:
+    """What the same questions are put to where there is nothing to be found, or nothing that training has found."""
+
+    n_random: int = _is(5, low=2, high=100)  # random dictionaries a layer
+    n_shuffles: int = _is(5, low=2, high=100)  # of the images' genders
+    ks: tuple[int, ...] = _is((1, 2, 5, 10), low=1)  # features of the sparse probes, chosen on training images
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run; ``name`` is the preset's."""
 
@@ -268,6 +277,7 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     interventions: InterventionsConfig = field(default_factory=InterventionsConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
+    nulls: NullsConfig = field(default_factory=NullsConfig)
 
     @property
     def prompts(self) -> dict[str, str]:
@@ -291,4 +301,5 @@ SECTIONS: dict[str, type] = {
     "explain": ExplainConfig,
     "interventions": InterventionsConfig,
     "mechanisms": MechanismsConfig,
+    "nulls": NullsConfig,
 }

@@ -13,6 +13,7 @@ from core.run.schema import (
     interventions,
     layers,
     mechanisms,
+    nulls,
     saes,
     samples,
     steering,
@@ -31,5 +32,6 @@ TOPICS = (
     steering,
     interventions,
     mechanisms,
+    nulls,
 )
 TABLES: dict[str, Table] = {one.name: one for topic in TOPICS for one in vars(topic).values() if isinstance(one, Table)}

@@ -24,6 +24,7 @@ STAGES = {
     "features": ("Find what each feature responds to", "What each feature responds to"),
     "pool": ("Gather the features of each caption", "The features of each caption"),
     "gender": ("Find the features of gender", "The features of gender"),
+    "nulls": ("Ask the same where there is nothing", "What random dictionaries would show"),
     "crosslingual": ("Compare English and Arabic", "The comparison of English and Arabic"),
     "layers": ("Follow gender through the layers", "Gender layer by layer"),
     "bias": ("Measure the bias of the captions", "The bias of the captions"),

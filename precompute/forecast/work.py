@@ -231,6 +231,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             gradients_held=at.length,
             features_held=_in_turn(at),
         ),
+        "nulls": _null(config, at, fired),
         "crosslingual": Work(
             train_steps=separate,
             trained=separate * x.batch_tokens * x.d_sae,
@@ -250,6 +251,21 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             tokens_held=LENS_BATCH * at.length,
         ),
     }
+
+
+def _null(config: Config, at: Counts, fired: float) -> Work:
+    """Random dictionaries encode the captions and the last token of the prompt; then each is asked about gender."""
+    n, text = config.nulls, at.rows * (at.new + 1)
+    dense = at.rows * at.d_model  # numbers of axes and of components, by view
+    asked = 2 + n.n_random + n.n_shuffles
+    return Work(
+        encoded=at.n_layers * n.n_random * text * at.d_sae,
+        seconds=at.n_layers * (0.5 + asked * (at.rows * fired * 5e-7 + at.d_sae * 1e-4) + dense * 2e-6),
+        model=config.activations.store == "none",
+        disk=at.n_layers * asked * 2e3,
+        host=LATE + 24 * n.n_random * at.rows * fired + 16 * dense,
+        features_held=n.n_random * at.d_sae,
+    )
 
 
 def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
@@ -355,6 +371,7 @@ def computed_again(found: dict[str, Work], config: Config, shape: ModelShape, at
         "features": (every, 1.0),
         "pool": (every, 1.0),
         "crosslingual": (separate, 4.0 * N_SEPARATE),
+        "nulls": (every, 2.0),
         "layers": (every, 1.0),
     }  # layers, how often
     index = Work(model=True, disk=8 * at.stored, seconds=found["activations"].seconds)

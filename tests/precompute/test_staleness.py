@@ -17,7 +17,9 @@ from precompute.pipeline import stages
 
 STAGES = [s.name for s in stages()]
 NO_MODEL = {"prepare", "words"}
-SAE_STAGES = {"train", "features", "pool", "gender", "crosslingual", "explain", "interventions", "mechanisms"}
+SAE_STAGES = {
+    *("train", "features", "pool", "gender", "nulls", "crosslingual", "explain", "interventions", "mechanisms"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +172,7 @@ def test_saes_make_stale_what_trains_and_reads_them(source, append, config, fini
 def test_training_alone_leaves_fresh_what_only_reads(source, append, config, finished):
     run = finished(config("demo"))
     append(source / "core" / "sae" / "trainer.py")
-    assert own(changed(config("demo"), run)) == {"train", "crosslingual"}
+    assert own(changed(config("demo"), run)) == {"train", "nulls", "crosslingual"}
 
 
 def test_the_file_of_a_stage_makes_stale_that_stage_and_what_depends_on_it(source, append, config, finished):

@@ -1,0 +1,66 @@
+"""What the same questions give where there is nothing, or where nothing was learned."""
+
+from core.run.schema import table
+
+KEY = """
+    layer: int32 - 0-based number of the decoder block whose output is meant
+    sae_id: string - SAE of the run's layer, beside which the others are put: hash of its tensors
+    lang: string - language of the captions
+    view: string - positions: before (end of the prompt up to the first gendered word), caption
+    kind: string - dictionary: trained (the run's own), random (directions at random, as many features active a token),
+        axes (coordinates of the residual), components (its principal components), shuffled labels (the run's own with
+        women and men exchanged at random)
+"""
+COUNTS = """
+    n_female_test: int32 [images] - held-out images of women that have positions in this view
+    n_male_test: int32 [images] - held-out images of men that have positions in this view
+"""
+
+NULL_FINDINGS = table(
+    "null_findings",
+    "nulls",
+    "one draw of a kind of dictionary, in a layer, view and language, with what the question of stage gender finds in "
+    "it. Multiplicity is adjusted within the layer's view, so that all kinds are treated alike",
+    KEY,
+    """
+    draw: int32 - 0-based number of the draw; kinds that know no chance have one
+    l0: float64 [features a token] - active features a token; null where all are, and for the run's own
+    n_features: int32 [features] - features that fire on training images of women or men
+    n_findings: int32 [features] - of them, findings: selected on training images, and held out on the same side with an
+        interval that excludes 0.5
+    """,
+    COUNTS,
+    """
+    best_feature: int32 - feature with the AUC farthest from 0.5 on the training images
+    best_auc_train: float64 - its AUC on the training images, toward its side: 0.5 at least
+    best_auc_test: float64 - its AUC on the held-out images toward the same side: which images chose it had no say here
+    best_auc_low: float64 - lower end of the 95 % interval of best_auc_test, as in stage gender
+    best_auc_high: float64 - upper end of the 95 % interval of best_auc_test, as in stage gender
+    why: string - why numbers are missing, else empty
+    """,
+)
+NULL_PROBES = table(
+    "null_probes",
+    "nulls",
+    "a kind of dictionary and a number of features k, in a layer, view and language: how well its first k features "
+    "tell images of women from those of men, chosen and weighed on training images, scored on held-out ones",
+    KEY,
+    """
+    k: int32 [features] - features, those with the AUC farthest from 0.5 on the training images
+    n_draws: int32 - draws of the kind that are averaged
+    """,
+    COUNTS,
+    """
+    auc: float64 - held-out AUC of the k features (mean over draws)
+    auc_low: float64 - lower end of its 95 % interval, over images and draws
+    auc_high: float64 - upper end of its 95 % interval, over images and draws
+    residual_auc: float64 - held-out AUC of a probe of the whole mean residual: what there is to be told
+    share: float64 [share] - concentration: (auc - 0.5) / (residual_auc - 0.5); null where the residual tells nothing
+    share_low: float64 [share] - lower end of its 95 % interval (delta method, over images and draws)
+    share_high: float64 [share] - upper end of its 95 % interval (delta method, over images and draws)
+    difference: float64 - AUC of the run's own SAE with as many features, less auc; null for the run's own
+    difference_low: float64 - lower end of its 95 % interval, over the same images, against one more draw of the kind
+    difference_high: float64 - upper end of its 95 % interval, over the same images, against one more draw of the kind
+    why: string - why numbers are missing, else empty
+    """,
+)
