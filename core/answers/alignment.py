@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.frames import records
 
 SCORE_NAMES = {
@@ -25,15 +25,18 @@ NEARLY_SAME = 0.8  # a cosine whose whole interval lies above is called so
 WHERE = {"before": "before the first gendered word", "caption": "over the whole caption"}
 
 
+@says("alignment.shared", "alignment.two directions", "alignment.one direction")
 def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, view: str) -> Answer:
     """Whether the languages share what they know at a layer; `curves` of core.figures.alignment."""
     found = {m: _row(curves, m, layer) for m in ("cka", "direction_cosine", "clbas")}
     if all(row is None for row in found.values()):
         return Answer(f"At layer {layer} there is not enough data to compare English and Arabic.", "not enough data")
-    parts = []
+    parts: list[str] = []
+    claims: tuple[str, ...] = ()
     if found["direction_cosine"]:
         row = found["direction_cosine"]
         start = "nearly the same direction" if row["low"] > NEARLY_SAME else "two directions"
+        claims += ("alignment.one direction" if row["low"] > NEARLY_SAME else "alignment.two directions",)
         parts.append(f"gender has {start} in the two languages (cosine {_told(row)})")
     if found["clbas"]:
         row = found["clbas"]
@@ -51,7 +54,8 @@ def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, vi
             f"{_n(counts, 'english')} keep to English and {_n(counts, 'arabic')} to Arabic."
         )
     above = [row["low"] > row["floor_high"] for row in found.values() if row]
-    return Answer(text.strip(), "supported" if all(above) else "unclear")
+    claims += ("alignment.shared",) if all(above) else ()
+    return Answer(text.strip(), "supported" if all(above) else "unclear", claims)
 
 
 def classes_note(classes: pd.DataFrame) -> str:
@@ -84,6 +88,7 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@says("alignment.grammar")
 def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Answer:
     """Whether Arabic features follow the grammatical gender of things; `frame` is of one layer."""
     if frame.empty:
@@ -110,6 +115,7 @@ def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Ans
     return Answer(text, "supported" if follow else "unclear")
 
 
+@says("alignment.shared features", "alignment.features of one language")
 def sharing_answer(frame: pd.DataFrame) -> Answer:
     """How many of a layer's strongest gender features work in both languages."""
     if frame.empty:
@@ -121,7 +127,10 @@ def sharing_answer(frame: pd.DataFrame) -> Answer:
         f"from men in both languages, {_n(n, 'english')} in English only, {_n(n, 'arabic')} in Arabic only, "
         f"{_n(n, 'opposed')} the other way round; {_n(n, 'unclear')} cannot be told ({images})."
     )
-    return Answer(text, "supported" if n.get("shared", 0) + n.get("english", 0) + n.get("arabic", 0) else "unclear")
+    own = n.get("english", 0) + n.get("arabic", 0)
+    claims = ("alignment.shared features",) if n.get("shared", 0) else ()
+    claims += ("alignment.features of one language",) if own else ()
+    return Answer(text, "supported" if claims else "unclear", claims)
 
 
 def apart_note(fit: pd.DataFrame, score: pd.DataFrame, layer: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.bias import MATCHED, MEANING, NOT_MATCHED, counted
 from core.config import LANGUAGE_NAME
 from core.figures.bias import DIFFERENCE, PANELS
@@ -41,6 +41,7 @@ def not_compared(policy: str, roles: pd.DataFrame, languages: tuple[str, ...]) -
     return f"Arabic minus English is not shown: {why}."
 
 
+@says("bias.recovered")
 def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: pd.DataFrame) -> Answer:
     """How well what was planted is found again, by language and for the difference."""
     mine = metrics[(metrics["metric"] == "correlation") & (metrics["source"] == source)]
@@ -85,6 +86,7 @@ def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
     return f" They are no measure of the belief itself: slope {said}{rule}."
 
 
+@says("bias.leaning")
 def share_answer(roles: pd.DataFrame) -> Answer:
     """Which gender captions name on images that show none, where nothing is known to have been planted."""
     source = "sampled" if (roles["source"] == "sampled").any() else "greedy"
@@ -110,6 +112,7 @@ def share_answer(roles: pd.DataFrame) -> Answer:
     return Answer(text, "supported" if clear else "unclear")
 
 
+@says("bias.amplified")
 def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
     """What greedy writing makes of the model's belief on neutral images, against what people wrote."""
     mine = metrics[(metrics["metric"] == "amplification_zhao") & (metrics["group"] == "neutral")]
@@ -133,6 +136,7 @@ def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
     )
 
 
+@says("bias.errors differ")
 def errors_answer(metrics: pd.DataFrame) -> Answer:
     """How often captions name the other gender than the image shows, and whether women or men get it more."""
     mine = metrics[(metrics["metric"] == "error") & metrics["value"].notna()]

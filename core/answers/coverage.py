@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.gender.coverage import coverage
 from core.intervals import wilson
@@ -17,6 +17,7 @@ def coverage_answer(contrasts: pd.DataFrame, n_captions: dict[str, int]) -> dict
     return {lang: _of(contrasts[contrasts["lang"] == lang], LANGUAGE_NAME[lang], n) for lang, n in n_captions.items()}
 
 
+@says("coverage.share")
 def _of(rows: pd.DataFrame, name: str, n_captions: int) -> Answer:
     found = coverage(({"why": why} for why in rows["why"]), n_captions)
     n = found.n_gendered

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.frames import records, tuples
 
 
+@says("explain.fits")
 def fits_answer(rows: pd.DataFrame) -> Answer:
     """From the chosen rows of one feature's explanations: AUC with interval and n, against other features' texts."""
     scored = rows[rows["why"] == ""]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.feature import KINDS, is_word, language_lean, percent, visible
 
@@ -15,6 +15,7 @@ FEW_TOKENS = 30  # below this many firings nothing is said about what a feature 
 ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
 
 
+@says("feature.kind")
 def feature_answer(feature: Mapping[str, Any], label: str = "") -> Answer:
     """What one feature fires on, from its row of features.parquet (densities are shares of tokens), and its label."""
     n = int(feature["n_active"] or 0)
@@ -35,6 +36,7 @@ def feature_answer(feature: Mapping[str, Any], label: str = "") -> Answer:
     return Answer(f"{start}{where}{_strongest(feature.get('top_tokens'))}.", sure)
 
 
+@says("feature.one language")
 def layer_answer(features: pd.DataFrame) -> Answer:
     """What a layer has learned to notice: living features, and how many belong to one language's captions."""
     alive = features[features["alive"]]

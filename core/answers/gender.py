@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from scipy.stats import binom
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
 from core.frames import records
@@ -22,6 +22,7 @@ def n_selected(cell: pd.DataFrame, fdr: float) -> int:
     return int((cell["q_train"] <= fdr).sum()) if len(cell) else 0
 
 
+@says("gender.features")
 def gender_answer(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: str) -> Answer:
     """Which features of a layer tell images of women from those of men; `cell` is of gender_features."""
     where = f"In layer {layer}, {VIEW_NAMES.get(view, view)}{of_language(lang)}"
@@ -64,6 +65,7 @@ def _clearest(found: pd.DataFrame, lang: str) -> str:
     )
 
 
+@says("gender.feature")
 def feature_gender_answer(rows: pd.DataFrame, view: str) -> Answer:
     """What one feature has to do with the gender of the image in a view, by language; `rows` of gender_features."""
     here = rows[rows["view"] == view]
@@ -82,6 +84,7 @@ def feature_gender_answer(rows: pd.DataFrame, view: str) -> Answer:
     return Answer(f"{text[0].upper()}{text[1:]}.", sure)
 
 
+@says("gender.lift")
 def lift_answer(lift: Mapping[str, Any] | None) -> Answer:
     """How women and men are shared among the held-out images that fire a feature most (a row of gender_pairs)."""
     if lift is None or lift["lift_female"] is None:
@@ -101,6 +104,7 @@ def lift_answer(lift: Mapping[str, Any] | None) -> Answer:
     return Answer(text, "supported" if low > 1 else "unclear")
 
 
+@says("gender.rankings agree")
 def agreement_answer(frame: pd.DataFrame) -> Answer:
     """Whether the rankings name the same features; `frame` of `agreement_frame`."""
     pairs = frame[~frame["itself"]] if len(frame) else frame
@@ -115,6 +119,7 @@ def agreement_answer(frame: pd.DataFrame) -> Answer:
     return Answer(text, "supported" if len(beyond) == len(pairs) else "unclear")
 
 
+@says("gender.label")
 def label_answer(rows: pd.DataFrame) -> Answer:
     """How well a feature's automatic label predicts its firing, by language; `rows` of labels, of one feature."""
     known = rows.dropna(subset=["auc_test"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.interventions import MODE_NAMES, transfer_frame
 from core.frames import records, tuples
@@ -19,6 +19,7 @@ def headline(table: pd.DataFrame) -> pd.DataFrame:
     return head[head["design"] == head["design"].min()] if len(head) else head
 
 
+@says("interventions.specific")
 def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
     """What the headline design did, by language, beside its matched controls."""
     said, heads = [], headline(verdicts)
@@ -43,6 +44,7 @@ def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
     return Answer(text, sure)
 
 
+@says("interventions.ways apart", "interventions.ways")
 def ways_answer(effects: pd.DataFrame) -> Answer:
     """Features beside difference of means, prompt and matched random features."""
     clean = effects[effects["outcome"] == "clean"]
@@ -74,9 +76,11 @@ def ways_answer(effects: pd.DataFrame) -> Answer:
     return Answer(
         f"Clean changes by {'; '.join(found)}; matched random features: {random}.{tail}",
         FEW if first["why"].any() else "supported",
+        ("interventions.ways apart" if apart else "interventions.ways",),
     )
 
 
+@says("interventions.transfer")
 def transfer_answer(effects: pd.DataFrame) -> Answer:
     """How much of the effect the other language's features have."""
     frame = transfer_frame(effects, "clean")

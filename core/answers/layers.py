@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.layers import BOTH, probe_curves
 from core.frames import records
@@ -15,6 +15,7 @@ from core.frames import records
 CARRIERS = {"image": "the image tokens carry it", "before": "the positions before the first gendered word carry it"}
 
 
+@says("layers.carried")
 def layers_answer(probes: pd.DataFrame, emergence: pd.DataFrame) -> Answer:
     """From which layer on a probe reads gender at the image and before the first gendered word, in each language."""
     own = emergence[(emergence["method"] == "probe") & emergence["position"].isin(CARRIERS)]
@@ -52,6 +53,7 @@ def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:
     return f"{CARRIERS[place]} {' and '.join(said)}"
 
 
+@says("layers.lens")
 def lens_answer(emergence: pd.DataFrame) -> Answer:
     """From which layer on the model's next word, read off early, tells women from men where gender is written."""
     own = emergence[(emergence["method"] == "lens") & (emergence["position"] == "word")]
@@ -75,6 +77,7 @@ def _from(row: Mapping[str, Any]) -> str:
     return f"from layer {row['layer']} {kept}"
 
 
+@says("layers.transfer")
 def transfer_answer(probes: pd.DataFrame) -> Answer:
     """Whether a probe trained in one language reads gender in the other, before the first gendered word."""
     before = probes[(probes["measure"] == "auc") & (probes["view"] == "before")]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import pearsonr
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.mechanisms import part_name
 
 
+@says("mechanisms.part", "mechanisms.alike")
 def mechanisms_answer(effects: pd.DataFrame) -> Answer:
     """Which parts carry the image's gender into the words: the part that is strongest on training captions, judged on
     held-out ones, and how alike the two languages are."""
@@ -39,25 +40,29 @@ def mechanisms_answer(effects: pd.DataFrame) -> Answer:
         why = next((w for w in effects["why"] if w), "no captions")
         return Answer(f"This cannot be said: {why}.", "not enough data")
     one = effects[effects["why"] == ""].iloc[0]
-    text = f"{'. '.join(parts)}{_alike(effects)}; n = {one['n_female'] + one['n_male']} held-out captions a language."
-    return Answer(text, sure)
+    alike, same = _alike(effects)
+    text = f"{'. '.join(parts)}{alike}; n = {one['n_female'] + one['n_male']} held-out captions a language."
+    claims = ("mechanisms.part",) if sure == "supported" else ()
+    return Answer(text, sure, claims + ("mechanisms.alike",) * same)
 
 
 def _embedding(rows: pd.DataFrame) -> float:
     return float(rows[rows["part"] == "embedding"]["effect"].sum())
 
 
-def _alike(effects: pd.DataFrame) -> str:
+def _alike(effects: pd.DataFrame) -> tuple[str, bool]:
+    """How alike the languages are, and whether the same parts are said to do it."""
     wide = effects[effects["part"].isin(("head", "mlp"))].pivot_table(
         index=["layer", "part", "head"], columns="lang", values="effect"
     )
     if set(wide.columns) != {"en", "ar"} or len(wide.dropna()) < 8:
-        return ""
+        return "", False
     wide = wide.dropna()
     found = pearsonr(wide["en"], wide["ar"])
     ends = found.confidence_interval()
     said = f"r = {found.statistic:.2f} [{ends.low:.2f}, {ends.high:.2f}] over {len(wide)} parts"
-    return f". {'The same parts do it in both languages' if ends.low > 0 else 'How alike the languages are'}: {said}"
+    same = bool(ends.low > 0)
+    return f". {'The same parts do it in both languages' if same else 'How alike the languages are'}: {said}", same
 
 
 def _called(row: pd.Series) -> str:
@@ -68,6 +73,7 @@ def _number(row: pd.Series | dict[str, Any], digits: int = 2) -> str:
     return f"{row['effect']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
 
 
+@says("mechanisms.head")
 def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
     """What one head does, of its row of head_effects and its rows of head_readings (of the same language)."""
     if row["why"]:
@@ -98,6 +104,7 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
     )
 
 
+@says("mechanisms.pairs add up", "mechanisms.pairs interact")
 def pairs_answer(pairs: pd.DataFrame) -> Answer:
     """Whether pairs of features do more together than apart, against the control pairs; of all layers given."""
     done = pairs[pairs["n_ablated"] > 0].dropna(subset=["relative"])
@@ -116,9 +123,11 @@ def pairs_answer(pairs: pd.DataFrame) -> Answer:
         f"leaves 0 in {beyond} of {len(top)} and in {also} of {len(control)}; n = {int(top['n_ablated'].max())} "
         "held-out captions."
     )
-    return Answer(text, "supported" if len(control) else "unclear")
+    claim = "mechanisms.pairs add up" if size < 0.2 else "mechanisms.pairs interact"
+    return Answer(text, "supported" if len(control) else "unclear", (claim,))
 
 
+@says("mechanisms.gradient")
 def patching_answer(checks: pd.DataFrame) -> Answer:
     """How far one gradient can be trusted in place of ablations, over all layers and languages."""
     known = checks[(checks["chosen"] == "all")].dropna(subset=["r"])

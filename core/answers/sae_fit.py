@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.answers import Answer
+from core.answers import Answer, says
 from core.figures.sae_fit import BOTH, KINDS
 from core.frames import tuples
 
@@ -21,6 +21,7 @@ def origin(saes: pd.DataFrame) -> str:
     return f"The dictionaries were trained by others, on {' and '.join(models)}: {', '.join(saes['source'])}."
 
 
+@says("sae_fit.fits")
 def fit_answer(saes: pd.DataFrame, fit: pd.DataFrame) -> Answer:
     """How much they explain at each kind of position, in the layer where it is least."""
     known = fit[(fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))].dropna(subset=["explained_variance"])

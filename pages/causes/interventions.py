@@ -48,7 +48,7 @@ def main() -> None:
     runs.enough(run, "interventions", QUESTION)
     effects, verdicts = cat.intervention_effects(), cat.intervention_verdicts()
     answer = interventions_answers.main_answer(effects, verdicts)
-    text.page_title(QUESTION, f"{answer.text[:1].upper()}{answer.text[1:]}", answer.sure)
+    text.page_title(QUESTION, f"{answer.text[:1].upper()}{answer.text[1:]}", answer.sure, note=answer.note)
     known = {name: o for name, o in SHOWN.items() if effects.loc[effects["outcome"] == o, "target"].notna().any()}
     with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         along = interventions.ALONG[pickers.choice("Along", list(interventions.ALONG), "along", ALONG_HELP)]

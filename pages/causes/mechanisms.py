@@ -22,7 +22,7 @@ def main() -> None:
         runs.needs(run, "mechanisms")
     effects = cat.head_effects()
     answer = mechanisms_answers.mechanisms_answer(effects)
-    text.page_title(QUESTION, answer.text, answer.sure)
+    text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     known = effects[effects["why"] == ""]
     if known.empty:
         states.empty("There is not enough data for this page.", f"{answer.text}", "Take a run with more images.")

@@ -49,7 +49,7 @@ def main() -> None:
         kept = filtered(run, features)
     with head:
         answer = layer_answer(features)
-        text.page_title(QUESTION, f"In layer {layer}: {answer.text}", answer.sure)
+        text.page_title(QUESTION, f"In layer {layer}: {answer.text}", answer.sure, note=answer.note)
     picked = selection.read_picked(run, layer) & set(features["feature"])
     shown = kept[kept["feature"].isin(picked)] if picked else kept
     chosen = selection.read_chosen(features)

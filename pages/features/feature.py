@@ -123,7 +123,7 @@ def title(layer: int, feature: int, row: dict[str, Any] | None, n_features: int,
         text.page_title(question, f"Layer {layer} has features 0 to {n_features - 1:,}.", "not enough data")
         return
     answer = feature_answer(row, label)
-    text.page_title(question, answer.text, answer.sure)
+    text.page_title(question, answer.text, answer.sure, note=answer.note)
 
 
 def absent(layer: int, feature: int, features: pd.DataFrame, exists: bool) -> None:

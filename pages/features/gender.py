@@ -37,7 +37,7 @@ def main() -> None:
     fdr = float(run.manifest().config.get("gender", {}).get("fdr", GenderConfig().fdr))
     with head:
         answer = gender_answers.gender_answer(cell, fdr, layer, lang, view)
-        text.page_title(QUESTION, answer.text, answer.sure)
+        text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     best = gender.ranked(cell, ranking, N_DRAWN, fdr, lang)
     left, right = st.columns([1, 1.1], gap="large")
     with left:

@@ -143,13 +143,15 @@ def html(body: str, key: str | None = None) -> None:
         st.html(f'<div class="cs">{body}</div>')
 
 
-def page_title(question: str, answer: str = "", sure: str = "", eyebrow: str = "") -> None:
-    """The page's question and the one sentence that answers it; `sure` is supported, unclear or not enough data."""
+def page_title(question: str, answer: str = "", sure: str = "", eyebrow: str = "", note: str = "") -> None:
+    """The page's question and the one sentence that answers it; `sure` is supported, unclear or not enough data.
+    `note`: how often such a sentence is wrong, below it."""
     if sure and sure not in SURE:
         raise ValueError(f"sure is {sure!r}; known are {', '.join(SURE)}")
     mark = sure_mark(sure) if sure else ""
     top = f'<p class="cs-eyebrow">{escape(eyebrow)}</p>' if eyebrow else ""
     below = f'<p class="cs-answer">{escape(answer)}{mark}</p>' if answer else ""
+    below += f'<p class="cs-small cs-rate">{escape(note)}</p>' if note else ""
     html(f'<header class="cs-head">{top}<h1>{escape(question)}</h1>{below}</header>')
 
 
@@ -159,8 +161,10 @@ def sure_mark(sure: str) -> str:
 
 
 def said(answer: Answer, kind: str = "") -> None:
-    """An answer within a page: its sentence and its mark; `kind` is the class of the paragraph."""
-    html(f'<p class="{kind}">{escape(answer.text)} {sure_mark(answer.sure)}</p>')
+    """An answer within a page: its sentence, its mark, and how often such a sentence is wrong; `kind` is the class of
+    the paragraph."""
+    note = f'<p class="cs-small cs-rate">{escape(answer.note)}</p>' if answer.note else ""
+    html(f'<p class="{kind}">{escape(answer.text)} {sure_mark(answer.sure)}</p>{note}')
 
 
 def heading(text: str, note: str = "") -> None:

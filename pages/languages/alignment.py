@@ -58,7 +58,7 @@ def main() -> None:
     curves = alignment.curves(residuals, cat.frame("gender_directions"), scores, view)
     with head:
         answer = alignment_answers.alignment_answer(curves, classes, layer, view)
-        text.page_title(QUESTION, answer.text, answer.sure)
+        text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     panels.panel(
         "Between chance and ceiling",
         "grey: where nothing is to be found; dotted: what one language reaches "

@@ -35,7 +35,7 @@ def main() -> None:
         runs.needs(run, "layers")
     probes, lens, emergence = cat.probes(), cat.lens(), cat.emergence()
     answer = layers_answers.layers_answer(probes, emergence)
-    text.page_title(QUESTION, answer.text, answer.sure)
+    text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         place = WHERE[pickers.choice("Read", list(WHERE), "where", "At which positions the probe reads the model.")]
         lang = pickers.language_picker(cat.languages)

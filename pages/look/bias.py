@@ -41,7 +41,7 @@ def main() -> None:
     states.one_language(cat.languages, "How far the captions of two languages lie apart is not known.")
     counts_as = run.config().words.generic_masculine
     with head:
-        text.page_title(QUESTION, answer.text, answer.sure)
+        text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
         policy.show_line(f"Shares of men are {bias_answers.estimand(counts_as)}.")
         policy.show_line(bias_answers.not_compared(counts_as, roles, cat.languages))
         policy.show_line(shares_line(cat.frame("bias_policies"), cat.languages) if cat.has("bias_policies") else "")

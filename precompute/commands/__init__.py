@@ -8,7 +8,16 @@ from __future__ import annotations
 import argparse
 import importlib
 
-WITH_DATA = ("run", "plan", "slurm", "init", "controls", "train_demo_captioner", "gate")  # which read data/
+WITH_DATA = (
+    "run",
+    "plan",
+    "slurm",
+    "init",
+    "controls",
+    "train_demo_captioner",
+    "gate",
+    "scoreboard",
+)  # which read data/
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,6 +93,14 @@ def parser() -> argparse.ArgumentParser:
     controls.add_argument("--seeds", type=int, default=20, metavar="N", help="default: 20")
     controls.add_argument("--twin", default="", metavar="DIR", help="default: data/demo-captioner-control")
     controls.add_argument("--out", default="", metavar="FILE.json", help="default: controls.json in the run's folder")
+
+    scoreboard = add(
+        "scoreboard", "how often each sentence of the app is wrong, over simulated worlds (a quarter hour)"
+    )
+    scoreboard.add_argument("--quick", action="store_true", help="an eighth of the worlds")
+    scoreboard.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    scoreboard.add_argument("--only", default="", metavar="A,B", help="these topics alone; the others keep their rows")
+    scoreboard.add_argument("--dry", action="store_true", help="print, and write neither the rates nor the page")
 
     check = add("check-model", "whether the adapter computes what a checkpoint computes")
     check.add_argument("model", metavar="NAME_OR_DIR", help="hub id or directory of a model")

@@ -1,0 +1,139 @@
+"""Two languages whose gender is one direction, two, or none; whose features share it or keep to one language."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csc_array, csr_array
+
+from core.crosslingual.clbas import GenderedCodes
+from core.crosslingual.grammatical import class_follows, labellings, word_genders
+from core.crosslingual.pairs import PairedCodes
+from core.crosslingual.reliability import compare_halves, cosine
+from core.crosslingual.sharing import class_sharing, gender_sharing
+from core.scoreboard.worlds import LANGS, Size, along, world
+
+SHARED = 0.5  # of the images' accidents, between the languages
+DRAWS = 60
+SIZES = along((20, 50, 140, 400), (640, 2560), at=Size(50, 192))
+
+
+def _directions(rng: np.random.Generator, size: Size, same: float, strength: float = 2.0) -> tuple:
+    """Residuals whose gender directions have the cosine ``same``."""
+    female = np.arange(2 * size.n) % 2 == 0
+    u, v = np.linalg.qr(rng.standard_normal((size.d, 2)))[0].T
+    way = {"en": u, "ar": same * u + np.sqrt(1 - same**2) * v}
+    common = rng.standard_normal((2 * size.n, size.d))
+    x = {
+        lang: np.sqrt(SHARED) * common
+        + np.sqrt(1 - SHARED) * rng.standard_normal(common.shape)
+        + np.outer(np.where(female, strength, -strength), way[lang])
+        for lang in LANGS
+    }
+    found = compare_halves({k: a.astype(np.float32) for k, a in x.items()}, female, cosine, DRAWS, 0)
+    row = {"measure": "direction_cosine", "layer": 3, "n": 2 * size.n, **found.__dict__}
+    classes = pd.DataFrame({"layer": [], "language_class": [], "n": []})
+    return pd.DataFrame([row]), classes, 3, "before"
+
+
+@world("false", "gender has one direction in both", "alignment.two directions", sizes=SIZES, worlds=24)
+def one(rng: np.random.Generator, size: Size) -> tuple:
+    return _directions(rng, size, 1.0)
+
+
+@world(
+    "true", "gender has one direction in both", "alignment.one direction", "alignment.shared", sizes=SIZES, worlds=16
+)
+def one_said(rng: np.random.Generator, size: Size) -> tuple:
+    return _directions(rng, size, 1.0)
+
+
+@world(
+    "false", "two directions at a right angle", "alignment.one direction", "alignment.shared", sizes=SIZES, worlds=24
+)
+def two(rng: np.random.Generator, size: Size) -> tuple:
+    return _directions(rng, size, 0.0)
+
+
+@world("true", "two directions at a right angle", "alignment.two directions", sizes=SIZES, worlds=16)
+def two_said(rng: np.random.Generator, size: Size) -> tuple:
+    return _directions(rng, size, 0.0)
+
+
+@world("false", "neither language holds gender", "alignment.one direction", "alignment.shared", sizes=SIZES, worlds=24)
+def neither(rng: np.random.Generator, size: Size) -> tuple:
+    return _directions(rng, size, 1.0, 0.0)
+
+
+def _sharing(rng: np.random.Generator, size: Size, en: float, ar: float) -> tuple[pd.DataFrame]:
+    """64 features with effects ``en`` and ``ar``, in standard deviations."""
+    female = np.arange(2 * size.n) % 2 == 0
+    common = rng.standard_normal((2 * size.n, 64))
+    side = np.where(female, 0.5, -0.5)[:, None]
+    true = {"en": en, "ar": ar}
+    x, train = {}, {}
+    for lang in LANGS:
+        noise = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * rng.standard_normal(common.shape)
+        x[lang] = (noise + side * true[lang]).astype(np.float32)
+        train[lang] = true[lang] + 0.1 * rng.standard_normal(64)
+    columns = gender_sharing(GenderedCodes(x, female, train, np.arange(64)), 100, [0])
+    return (pd.DataFrame(class_sharing(columns, 0.05)),)
+
+
+FEATURES = along(at=Size(140, 64))
+
+
+@world(
+    "false",
+    "no feature knows gender",
+    "alignment.shared features",
+    "alignment.features of one language",
+    sizes=FEATURES,
+    worlds=60,
+)
+def no_gender(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, 0.0, 0.0)
+
+
+@world("false", "all know it alike in both", "alignment.features of one language", sizes=FEATURES, worlds=40)
+def alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, 0.6, 0.6)
+
+
+@world("true", "all know it alike in both", "alignment.shared features", sizes=FEATURES, worlds=20)
+def alike_said(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, 0.6, 0.6)
+
+
+@world("true", "all know it in English alone", "alignment.features of one language", sizes=FEATURES, worlds=20)
+def english(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, 0.6, 0.0)
+
+
+def _grammar(rng: np.random.Generator, size: Size, follow: float) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """``d`` features and 20 words for things, each with an activation of its own; a tenth adds the word's gender."""
+    words = 20
+    female = np.arange(words) % 2 == 0
+    of_image = rng.integers(0, words, 2 * size.n)
+    stands = csr_array((np.ones(2 * size.n), (np.arange(2 * size.n), of_image)), shape=(2 * size.n, words))
+    level = rng.gamma(1, 1, (words, size.d))  # a thing is a thing in both languages
+    grammar = np.outer(female, np.arange(size.d) < size.d // 10) * follow
+    codes = [
+        np.maximum(level[of_image] + extra[of_image] + rng.standard_normal((2 * size.n, size.d)), 0)
+        for extra in (np.zeros_like(grammar), grammar)
+    ]
+    tried = labellings(female, [0])[:2000]
+    columns = word_genders(PairedCodes(*(csc_array(x) for x in codes)), stands, female, tried)
+    columns |= {"n_ar": np.full(size.d, 2 * size.n), "p_person": np.ones(size.d)}
+    frame = pd.DataFrame(class_follows(columns, 0.05, 20)).assign(n_words_female=10, n_words_male=10)
+    return frame["follows"].value_counts().rename_axis("follows").rename("n").reset_index(), frame, 3
+
+
+@world("false", "no feature follows grammar", "alignment.grammar", sizes=along((50, 140), at=Size(50, 192)), worlds=60)
+def no_grammar(rng: np.random.Generator, size: Size) -> tuple:
+    return _grammar(rng, size, 0.0)
+
+
+@world("true", "a tenth follows grammar", "alignment.grammar", sizes=along((50, 140), at=Size(50, 192)), worlds=20)
+def grammar(rng: np.random.Generator, size: Size) -> tuple:
+    return _grammar(rng, size, 4.0)

@@ -1,0 +1,119 @@
+"""Captions under edits of features, which change gender more than matched controls do, or no more."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from core.interventions.statistics import Figure, compare
+from core.interventions.tables import verdicts_table
+from core.scoreboard.worlds import LANGS, Size, along, world
+
+CONTROLS, DRAWS = 25, 200
+SPREAD = 0.03  # of the share of captions that control sets change
+SHARED = 0.5  # of what makes a caption easy to change, between arms
+
+
+def _design(
+    rng: np.random.Generator, n: int, target: float, control: float, key: dict, controls: int = CONTROLS
+) -> list[dict]:
+    """Rows of intervention_effects of one design in both languages, of which nothing is damaged."""
+    rows = []
+    image = rng.standard_normal(n)
+    for lang in LANGS:
+        p = np.clip(rng.normal(control, SPREAD, controls + 1), 1e-3, 1 - 1e-3)
+        if target != control:
+            p[0] = target
+        own = rng.standard_normal((controls + 1, n))
+        top = np.zeros((controls + 2, n))
+        top[1:] = np.sqrt(SHARED) * image + np.sqrt(1 - SHARED) * own < norm.ppf(p)[:, None]
+        figures = {"clean": Figure(top, np.ones_like(top)), "changed": Figure(top, np.ones_like(top))}
+        figures["damaged"] = Figure(np.zeros_like(top), np.ones_like(top))
+        for outcome, figure in figures.items():
+            found = asdict(compare(figure, DRAWS, 0))
+            rows.append({**key, "lang": lang, "outcome": outcome, **found, "q_specific": found["p_specific"]})
+    return rows
+
+
+def _key(design: int, **given: object) -> dict:
+    base = {"design": design, "part": "sets", "note": "", "method": "features", "mode": "swap", "sets": "own"}
+    return base | {"k": 25, "layer": 3, "strength": 1.0} | given
+
+
+def _headline(rng: np.random.Generator, size: Size, target: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    effects = pd.DataFrame(_design(rng, size.n, target, 0.2, _key(0, note="headline")))
+    return effects, verdicts_table(effects)
+
+
+@world("false", "targets change no more than controls", "interventions.specific", sizes=along(), worlds=60, thin=True)
+def no_more(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return _headline(rng, size, 0.2)
+
+
+@world("true", "targets change 60 %, controls 20 %", "interventions.specific", sizes=along(), worlds=20, thin=True)
+def more(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return _headline(rng, size, 0.6)
+
+
+def _ways(rng: np.random.Generator, size: Size, means: float) -> tuple[pd.DataFrame]:
+    rows = _design(rng, size.n, 0.5, 0.1, _key(0, note="headline"))
+    rows += _design(rng, size.n, means, 0.1, _key(1, method="difference of means", part="directions"))
+    rows += _design(rng, size.n, 0.2, 0.1, _key(2, method="neutral prompt", mode="", part="prompts"), controls=0)
+    return (pd.DataFrame(rows),)
+
+
+@world("false", "features and means change as much", "interventions.ways apart", sizes=along(), worlds=40, thin=True)
+def as_much(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _ways(rng, size, 0.5)
+
+
+@world("true", "features change 50 %, means 20 %", "interventions.ways apart", sizes=along(), worlds=20, thin=True)
+def ways_apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _ways(rng, size, 0.2)
+
+
+@world(
+    "false",
+    "features change 50 %, means 20 %",
+    "interventions.ways",
+    sizes=along((140, 400, 1000)),
+    worlds=40,
+    thin=True,
+)
+def not_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _ways(rng, size, 0.2)
+
+
+@world(
+    "true",
+    "features and means change as much",
+    "interventions.ways",
+    sizes=along((140, 400, 1000)),
+    worlds=20,
+    thin=True,
+)
+def ways_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _ways(rng, size, 0.5)
+
+
+def _transfer(rng: np.random.Generator, size: Size, crossed: float) -> tuple[pd.DataFrame]:
+    rows = _design(rng, size.n, 0.6, 0.1, _key(0, note="headline"))
+    rows += _design(rng, size.n, crossed, 0.1, _key(1, part="transfer", sets="cross"))
+    return (pd.DataFrame(rows),)
+
+
+@world(
+    "false", "the other language's features do nothing", "interventions.transfer", sizes=along(), worlds=60, thin=True
+)
+def own_only(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _transfer(rng, size, 0.1)
+
+
+@world(
+    "true", "the other language's features change 50 %", "interventions.transfer", sizes=along(), worlds=20, thin=True
+)
+def crossed(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _transfer(rng, size, 0.5)

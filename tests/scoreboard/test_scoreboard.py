@@ -1,0 +1,103 @@
+"""Each sentence that can be marked "supported" has worlds in which it is false and worlds in which it is true."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import core.answers
+from core.answers import CLAIMS, Answer, made, weigh
+from core.claims import AT_MOST, MIN_WORLDS, ROWS, Row, rates, read, written
+from core.scoreboard.measure import measure
+from core.scoreboard.worlds import TOPICS, Size, World, all_worlds
+
+ANSWERS = Path(core.answers.__file__).parent
+
+
+def row(kind: str = "false", hits: int = 0, worlds: int = 200, world: str = "nothing", n: int = 20) -> Row:
+    return Row("topic", "topic.claim", kind, world, n, 0, 0, worlds, hits)
+
+
+@pytest.mark.parametrize("path", sorted(ANSWERS.glob("[a-z]*.py")), ids=lambda p: p.stem)
+def test_whatever_can_be_marked_supported_names_its_claims(path):
+    """Read from the code: a function that holds the mark and is not bound to a claim would never be measured."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.FunctionDef) or not (node.returns and ast.unparse(node.returns) == "Answer"):
+            continue
+        holds = any(isinstance(n, ast.Constant) and n.value == "supported" for n in ast.walk(node))
+        named = any(isinstance(d, ast.Call) and ast.unparse(d.func) == "says" for d in node.decorator_list)
+        assert named or not holds, f"{path.stem}.{node.name} can say supported and names no claim"
+
+
+def test_every_claim_has_worlds_in_which_it_is_false_and_in_which_it_is_true():
+    worlds = all_worlds()
+    for path in ANSWERS.glob("[a-z]*.py"):
+        importlib.import_module(f"core.answers.{path.stem}")
+    for claim in CLAIMS:
+        kinds = {w.kind for w in worlds if claim in w.claims}
+        assert {"false", "true"} <= kinds, f"{claim} has worlds of kinds {kinds}"
+    assert {c for w in worlds if w.kind != "interval" for c in w.claims} == set(CLAIMS)
+    assert {w.topic for w in worlds} == set(TOPICS)
+
+
+def test_every_claim_is_made_somewhere_where_it_is_true():
+    """A claim that is never made has no false claims and no merit."""
+    for claim in CLAIMS:
+        hits = sum(r.hits for r in ROWS if r.claim == claim and r.kind == "true")
+        assert hits > 0, f"{claim} was made in no world in which it is true"
+
+
+def test_a_claim_made_too_often_where_it_is_false_is_not_supported():
+    answer = Answer("It is so.", "supported", ("topic.claim",))
+    often = weigh(answer, rates([row(hits=round(2 * AT_MOST * 200))]))
+    seldom = weigh(answer, rates([row(hits=round(AT_MOST * 200))]))
+    assert (often.sure, seldom.sure) == ("unclear", "supported")
+    assert often.text == seldom.text == answer.text
+    assert "20 of 200" in often.note and "10 of 200" in seldom.note
+
+
+def test_too_few_worlds_decide_nothing():
+    answer = Answer("It is so.", "supported", ("topic.claim",))
+    assert weigh(answer, rates([row(hits=MIN_WORLDS - 1, worlds=MIN_WORLDS - 1)])).sure == "supported"
+
+
+def test_a_sentence_counts_by_the_worst_of_its_claims_and_of_their_worlds():
+    found = rates([row(hits=1, world="a"), row(hits=9, world="b"), row(hits=9, world="b", n=50), row("true", 200)])
+    assert (found["topic.claim"].hits, found["topic.claim"].worlds, found["topic.claim"].world) == (18, 400, "b")
+    other = rates([Row("topic", "topic.other", "false", "a", 20, 0, 0, 200, 100)])
+    both = Answer("It is so.", "supported", ("topic.claim", "topic.other"))
+    assert weigh(both, found | other).sure == "unclear"
+
+
+def test_one_claim_is_made_by_the_mark_and_an_unknown_one_is_refused():
+    assert made(Answer("", "supported"), ("a",)).claims == ("a",)
+    assert made(Answer("", "unclear"), ("a",)).claims == ()
+    assert made(Answer("", "unclear", ("b",)), ("a", "b")).claims == ("b",)
+    with pytest.raises(ValueError, match="claimed and not named"):
+        made(Answer("", "supported", ("c",)), ("a", "b"))
+
+
+def test_the_table_comes_back_as_it_was_written():
+    rows = [row(hits=3), row("true", 7), row(n=50)]
+    assert sorted(map(repr, read(written(rows)))) == sorted(map(repr, rows))
+    with pytest.raises(ValueError, match="columns"):
+        read("topic\tclaim\n")
+
+
+def test_a_cell_is_the_same_alone_as_beside_others(monkeypatch):
+    """Worlds of a coin that falls on its head in a quarter of throws: the rate is its chance, whatever else is run."""
+    monkeypatch.setitem(CLAIMS, "coin.head", lambda head: Answer("", "supported", ("coin.head",) if head else ()))
+    sizes = (Size(20), Size(50))
+
+    def throw(rng: np.random.Generator, size: Size) -> tuple[bool]:
+        return (bool(rng.random() < 0.25),)
+
+    alone = World("coin", "a coin", ("coin.head",), "false", sizes[1:], 2000, throw)
+    beside = World("coin", "a coin", ("coin.head",), "false", sizes, 2000, throw)
+    assert next(measure([alone], 1)) == list(measure([beside], 1))[1]
+    assert list(measure([alone], 1)) != list(measure([alone], 2))
+    assert abs(next(measure([beside], 1)).share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
