@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,8 +27,10 @@ from core.steering.edits import Direction, Edit
 from core.steering.record import EditRecord
 from core.vlm.adapter import VLM
 from core.vlm.hooks import EditFn
+from core.vlm.prefix import Prefix
 from core.words.generic import UNMARKED
 
+PREFIX_BYTES = 2 * 2**30  # of states that batches share, kept side by side
 N_MEASURED = 4  # rows on which it is measured how far an edit moves the residual
 # what the unedited caption names -> toward women (+1) or men (-1)
 TOWARD = {"male": 1, UNMARKED: 1, "female": -1}
@@ -90,6 +93,7 @@ class CaptionWriter:
     batch_size: int
     sae_ids: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[Arm, str, int], list[Edit]] = field(default_factory=dict)
+    _prefixes: OrderedDict[tuple[int, tuple], Prefix] = field(default_factory=OrderedDict)
 
     def sae_name(self, layer: int) -> str:
         """The content hash of a layer's SAE, computed once."""
@@ -132,6 +136,12 @@ class CaptionWriter:
         """The prompt of an arm."""
         return self.prompts[lang, arm.method if arm.method in (NEUTRAL_PROMPT, OTHER_PROMPT) else ""]
 
+    def look_at(self, features: Tensor) -> None:
+        """Take these images in the place of others."""
+        if features is not self.features:
+            self.features = features
+            self._prefixes.clear()
+
     def write(self, asked: Sequence[Asked]) -> list[tuple[list[int], bool]]:
         """Greedy captions (ids, finished) of rows under arms that may stand in one batch, in batches of equal size."""
         found: list[tuple[list[int], bool]] = []
@@ -144,18 +154,41 @@ class CaptionWriter:
                 self.features[[row.image for _, row in part]],
                 self.max_new_tokens,
                 edits=self.hooks(part),
+                prefix=self._prefix(part),
             )
             found += zip(captions, ends, strict=True)
         return found
 
+    def _prefix(self, part: Sequence[Asked]) -> Prefix | None:
+        """What the rows of a batch share with all that are edited at the same layer; kept as far as memory goes."""
+        layer = part[0][0].layer
+        if layer < 0 or not part[0][0].mode:
+            return None
+        rows = tuple(dict.fromkeys((row.image, row.lang) for _, row in part))
+        key = layer, rows
+        if key in self._prefixes:
+            self._prefixes.move_to_end(key)
+        else:
+            prompts = [self.prompts[lang, ""] for _, lang in rows]
+            made = self.vlm.prefix(prompts, self.features[[image for image, _ in rows]], layer)
+            self._prefixes[key] = made
+            while len(self._prefixes) > 1 and sum(p.n_bytes for p in self._prefixes.values()) > PREFIX_BYTES:
+                self._prefixes.popitem(last=False)
+        at = [rows.index((row.image, row.lang)) for _, row in part]
+        prefix = self._prefixes[key]
+        return prefix if at == list(range(len(rows))) else prefix.take(at)
+
     def log_probs(self, captions: Sequence[tuple[Row, list[int]]]) -> list[float]:
         """Log-probability (nats, summed over tokens) of captions after the plain prompt, without any edit."""
-        found: list[float] = []
-        for start in range(0, len(captions), self.batch_size):
-            part = captions[start : start + self.batch_size]
-            rows = [[*self.prompts[row.lang, ""], *ids] for row, ids in part]
-            scores = self.vlm.caption_log_probs(rows, self.features[[row.image for row, _ in part]])
-            found += [float(s.double().sum()) for s in scores]
+        found = [0.0] * len(captions)
+        for lang in dict.fromkeys(row.lang for row, _ in captions):
+            mine = [i for i, (row, ids) in enumerate(captions) if row.lang == lang and ids]
+            for start in range(0, len(mine), self.batch_size):
+                part = mine[start : start + self.batch_size]
+                asked = [(captions[i][0].image, captions[i][1]) for i in part]
+                scores = self.vlm.log_probs_behind(self.prompts[lang, ""], self.features, asked)
+                for i, score in zip(part, scores, strict=True):
+                    found[i] = float(score.double().sum())
         return found
 
     def moved(self, arm: Arm, rows: Sequence[Row], captions: Sequence[list[int]]) -> dict[str, float]:

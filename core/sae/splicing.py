@@ -98,9 +98,11 @@ def row_losses(vlm: VLM, batches: Iterable[Passages], variants: Mapping[str, Map
     langs: list[str] = []
     n_tokens: list[int] = []
     nats: dict[str, list[float]] = {name: [] for name in variants}
+    edited = [layer for edits in variants.values() for layer in edits]
     for batch in batches:
+        prefix = vlm.prefix(batch.rows, batch.features, min(edited), decoding=False) if edited else None
         for name, edits in variants.items():
-            scores = vlm.caption_log_probs(batch.rows, batch.features, edits)
+            scores = vlm.caption_log_probs(batch.rows, batch.features, edits, prefix)
             nats[name] += [-float(row.double().sum()) for row in scores]
         ids, langs = ids + list(batch.sample_ids), langs + list(batch.langs)
         n_tokens += [len(row) for row in scores]

@@ -123,6 +123,11 @@ class LayerEdit:
         """The same edits for rows of the batch (n,), each as often as it is named, unrecorded (core.vlm.branching)."""
         return LayerEdit(self.layer, self.sae, self.table.of_rows(rows), self.cap, None)
 
+    @property
+    def can_part(self) -> bool:
+        """Whether rows may leave the batch: not while it is recorded what becomes of them."""
+        return self.record is None
+
     @torch.no_grad()
     def __call__(self, h: Tensor, kinds: Tensor) -> Tensor:
         if h.shape[0] != len(self.table.mode):

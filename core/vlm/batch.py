@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -60,3 +61,13 @@ class Decoding:
     scores: Tensor  # (batch, vocab) float32 logits of the last pass, -inf at what is never written
     next_ids: Tensor  # (batch,) the best of them; who samples puts others in their place before the next step
     edits: Mapping[int, EditFn] = field(default_factory=dict)
+
+    def drop_to(self, rows: Sequence[int]) -> bool:
+        """Go on with these rows of the batch alone; False, and nothing is done, where an edit cannot be parted."""
+        at = torch.tensor(list(rows), device=self.mask.device)
+        if not all(getattr(fn, "can_part", True) for fn in self.edits.values()):
+            return False
+        self.cache.batch_select_indices(at)
+        self.mask, self.position, self.next_ids = self.mask[at], self.position[at], self.next_ids[at]
+        self.edits = {layer: fn.at_rows(at) if hasattr(fn, "at_rows") else fn for layer, fn in self.edits.items()}
+        return True

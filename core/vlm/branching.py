@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
 
 from core.vlm.batch import Decoding
+from core.vlm.prefix import selected
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -26,7 +25,7 @@ def branch(vlm: VLM, state: Decoding, rows: Int[Tensor, " n"], tokens: Int[Tenso
     rows = rows.to(state.mask.device)
     room = state.mask.new_ones(len(rows), 1)  # a branch may be longer than the caption is allowed to be
     found = Decoding(
-        _selected(state.cache, rows),
+        selected(state.cache, rows),
         torch.cat([state.mask[rows], room], 1),
         state.width,
         state.position[rows],
@@ -35,13 +34,4 @@ def branch(vlm: VLM, state: Decoding, rows: Int[Tensor, " n"], tokens: Int[Tenso
         {n: fn.at_rows(rows) if hasattr(fn, "at_rows") else fn for n, fn in state.edits.items()},
     )
     vlm._step(found)
-    return found
-
-
-def _selected(cache: Any, rows: Tensor) -> Any:
-    """A cache of these rows, in tensors of its own."""
-    found = copy.copy(cache)
-    # A dynamic layer replaces its tensors when it grows; one of another kind may write into them.
-    found.layers = [copy.copy(one) if isinstance(one, DynamicLayer) else copy.deepcopy(one) for one in cache.layers]
-    found.batch_select_indices(rows)
     return found

@@ -62,7 +62,7 @@ class Conformance:
     @property
     def checks(self) -> list[Callable[[], Check]]:
         found = (self.positions, self.reuse, self.hidden_states, self.extra_inputs, self.batches, self.edits)
-        return [*found, self.greedy]
+        return [*found, self.prefixes, self.greedy]
 
     @cached_property
     def features(self) -> Tensor:
@@ -184,6 +184,34 @@ class Conformance:
             return self.vlm._prefill(rows, self.features[: len(rows)], N_TOKENS, {layer: shove})
         self.vlm._step(state)
         return state
+
+    @torch.inference_mode()
+    def prefixes(self) -> Check:
+        """Passes that begin behind a layer, with an edit there, give what whole passes give, step by step; and captions
+        that are read behind their prompts have the probabilities that they have in whole rows."""
+        vlm, worst = self.vlm, 0.0
+        rows = [vlm.prompt_ids(prompt) for prompt in self.prompts]
+        of, features = [1, 0, 1], self.features[[1, 0, 1]]
+        asked = [rows[i] for i in of]
+        for layer in sorted({0, vlm.n_layers // 2, vlm.n_layers - 1}):
+            prefix = vlm.prefix(rows, self.features[: len(rows)], layer).take(of)
+            size = float(prefix.resid.float().std())
+            edits = {layer: lambda h, kinds, add=size: torch.where((kinds < SPECIAL)[..., None], h + add, h)}
+            whole, behind = (vlm._prefill(asked, features, N_TOKENS, edits, p) for p in (None, prefix))
+            for step in range(N_TOKENS - 1):
+                if step:
+                    behind.next_ids = whole.next_ids  # where two tokens are nearly as likely either may be written
+                    for state in (whole, behind):
+                        vlm._step(state)
+                allowed = ~vlm.never_written
+                worst = max(worst, _apart(behind.scores[:, allowed], whole.scores[:, allowed]))
+        prompt, captions = rows[0], [(i, caption) for i in (0, 1) for caption in self.captions]
+        theirs = vlm.caption_log_probs(
+            [[*prompt, *ids] for _, ids in captions], self.features[[i for i, _ in captions]]
+        )
+        ours = vlm.log_probs_behind(prompt, self.features, captions)
+        worst = max([worst, *(_apart(mine, own) for mine, own in zip(ours, theirs, strict=True))])
+        return Check("prefixes", worst, self.bound, "passes begun behind a layer against whole ones")
 
     @torch.inference_mode()
     def greedy(self) -> Check:

@@ -46,6 +46,7 @@ class Family(Prompts, ABC):
         self.bos_id: int = -1 if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
         self.pad_id: int = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else self.eos_ids[0]
         self.kinds: Tensor | None = None
+        self.watched = False  # whether somebody counts on every pass to have all rows of the batch
         self.halving = Halving()
         self.commit = ""  # of a hub model; loading knows it
         added = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
@@ -122,7 +123,7 @@ class Family(Prompts, ABC):
         return embeds.masked_scatter(is_image[..., None].expand_as(embeds), features)
 
     def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:
-        """What else the family's decoder takes; ``batch`` are the whole rows, or None for a single token each."""
+        """What else the family's decoder takes; ``batch`` are the whole rows, or None behind them."""
         return {}
 
     def position_ids(self, position: Ids, batch: Batch | None) -> Int[Tensor, "*axes rows positions"]:

@@ -238,6 +238,8 @@ class ActivationCache:
 
     def _install(self) -> None:
         first = self.vlm.decoder_layers[0]
+        before, self.vlm.watched = self.vlm.watched, True
+        self._stack.callback(setattr, self.vlm, "watched", before)
         self._last: list[tuple[nn.Module, int]] = []
         self._add(first.register_forward_pre_hook(self._begin))
         observed = {}

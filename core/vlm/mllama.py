@@ -55,7 +55,8 @@ class MllamaVLM(VLM):
         """From <|image|> on, every token sees the tiles that are not padding."""
         tiles = (torch.arange(self.model.model.max_num_tiles, device=self.device) < self._n_tiles).long()
         if batch is None:
-            return {"cross_attention_mask": tiles.expand(1, 1, 1, -1)}
+            n_tokens = 1 if self.kinds is None else self.kinds.shape[1]
+            return {"cross_attention_mask": tiles.expand(1, n_tokens, 1, -1)}
         sees = batch.is_image.cumsum(1).clamp(max=1)
         return {"cross_attention_states": batch.features, "cross_attention_mask": sees[..., None, None] * tiles}
 

@@ -133,7 +133,7 @@ class _Stage:
         ends = np.cumsum([0, *map(len, groups)])
 
         def write(path: Path, make: Callable[[], pa.Table]) -> None:
-            self.writer.features = encode()
+            self.writer.look_at(encode())
             write_table(path, make())
 
         def part(i: int, plain: pd.DataFrame | None) -> Part:

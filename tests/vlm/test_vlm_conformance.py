@@ -16,7 +16,7 @@ from core.vlm.conformance import Conformance, check_model
 from precompute.forecast.shape import image_cost
 from tests.tiny_models import FAMILIES, aya_vision, randomise, tiny_model_dir
 
-CHECKS = ("positions", "reuse", "hidden_states", "extra_inputs", "batches", "edits", "greedy")
+CHECKS = ("positions", "reuse", "hidden_states", "extra_inputs", "batches", "edits", "prefixes", "greedy")
 SIDES = {"llava_next": 56, "qwen2_5_vl": 56, "qwen3_vl": 64, "mllama": 56}  # beside the family's own
 NEEDS = {"gemma3", "paligemma", "paligemma2", "qwen3_vl", "mllama"}  # families whose decoder takes more than embeddings
 
