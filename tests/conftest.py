@@ -38,13 +38,17 @@ def small_cache(tmp_path_factory, worker_id) -> Path:
 
 @pytest.fixture(scope="session")
 def small_run(small_cache) -> Path:
-    """The folder of a run of the shipped captioner at small size, through the command line."""
-    made = small_cache / "small.made"
+    """The folder of a run of the shipped captioner at small size, through the command line.
+
+    Where CAPTIONSCOPE_TEST_RUNS names a folder, it is kept there, and what is up to date is not computed again.
+    """
+    made, kept = small_cache / "small.made", os.environ.get("CAPTIONSCOPE_TEST_RUNS")
+    runs = Path(kept) if kept else small_cache
     with FileLock(small_cache / "small.lock"):
         if not made.exists():
-            environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(small_cache)}
+            environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(runs)}
             command = small_command("small")
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
             assert done.returncode == 0, done.stdout + done.stderr
             made.touch()
-    return small_cache / "small"
+    return runs / "small"
