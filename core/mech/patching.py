@@ -165,12 +165,15 @@ def ablate(
     """
     last, scores = vlm.n_layers - 1, []
     order = sorted(range(len(changes)), key=lambda i: len(rows[changes[i][0]]))  # rows of like length together
+    edited = [n for _, which in changes for n, _ in which]
+    prefix = vlm.prefix(rows, features, min(edited), decoding=False) if edited else None
     for start in range(0, len(order), batch):
         now = [changes[i] for i in order[start : start + batch]]
         edits = [[Edit(n, f, sae_ids[n], "ablate") for n, f in which] for _, which in now]
         at = [row for row, _ in now]
         hooks = edit_hooks(edits, saes, {}, cap=math.inf)
-        resid = vlm.forward([rows[i] for i in at], features[at], [last], edits=hooks).resid[last]
+        behind = prefix.take(at) if prefix else None
+        resid = vlm.forward([rows[i] for i in at], features[at], [last], edits=hooks, prefix=behind).resid[last]
         scores.append(score[at](vlm.logits(resid[:, -1])).double().cpu().numpy())
         if progress is not None:
             progress(start + len(now), len(order))

@@ -23,6 +23,7 @@ from core.steering.edits import Edit
 from core.steering.explain import TEXTS
 from core.steering.jobs import Job, Tables
 from core.steering.writing import write
+from core.vlm.hooks import EditFn
 from core.words import caption_gender, find
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ class JobWriter:
     def vlm(self) -> VLM:
         return self._once("vlm", self._load)
 
-    def _write(self, jobs: Sequence[Job], features: Any, words: bool) -> list[Any]:
-        """What was written of each job, whose edits are those of its ``features``, pushed by ``strength``."""
-        vlm, lang, config = self.vlm, jobs[0]["lang"], self.config
+    def _hooks(self, jobs: Sequence[Job]) -> dict[int, EditFn]:
+        """The edits of each job: those of its ``features``, pushed by ``strength``."""
         saes = {n: self.saes[n] for n in sorted({job["layer"] for job in jobs} - {-1})}
         edits = [
             [
@@ -61,23 +61,26 @@ class JobWriter:
             ]
             for job in jobs
         ]
-        hooks = edit_hooks(edits, saes, self.tables.p999)
-        path = getattr(config.words, f"lexicon_{lang}")
-        tries = [self._once(lang, lambda: WordTrie(vlm, lang, path))] * len(jobs) if words else []
-        prompt = vlm.prompt_ids(getattr(config.caption, f"prompt_{lang}"))
-        steps = write(vlm, [prompt] * len(jobs), features, config.caption.max_new_tokens, hooks, tries)
-        return deque(steps, maxlen=1).pop()
+        return edit_hooks(edits, saes, self.tables.p999)
+
+    def _prompt(self, lang: str) -> list[int]:
+        return self.vlm.prompt_ids(getattr(self.config.caption, f"prompt_{lang}"))
 
     def texts(self, jobs: Sequence[Job]) -> pa.Table:
         """Captions of the empty image."""
-        one = self._once("empty", lambda: self.vlm.encode_images([Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)]))
+        vlm, prompt = self.vlm, self._prompt(jobs[0]["lang"])
+        one = self._once("empty", lambda: vlm.encode_images([Image.new("RGB", (SIDE, SIDE), (GREY,) * 3)]))
+        same, hooks = [0] * len(jobs), self._hooks(jobs)
+        prefix = vlm.prefix([prompt], one, min(hooks)).take(same) if hooks else None
+        n = self.config.caption.max_new_tokens
+        captions, finished = vlm.generate([prompt] * len(jobs), one[same], n, hooks, prefix)
         rows = []
-        for job, told in zip(jobs, self._write(jobs, one.expand(len(jobs), -1, -1), words=False), strict=True):
+        for job, ids, end in zip(jobs, captions, finished, strict=True):
             rows.append(
                 {
                     **{name: job[name] for name in ("layer", "feature", "lang", "strength")},
-                    "text": self.vlm.decode(told.ids),
-                    "finished": told.finished,
+                    "text": vlm.decode(ids),
+                    "finished": end,
                 }
             )
         return pa.Table.from_pylist(rows, schema=TEXTS)
@@ -87,10 +90,14 @@ class JobWriter:
         ids = sorted({job["sample_id"] for job in jobs})
         images = dict(zip(ids, self.vlm.encode_images([open_image(self.run, i) for i in ids]), strict=True))
         features = torch.stack([images[job["sample_id"]] for job in jobs])
+        lang = jobs[0]["lang"]
+        path = getattr(self.config.words, f"lexicon_{lang}")
+        trie = self._once(lang, lambda: WordTrie(self.vlm, lang, path))
+        prompts, n = [self._prompt(lang)] * len(jobs), self.config.caption.max_new_tokens
+        steps = write(self.vlm, prompts, features, n, self._hooks(jobs), [trie] * len(jobs))
         rows = []
-        for job, told in zip(jobs, self._write(jobs, features, words=True), strict=True):
-            text, lang = self.vlm.decode(told.ids), job["lang"]
-            path = getattr(self.config.words, f"lexicon_{lang}")
+        for job, told in zip(jobs, deque(steps, maxlen=1).pop(), strict=True):
+            text = self.vlm.decode(told.ids)
             rows.append(
                 {
                     "sample_id": job["sample_id"],
