@@ -30,6 +30,7 @@ SECTIONS = {
     "The run": {
         "pages/run/status.py": "Status",
         "pages/run/provenance.py": "Provenance",
+        "pages/run/instrument.py": "About this instrument",
     },
 }
 """The menu: section -> script -> title. The name of the script is the url_path of its page."""

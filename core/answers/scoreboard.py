@@ -1,0 +1,103 @@
+"""What the scoreboard says of the app's own sentences, in plain words, with what disappoints first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.answers import Answer
+from core.claims import AT_MOST, Row, rates
+
+PLAIN = {
+    "alignment.grammar": "Features follow the grammatical gender of things",
+    "alignment.features of one language": "Gender features keep to one language",
+    "alignment.one direction": "Gender has nearly the same direction in both languages",
+    "alignment.shared": "The languages share what they know of gender",
+    "alignment.shared features": "Gender features work in both languages",
+    "alignment.two directions": "Gender has two directions in the two languages",
+    "bias.amplified": "Captions amplify what people write",
+    "bias.errors differ": "Women and men are mistaken unequally often",
+    "bias.leaning": "Captions of images that show no gender lean to one",
+    "bias.recovered": "Captions show a table of shares again",
+    "coverage.share": "The compared spellings speak for enough captions",
+    "explain.fits": "What the model says of a feature fits its images",
+    "feature.kind": "A feature fires above all on one kind of token",
+    "feature.one language": "Features keep to one language",
+    "gender.feature": "This feature tells women from men",
+    "gender.features": "Features of a layer tell women from men",
+    "gender.label": "A word predicts when a feature fires",
+    "gender.lift": "Women, or men, lead among a feature’s strongest images",
+    "gender.rankings agree": "Rankings of features agree",
+    "interventions.specific": "Gender features change captions more than matched ones",
+    "interventions.transfer": "One language’s features change the other’s captions",
+    "interventions.ways": "Features and the difference of means change as much",
+    "interventions.ways apart": "Features and the difference of means differ",
+    "layers.carried": "Layers hold the gender of the image",
+    "layers.lens": "The next word tells women from men",
+    "layers.transfer": "A probe of one language reads the other",
+    "mechanisms.alike": "The same parts do it in both languages",
+    "mechanisms.gradient": "One gradient stands for ablations",
+    "mechanisms.head": "This head adds gender to the words",
+    "mechanisms.part": "A part of the model adds gender to the words",
+    "mechanisms.pairs add up": "What two features do adds up",
+    "mechanisms.pairs interact": "What two features do does not add up",
+    "sae_fit.fits": "The dictionaries explain what the model does",
+}
+"""What each claim says; a claim without an entry is shown by its id."""
+
+
+def plain(claim: str) -> str:
+    """A claim in words."""
+    return PLAIN.get(claim, claim)
+
+
+def scoreboard_answer(rows: Sequence[Row]) -> Answer:
+    """How many of the claims are made too often where they are false, and how many worlds were simulated."""
+    if not rows:
+        return Answer("The scoreboard has not been run.", "not enough data")
+    known = rates(rows)
+    bad = [rate for rate in known.values() if rate.too_high]
+    worlds = sum(row.worlds for row in rows)
+    text = (
+        f"Of {len(known)} claims that its sentences make, {len(bad) or 'none'} are made in more than {AT_MOST:.0%} of "
+        f"the simulated worlds in which they are false ({worlds:,} worlds in all); such a sentence is never called "
+        "supported here."
+    )
+    return Answer(text, "")
+
+
+def by_claim(rows: Sequence[Row]) -> list[dict[str, str | float]]:
+    """One row a claim, the most often wrong first: claim, wrong (x of y), share, world, right (x of y)."""
+    known, found = rates(rows), []
+    for claim in dict.fromkeys(row.claim for row in rows):
+        true = [row for row in rows if row.claim == claim and row.kind == "true"]
+        hits, worlds = sum(row.hits for row in true), sum(row.worlds for row in true)
+        rate = known.get(claim)
+        found.append(
+            {
+                "claim": claim,
+                "wrong": f"{rate.hits:,} of {rate.worlds:,}" if rate else "",
+                "share": rate.share if rate else -1.0,
+                "world": rate.world if rate else "",
+                "right": f"{hits:,} of {worlds:,} ({hits / worlds:.0%})" if worlds else "",
+            }
+        )
+    return sorted(found, key=lambda row: -float(row["share"]))
+
+
+def disappointments(rows: Sequence[Row]) -> list[str]:
+    """What one should know before trusting a sentence, one line each; [] where nothing is."""
+    said = []
+    for rate in sorted(rates(rows).values(), key=lambda r: -r.share):
+        if rate.too_high:
+            said.append(
+                f"“{plain(rate.claim)}” is said in {rate.hits:,} of {rate.worlds:,} worlds in which {rate.world} "
+                f"({rate.share:.0%})."
+            )
+    for row in sorted(rows, key=lambda r: (r.share, r.claim, r.n)):
+        if row.kind == "true" and row.interval[1] < 0.5:
+            layers = f", {row.layers} layers" if row.layers > 1 else ""
+            said.append(
+                f"“{plain(row.claim)}” is seldom said though it is so ({row.world}): {row.hits:,} of {row.worlds:,} "
+                f"worlds at n = {row.n:,}{layers}."
+            )
+    return said
