@@ -4,8 +4,9 @@ Threads inside small kernels spend their time waiting for each other; whole part
 depend on the number of threads that computed it, never on which process did, so that a run that may be shared works on
 one thread everywhere, however many processes there are.
 
-1. The engine starts n - 1 helpers, once a run: they import and load what they need while it begins.
-2. For each stage that can be shared, it tells the helpers its name and works on the stage itself.
+1. The engine works on a stage. Where that takes longer than a few seconds it tells n - 1 helpers the stage's name; they
+   are started when they are first needed, for starting one costs seconds, too.
+2. A helper runs the same stage, and leaves it before it would close it.
 3. Every process takes the next part that is not there and that nobody holds (a file lock, which ends with its holder).
 4. The engine's process closes the stage once all helpers have said that they are through with it.
 
@@ -42,6 +43,7 @@ MOST = 64  # processes
 WEIGHTS = 2e9  # bytes of a model's weights up to which processes share a run's stages on CPU cores
 OVERHEAD = 1.5e9  # bytes of a process beside its weights: the libraries, its batches
 MEMORY_SHARE = 0.7  # of the memory that is free, for all processes together
+PATIENCE = 4.0  # seconds that a stage may take before others are called: about what it costs a helper to begin
 TIMEOUT = 600.0  # seconds that a helper may take for the part it is at when all others are there
 
 
@@ -100,26 +102,36 @@ class Workers:
     def __init__(self, run: Run, device: str, n: int, log: logging.Logger | None = None):
         self.run, self.device, self.n_helpers = run, device, n - 1
         self.log = log or logging.getLogger("captionscope")
-        self._helpers: list[_Helper] = []
+        self._helpers: list[_Helper] | None = None  # not started yet
 
     def __enter__(self) -> Workers:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        for helper in self._helpers:
+        for helper in self._helpers or []:
             helper.end()
 
     @contextlib.contextmanager
     def at(self, stage: Stage, log: logging.Logger) -> Iterator[bool]:
-        """Have the helpers work on a stage while the block does; whether there are any."""
-        if not self._helpers:
-            self._helpers = [_Helper(self.run, self.device, i + 1) for i in range(self.n_helpers)]
-        asked = [helper for helper in self._helpers if helper.ask(stage.name)]
-        yield bool(asked)
+        """Have the helpers work on a stage while the block does, if that takes long enough; True."""
+        asked: list[_Helper] = []
+        timer = threading.Timer(PATIENCE, self._call, (stage, asked))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield True
+        finally:
+            timer.cancel()
+            timer.join()
         for helper in asked:
             if trouble := helper.answer():
                 log.warning("a process that shared this stage went out of it: %s", trouble)
-        self._helpers = [helper for helper in self._helpers if helper.alive]
+        self._helpers = [helper for helper in self._helpers or [] if helper.alive]
+
+    def _call(self, stage: Stage, asked: list[_Helper]) -> None:
+        if self._helpers is None:
+            self._helpers = [_Helper(self.run, self.device, i + 1) for i in range(self.n_helpers)]
+        asked += [helper for helper in self._helpers if helper.ask(stage.name)]
 
 
 class _Helper:
