@@ -24,7 +24,7 @@ Rows = list[dict[str, Any]]
 def add_mechanisms_tables(
     run_dir: str | Path, n_layers: int = 5, layers: Sequence[int] = (1, 3), why: str = ""
 ) -> None:
-    """Write the seven tables into a run folder that has SAEs of ``layers``."""
+    """Write the tables into a run folder that has SAEs of ``layers``."""
     rng, sae_ids = random.Random(0), {}
     for row in pq.read_table(Path(run_dir) / "saes.parquet", columns=["layer", "sae_id"]).to_pylist():
         sae_ids[row["layer"]] = row["sae_id"]
@@ -39,6 +39,8 @@ def add_mechanisms_tables(
                 patched, checks = _patched(lang, layer, sae_ids[layer], rng)
                 rows["patching"] += patched
                 rows["patching_checks"] += checks
+    rows["part_agreement"] = [_alike(parts, n, why) for parts, n in (("all", 15), ("head", 10), ("mlp", 5))]
+    rows["part_shares"] = [] if why else [_share(lang, i) for lang in ("en", "ar") for i in range(4)]
     rows["weight_spectra"] = [
         _spectrum(layer, head, m)
         for layer in range(n_layers)
@@ -84,7 +86,8 @@ def _effects(lang: str, n_layers: int, why: str) -> Rows:
                 "random_low": -0.4,
                 "random_high": 0.4,
                 "p": 0.001 if strong else 0.4,
-                "q": 0.012 if strong else 0.5,
+                "p_adjusted": 0.002 if strong else 0.5,
+                "n_permutations": 2000,
                 "finding": strong,
                 "readout_r": 0.99,
             }
@@ -97,6 +100,30 @@ def _effects(lang: str, n_layers: int, why: str) -> Rows:
                 }
         rows.append(row)
     return rows
+
+
+def _alike(parts: str, n: int, why: str) -> dict[str, Any]:
+    row = {"parts": parts, "n_parts": n, "n_female": 40, "n_male": 38, "why": why}
+    numbers = {"value": (0.8, 0.7, 0.9), "floor": (0.0, -0.2, 0.2), "ceiling": (0.85, 0.8, 0.9)}
+    numbers["ratio"] = (0.94, 0.85, 1.02)
+    if why:
+        return row
+    for name, (middle, low, high) in numbers.items():
+        start = "" if name == "value" else f"{name}_"
+        row |= {name: middle, f"{start}low": low, f"{start}high": high}
+    return row
+
+
+def _share(lang: str, sample: int) -> dict[str, Any]:
+    gender = ("female", "male")[sample % 2]
+    return {
+        "lang": lang,
+        "sample_id": sample,
+        "gender": gender,
+        "held_out": sample > 1,
+        "pair": 0,
+        "shares": [0.1] * 15,
+    }
 
 
 def _maps(lang: str, n_layers: int) -> Rows:

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.claims import AT_MOST, RATES, Rate
 
+NEARLY_SAME = 0.8  # an agreement over its ceiling whose whole interval lies above is called the same
 CLAIMS: dict[str, Callable[..., Answer]] = {}
 """Claim -> the function that makes it, unweighed, for the scoreboard; filled as the topics are imported."""
 
@@ -68,3 +69,9 @@ def weigh(answer: Answer, rates: dict[str, Rate]) -> Answer:
             note=f"{worst.told()}, more than the {AT_MOST:.0%} up to which it is called supported.",
         )
     return replace(answer, note=f"{worst.told()}.")
+
+
+def within(row: dict[str, Any], name: str = "value") -> str:
+    """A number of a row with its interval: the columns value, low and high, or name, name_low and name_high."""
+    low, high = ("low", "high") if name == "value" else (f"{name}_low", f"{name}_high")
+    return f"{row[name]:.2f} [{row[low]:.2f}, {row[high]:.2f}]"

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import pearsonr
 
-from core.answers import Answer, says
+from core.answers import NEARLY_SAME, Answer, says, within
 from core.config import LANGUAGE_NAME
 from core.figures.mechanisms import part_name
+from core.frames import records
 
 
 @says("mechanisms.part", "mechanisms.alike")
-def mechanisms_answer(effects: pd.DataFrame) -> Answer:
+def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
     """Which parts carry the image's gender into the words: the part that is strongest on training captions, judged on
-    held-out ones, and how alike the two languages are."""
+    held-out ones, and how alike the two languages are (``alike``: part_agreement)."""
     parts, sure = [], "supported"
     for lang in LANGUAGE_NAME:
         rows = effects[(effects["lang"] == lang) & (effects["why"] == "")]
@@ -34,35 +34,40 @@ def mechanisms_answer(effects: pd.DataFrame) -> Answer:
             f"In {LANGUAGE_NAME[lang]}, {_called(first)} adds most directly, {_number(first)} of the "
             f"{_number(total, 1)} log-odds between images of women and men (random words {first['random_low']:.2f} to "
             f"{first['random_high']:.2f}); all heads add {heads:.0%}, the MLPs {mlps:.0%}; {n_found} of {n} parts are "
-            "beyond both controls"
+            f"beyond both controls (adjusted over all parts, {int(first['n_permutations']):,} shuffles of the images’ "
+            "genders)"
         )
     if not parts:
         why = next((w for w in effects["why"] if w), "no captions")
         return Answer(f"This cannot be said: {why}.", "not enough data")
     one = effects[effects["why"] == ""].iloc[0]
-    alike, same = _alike(effects)
-    text = f"{'. '.join(parts)}{alike}; n = {one['n_female'] + one['n_male']} held-out captions a language."
+    text = f"{'. '.join(parts)}; n = {one['n_female'] + one['n_male']} held-out captions a language."
+    same, what = alike_sentence(alike)
     claims = ("mechanisms.part",) if sure == "supported" else ()
-    return Answer(text, sure, claims + ("mechanisms.alike",) * same)
+    return Answer(f"{text}{what}", sure, claims + ("mechanisms.alike",) * same)
 
 
 def _embedding(rows: pd.DataFrame) -> float:
     return float(rows[rows["part"] == "embedding"]["effect"].sum())
 
 
-def _alike(effects: pd.DataFrame) -> tuple[str, bool]:
-    """How alike the languages are, and whether the same parts are said to do it."""
-    wide = effects[effects["part"].isin(("head", "mlp"))].pivot_table(
-        index=["layer", "part", "head"], columns="lang", values="effect"
+def alike_sentence(alike: pd.DataFrame) -> tuple[bool, str]:
+    """Whether it is said that the same parts do it in both languages, and what is said; "" where it was not asked."""
+    row = next((r for r in records(alike) if r["parts"] == "all"), None)
+    if row is None:
+        return False, ""
+    n = f"{row['n_parts']} parts, {row['n_female'] + row['n_male']} images"
+    if row["why"] or pd.isna(row["ratio_low"]):
+        why = row["why"] or "the effects of one language cannot be told from noise"
+        return False, f" Whether the same parts do it in both languages cannot be said: {why} ({n})."
+    told = (
+        f"r = {within(row)}, of the {row['ceiling']:.2f} that so many images could show of equal parts: "
+        f"{within(row, 'ratio')} without noise; genders dealt out anew up to {row['floor_high']:.2f}; {n}"
     )
-    if set(wide.columns) != {"en", "ar"} or len(wide.dropna()) < 8:
-        return "", False
-    wide = wide.dropna()
-    found = pearsonr(wide["en"], wide["ar"])
-    ends = found.confidence_interval()
-    said = f"r = {found.statistic:.2f} [{ends.low:.2f}, {ends.high:.2f}] over {len(wide)} parts"
-    same = bool(ends.low > 0)
-    return f". {'The same parts do it in both languages' if same else 'How alike the languages are'}: {said}", same
+    if row["low"] <= row["floor_high"]:
+        return False, f" How alike the languages’ parts are cannot be told from chance ({told})."
+    how = "The same parts do" if row["ratio_low"] > NEARLY_SAME else "In part the same parts do"
+    return True, f" {how} it in both languages ({told})."
 
 
 def _called(row: pd.Series) -> str:

@@ -241,7 +241,8 @@ class MechanismsConfig:
     n_pairs: int = _is(10, low=0)  # of these, pairs that are ablated together, and as many control pairs
     n_steps: int = _is(8, low=0)  # of integrated gradients; 0 = none
     min_images: int = _is(10, low=2)  # of each gender and split, below which nothing is said
-    fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all parts and both languages
+    level: float = _is(0.05, low=1e-6, high=0.5)  # of any false finding among all parts of both languages
+    n_permutations: int = _is(2000, low=100)  # of the images' genders, from which p of heads and MLPs is counted
     n_bootstrap: int = _is(1000, low=50)
     cache_mib: int = _is(1024, low=1)  # of activations held at once
     batch_size: int = _is(16, low=1)  # captions of one pass; a pass back holds what every layer computed

@@ -112,7 +112,7 @@ def _hover(part: pd.DataFrame, outcome: str) -> list[str]:
             if not np.isfinite(r.control)
             else (
                 f"<br>{r.n_controls} controls: {shown(r.control, outcome)} ({shown(r.control_low, outcome)} to "
-                f"{shown(r.control_high, outcome)}); p = {r.p_specific:.3f}, q = {r.q_specific:.3f}"
+                f"{shown(r.control_high, outcome)}); p = {r.p_specific:.3f}, adjusted {r.p_adjusted:.3f}"
             )
         )
         lines.append(

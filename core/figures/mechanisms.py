@@ -66,9 +66,9 @@ def heads_figure(effects: pd.DataFrame, chosen: str = "") -> Chart:
                 size=np.where(mine, 12 if dense else 22, small),
                 edge=([2.5 if one else 0 for one in mine], INK),
                 opacity=1,
-                data=grid[["name", "low", "high", "random_low", "random_high", "q", "effect"]].to_numpy(),
+                data=grid[["name", "low", "high", "random_low", "random_high", "p_adjusted", "effect"]].to_numpy(),
                 hover="%{customdata[0]}: %{customdata[6]:+.2f} [%{customdata[1]:.2f}, %{customdata[2]:.2f}]<br>"
-                "random words %{customdata[3]:.2f} to %{customdata[4]:.2f}, q = %{customdata[5]:.3f}",
+                "random words %{customdata[3]:.2f} to %{customdata[4]:.2f}, adjusted p = %{customdata[5]:.4f}",
             ),
         ]
         y = Axis("layer" if column == 1 else "", step=1 if len(layers) <= 16 else 4, grid=False)

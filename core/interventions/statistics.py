@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.intervals import percentile_interval, resampled_counts, wilson
+from core.multiplicity import among_sets, step_down
 
 Floats = NDArray[np.float64]
 MIN_IMAGES = 20  # below which nothing is concluded
@@ -43,7 +44,7 @@ class Compared:
 
     ``effect`` = target - baseline, ``specific`` = target - mean of the controls, ``ratio`` = effect over the controls'
     mean effect. ``p_effect``: signs of the images' differences exchanged at random; ``p_specific``: target and controls
-    exchanged as whole sets, so that it is at least 1 / (n_controls + 1).
+    exchanged as whole sets (``apart``), so that it is at least 1 / (n_controls + 1).
     """
 
     n_images: int
@@ -71,9 +72,8 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
     """Arms of ``figure`` in the order baseline, target, controls; images without a denominator in the target's or the
     baseline's row take no part."""
     base, target, controls = 0, 1, slice(2, None)
-    asked = (figure.bottom[base] > 0) | (figure.bottom[target] > 0)
-    figure = Figure(figure.top[:, asked], figure.bottom[:, asked])
-    n_images, n_controls = int(asked.sum()), figure.top.shape[0] - 2
+    figure = _asked(figure)
+    n_images, n_controls = figure.top.shape[1], figure.top.shape[0] - 2
     if n_images == 0:
         return Compared(0, n_controls, NAN, NAN, NAN, NAN, NAN, NAN, why="no caption is asked about")
     values = figure.values()
@@ -105,8 +105,28 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
     sets = resampled_counts(n_controls, n_draws, [*seeds, 2])
     control = np.einsum("ds,ds->d", sets / n_controls, drawn[:, controls])
     found["specific_low"], found["specific_high"] = _interval(drawn[:, target] - control)
-    found["p_specific"] = set_permutation(values[target], values[controls])
+    sets_apart = apart(figure)
+    found["p_specific"] = float(step_down(sets_apart[:1], sets_apart[1:, None])[0])
     return Compared(**found, **_ratio(effect, found["control"] - plain["baseline"], drawn, control))
+
+
+def _asked(figure: Figure) -> Figure:
+    asked = (figure.bottom[0] > 0) | (figure.bottom[1] > 0)
+    return Figure(figure.top[:, asked], figure.bottom[:, asked])
+
+
+def apart(figure: Figure) -> Floats:
+    """How far the target (first) and each control lies from all the others, (1 + n_controls,); two-sided.
+
+    In units of the others' spread, at least what one image can add to the figure: where the target is only one more
+    control, its place among them is uniform. All NaN where one of them cannot be told.
+    """
+    figure = _asked(figure)
+    top, bottom = figure.top[1:], figure.bottom[1:].sum(1)
+    if not top.size or not (bottom > 0).all():
+        return np.full(len(top), np.nan)
+    grain = np.abs(top).max() / bottom.min()
+    return among_sets(figure.values()[1:, None], np.array([max(grain, 1e-12)]))[:, 0]
 
 
 def _band(controls: Floats, target: float) -> dict[str, float]:
@@ -171,15 +191,3 @@ def sign_flips(differences: Floats, n_draws: int, seed: int | list[int]) -> floa
         return 1.0
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_draws, len(differences)))
     return float((1 + (np.abs(signs @ differences) >= seen - 1e-12).sum()) / (n_draws + 1))
-
-
-def set_permutation(target: float, controls: Floats) -> float:
-    """Share of the sets, the target among them, that lie as far from their common median as the target does.
-
-    Two-sided and exact where target and controls are exchangeable; never below 1 / (n_controls + 1).
-    """
-    every = np.append(controls, target)
-    if not np.isfinite(every).all():
-        return NAN
-    away = np.abs(every - np.median(every))
-    return float((away >= away[-1] - 1e-12).mean())

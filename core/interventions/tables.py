@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from core.config import LANGUAGES
-from core.intervals import q_values
-from core.interventions.designs import Arm, Design
+from core.interventions.designs import HEADLINE, Arm, Design
 from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
-from core.interventions.statistics import Compared, Figure, compare
-from core.interventions.verdicts import verdict
+from core.interventions.statistics import MIN_IMAGES, Compared, Figure, apart, compare
+from core.interventions.verdicts import ALPHA, verdict
+from core.multiplicity import step_down
 from core.run.schema.interventions import INTERVENTION_EFFECTS, INTERVENTION_TERMS, INTERVENTION_VERDICTS
 
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
@@ -52,19 +52,49 @@ def arms_with(design: Design, baseline: Arm) -> list[Arm]:
 def effects_table(
     questions: Sequence[Design], results: Results, baseline: Arm, n_draws: int, seed: int
 ) -> pd.DataFrame:
-    """A row a design, language and figure; q over the designs of a part in all languages, the headline's is its p."""
-    rows = []
+    """A row a design, language and figure; p_adjusted over all designs and languages, the headline's is its p."""
+    rows, sets = [], []
     for number, design in enumerate(questions):
         for lang in results.languages:
             for place, name in enumerate(MEASURES):
-                found = compare(results.figure(arms_with(design, baseline), lang, name), n_draws, [seed, place])
+                figure = results.figure(arms_with(design, baseline), lang, name)
+                found = compare(figure, n_draws, [seed, place])
                 rows.append({**_key(number, design, results, lang), "outcome": name, **asdict(found)})
-    table = pd.DataFrame(rows, columns=[n for n in INTERVENTION_EFFECTS.names if n != "q_specific"])
-    table["q_specific"] = table["p_specific"]
-    searched = table["note"] != "headline"
-    for _, part in table[searched].groupby(["part", "outcome"], sort=False):
-        table.loc[part.index, "q_specific"] = q_values(part["p_specific"])
+                sets.append(apart(figure) if found.n_images >= MIN_IMAGES else np.array([np.nan]))
+    table = pd.DataFrame(rows, columns=[n for n in INTERVENTION_EFFECTS.names if n != "p_adjusted"])
+    table["p_adjusted"] = table["p_specific"]
+    searched = (table["note"] != HEADLINE).to_numpy()
+    shared = [(q.controls, lang) for q in questions for lang in results.languages for _ in MEASURES]
+    for _, part in table[searched].groupby("outcome", sort=False):
+        at = part.index.to_numpy()
+        table.loc[at, "p_adjusted"] = adjusted([sets[i] for i in at], [shared[i] for i in at])
     return table[INTERVENTION_EFFECTS.names]
+
+
+def adjusted(sets: Sequence[np.ndarray], controls: Sequence[Any]) -> np.ndarray:
+    """Adjusted p (n_designs,) of designs by how far their sets lie ``apart``, the target's first; family-wise.
+
+    The largest statistic over all designs of one draw, the targets being one draw and the controls of the same number
+    another: where targets are only more of their controls, draws are exchangeable as wholes, since a control set of
+    k features is part of that of the same number at 2k as targets are nested too. Designs with the same ``controls``
+    (three directions beside the same random ones) are no such draws, for one draw of controls stands there for
+    several targets: they are taken in their order, each only after those before it (Maurer et al. 1995). Designs with
+    too few controls for a p of ALPHA are not in the family; their p is NaN.
+    """
+    p = np.full(len(sets), np.nan)
+    usable = [i for i, s in enumerate(sets) if np.isfinite(s).all() and 1 / len(s) <= ALPHA]
+    n = min((len(sets[i]) for i in usable), default=0)
+    queues: dict[Any, list[int]] = {}
+    for i in usable:
+        queues.setdefault(controls[i], []).append(i)
+    first = [queue[0] for queue in queues.values()]
+    for queue in queues.values():
+        before = 0.0
+        for i in queue:
+            family = [i, *(other for other in first if other != queue[0])]
+            stacked = np.stack([sets[j][:n] for j in family], axis=1)
+            before = p[i] = max(before, step_down(stacked[0], stacked[1:])[0])
+    return p
 
 
 def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +104,7 @@ def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
     for _, part in effects[effects["outcome"].isin(NEEDED)].groupby(["design", "lang"], sort=False):
         by = part.set_index("outcome")
         found = {name: Compared(**by.loc[name, names].to_dict()) for name in NEEDED}
-        said, why = verdict(found, float(by.loc[PRIMARY, "q_specific"]))
+        said, why = verdict(found, float(by.loc[PRIMARY, "p_adjusted"]))
         rows.append({**part.iloc[0].to_dict(), "verdict": said, "why": why})
     return pd.DataFrame(rows, columns=INTERVENTION_VERDICTS.names)
 

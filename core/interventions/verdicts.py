@@ -14,17 +14,16 @@ SPECIFIC, EFFECT, DAMAGE, NOTHING, FEW = (
     "not enough data",
 )
 VERDICTS = (SPECIFIC, EFFECT, DAMAGE, NOTHING, FEW)
-ALPHA = 0.05  # that the p of a design must be able to reach
+ALPHA = 0.05  # of the adjusted p; the p of a design must be able to reach it
 SMALL = 0.02  # share of captions below which a change is called nothing
-LEVEL = 0.1  # of q: 25 sets allow no p below 0.04, which leaves little room for a stricter one
 
 
-def verdict(found: Mapping[str, Compared], q_specific: float) -> tuple[str, str]:
+def verdict(found: Mapping[str, Compared], p_adjusted: float) -> tuple[str, str]:
     """(verdict, why) of one design in one language from its figures "clean", "changed" and "damaged".
 
     Clean: the gender named changes and the rest of the caption is kept. Where more captions are damaged than cleanly
-    changed it is damage, whatever else; a specific effect has an interval of target minus controls above 0 and q within
-    LEVEL; without enough controls to reach that, a clean effect is "not enough data".
+    changed it is damage, whatever else; a specific effect has an interval of target minus controls above 0 and an
+    adjusted p within ALPHA; without enough controls to reach that, a clean effect is "not enough data".
     """
     clean, changed, damaged = found["clean"], found["changed"], found["damaged"]
     if clean.n_images < MIN_IMAGES:
@@ -45,7 +44,7 @@ def verdict(found: Mapping[str, Compared], q_specific: float) -> tuple[str, str]
     if 1 / (clean.n_controls + 1) > ALPHA:
         least = 1 / (clean.n_controls + 1)
         return FEW, f"with {clean.n_controls} controls p cannot be below {least:.2f}"
-    if clean.specific_low > 0 and q_specific <= LEVEL:
+    if clean.specific_low > 0 and p_adjusted <= ALPHA:
         return SPECIFIC, f"{_percent(clean.target)} of the captions, {_percent(clean.control)} under matched controls"
     return EFFECT, f"{_percent(clean.target)} of the captions, but {_percent(clean.control)} under matched controls"
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
 from core.gender.contrast import LogOdds, pair_numbers, random_contrasts
-from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts, shuffled_within
+from core.intervals import mean_interval, percentile_interval, resampled_counts, shuffled_within
 from core.mech.inputs import Inputs
+from core.multiplicity import step_down, two_samples
 from core.vlm.batch import KINDS
 from core.vlm.blocks import Block, norm_scale
 from core.vlm.hookpoints import MIB, ActivationCache, HookPoint, hook_points
@@ -136,32 +137,35 @@ def summarise(
     female: NDArray[np.bool_],
     held_out: NDArray[np.bool_],
     pair: NDArray[np.int64],
-    n_draws: int,
+    tested: NDArray[np.bool_],
+    config: MechanismsConfig,
     seed: list[int],
 ) -> dict[str, NDArray[np.float64]]:
     """Columns (n_parts + 1,), the last for the sum of all: how far apart the shares of images of women and men are.
 
     effect: mean at images of women less that at images of men, on held-out images, with its interval over images; of
     images with their genders dealt out anew, among captions in which the same two words are compared (``pair`` (n,)
-    numbers them), the central 95 % (shuffled_low, shuffled_high) and p (two-sided, from their mean); of random words
-    the central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are one
-    image each: ``female`` (n,), ``held_out`` (n,).
+    numbers them), the central 95 % (shuffled_low, shuffled_high), p (two-sided, studentised, of one part) and
+    p_adjusted (step-down max-T over all parts but the embedding and the sum, NaN for these); of random words the
+    central 95 % (random_low, random_high). effect_train: the same difference on the other images. Rows are one image
+    each: ``female`` (n,), ``held_out`` (n,); ``tested`` (n_parts + 1,) says which parts are of the family.
     """
     both = np.concatenate([effects.shares, effects.total[:, :, None]], 2).astype(np.float64)
     own, label = both[held_out], female[held_out]
     gap = lambda x, who: x[who].mean(0) - x[~who].mean(0)  # noqa: E731
     columns = {"effect": gap(own[:, 0], label), "effect_train": gap(both[~held_out][:, 0], female[~held_out])}
     columns |= {"mean_female": own[label, 0].mean(0), "mean_male": own[~label, 0].mean(0)}
-    draws = [resampled_counts(int(who.sum()), n_draws, [*seed, i]) for i, who in enumerate((label, ~label))]
+    draws = [resampled_counts(int(who.sum()), config.n_bootstrap, [*seed, i]) for i, who in enumerate((label, ~label))]
     boot = [w @ own[who, 0] / who.sum() for w, who in zip(draws, (label, ~label), strict=True)]
     columns["low"], columns["high"] = percentile_interval(boot[0] - boot[1])
     rng = np.random.default_rng([*seed, 2])
-    dealt = np.stack([shuffled_within(label, pair[held_out], rng) for _ in range(n_draws)]).astype(float)
+    dealt = np.stack([shuffled_within(label, pair[held_out], rng) for _ in range(config.n_permutations)])
     centred = own[:, 0] - own[:, 0].mean(0)
-    shuffled = dealt @ centred * (1 / label.sum() + 1 / (~label).sum())
+    shuffled = dealt.astype(float) @ centred * (1 / label.sum() + 1 / (~label).sum())
     columns["shuffled_low"], columns["shuffled_high"] = percentile_interval(shuffled)
-    off = np.abs(shuffled - shuffled.mean(0)), np.abs(columns["effect"] - shuffled.mean(0))
-    columns["p"] = (1 + (off[0] >= off[1] - 1e-12).sum(0)) / (1 + n_draws)
+    size = two_samples(own[:, 0], label, dealt, pair[held_out])
+    columns["p"] = (1 + (size[1:] >= size[0] - 1e-9).sum(0)) / len(size)
+    columns["p_adjusted"] = step_down(np.where(tested, size[0], np.nan), size[1:])
     random = gap(own[:, 1:], label)
     ends = percentile_interval(random) if len(random) else (np.full(own.shape[2], np.nan),) * 2
     columns["random_low"], columns["random_high"] = ends
@@ -169,7 +173,8 @@ def summarise(
 
 
 def heads(inputs: Inputs, lang: str) -> dict[str, Rows]:
-    """head_effects and head_attention of a language: direct effects of all parts, attention of heads to the image."""
+    """head_effects, part_shares, head_attention of a language: direct effects of all parts, on average and by image;
+    attention of heads to the image."""
     by_split = inputs.targets(lang, inputs.settings.n_images)
     targets = [t for split in ("train", "test") for t in by_split[split]]
     female = np.array([inputs.gender[t.sample_id] == "female" for t in targets], bool)
@@ -193,7 +198,33 @@ def heads(inputs: Inputs, lang: str) -> dict[str, Rows]:
     pair = pair_numbers(contrasts)
     why = inputs.coverage(lang).why
     found = effect_rows(effects, parts, lang, female, held_out, np.array(lengths), inputs.settings, seed, pair, why)
-    return {"head_effects": found, "head_attention": _maps(inputs, lang, effects, parts, targets, held_out)}
+    shares = share_rows(effects, parts, lang, targets, female, held_out, pair) if effects and not why else []
+    maps = _maps(inputs, lang, effects, parts, targets, held_out)
+    return {"head_effects": found, "part_shares": shares, "head_attention": maps}
+
+
+def share_rows(
+    effects: DirectEffects,
+    parts: Sequence[Part],
+    lang: str,
+    targets: Sequence[Target],
+    female: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
+    pair: NDArray[np.int64],
+) -> Rows:
+    """Rows of part_shares: of each image what every head and MLP adds."""
+    kept = np.array([part.part != "embedding" for part in parts])
+    return [
+        {
+            "lang": lang,
+            "sample_id": target.sample_id,
+            "gender": "female" if female[i] else "male",
+            "held_out": bool(held_out[i]),
+            "pair": int(pair[i]),
+            "shares": effects.shares[i, 0, kept].tolist(),
+        }
+        for i, target in enumerate(targets)
+    ]
 
 
 def _maps(
@@ -229,7 +260,7 @@ def effect_rows(
     pair: NDArray[np.int64],
     why: str = "",
 ) -> Rows:
-    """One row a part, and "all" for their sum; q is filled in by ``with_q``, over both languages.
+    """One row a part, and "all" for their sum; ``with_findings`` makes p_adjusted one of all languages together.
 
     ``n_keys`` (n,) positions that each row's last one can attend to: attention spread evenly over them would give the
     image ``image_even``; ``pair`` (n,) numbers the pairs of words. Too few images give rows with ``why``, and so does
@@ -246,10 +277,12 @@ def effect_rows(
     rows: Rows = [{"lang": lang, **part._asdict(), **counts, "finding": False, "why": why} for part in listed]
     if why or effects is None:
         return rows
-    columns = summarise(effects, female, held_out, pair, config.n_bootstrap, seed)
+    tested = np.array([part.part in ("head", "mlp") for part in listed])
+    columns = summarise(effects, female, held_out, pair, tested, config, seed)
     r = float(np.corrcoef(effects.total[:, 0], effects.log_odds)[0, 1])
     even = float((effects.attention.shape[3] / n_keys[held_out]).mean())
     for number, row in enumerate(rows):
+        row |= {"n_permutations": config.n_permutations}
         row |= {name: float(values[number]) for name, values in columns.items()} | {"readout_r": r}
         if row["part"] == "head":
             share = effects.attention[held_out, row["layer"], row["head"]].sum(-1)
@@ -260,13 +293,17 @@ def effect_rows(
     return rows
 
 
-def with_q(rows: Rows, fdr: float) -> None:
-    """Fill in q and finding: beyond both nulls, over all parts of all languages together; in place."""
-    tested = [row for row in rows if row["part"] in ("head", "mlp")]
-    for row, q in zip(tested, q_values([row.get("p", float("nan")) for row in tested]).tolist(), strict=True):
-        row["q"] = q
-        effect, low, high = (row.get(name, float("nan")) for name in ("effect", "random_low", "random_high"))
-        row["finding"] = bool(q <= fdr and not low <= effect <= high)
+def with_findings(rows: Rows, level: float) -> None:
+    """Of p_adjusted by language, that over all parts of all languages, and finding: within ``level``, and beyond random
+    words; in place. Languages are two families of draws of their own, hence the factor (Bonferroni)."""
+    languages = {row["lang"] for row in rows if not row["why"]}
+    for row in rows:
+        p = row.get("p_adjusted")
+        if p is None or np.isnan(p):  # embedding and sum, or nothing is known
+            continue
+        beyond_words = not row["random_low"] <= row["effect"] <= row["random_high"]
+        row["p_adjusted"] = min(1.0, p * len(languages))
+        row["finding"] = bool(row["p_adjusted"] <= level and beyond_words)
 
 
 def map_rows(

@@ -13,6 +13,8 @@ from core.run.schema.mechanisms import (
     HEAD_ATTENTION,
     HEAD_EFFECTS,
     HEAD_READINGS,
+    PART_AGREEMENT,
+    PART_SHARES,
     PATCHING,
     PATCHING_CHECKS,
     WEIGHT_SPECTRA,
@@ -22,6 +24,8 @@ TABLES: dict[str, Table] = {
     one.name: one
     for one in (
         HEAD_EFFECTS,
+        PART_SHARES,
+        PART_AGREEMENT,
         HEAD_ATTENTION,
         WEIGHT_SPECTRA,
         HEAD_READINGS,

@@ -280,9 +280,10 @@ on firing rate, decoder norm and mean activation, and changed in the same way; f
 
 A caption counts when it named one gender unedited. **Clean**: it now names another or none, and keeps three quarters
 of its words of content (those in at most a fifth of all captions). Intervals are a bootstrap over images and control
-sets together; $p$ exchanges whole sets, so with 25 controls it cannot fall below 1/26; $q$ is Benjamini and
-Hochberg’s over the designs of a part, 10 % counts; the one design that was fixed beforehand keeps its $p$. Surprise
-is the mean negative log-probability under the unedited model. Source: the stage `interventions` (docs/methods.md).
+sets together; $p$ exchanges whole sets, so with 25 controls it cannot fall below 1/26. *Adjusted*: step-down max-T
+(Westfall and Young 1993) over all designs in both languages, from whole draws of controls, 5 % counts; the one design
+that was fixed beforehand keeps its $p$. Surprise is the mean negative log-probability under the unedited model.
+Source: the stage `interventions` (docs/methods.md).
 """
 
 main()

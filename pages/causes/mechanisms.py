@@ -21,7 +21,7 @@ def main() -> None:
         text.page_title(QUESTION)
         runs.needs(run, "mechanisms")
     effects = cat.head_effects()
-    answer = mechanisms_answers.mechanisms_answer(effects)
+    answer = mechanisms_answers.mechanisms_answer(effects, cat.part_agreement())
     text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     known = effects[effects["why"] == ""]
     if known.empty:
@@ -94,11 +94,11 @@ the man's) is a dot product, and the shares add up (Elhage et al. 2021; Wang et 
 are the tokens at which the first gendered word and its counterpart in the other gender part; where one of them ends
 there, all tokens that end a word, as likely as they are. A head counts behind the norm after attention. *Effect*:
 mean at images of women less that at images of men, held-out images, 95 % bootstrap over images. *Controls*: image
-genders dealt out anew among captions that compare the same two words (p, Benjamini and Hochberg over all parts and
-both languages); two other tokens in the place of each pair. What a part does through later layers is not in it.
-**Attention** is computed from the queries and keys of the model's own pass. **Weights**: OV and QK with the
-norms' gains, never multiplied out; effective rank is the exponential of the entropy of the singular values
-(Roy and Vetterli 2007); copying is the sum of OV's eigenvalues over the sum of their sizes, 1 where all are
+genders dealt out anew among captions that compare the same two words (p adjusted over all parts and both languages,
+step-down max-T: Westfall and Young 1993); two other tokens in the place of each pair. What a part does through later
+layers is not in it. **Attention** is computed from the queries and keys of the model's own pass. **Weights**: OV
+and QK with the norms' gains, never multiplied out; effective rank is the exponential of the entropy of the singular
+values (Roy and Vetterli 2007); copying is the sum of OV's eigenvalues over the sum of their sizes, 1 where all are
 positive. **Gender direction**: difference of the mean residuals of women's and men's training images; its
 null deals the genders out anew on both sides, which keeps the stream's few strong directions. **Pairs**: PMI
 = log2 n·n_ab / (n_a n_b); its null is the hypergeometric law of a shuffle over images, within the images'

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.mech import effects, heads, weights
+from core.mech import effects, heads, part_agreement, weights
 from core.mech.inputs import Inputs
 from core.mech.tables import TABLES, table
 from core.run import write_table
@@ -20,7 +20,7 @@ from precompute.context import Part, StageContext
 
 Rows = list[dict[str, Any]]
 MAKES = {
-    "heads": ("head_effects", "head_attention"),
+    "heads": ("head_effects", "part_shares", "head_attention"),
     "readings": ("head_readings",),
     "features": ("feature_pairs", "patching", "patching_checks"),
 }
@@ -28,7 +28,7 @@ MAKES = {
 
 
 def run(ctx: StageContext) -> dict:
-    """Write the seven tables of core/mech/tables.py."""
+    """Write the tables of core/mech/tables.py."""
     work = _Work(ctx)
     ctx.make(work.parts, work.count)
     if ctx.helper:
@@ -36,7 +36,8 @@ def run(ctx: StageContext) -> dict:
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     for name, path in work.files:  # as they stand in the files, fresh or kept
         rows[name] += pq.read_table(path).to_pylist()
-    heads.with_q(rows["head_effects"], ctx.config.mechanisms.fdr)
+    heads.with_findings(rows["head_effects"], ctx.config.mechanisms.level)
+    rows["part_agreement"] = part_agreement.rows(rows["head_effects"], rows["part_shares"], ctx.config)
     for name, of in TABLES.items():
         of.write(ctx.run, table(name, rows[name]))
     found = [f"{r['lang']} {r['part']} {r['layer']}.{r['head']}" for r in rows["head_effects"] if r["finding"]]

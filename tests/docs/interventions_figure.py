@@ -26,7 +26,7 @@ def main(run: Path) -> None:
         interventions_answers.main_answer(effects, cat.intervention_verdicts()),
         interventions_answers.ways_answer(effects),
         interventions_answers.transfer_answer(effects),
-        mechanisms_answers.mechanisms_answer(cat.frame("head_effects")),
+        mechanisms_answers.mechanisms_answer(cat.frame("head_effects"), cat.part_agreement()),
     )
     print("\n\n".join(answer.text for answer in answers), end="\n\n")
     print(interventions.curve_frame(effects, "layer", "clean")[["layer", *SHOWN[5:]]].round(3).to_string(index=False))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.interventions.statistics import MIN_CONTROLS, Figure, compare, set_permutation, sign_flips
+from core.interventions.statistics import MIN_CONTROLS, Figure, apart, compare, sign_flips
 
 
 def shares(*arms):
@@ -82,11 +82,11 @@ def test_images_that_are_not_asked_about_take_no_part():
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=5, max_size=30))
-def test_set_permutation_is_two_sided_and_bounded(values):
-    controls = np.array(values)
-    p = set_permutation(3.0, controls)
-    assert 1 / (len(values) + 1) - 1e-9 <= p <= 1
-    assert set_permutation(-3.0, -controls) == pytest.approx(p)
+def test_sets_lie_apart_either_way_and_no_figure_is_told_of_a_set_without_captions(values):
+    top = np.array([[0.0], [3.0], *([v] for v in values)])
+    one, other = (apart(Figure(sign * top, np.ones_like(top))) for sign in (1, -1))
+    np.testing.assert_allclose(one, other)
+    assert one.argmax() == 0 and np.isnan(apart(Figure(top, np.where(top == 3, 0.0, 1.0)))).all()
 
 
 def test_sign_flips_are_uniform_under_the_null_and_small_for_an_effect():

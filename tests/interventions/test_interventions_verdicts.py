@@ -37,9 +37,13 @@ def test_too_few_images_or_controls_are_not_enough_data(toy):
 def test_the_headline_keeps_its_p_and_the_rest_is_adjusted(toy):
     clean = toy.effects[(toy.effects["outcome"] == "clean") & (toy.effects["n_controls"] == 20)]
     head = clean[clean["note"] == "headline"]
-    assert (head["q_specific"] == head["p_specific"]).all() and head["p_specific"].min() == pytest.approx(1 / 21)
+    assert (head["p_adjusted"] == head["p_specific"]).all() and head["p_specific"].min() == pytest.approx(1 / 21)
     rest = clean[clean["note"] != "headline"]
-    assert (rest["q_specific"] >= rest["p_specific"] - 1e-12).all()
+    assert (rest["p_adjusted"] >= rest["p_specific"] - 1e-12).all()
+    beyond = rest[(rest["part"] == "sets") & (rest["k"] == 5)]  # one of eleven designs, and found
+    assert (beyond["p_adjusted"] <= 0.05).all()
+    few = toy.effects[(toy.effects["n_controls"] == 5) & (toy.effects["part"] == "dose")]
+    assert few["p_adjusted"].isna().all()
 
 
 def test_effects_grow_with_nested_k_as_planted(toy):

@@ -14,10 +14,11 @@ from core.mech.heads import (
     map_rows,
     parts_of,
     summarise,
-    with_q,
+    with_findings,
 )
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
+FEW_DRAWS = MechanismsConfig(n_bootstrap=400, n_permutations=400)
 N = 6
 PAIRS = [(300, 301), (302, 420), (310, WORD_END), (300, 301), (WORD_END, 311), (500, 501)]
 
@@ -79,7 +80,7 @@ def planted(n: int = 60, n_parts: int = 9, strength: float = 2.0) -> tuple[Direc
 
 def test_the_planted_part_is_found_and_no_other():
     effects, female, held_out = planted()
-    found = summarise(effects, female, held_out, np.zeros(60, int), 400, [0])
+    found = summarise(effects, female, held_out, np.zeros(60, int), np.ones(10, bool), FEW_DRAWS, [0])
     assert found["low"][3] < 2 < found["high"][3] and found["p"][3] < 0.01
     assert found["effect"][3] > found["random_high"][3] and found["effect_train"][3] > 1
     assert (found["low"] <= found["effect"]).all() and (found["effect"] <= found["high"]).all()
@@ -94,7 +95,7 @@ def test_the_planted_part_is_found_and_no_other():
         [0],
         np.zeros(60, int),
     )
-    with_q(rows, 0.05)
+    with_findings(rows, 0.05)
     assert [r["part"] for r in rows if r["finding"]] == [rows[3]["part"]] and rows[-1]["part"] == "all"
     assert rows[1]["image_even"] == pytest.approx(0.4) and rows[1]["image_share"] == pytest.approx(0.48)
 
@@ -109,12 +110,12 @@ def test_nothing_is_found_where_nothing_is():
             np.arange(60) % 2 == 0,
             np.arange(60) % 4 < 2,
             np.full(60, 40),
-            MechanismsConfig(n_bootstrap=200),
+            MechanismsConfig(n_bootstrap=200, n_permutations=200),
             [seed],
             np.arange(60) % 3,
         )
         rows = effect_rows(effects, parts_of(toy_vlm())[:9], "en", *args)
-        with_q(rows, 0.05)
+        with_findings(rows, 0.05)
         n_found += sum(r["finding"] for r in rows)
     assert n_found <= 1
 
@@ -132,7 +133,7 @@ def test_too_few_images_give_a_reason_and_no_number():
         [0],
         np.zeros(8, int),
     )
-    with_q(rows, 0.05)
+    with_findings(rows, 0.05)
     assert {r["why"] for r in rows} == {"2 captions of a gender and split; at least 10 are needed"}
     assert not any(r["finding"] or "effect" in r for r in rows)
     none = np.zeros(0, bool)
@@ -157,9 +158,9 @@ def test_what_the_choice_of_words_tells_is_no_finding():
     """A part that always adds 3 to one pair of words, which captions of women mostly hold."""
     effects, female, held_out = planted(200, strength=0.0)
     rng = np.random.default_rng(1)
-    pair = np.where(rng.random(200) < 0.85, female, ~female).astype(int)
+    pair, every = np.where(rng.random(200) < 0.85, female, ~female).astype(int), np.ones(10, bool)
     effects.shares[pair == 1, 0, 5] += 3
-    found = summarise(effects, female, held_out, pair, 400, [0])
+    found = summarise(effects, female, held_out, pair, every, FEW_DRAWS, [0])
     assert found["low"][5] > 1 and found["p"][5] > 0.05
     assert found["shuffled_low"][5] < found["effect"][5] < found["shuffled_high"][5]
-    assert summarise(effects, female, held_out, np.zeros(200, int), 400, [0])["p"][5] < 0.01
+    assert summarise(effects, female, held_out, np.zeros(200, int), every, FEW_DRAWS, [0])["p"][5] < 0.01

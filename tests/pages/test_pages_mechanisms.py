@@ -38,7 +38,11 @@ def test_the_page_answers_its_question_with_interval_control_and_n(first_visit: 
     assert "Which parts of the model carry gender into the words?" in said
     assert "In English, head 3.1 adds most directly, 2.00 [1.80, 2.20] of the 4.0 [3.8, 4.2] log-odds" in said
     assert "random words -0.40 to 0.40" in said and "1 of 15 parts are beyond both controls" in said
-    assert "The same parts do it in both languages: r = 1.00" in said and "n = 78 held-out captions" in said
+    assert (
+        "The same parts do it in both languages (r = 0.80 [0.70, 0.90]" in said
+        and "0.94 [0.85, 1.02]" in said
+        and "n = 78 held-out captions" in said
+    )
     assert 'class="cs-sure yes"' in said
 
 
@@ -79,8 +83,9 @@ def test_too_few_captions_are_said_and_no_number_is(visit: Open) -> None:
 
 def test_an_answer_is_unclear_where_the_first_part_is_within_its_controls(cat: Catalog) -> None:
     effects = cat.head_effects()
-    assert mechanisms_answers.mechanisms_answer(effects).sure == "supported"
-    assert mechanisms_answers.mechanisms_answer(effects.assign(finding=False)).sure == "unclear"
+    alike = cat.part_agreement()
+    assert mechanisms_answers.mechanisms_answer(effects, alike).sure == "supported"
+    assert mechanisms_answers.mechanisms_answer(effects.assign(finding=False), alike).sure == "unclear"
     checks = cat.patching_checks()
     assert mechanisms_answers.patching_answer(checks).sure == "supported"
     assert mechanisms_answers.patching_answer(checks.assign(control_high=0.99)).sure == "unclear"

@@ -116,6 +116,11 @@ class MechanismQueries(Tables):
             parameters,
         )
 
+    def part_agreement(self) -> pd.DataFrame:
+        """Rows of part_agreement: all parts first, then heads, then MLPs."""
+        self.columns("part_agreement")
+        return self._query("SELECT * FROM part_agreement ORDER BY parts", {})
+
     def head_maps(self, lang: str, layer: int, head: int) -> pd.DataFrame:
         """Attention of one head to the image tokens by image, sample -1 (the mean) first, then women, then men."""
         self.columns("head_attention")

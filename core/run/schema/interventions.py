@@ -131,8 +131,8 @@ INTERVENTION_EFFECTS = table(
     ratio_low: float64 - lower end of the 95 % interval of ratio
     ratio_high: float64 - upper end of the 95 % interval of ratio
     why: string - why something is null, or empty
-    q_specific: float64 [probability] - p_specific after Benjamini and Hochberg over the designs of the part in both
-        languages; the headline's is its p
+    p_adjusted: float64 [probability] - of any such difference among all designs of all parts in both languages but the
+        headline (max-T over whole draws of controls); the headline's is its p; null with too few controls for 5 %
     """,
 )
 INTERVENTION_VERDICTS = table(

@@ -28,9 +28,11 @@ HEAD_EFFECTS = table(
         sizes
     random_high: float64 [log-odds] - upper end of the central 95 % of effect for pairs of random word sets of the same
         sizes
-    p: float64 [probability] - two-sided, of the shuffle of the images' genders
-    q: float64 [probability] - p adjusted over all heads and MLPs of both languages
-    finding: bool - whether q is below `mechanisms.fdr` and the effect beyond random words
+    p: float64 [probability] - two-sided, of this part alone: genders of the images dealt out anew, studentised
+    p_adjusted: float64 [probability] - of any such effect among all heads and MLPs of both languages (step-down max-T);
+        null of embedding and all
+    n_permutations: int32 [draws] - times that genders were dealt out anew; p is never below 1 / (n_permutations + 1)
+    finding: bool - whether p_adjusted is within `mechanisms.level` and the effect beyond random words
     image_share: float64 [share] - heads: share of the attention that goes to image tokens; null in cross-attention
         layers
     image_low: float64 [share] - lower end of the 95 % interval of image_share over images
@@ -41,6 +43,44 @@ HEAD_EFFECTS = table(
     n_female_train: int32 [captions] - training captions of images of women
     n_male_train: int32 [captions] - training captions of images of men
     readout_r: float64 - correlation over captions of the linear readout with the log-odds
+    why: string - why there are no numbers, else empty
+    """,
+)
+PART_SHARES = table(
+    "part_shares",
+    "mechanisms",
+    "a language and image: what each head and MLP adds to the log-odds of the caption's gendered word",
+    """
+    lang: string - language of the caption: en or ar
+    sample_id: int32 - image, as numbered in samples
+    gender: string - gender that the image shows
+    held_out: bool - whether the image is a held-out one
+    pair: int32 - number of the pair of tokens that is compared, within the language
+    shares: list of float32 [log-odds] - addition of each head and MLP, in the order of head_effects
+    """,
+)
+PART_AGREEMENT = table(
+    "part_agreement",
+    "mechanisms",
+    "a group of parts: how alike the two languages' effects of parts are, from different images (core/agreement.py)",
+    """
+    parts: string - all (heads and MLPs), head, mlp
+    value: float64 - correlation over parts of the effects in the two languages, as it looks with this many images
+    low: float64 - lower end of the 95 % interval of value over images
+    high: float64 - upper end of the 95 % interval of value over images
+    floor: float64 - mean of value with the images' genders dealt out anew
+    floor_low: float64 - lower end of the central 95 % of value with the images' genders dealt out anew
+    floor_high: float64 - upper end of the central 95 % of value with the images' genders dealt out anew
+    ceiling: float64 - what value would be if the effects were proportional in both languages
+    ceiling_low: float64 - lower end of the 95 % interval of ceiling over images
+    ceiling_high: float64 - upper end of the 95 % interval of ceiling over images
+    ratio: float64 - value over ceiling, the correlation without noise; null where the effects of one language cannot be
+        told from noise
+    ratio_low: float64 - lower end of the 95 % interval of ratio (Fieller)
+    ratio_high: float64 - upper end of the 95 % interval of ratio (Fieller)
+    n_parts: int32 [parts] - parts that are compared
+    n_female: int32 [images] - images of women with a caption in both languages
+    n_male: int32 [images] - images of men with a caption in both languages
     why: string - why there are no numbers, else empty
     """,
 )

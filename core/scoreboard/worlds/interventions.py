@@ -34,7 +34,7 @@ def _design(
         figures["damaged"] = Figure(np.zeros_like(top), np.ones_like(top))
         for outcome, figure in figures.items():
             found = asdict(compare(figure, DRAWS, 0))
-            rows.append({**key, "lang": lang, "outcome": outcome, **found, "q_specific": found["p_specific"]})
+            rows.append({**key, "lang": lang, "outcome": outcome, **found, "p_adjusted": found["p_specific"]})
     return rows
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core.config import MechanismsConfig
-from core.mech.heads import DirectEffects, Part, effect_rows, with_q
+from core.config import Config, MechanismsConfig
+from core.mech import part_agreement
+from core.mech.heads import DirectEffects, Part, effect_rows, with_findings
 from core.mech.interactions import interaction
 from core.mech.patching import agreement
 from core.scoreboard.worlds import LANGS, N, Size, along, world
 
-SETTINGS = MechanismsConfig(n_bootstrap=200, min_images=20)
+SETTINGS = MechanismsConfig(n_bootstrap=200, n_permutations=999, min_images=20)
 HEADS = 4
 SHARED = 0.5  # of the images' accidents, between the languages
 PLANTED = Part(0, "head", 1)
@@ -26,8 +28,11 @@ def _parts(layers: int) -> list[Part]:
     return found
 
 
-def effects(rng: np.random.Generator, size: Size, strength: float) -> pd.DataFrame:
-    """head_effects of both languages, whose images are the same; the planted head alone adds ``strength`` by gender.
+def effects(
+    rng: np.random.Generator, size: Size, strength: Mapping[str, Mapping[Part, float]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """head_effects and part_agreement of two languages, whose images are the same; parts add ``strength`` by gender,
+    given by language and in spreads of the part.
 
     Parts differ in size as in trained models (log-normal), and share of the noise lies in the images.
     """
@@ -36,56 +41,54 @@ def effects(rng: np.random.Generator, size: Size, strength: float) -> pd.DataFra
     scale = rng.lognormal(0, 1, len(parts)).astype(np.float32)
     common = rng.standard_normal((n, len(parts)), np.float32)
     rows: list[dict[str, Any]] = []
+    shares: list[dict[str, Any]] = []
     for number, lang in enumerate(LANGS):
         own = rng.standard_normal((n, len(parts)), np.float32)
-        x = (np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own) * scale
-        at = parts.index(PLANTED)
-        x[:, at] = x[:, at] / scale[at] + np.where(female, strength, -strength)
+        true = np.array([strength.get(lang, {}).get(part, 0.0) for part in parts])
+        noise = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own
+        x = (noise + np.outer(np.where(female, 1, -1), true)) * scale
         random = rng.standard_normal((n, 20, len(parts)), np.float32) * scale * 0.3
-        shares = np.concatenate([x[:, None], random], 1)
+        both = np.concatenate([x[:, None], random], 1)
         attention = np.full((n, size.layers, HEADS, 4), 0.1, np.float32)
-        found = DirectEffects(shares, shares.sum(2), shares[:, 0].sum(1), attention)
+        found = DirectEffects(both, both.sum(2), both[:, 0].sum(1), attention)
         pair = rng.integers(0, 3, n)
         rows += effect_rows(
             found, parts, lang, female, held_out, np.full(n, 20), SETTINGS, [int(pair[0]), number], pair
         )
-    with_q(rows, 0.05)
-    return pd.DataFrame(rows)
+        for i in range(min(n, Config().mechanisms.n_images)):
+            gender = "female" if female[i] else "male"
+            shares.append({"lang": lang, "sample_id": i, "gender": gender, "pair": pair[i], "shares": x[i, 1:]})
+    with_findings(rows, 0.05)
+    return pd.DataFrame(rows), pd.DataFrame(part_agreement.rows(rows, shares, Config()))
 
 
 SIZES = along(N, layers=(1, 34), at=Size(50, 0, 8))
 
 
 @world("false", "no part reads gender", "mechanisms.part", "mechanisms.alike", sizes=SIZES, worlds=40, thin=True)
-def nothing(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return (effects(rng, size, 0.0),)
+def nothing(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return effects(rng, size, {})
 
 
 @world("true", "one head writes gender", "mechanisms.part", sizes=SIZES, worlds=20, thin=True)
-def one_head(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return (effects(rng, size, 1.5),)
+def one_head(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return effects(rng, size, {lang: {PLANTED: 1.5} for lang in LANGS})
 
 
-def _alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+@world("false", "another head in either language", "mechanisms.alike", sizes=SIZES, worlds=40, thin=True)
+def other_heads(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return effects(rng, size, {"en": {PLANTED: 1.5}, "ar": {Part(0, "head", 2): 1.5}})
+
+
+@world("true", "the same parts write gender", "mechanisms.alike", sizes=SIZES, worlds=20, thin=True)
+def alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Each part has an effect of its own, the same in both languages."""
-    parts = _parts(size.layers)
-    truth = rng.normal(0, 0.5, len(parts))
-    rows = []
-    for lang in LANGS:
-        seen = truth + rng.normal(0, 1 / np.sqrt(size.n), len(parts))
-        told = {"lang": lang, "why": "", "low": -1.0, "high": 1.0, "random_low": -1.0, "random_high": 1.0}
-        told |= {"n_female": size.n, "n_male": size.n, "finding": False}
-        rows += [{**p._asdict(), **told, "effect": e, "effect_train": e} for p, e in zip(parts, seen, strict=True)]
-        total = float(seen.sum())
-        rows.append({**Part(-1, "all", -1)._asdict(), **told, "effect": total, "effect_train": total})
-    return (pd.DataFrame(rows),)
-
-
-world("true", "the same parts write gender", "mechanisms.alike", sizes=along(at=Size(140, 0, 8)), worlds=60)(_alike)
+    truth = {part: float(rng.normal(0, 0.5)) for part in _parts(size.layers)[1:]}
+    return effects(rng, size, dict.fromkeys(LANGS, truth))
 
 
 def _head(rng: np.random.Generator, size: Size, strength: float) -> tuple[dict[str, Any], pd.DataFrame]:
-    table = effects(rng, size, strength)
+    table, _ = effects(rng, size, {lang: {PLANTED: strength} for lang in LANGS})
     mine = table[(table["layer"] == PLANTED.layer) & (table["head"] == PLANTED.head) & (table["lang"] == "en")]
     return dict(mine.iloc[0]), pd.DataFrame()
 
