@@ -24,6 +24,7 @@ SMALL = (
     "nulls.n_random=2",
     "nulls.n_shuffles=2",
     "nulls.ks=[1,2]",
+    "nulls.n_random_images=48",
     "crosslingual.n_permutations=60",
     "crosslingual.n_bootstrap=60",
     "crosslingual.d_sae=64",

@@ -253,8 +253,14 @@ class NullsConfig:
     """What the same questions are put to where there is nothing to be found, or nothing that training has found."""
 
     n_random: int = _is(5, low=2, high=100)  # random dictionaries a layer
-    n_shuffles: int = _is(5, low=2, high=100)  # of the images' genders
+    n_shuffles: int = _is(3, low=2, high=100)  # of the images' genders
     ks: tuple[int, ...] = _is((1, 2, 5, 10), low=1)  # features of the sparse probes, chosen on training images
+    layers: tuple[int, ...] = _is((), low=0)  # at which the following are trained; () = the middle one
+    n_seeds: int = _is(1, low=0, high=20)  # trainings of the layer's SAE that differ in the seed alone
+    frozen_decoder: bool = True  # an SAE whose directions stay random
+    random_model: bool = True  # an SAE, and probes of every layer, of the model with weights drawn at random
+    n_random_images: int = _is(600, low=0)  # that the randomised model reads; 0 = all
+    steps: int = _is(0, low=0)  # of frozen decoder and randomised model; 0 = train.steps
 
 
 @dataclass(frozen=True)

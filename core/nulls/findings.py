@@ -13,8 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array
-from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -23,7 +21,6 @@ from core.config import GenderConfig
 from core.features.pooled import Pooled
 from core.gender.effects import (
     auc_and_p,
-    auc_interval,
     enough,
     image_codes,
     images_of,
@@ -32,9 +29,10 @@ from core.gender.effects import (
 )
 from core.gender.findings import findings
 from core.nulls.codes import VIEWS, CaptionCodes
-from core.nulls.scores import NOTHING, Estimate, Placed, difference, mean_auc, placed, share
+from core.nulls.scores import NOTHING, Placed, difference, mean_auc, placed, share
 
 TRAINED, RANDOM, AXES, COMPONENTS, SHUFFLED = "trained", "random", "axes", "components", "shuffled labels"
+SEED, FROZEN, RANDOM_MODEL = "second seed", "frozen decoder", "random model"
 L2 = 100.0  # of the probes, on standardised columns
 MAX_ENTRIES = 4_000_000
 TOO_FEW = "too few images of women or of men"
@@ -60,16 +58,16 @@ class Heard:
     female: NDArray[np.bool_]  # (n_test,)
 
 
-def ask(codes: Codes, asked: Asked, ks: Sequence[int]) -> dict[tuple[str, str], Heard]:
+def ask(codes: Codes, asked: Asked, ks: Sequence[int], views: Sequence[str] = VIEWS) -> dict[tuple[str, str], Heard]:
     """By view and language, what a dictionary says of gender; q is adjusted within the layer's view alone."""
     known = cast("Mapping[int, Pooled]", {codes.layer: codes})
     counts = {
         (cell["view"], cell["lang"]): len(cell["feature"])
-        for cell in findings(known, asked.gender, asked.is_train, asked.config, VIEWS)
+        for cell in findings(known, asked.gender, asked.is_train, asked.config, views)
     }
     return {
         (view, lang): _cell(codes, view, lang, asked, ks, counts.get((view, lang), 0))
-        for view in VIEWS
+        for view in views
         for lang in codes.languages
     }
 
@@ -97,7 +95,8 @@ def _cell(codes: Codes, view: str, lang: str, asked: Asked, ks: Sequence[int], n
     columns = np.concatenate([_column(codes, view, int(f), images) for f in order], axis=1)
     up = bool(auc[order[0]] > 0.5)
     scores = {k: sparse_probe(columns[train], female, columns[test], k, up) for k in ks}
-    told = _best(sparse_probe(columns[train], female, columns[test], 1, up), female_test)
+    first = sparse_probe(columns[train], female, columns[test], 1, up)
+    told = mean_auc(placed(first, female_test))
     best = {"best_feature": int(order[0]), "best_auc_train": float(max(auc[order[0]], 1 - auc[order[0]]))}
     best |= {"best_auc_test": told.value, "best_auc_low": told.low, "best_auc_high": told.high}
     return Heard(row | best | {"why": ""}, scores, female_test)
@@ -128,20 +127,14 @@ def probe(train: NDArray, female: NDArray[np.bool_], test: NDArray) -> NDArray[n
         return fitted.decision_function(scaler.transform(test))
 
 
-def _best(scores: NDArray[np.float64], female: NDArray[np.bool_]) -> Estimate:
-    """AUC with the interval of stage gender."""
-    column = csc_array(rankdata(scores)[:, None].astype(np.float32))
-    auc, _ = auc_and_p(sparse_ranks(column), female)
-    low, high = auc_interval(column, female, auc)
-    return Estimate(float(auc[0]), float(low[0]), float(high[0]))
+def whole_residual(resid: NDArray, n_positions: NDArray, lang: str, asked: Asked) -> Placed | None:
+    """Placements of a probe of the whole mean residual (n_captions, d_model), on the held-out images of a view.
 
-
-def whole_residual(pooled: Pooled, view: str, lang: str, asked: Asked) -> Placed | None:
-    """Placements of a probe of the whole mean residual, on the held-out images; None where these are too few."""
-    images = images_of(pooled.n_positions[view], lang, asked.gender, asked.is_train)
+    None where there are too few images.
+    """
+    images = images_of(n_positions, lang, asked.gender, asked.is_train)
     if not all(enough(images, split, asked.config.min_images) for split in ("train", "test")):
         return None
-    resid = pooled.resid(view)
     captions = np.flatnonzero(images.place >= 0)
     x = np.empty((len(images.weight), resid.shape[1]), np.float64)
     x[images.place[captions]] = resid[captions]
@@ -181,10 +174,9 @@ def compared(
 def _probed(heard: Sequence[Heard], own: Heard | None, whole: Placed | None, k: int) -> dict[str, Any]:
     female = heard[0].female
     scores = placed(np.stack([one.scores[k] for one in heard]), female)
-    auc = _best(heard[0].scores[k], female) if len(heard) == 1 else mean_auc(scores)
     part = share(scores, whole) if whole is not None else NOTHING
     apart = difference(placed(own.scores[k], female), scores) if own is not None and own.scores else NOTHING
     row = {"residual_auc": float(whole.auc[0]) if whole is not None else None}
-    for name, told in (("auc", auc), ("share", part), ("difference", apart)):
+    for name, told in (("auc", mean_auc(scores)), ("share", part), ("difference", apart)):
         row |= {name: told.value, f"{name}_low": told.low, f"{name}_high": told.high}
     return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}

@@ -31,6 +31,7 @@ SORTS = {
     "Number": "feature",
 }
 GENDER_SORTS = {"Women or men, English": "auc_en", "Women or men, Arabic": "auc_ar"}
+RECURS = ("All", "Yes", "No")
 LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
@@ -81,6 +82,17 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
         lean = st.segmented_control(
             "Fires on captions in", LEANS, default="All", key="lean", required=True, bind="query-params"
         )
+    recurs = "All"
+    if "recurs" in features:
+        recurs = st.segmented_control(
+            "Recurs with another seed",
+            RECURS,
+            default="All",
+            key="recurs",
+            required=True,
+            bind="query-params",
+            help=RECUR,
+        )
     low, high = st.select_slider(
         "Fires on",
         EDGE_NAMES,
@@ -100,6 +112,8 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     if query.strip() and len(features):
         found = runs.catalog(run).features(int(features["layer"].iloc[0]), text=query)["feature"]
         left = left[left["feature"].isin(found) | means(left, query)]
+    if recurs != "All":
+        left = left[left["recurs"].eq(1.0) if recurs == "Yes" else left["recurs"].lt(1.0)]
     if lean == "Both":
         left = left[left["lean"].abs() < ONE_LANGUAGE]
     elif lean != "All":
@@ -154,6 +168,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
         "words": config.TextColumn("Words it answers to", width=120 if "label" in shown else 190),
         "auc_en": config.NumberColumn("♀♂ EN", format="%.2f", width=64, help=AUC),
         "auc_ar": config.NumberColumn("♀♂ AR", format="%.2f", width=64, help=AUC),
+        "recurs": config.NumberColumn("Recurs", format="percent", width=62, help=RECUR),
         "density": config.NumberColumn("Fires on", format="percent", width=66, help=FEATURES["density"].tooltip),
         "lean": config.NumberColumn("EN−AR+", format="%.2f", width=74, help=LEAN),
         "explained_share": config.NumberColumn(
@@ -206,6 +221,7 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         export.downloads(f"map-layer-{layer}", alive, chart, key="download-map")
 
 
+RECUR = "Whether the dictionary, trained again with another seed, has a feature that fires and points like this one."
 LABEL = "Your own label, else the word or attribute that best predicts its firing on held-out images."
 AUC = f"Before the first gendered word: {GENDER_FEATURES['auc_test'].meaning}."
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."

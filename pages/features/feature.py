@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.answers.explain import fits_answer
 from core.answers.feature import feature_answer
+from core.answers.nulls import recurrence_answer
 from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
@@ -41,6 +42,7 @@ def main() -> None:
         gender_panel.label(cat, layer, feature)
         notes.editor(run, cat, layer, feature, str(row["sae_id"]))
         explanation(cat, layer, feature)
+        recurs(cat, layer, feature)
         panels.words(row)
         gender_panel.rates(cat, layer, feature)
         panels.places(row, name)
@@ -175,6 +177,14 @@ def explanation(cat: Catalog, layer: int, feature: int) -> None:
     export.downloads(f"layer-{layer}-feature-{feature}-said", rows)
 
 
+def recurs(cat: Catalog, layer: int, feature: int) -> None:
+    """Whether another training of the dictionary has found it too."""
+    if not cat.has("recurrence"):
+        return
+    text.heading("Does it come back?", "the dictionary trained again with another seed: is there a feature like it?")
+    text.said(recurrence_answer(cat.frame("recurrence", layer=layer, feature=feature)), "cs-small")
+
+
 EXPLANATION = "its caption of an empty grey image with this feature turned up; bold: what fits training images best"
 METHOD = r"""
 The feature is one direction $d_i$ of the layer's dictionary (a sparse autoencoder on the state $h$ after the layer's
@@ -187,8 +197,10 @@ unit adds to the next word's logit if no later layer changed it (logit lens, nos
 share of the layer's variance that is lost when this feature alone is left out. *What the model says it is*: its caption
 of a uniform grey image with the feature pushed by so many times its 99.9th percentile (Ferrando et al., 2026); the AUC
 says how often a held-out image that fires it has more of the text's words (weighted by rarity, without those said of
-the grey image anyway) in people's captions than one that does not. Settings and versions stand on the page
-Provenance.
+the grey image anyway) in people's captions than one that does not. *Does it come back*: partners are paired one
+to one by the correlation of their activations over held-out tokens; a feature recurs where its partner has $r \ge 0.5$
+and a cosine of 0.7 or more, both above what shuffled tokens and random directions give (after Paulo and Belrose,
+2025). Settings and versions stand on the page Provenance.
 """
 
 main()

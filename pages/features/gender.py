@@ -14,6 +14,7 @@ from core.figures import gender
 from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
+from pages.features import gender_nulls
 from pages.kit import coverage, export, notes, panels, pickers, policy, runs, selection, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
@@ -37,7 +38,11 @@ def main() -> None:
     fdr = float(run.manifest().config.get("gender", {}).get("fdr", GenderConfig().fdr))
     with head:
         answer = gender_answers.gender_answer(cell, fdr, layer, lang, view)
-        text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
+        found, probes = gender_nulls.of_cell(cat, layer, lang, view)
+        if gender_nulls.answer_head(QUESTION, found, probes, layer, lang, view):
+            text.said(answer)
+        else:
+            text.page_title(QUESTION, answer.text, answer.sure, note=answer.note)
     best = gender.ranked(cell, ranking, N_DRAWN, fdr, lang)
     left, right = st.columns([1, 1.1], gap="large")
     with left:
@@ -52,6 +57,7 @@ def main() -> None:
     if chosen is not None:
         features = layer_features(run, layer)
         preview(run, cat, features[features["feature"] == chosen].iloc[0], layer)
+    gender_nulls.panel(cat, run, found, probes, f"{layer}-{view}-{lang}", view)
     listing(cat, cell, fdr, ranking, layer, lang, view)
     agreement(cat, layer, lang, view)
     by_layer(cat, run, view)
@@ -209,7 +215,11 @@ chance in the sentence above. Grey band: where 95 % of held-out AUCs fall withou
 a feature that fires rarely the band is narrower, so that a finding may lie within the grey. *Effect on the output*:
 activation times the gradient of the log-odds of female against male words, where the model is about to say one.
 Agreement is Spearman's over the sizes; its grey range comes from 20 shuffles of the image labels. Settings and versions
-stand on the page Provenance.
+stand on the page Provenance. *More than a random dictionary*: the same question put to random directions of which
+each token keeps as many as the SAE does, to raw coordinates and principal components of the residual and, at one layer,
+to an SAE whose directions stayed random (2602.14111), to one of the same model with random weights (2501.17727) and to
+the SAE trained with another seed. Each one's first features are chosen on training images and scored on held-out
+ones; *of what a probe tells* is $(\mathrm{AUC} - \tfrac12)$ over that of a probe of the whole residual.
 """
 
 main()

@@ -23,7 +23,8 @@ def layer_features(run: Run, layer: int) -> pd.DataFrame:
     """All features of a layer by number: the scalar columns of features.parquet and `words`; `lean` where the run has
     two languages. Where the run has them, for each of its languages: the automatic labels `label_en`, `label_ar` with
     `label_auc`, what the model says of them (`said_en`, `said_ar`, "" where it was not asked), and of gender the
-    held-out `auc_en` and `auc_ar` before the first gendered word, and whether one of them is a `finding`."""
+    held-out `auc_en` and `auc_ar` before the first gendered word, and whether one of them is a `finding`; `recurs`, the
+    share of trainings with another seed in which it recurs (NaN where it was not asked)."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
 
@@ -54,6 +55,9 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
             by_feature = rows[rows["lang"] == lang].set_index("feature")["auc_test"]
             frame[f"auc_{lang}"] = frame["feature"].map(by_feature).astype(float)
         frame["finding"] = frame["feature"].isin(rows.loc[rows["finding"], "feature"])
+    if cat.has("recurrence") and len(told := cat.frame("recurrence", layer=layer).dropna(subset=["recurs"])):
+        by_feature = told["recurs"].astype(float).groupby(told["feature"]).mean()
+        frame["recurs"] = frame["feature"].map(by_feature)
     return frame
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.answers import layers as layers_answers
+from core.answers.nulls import layers_answer
 from core.config import LANGUAGE_NAME, only_language
-from core.figures import layers
+from core.figures import layers, nulls
 from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import coverage, export, panels, pickers, policy, runs, states, text
@@ -41,6 +42,7 @@ def main() -> None:
         lang = pickers.language_picker(cat.languages)
         measure = MEASURES[pickers.choice("Measure", list(MEASURES), "measure", MEASURE_HELP)]
     by_layer(probes, lens, emergence, place, lang, measure)
+    beside_random(cat, "caption" if place == "caption" else "before")
     first(emergence)
     transfer(cat, probes, measure)
     next_word(cat, emergence)
@@ -75,6 +77,30 @@ def by_layer(
             f"{why[:1].upper()}{why[1:]}.",
             "Take a run with more images of women and of men.",
         )
+
+
+def beside_random(cat: Catalog, view: str) -> None:
+    """The same probe on the model with weights drawn at random: what of gender passes through any network."""
+    if not cat.has("null_layers") or not len(rows := nulls.layers_frame(cat.frame("null_layers"), view)):
+        text.heading("Is it more than random weights give?")
+        states.empty(
+            "The model with random weights has not been read in this run.",
+            "What images and words say of gender passes through any network.",
+            "It is part of the stage nulls: python -m precompute run PRESET --until nulls",
+        )
+        return
+    answers = [layers_answer(rows, lang, view) for lang in dict.fromkeys(rows["lang"])]
+    panels.panel(
+        "Is it more than random weights give?",
+        "grey: the same probe, images and words in the model with every matrix drawn at random",
+        f"layers-random-{view}",
+        rows,
+        nulls.random_weights_figure(rows),
+        answers[0].text,
+        key="random",
+    )
+    for answer in answers:
+        text.said(answer, "cs-small")
 
 
 def first(emergence: pd.DataFrame) -> None:

@@ -254,17 +254,36 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
 
 
 def _null(config: Config, at: Counts, fired: float) -> Work:
-    """Random dictionaries encode the captions and the last token of the prompt; then each is asked about gender."""
+    """Random dictionaries encode the captions and the last token of the prompt; then each is asked about gender.
+
+    At some layers SAEs are trained: other seeds, a frozen decoder, one of the randomised model, which reads images.
+    """
     n, text = config.nulls, at.rows * (at.new + 1)
     dense = at.rows * at.d_model  # numbers of axes and of components, by view
+    layers = 0 if config.sae.source else max(1, len(n.layers))
+    drawn = n.random_model and layers > 0 and not config.model.quantize
+    other = n.steps or config.train.steps
+    steps = layers * (n.n_seeds * config.train.steps + (n.frozen_decoder + drawn) * other)
+    read = (n.n_random_images or at.n) if drawn else 0.0
+    share = min(1.0, read / at.n)
     asked = 2 + n.n_random + n.n_shuffles
+    row_bytes = at.d_model * (2 if config.activations.dtype == "bfloat16" else 4)
     return Work(
-        encoded=at.n_layers * n.n_random * text * at.d_sae,
+        images=min(read, at.n),
+        tokens=share * at.tokens,
+        written=share * at.n_layers * at.stored * row_bytes,
+        train_steps=steps,
+        trained=steps * config.train.batch_tokens * at.d_sae,
+        encoded=at.n_layers * n.n_random * text * at.d_sae + layers * (2 * n.n_seeds + 3) * text * at.d_sae,
         seconds=at.n_layers * (0.5 + asked * (at.rows * fired * 5e-7 + at.d_sae * 1e-4) + dense * 2e-6),
-        model=config.activations.store == "none",
-        disk=at.n_layers * asked * 2e3,
-        host=LATE + 24 * n.n_random * at.rows * fired + 16 * dense,
+        model=drawn or config.activations.store == "none",
+        disk=at.n_layers * asked * 2e3 + layers * at.d_sae * 40,
+        passing=share * at.n_layers * at.stored * row_bytes + 24 * at.d_model * at.d_sae,
+        host=LATE + 24 * n.n_random * at.rows * fired + 16 * dense + 40 * min(at.d_sae, 2048) ** 2 * (layers > 0),
         features_held=n.n_random * at.d_sae,
+        cells_held=config.train.batch_tokens * at.d_sae if steps else 0.0,
+        trained_held=at.d_sae if steps else 0.0,
+        tokens_held=min(config.activations.batch_tokens, at.tokens) if drawn else 0.0,
     )
 
 

@@ -1,85 +1,234 @@
-"""Stage nulls: what the question of gender gives for dictionaries that learned nothing, beside the run's own.
+"""Stage nulls: what the same questions give for dictionaries and models that learned nothing, beside the run's own.
 
-Each layer leaves a part; what is there after a kill is kept.
+What needs no training is done at every layer; what is trained at ``nulls.layers``. Each leaves a part; what is there
+after a kill is kept, and a training goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
-from core.activations.replay import Activations
+from core.activations.passes import Passes
+from core.activations.replay import GB, Activations, Replay
+from core.activations.store import ActivationReader
 from core.features.pooled import Pooled
-from core.features.tokens import read_token_index
+from core.features.tokens import LANGUAGES, read_token_index
 from core.gender.findings import shuffled_labels
-from core.nulls.codes import axes, components, encoded, sample_rows, text_rows
-from core.nulls.findings import AXES, COMPONENTS, RANDOM, SHUFFLED, TRAINED, Asked, ask, compared, whole_residual
+from core.nulls.codes import VIEWS, TextRows, axes, components, encoded, sample_rows, text_rows
+from core.nulls.findings import (
+    AXES,
+    COMPONENTS,
+    FROZEN,
+    RANDOM,
+    RANDOM_MODEL,
+    SEED,
+    SHUFFLED,
+    TRAINED,
+    Asked,
+    ask,
+    compared,
+    whole_residual,
+)
+from core.nulls.layers import layer_rows
+from core.nulls.random_model import among, mean_residuals, randomise, spread_blocks
+from core.nulls.recurrence import decoder_rows, held_out_rows, recurrence, recurrence_rows, token_codes
+from core.nulls.training import train_beside
 from core.run import write_table
-from core.run.schema.nulls import NULL_FINDINGS, NULL_PROBES
+from core.run.schema import Table
+from core.run.schema.nulls import NULL_FINDINGS, NULL_LAYERS, NULL_PROBES, RECURRENCE
 from core.sae.files import load_sae
 from core.sae.fit import untrained_control
+from core.sae.modules import SAE
 from core.vlm import load_captioner
-from precompute.context import StageContext
+from precompute.context import Part, StageContext
 
-TABLES = (NULL_FINDINGS, NULL_PROBES)
+TABLES = (RECURRENCE, NULL_LAYERS, NULL_FINDINGS, NULL_PROBES)  # the last of a part says that it is whole
 N_SAMPLE = 2048  # tokens from which a random dictionary takes its mean and how many features are active
 DRAW = 7919  # between the seeds of two draws
+PERCENT = 100
+RANDOM_DRAW = 50  # the number of the randomised model's SAE among the trainings
+Rows = list[dict[str, Any]]
+Made = Mapping[Table, Rows]
 
 
 def run(ctx: StageContext) -> dict:
-    """Write null_findings and null_probes."""
+    """Write the tables of ``TABLES``."""
     work = _Work(ctx)
-    for number, layer in enumerate(work.layers):
-        work.part(layer, "untrained", number, lambda layer=layer: work.untrained(layer))
-    parts = [work.folder(layer) / "untrained" for layer in work.layers]
-    rows = {of.name: of.write_parts(ctx.run, (pq.read_table(p / of.file) for p in parts)) for of in TABLES}
-    return {"rows": sum(rows.values()), "notes": rows}
+    ctx.make([work.part(*one) for one in work.plan], work.tell)
+    if ctx.helper:
+        return {}
+    rows = {}
+    for of in TABLES:
+        files = [work.folder(layer, name) / of.file for name, layer, _ in work.plan]
+        rows[of.name] = of.write_parts(ctx.run, (pq.read_table(file) for file in files))
+    return {"rows": sum(rows.values()), "notes": rows | work.why_not}
 
 
 class _Work:
     def __init__(self, ctx: StageContext):
         self.ctx, self.config, self.layers = ctx, ctx.config.nulls, ctx.config.activations.layers
-        load = lambda: load_captioner(ctx.run, ctx.config.model, ctx.device)  # noqa: E731
-        self.activations = Activations.of(ctx, load, self.layers)
+        self.seed, self.n_done = ctx.config.seed, 0
+        self.load = functools.partial(load_captioner, ctx.run, ctx.config.model, ctx.device)
+        self.activations = Activations.of(ctx, self.load, self.layers)
         images = ctx.run.images()
-        self.asked = Asked(
-            images["gender"].to_numpy(str), (images["split"] == "train").to_numpy(bool), ctx.config.gender
-        )
+        self.is_train = (images["split"] == "train").to_numpy(bool)
+        self.asked = Asked(images["gender"].to_numpy(str), self.is_train, ctx.config.gender)
         self.tokens = read_token_index(ctx.run)
+        self.trained_layers = self.config.layers or (self.layers[len(self.layers) // 2],)
+        self.why_not: dict[str, str] = {}
+        self.plan = self.planned()
 
-    def folder(self, layer: int) -> Any:
-        return self.ctx.work_dir / f"layer_{layer:02d}"
+    def planned(self) -> list[tuple[str, int, Callable[[], Made]]]:
+        """Name, layer (-1: all) and making of each part, the longest first."""
+        c, found = self.config, []
+        untrained = [("untrained", layer, functools.partial(self.untrained, layer)) for layer in self.layers]
+        if self.ctx.config.sae.source:
+            self.why_not["trained"] = "the run's SAEs are by others: nothing is trained beside them"
+            return untrained
+        if c.random_model and self.ctx.config.model.quantize:
+            self.why_not["random_model"] = "weights of few bits cannot be drawn at random"
+        elif c.random_model:
+            found.append(("random_model", -1, self.random_model))
+        for layer in self.trained_layers:
+            found += [(f"seed_{n}", layer, functools.partial(self.beside, layer, n)) for n in range(c.n_seeds)]
+            if c.frozen_decoder:
+                found.append(("frozen", layer, functools.partial(self.beside, layer, -1)))
+        return found + untrained
 
-    def part(self, layer: int, name: str, number: int, make: Callable[[], tuple[list, list]]) -> None:
-        """Tables of a part, the last of which says that it is whole."""
-        folder = self.folder(layer) / name
-        if not (folder / TABLES[-1].file).exists():
-            sae_id = Pooled(self.ctx.run.dir, layer).sae_id
-            for of, rows in zip(TABLES, make(), strict=True):
-                write_table(folder / of.file, of.of_rows([{"layer": layer, "sae_id": sae_id, **row} for row in rows]))
-        self.ctx.progress(number + 1, len(self.layers), "parts", f"layer {layer}: {name}")
+    def folder(self, layer: int, name: str) -> Path:
+        return self.ctx.work_dir / (f"layer_{layer:02d}" if layer >= 0 else "layers") / name
 
-    def untrained(self, layer: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def part(self, name: str, layer: int, make: Callable[[], Made]) -> Part:
+        """A part is whole when the last of its tables is there."""
+        folder = self.folder(layer, name)
+
+        def write() -> None:
+            made = make()
+            for of in TABLES:
+                write_table(folder / of.file, of.of_rows(made.get(of, [])))
+
+        return Part(folder / TABLES[-1].file, write)
+
+    def tell(self, n: int) -> None:
+        self.n_done = n
+        self.tick(0.0, "parts that are there")
+
+    def tick(self, share: float, what: str) -> None:
+        """Progress within a part."""
+        done, total = int(PERCENT * (self.n_done + share)), PERCENT * len(self.plan)
+        self.ctx.progress(min(done, total), total, "hundredths", what)
+
+    def pooled(self, layer: int) -> Pooled:
+        return Pooled(self.ctx.run.dir, layer)
+
+    def own_sae(self, layer: int) -> SAE:
+        return load_sae(self.ctx.run.path("saes", f"layer_{layer:02d}"))
+
+    def untrained(self, layer: int) -> Made:
         """Rows of the dictionaries that need no training, and of the run's own, with true and with shuffled labels."""
-        pooled, reader, c = Pooled(self.ctx.run.dir, layer), self.activations.reader(layer), self.config
-        text, seed = text_rows(self.tokens, pooled), self.ctx.config.seed
-        sae = load_sae(self.ctx.run.path("saes", f"layer_{layer:02d}"))
-        sample = reader.read(sample_rows(self.tokens, text, self.asked.is_train, N_SAMPLE))
-        random = [untrained_control(sae, sample, seed + DRAW * (1 + draw)) for draw in range(c.n_random)]
+        pooled, reader, c = self.pooled(layer), self.activations.reader(layer), self.config
+        text, sae = text_rows(self.tokens, pooled), self.own_sae(layer)
+        sample = reader.read(sample_rows(self.tokens, text, self.is_train, N_SAMPLE))
+        random = [untrained_control(sae, sample, self.seed + DRAW * (1 + draw)) for draw in range(c.n_random)]
         coded = {
             RANDOM: encoded(reader, text, random, self.ctx.device),
             AXES: [axes(pooled)],
-            COMPONENTS: [components(pooled, self.asked.is_train)],
+            COMPONENTS: [components(pooled, self.is_train)],
         }
+        self.tick(0.5, f"layer {layer}: dictionaries that need no training")
         own = ask(pooled, self.asked, c.ks)
-        whole = {key: whole_residual(pooled, *key, self.asked) for key in own}
+        whole = {(v, lang): whole_residual(pooled.resid(v), pooled.n_positions[v], lang, self.asked) for v, lang in own}
         kinds = {TRAINED: [own]} | {kind: [ask(one, self.asked, c.ks) for one in of] for kind, of in coded.items()}
         found, probes = compared(own, kinds, whole, c.ks)
         mixed = [
-            shuffled_labels(self.asked.gender, self.asked.is_train, seed + DRAW * (1 + n)) for n in range(c.n_shuffles)
+            shuffled_labels(self.asked.gender, self.is_train, self.seed + DRAW * (1 + n)) for n in range(c.n_shuffles)
         ]
-        shuffled = [ask(pooled, Asked(labels, self.asked.is_train, self.asked.config), c.ks) for labels in mixed]
+        shuffled = [ask(pooled, Asked(labels, self.is_train, self.asked.config), c.ks) for labels in mixed]
         more, chance = compared(own, {SHUFFLED: shuffled}, whole, c.ks, same_labels=False)
-        return found + more, probes + chance
+        key = {"layer": layer, "sae_id": pooled.sae_id}
+        return {NULL_FINDINGS: [key | row for row in found + more], NULL_PROBES: [key | row for row in probes + chance]}
+
+    def train(self, reader: ActivationReader, rows: np.ndarray, folder: Path, draw: int, frozen: bool = False) -> SAE:
+        """Another seed (``draw`` from 0 on) takes as many steps as the run's own."""
+        again = 0 <= draw < RANDOM_DRAW
+        steps, what = 0 if again else self.config.steps, f"layer {reader.layer}: {folder.name}"
+        seed, n = self.seed + DRAW * (101 + draw), steps or self.ctx.config.train.steps
+        report = lambda step: self.tick(0.8 * step / n, what)  # noqa: E731
+        return train_beside(self.ctx.config, reader, rows, seed, folder, self.ctx.device, frozen, steps, report)
+
+    def train_rows(self, reader: ActivationReader) -> np.ndarray:
+        index = reader.index
+        return np.flatnonzero(
+            (index["kind"].isin(self.ctx.config.train.tokens) & (index["split"] == "train")).to_numpy()
+        )
+
+    def beside(self, layer: int, n: int) -> Made:
+        """Another seed of the layer's SAE, and what recurs there; with ``n`` -1 an SAE whose decoder is frozen."""
+        pooled, reader, frozen = self.pooled(layer), self.activations.reader(layer), n < 0
+        name = "frozen" if frozen else f"seed_{n}"
+        sae = self.train(reader, self.train_rows(reader), self.folder(layer, name) / "sae", n, frozen)
+        text, resid = text_rows(self.tokens, pooled), {view: pooled.resid(view) for view in VIEWS}
+        kind = FROZEN if frozen else SEED
+        found, probes = self.asked_of(sae, reader, text, resid, pooled, self.asked, kind)
+        key = {"layer": layer, "sae_id": pooled.sae_id}
+        made: dict[Table, Rows] = {
+            NULL_FINDINGS: [key | row | {"draw": max(n, 0)} for row in found],
+            NULL_PROBES: [key | row for row in probes] if n <= 0 else [],
+        }
+        if not frozen:
+            rows, first = held_out_rows(reader.index), self.own_sae(layer)
+            codes = [token_codes(one, reader, rows, self.ctx.device) for one in (first, sae)]
+            told = recurrence(codes[0], codes[1], decoder_rows(first), decoder_rows(sae), self.seed + layer)
+            made[RECURRENCE] = [key | {"seed": n, "n_tokens": len(rows), **row} for row in recurrence_rows(told)]
+        return made
+
+    def random_model(self) -> Made:
+        """The same model with weights drawn at random: probes of every layer, and an SAE of it, on the same images."""
+        vlm = self.load()
+        randomise(vlm, self.seed + DRAW)
+        passes = Passes(self.ctx.run, self.ctx.config, vlm)
+        rows, samples = spread_blocks(passes, self.config.n_random_images)
+        settings, folder = self.ctx.config, self.folder(-1, "random_model")
+        cache = int(settings.activations.cache_gb * GB)
+        replay = Replay(passes, self.layers, folder / "passes", cache, settings.model.dtype, self.ctx.log)
+        inside = np.isin(np.arange(len(self.is_train)), samples)
+        asked = Asked(np.where(inside, self.asked.gender, "left out"), self.is_train, self.asked.config)
+        made: dict[Table, Rows] = {of: [] for of in TABLES}
+        for number, layer in enumerate(self.layers):
+            pooled, reader = self.pooled(layer), replay.reader(layer)
+            text = among(text_rows(self.tokens, pooled), samples, len(LANGUAGES))
+            resid = mean_residuals(reader, text)
+            for view, n in text.n_positions.items():
+                told = layer_rows(pooled.resid(view), resid[view], n, pooled.languages, asked)
+                made[NULL_LAYERS] += [{"layer": layer, "view": view, **row} for row in told]
+            if layer in self.trained_layers:
+                chosen = np.intersect1d(self.train_rows(reader), rows)
+                sae = self.train(reader, chosen, folder / f"sae_{layer:02d}", RANDOM_DRAW)
+                found, probes = self.asked_of(sae, reader, text, resid, pooled, asked, RANDOM_MODEL)
+                key = {"layer": layer, "sae_id": pooled.sae_id}
+                made[NULL_FINDINGS] += [key | row for row in found]
+                made[NULL_PROBES] += [key | row for row in probes]
+            self.tick((number + 1) / len(self.layers), f"layer {layer}: the randomised model")
+        return made
+
+    def asked_of(
+        self,
+        sae: SAE,
+        reader: ActivationReader,
+        text: TextRows,
+        resid: Mapping[str, np.ndarray],
+        pooled: Pooled,
+        asked: Asked,
+        kind: str,
+    ) -> tuple[Rows, Rows]:
+        """What an SAE says, beside the run's own; ``resid`` are mean residuals by view of what it reads."""
+        (coded,), ks = encoded(reader, text, [sae], self.ctx.device), self.config.ks
+        own = ask(pooled, asked, ks)
+        whole = {(v, lang): whole_residual(resid[v], text.n_positions[v], lang, asked) for v, lang in own}
+        return compared(own, {kind: [ask(coded, asked, ks)]}, whole, ks)

@@ -23,6 +23,7 @@ from core.figures import (
     interventions,
     layers,
     mechanisms,
+    nulls,
     paper,
     sae_fit,
     screen,
@@ -38,10 +39,13 @@ from tests.toy_gender import add_gender_tables
 from tests.toy_interventions import add_toy_interventions
 from tests.toy_layers import add_layers_tables
 from tests.toy_mechanisms import add_mechanisms_tables
+from tests.toy_nulls import add_nulls_tables
 from tests.toy_run import make_toy_run
 
 Drawn = tuple[Callable[..., Chart], tuple[Any, ...]]
 INTERVALS = {
+    "null_figure",
+    "random_weights_figure",
     "recovery_scatter",
     "groups_ranges",
     "beside_control",
@@ -59,6 +63,8 @@ INTERVALS = {
     "fit_figure",
 }
 CONTROLS = {
+    "null_figure",
+    "random_weights_figure",
     "recovery_scatter",
     "groups_ranges",
     "beside_control",
@@ -75,6 +81,8 @@ CONTROLS = {
     "patching_figure",
 }
 COUNTED = {
+    "null_figure",
+    "random_weights_figure",
     "recovery_scatter",
     "groups_ranges",
     "beside_control",
@@ -96,7 +104,7 @@ COUNTED = {
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawn]:
     """Every figure type with data of a toy run."""
     run = make_toy_run(tmp_path_factory.mktemp("cache") / "demo", n_samples=32, d_sae=16)
-    for add in (add_gender_tables, add_crosslingual_tables, add_layers_tables, add_mechanisms_tables):
+    for add in (add_gender_tables, add_crosslingual_tables, add_layers_tables, add_mechanisms_tables, add_nulls_tables):
         add(run.dir)
     add_toy_bias(run)
     add_toy_interventions(run)
@@ -108,7 +116,7 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
     roles, metrics, effects = cat.frame("bias_roles"), cat.frame("bias_metrics"), cat.intervention_effects()
     errors = metrics[(metrics["metric"] == "error") & (metrics["group"] == "female")].assign(label="x")
     everywhere = {r.lang: r.p_male for r in roles[roles["attribute"] == ALL].itertuples()}
-    checks = cat.patching_checks()
+    checks, at = cat.patching_checks(), {"layer": 1, "lang": "en", "view": "before"}
     return [
         (feature.density_bars, feature.densities_frame(dict.fromkeys(feature.KINDS, 0.1))),
         (feature.activation_histogram, feature.histogram_frame([5, 0, 3, 1], 2.0), 1.9),
@@ -119,6 +127,8 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (gender.ranking_forest, gender.ranked(cell, "auc", 12, 0.05), "auc"),
         (gender.agreement_bars, gender.agreement_frame(cat.gender_rankings(1, "en", "before"))),
         (gender.rates_dots, gender.rates_frame(one)[lambda rows: rows["view"] == "before"]),
+        (nulls.null_figure, nulls.null_frame(*(cat.frame(n, **at) for n in ("null_findings", "null_probes")))),
+        (nulls.random_weights_figure, nulls.layers_frame(cat.frame("null_layers"), "before")),
         (bias.recovery_scatter, bias.recovery_frame(roles, "role", "sampled"), everywhere),
         (bias.groups_ranges, bias.groups_frame(roles, "role")),
         (bias.beside_control, errors, "share"),

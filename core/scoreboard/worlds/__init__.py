@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 TOPICS = ("alignment", "bias", "coverage", "explain", "feature", "gender", "interventions", "layers", "mechanisms")
-TOPICS += ("sae_fit",)
+TOPICS += ("nulls", "sae_fit")
 N = (20, 50, 140, 400, 1000)
 LANGS = ("en", "ar")
 Tables = Callable[[np.random.Generator, "Size"], tuple[Any, ...]]
