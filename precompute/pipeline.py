@@ -136,6 +136,7 @@ def stages() -> tuple[Stage, ...]:
                 "train",
                 "gender.fdr",
                 "gender.min_images",
+                "gender.label_auc",
                 "nulls",
             ),
             fn="precompute.stages.nulls:run",

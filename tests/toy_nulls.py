@@ -56,6 +56,35 @@ def add_nulls_tables(run_dir: str | Path, difference: float = 0.25) -> None:
                 for name, value in (("auc", 0.97), ("random_auc", 0.72), ("difference", 0.25)):
                     here |= {name: value, f"{name}_low": value - 0.05, f"{name}_high": value + 0.03}
                 of_layers.append(here)
+    beside, quality, labels, aligned = [], [], [], []
+    for layer, sae_id in layers.items():
+        key = {"layer": layer, "sae_id": sae_id}
+        beside += [
+            {**key, "feature": 0, "lang": lang, "view": "before", "detector": detector, **IMAGES}
+            | {"auc": 0.95, "auc_low": 0.9, "auc_high": 0.98, "detector_auc": 0.99, "detector_auc_low": 0.96}
+            | {"detector_auc_high": 1.0, "difference": -0.04, "difference_low": -0.09, "difference_high": 0.01}
+            for lang in ("en", "ar")
+            for detector in ("difference of means", "probe")
+        ]
+        for lang in ("en", "ar"):
+            for kind, value in (("trained", 0.9), ("random", 0.6)):
+                named = {"trained": 30, "random": 12}[kind]
+                labels.append({**key, "lang": lang, "kind": kind, "n_features": 60, "n_labelled": named, "auc": value})
+                told = {
+                    "value": value,
+                    "low": value - 0.05,
+                    "high": value + 0.05,
+                    "n": 12,
+                    "unit": "concepts",
+                    "why": "",
+                }
+                quality += [
+                    {**key, "lang": lang, "kind": kind, "measure": measure, "k": k, **told}
+                    for measure, k in (("sparse probing", 1), ("absorption", 1), ("disentanglement", 5))
+                ]
+        for kind, value in (("trained", 0.5), ("random", 0.45)):
+            ends = {"value": value, "low": value - 0.1, "high": value + 0.1, "floor": 0.0, "ceiling": 0.8}
+            aligned.append({**key, "kind": kind, "view": "before", "n_features": 20, **ends, "why": ""})
     last = max(row["feature"] for row in features)
     recurrence = [
         {
@@ -75,5 +104,6 @@ def add_nulls_tables(run_dir: str | Path, difference: float = 0.25) -> None:
         if row["layer"] == max(layers)
     ]
     made = {"null_findings": found, "null_probes": probes, "null_layers": of_layers, "recurrence": recurrence}
+    made |= {"null_detectors": beside, "sae_quality": quality, "null_labels": labels, "null_alignment": aligned}
     for name, rows in made.items():
         write_rows(run, name, rows)

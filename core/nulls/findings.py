@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from core.config import GenderConfig
 from core.features.pooled import Pooled
 from core.gender.effects import (
+    Images,
     auc_and_p,
     enough,
     image_codes,
@@ -58,6 +58,7 @@ class Heard:
     female: NDArray[np.bool_]  # (n_test,)
 
 
+@threadpool_limits.wrap(limits=1)  # sums in another order end in other bytes
 def ask(codes: Codes, asked: Asked, ks: Sequence[int], views: Sequence[str] = VIEWS) -> dict[tuple[str, str], Heard]:
     """By view and language, what a dictionary says of gender; q is adjusted within the layer's view alone."""
     known = cast("Mapping[int, Pooled]", {codes.layer: codes})
@@ -118,15 +119,41 @@ def sparse_probe(
     return probe(train[:, :k], female, test[:, :k])
 
 
+class Fitted(NamedTuple):
+    """A logistic regression on standardised columns: what it adds up, and what it starts from."""
+
+    direction: NDArray[np.float64]  # (n_columns,) of the columns as they are
+    offset: float
+
+    def scores(self, x: NDArray) -> NDArray[np.float64]:
+        """Log-odds (n,) of the first label."""
+        return x @ self.direction + self.offset
+
+
+def fit_probe(train: NDArray, labels: NDArray[np.bool_]) -> Fitted:
+    """L2 on standardised columns, labels weighed alike."""
+    mean, spread = train.mean(0), train.std(0)
+    scale = 1 / np.where(spread > 0, spread, 1.0)
+    fitted = LogisticRegression(C=1 / L2, class_weight="balanced", max_iter=1000)
+    fitted.fit((train - mean) * scale, labels)
+    direction = fitted.coef_[0] * scale
+    return Fitted(direction, float(np.ravel(fitted.intercept_)[0] - mean @ direction))
+
+
 def probe(train: NDArray, female: NDArray[np.bool_], test: NDArray) -> NDArray[np.float64]:
-    """Held-out scores of a logistic regression on standardised columns, L2, genders weighed alike."""
-    scaler = StandardScaler().fit(train)
-    with threadpool_limits(1):  # sums in another order end in other bytes
-        fitted = LogisticRegression(C=1 / L2, class_weight="balanced", max_iter=1000)
-        fitted.fit(scaler.transform(train), female)
-        return fitted.decision_function(scaler.transform(test))
+    """Held-out scores (n_test,) of a probe, higher for women."""
+    return fit_probe(train, female).scores(test)
 
 
+def image_residuals(resid: NDArray, images: Images) -> NDArray[np.float64]:
+    """Mean residual by image (n_images, d_model) of captions (n_captions, d_model)."""
+    captions = np.flatnonzero(images.place >= 0)
+    x = np.empty((len(images.weight), resid.shape[1]), np.float64)
+    x[images.place[captions]] = resid[captions]
+    return x
+
+
+@threadpool_limits.wrap(limits=1)  # sums in another order end in other bytes
 def whole_residual(resid: NDArray, n_positions: NDArray, lang: str, asked: Asked) -> Placed | None:
     """Placements of a probe of the whole mean residual (n_captions, d_model), on the held-out images of a view.
 
@@ -135,9 +162,7 @@ def whole_residual(resid: NDArray, n_positions: NDArray, lang: str, asked: Asked
     images = images_of(n_positions, lang, asked.gender, asked.is_train)
     if not all(enough(images, split, asked.config.min_images) for split in ("train", "test")):
         return None
-    captions = np.flatnonzero(images.place >= 0)
-    x = np.empty((len(images.weight), resid.shape[1]), np.float64)
-    x[images.place[captions]] = resid[captions]
+    x = image_residuals(resid, images)
     (train, female), (test, female_test) = images.among("train"), images.among("test")
     return placed(probe(x[train], female, x[test]), female_test)
 

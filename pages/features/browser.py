@@ -15,7 +15,7 @@ from core.figures.screen import draw
 from core.run import Run
 from core.run.schema.features import FEATURES
 from core.run.schema.gender import GENDER_FEATURES
-from pages.kit import export, notes, pickers, runs, selection, states, text
+from pages.kit import export, notes, nulls, pickers, runs, selection, states, text
 from pages.kit.examples import layer_features
 from pages.kit.gallery import preview
 from pages.kit.style import is_dark
@@ -59,6 +59,7 @@ def main() -> None:
         table(shown, layer, len(features[features["alive"]]), picked)
     with right:
         atlas(run, features[features["alive"]], kept, picked, chosen, layer)
+    nulls.labels_line(runs.catalog(run), layer)
     if chosen is None:
         states.empty("Select a row of the table or a point of the map.", "Its strongest images appear here.")
     else:

@@ -12,7 +12,7 @@ from core.answers.feature import feature_answer
 from core.answers.nulls import recurrence_answer
 from core.frames import records
 from core.run.reader import Catalog
-from pages.kit import export, gallery, gender_panel, notes, panels, pickers, runs, states, text
+from pages.kit import export, gallery, gender_panel, notes, nulls, panels, pickers, runs, states, text
 from pages.kit.examples import default_feature, layer_features
 from pages.kit.links import PAGES
 
@@ -54,6 +54,7 @@ def main() -> None:
         panels.pushes(row, name)
     panels.neighbours(cat, layer, feature)
     gender_panel.numbers(cat, layer, feature)
+    nulls.detectors(cat, layer, feature)
     panels.statistics(row, layer, feature)
     text.method(METHOD)
 

@@ -16,7 +16,7 @@ from core.figures.feature import is_word, visible
 from core.frames import records
 from core.run import Run
 from core.run.reader import Catalog
-from pages.kit import export, panels, pickers, policy, runs, states, text
+from pages.kit import export, nulls, panels, pickers, policy, runs, states, text
 from pages.kit.examples import feature_link, layer_features
 from pages.kit.gallery import preview
 
@@ -80,6 +80,7 @@ def main() -> None:
     )
     gender_features(run, cat, layer, view)
     score_card(scores, layer, view)
+    nulls.alignment_line(cat, layer, view)
     apart(cat, scores, layer)
     grammar(cat, layer)
     policy.show_labels_line(run, cat)

@@ -13,7 +13,7 @@ from core.figures import sae_fit
 from core.frames import records
 from core.run import Manifest, Run
 from core.samples.rows import place_of
-from pages.kit import panels, pipeline, runs, states, text
+from pages.kit import nulls, panels, pipeline, runs, states, text
 from pages.kit.pipeline import duration, size
 
 
@@ -173,6 +173,7 @@ def sae_fit_panel(run: Run) -> None:
     head = ["Layer", "From", "Trained on", "Kind", "Features", "Active a token", "Never active"]
     head += ["Explained variance", "Of the middle token"]
     text.html(text.table(head, rows, numeric=(0, 4, 5, 6, 7, 8)))
+    nulls.quality(cat)
     text.method(SAE_METHOD)
 
 

@@ -17,10 +17,12 @@ import pyarrow.parquet as pq
 from core.activations.passes import Passes
 from core.activations.replay import GB, Activations, Replay
 from core.activations.store import ActivationReader
+from core.features.labels import Candidates, attributes_of, candidates
 from core.features.pooled import Pooled
 from core.features.tokens import LANGUAGES, read_token_index
 from core.gender.findings import shuffled_labels
-from core.nulls.codes import VIEWS, TextRows, axes, components, encoded, sample_rows, text_rows
+from core.nulls.codes import VIEWS, CaptionCodes, TextRows, axes, components, encoded, sample_rows, text_rows
+from core.nulls.detectors import detector_rows
 from core.nulls.findings import (
     AXES,
     COMPONENTS,
@@ -36,19 +38,33 @@ from core.nulls.findings import (
     whole_residual,
 )
 from core.nulls.layers import layer_rows
+from core.nulls.others import alignment_row, label_counts
+from core.nulls.quality import quality_rows
 from core.nulls.random_model import among, mean_residuals, randomise, spread_blocks
 from core.nulls.recurrence import decoder_rows, held_out_rows, recurrence, recurrence_rows, token_codes
 from core.nulls.training import train_beside
 from core.run import write_table
 from core.run.schema import Table
-from core.run.schema.nulls import NULL_FINDINGS, NULL_LAYERS, NULL_PROBES, RECURRENCE
+from core.run.schema.nulls import (
+    NULL_ALIGNMENT,
+    NULL_DETECTORS,
+    NULL_FINDINGS,
+    NULL_LABELS,
+    NULL_LAYERS,
+    NULL_PROBES,
+    RECURRENCE,
+    SAE_QUALITY,
+)
 from core.sae.files import load_sae
 from core.sae.fit import untrained_control
 from core.sae.modules import SAE
 from core.vlm import load_captioner
 from precompute.context import Part, StageContext
 
-TABLES = (RECURRENCE, NULL_LAYERS, NULL_FINDINGS, NULL_PROBES)  # the last of a part says that it is whole
+TABLES = (
+    *(RECURRENCE, NULL_LAYERS, NULL_DETECTORS, SAE_QUALITY, NULL_LABELS, NULL_ALIGNMENT),
+    *(NULL_FINDINGS, NULL_PROBES),  # the last of a part says that it is whole
+)
 N_SAMPLE = 2048  # tokens from which a random dictionary takes its mean and how many features are active
 DRAW = 7919  # between the seeds of two draws
 PERCENT = 100
@@ -133,7 +149,8 @@ class _Work:
     def untrained(self, layer: int) -> Made:
         """Rows of the dictionaries that need no training, and of the run's own, with true and with shuffled labels."""
         pooled, reader, c = self.pooled(layer), self.activations.reader(layer), self.config
-        text, sae = text_rows(self.tokens, pooled), self.own_sae(layer)
+        told = np.flatnonzero(np.isin(self.asked.gender, ("female", "male")))  # of others nothing is asked here
+        text, sae = among(text_rows(self.tokens, pooled), told, len(LANGUAGES)), self.own_sae(layer)
         sample = reader.read(sample_rows(self.tokens, text, self.is_train, N_SAMPLE))
         random = [untrained_control(sae, sample, self.seed + DRAW * (1 + draw)) for draw in range(c.n_random)]
         coded = {
@@ -152,7 +169,39 @@ class _Work:
         shuffled = [ask(pooled, Asked(labels, self.is_train, self.asked.config), c.ks) for labels in mixed]
         more, chance = compared(own, {SHUFFLED: shuffled}, whole, c.ks, same_labels=False)
         key = {"layer": layer, "sae_id": pooled.sae_id}
-        return {NULL_FINDINGS: [key | row for row in found + more], NULL_PROBES: [key | row for row in probes + chance]}
+        made: dict[Table, Rows] = {
+            NULL_FINDINGS: found + more,
+            NULL_PROBES: probes + chance,
+            NULL_DETECTORS: detector_rows(pooled, self.asked),
+            **self.described(pooled, sae, coded[RANDOM][0], random[0], told),
+        }
+        return {of: [key | row for row in rows] for of, rows in made.items()}
+
+    def described(self, pooled: Pooled, sae: SAE, random: CaptionCodes, random_sae: SAE, told: np.ndarray) -> Made:
+        """Quality, labels and alignment of the run's dictionary and of a random one, on images of women and men."""
+        kinds = {TRAINED: pooled, RANDOM: random}
+        decoders = {TRAINED: decoder_rows(sae), RANDOM: decoder_rows(random_sae)}
+        made: dict[Table, Rows] = {SAE_QUALITY: [], NULL_LABELS: [], NULL_ALIGNMENT: []}
+        for there in self.candidates:
+            made[SAE_QUALITY] += quality_rows(pooled, {k: (kinds[k], decoders[k]) for k in kinds}, there, self.asked)
+            counts = {k: label_counts(codes, there, self.asked.config.label_auc) for k, codes in kinds.items()}
+            made[NULL_LABELS] += [{"kind": kind, **row} for kind, row in counts.items()]
+        if len(pooled.languages) > 1:
+            rows = {kind: alignment_row(codes, self.asked, told, self.seed) for kind, codes in kinds.items()}
+            made[NULL_ALIGNMENT] = [{"kind": kind, **row} for kind, row in rows.items()]
+        return made
+
+    @functools.cached_property
+    def candidates(self) -> list[Candidates]:
+        """By language, what features may be called, on images of women and men."""
+        images = self.ctx.run.images()
+        told = zip(images["sample_id"], images["attributes"], self.asked.gender, strict=True)
+        attributes = {i: attributes_of(text, str(shown)) for i, text, shown in told if shown in ("female", "male")}
+        texts: dict[str, dict[int, str]] = {}
+        for row in self.ctx.run.table("captions", ["sample_id", "lang", "text"]).to_pylist():
+            if row["sample_id"] in attributes:
+                texts.setdefault(row["lang"], {})[row["sample_id"]] = row["text"]
+        return [candidates(lang, texts[lang], attributes, self.is_train) for lang in sorted(texts)]
 
     def train(self, reader: ActivationReader, rows: np.ndarray, folder: Path, draw: int, frozen: bool = False) -> SAE:
         """Another seed (``draw`` from 0 on) takes as many steps as the run's own."""

@@ -35,6 +35,13 @@ def make_run(folder: Path, strength: float = 2.0, layers: tuple[int, ...] = (1, 
     ids = pa.array(range(N), pa.int32())
     write_table(run.path("samples.parquet"), pa.table({"sample_id": ids, "split": split, "attributes": [""] * N}))
     write_table(run.path("genders.parquet"), pa.table({"sample_id": ids, "gender": shown}))
+    things = ["car", "ball", "tree", "house"], ["سيارة", "كرة", "شجرة", "بيت"]
+    said = [
+        {"sample_id": i, "lang": lang, "text": f"{things[n][i % 4]} {things[n][(i // 4) % 4]}"}
+        for i in range(N)
+        for n, lang in enumerate(("en", "ar") if arabic else ("en",))
+    ]
+    write_table(run.path("captions.parquet"), pa.Table.from_pylist(said))
     rows = [
         {
             "sample_id": i,

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from tests.pages.visitor import Open, words
+from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_gender import add_gender_tables
 from tests.toy_layers import add_layers_tables
 from tests.toy_nulls import add_nulls_tables
 from tests.toy_run import make_toy_run
 
 GENDER, FEATURE, BROWSER = (f"pages/features/{name}.py" for name in ("gender", "feature", "browser"))
-LAYERS = "pages/languages/layers.py"
+LAYERS, ALIGNMENT = (f"pages/languages/{name}.py" for name in ("layers", "alignment"))
+PROVENANCE = "pages/run/provenance.py"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = make_toy_run(root / name)
         add_gender_tables(run.dir)
         add_layers_tables(run.dir)
+        add_crosslingual_tables(run.dir)
         if difference is not None:
             add_nulls_tables(run.dir, difference)
     return root
@@ -43,7 +46,8 @@ def test_where_nothing_separates_them_the_page_says_so(visit: Open) -> None:
 
 
 def test_a_run_without_the_stage_stands_and_says_how_to_get_it(visit: Open) -> None:
-    for page, state in ((GENDER, {}), (LAYERS, {}), (FEATURE, {"feature": "0"}), (BROWSER, {})):
+    others = ((page, {}) for page in (LAYERS, BROWSER, ALIGNMENT, PROVENANCE))
+    for page, state in ((GENDER, {}), (FEATURE, {"feature": "0"}), *others):
         at = visit(page, run="without", **state)
         assert not at.exception
         if page in (GENDER, LAYERS):
@@ -67,3 +71,13 @@ def test_layers_stand_beside_random_weights(visit: Open) -> None:
     said = words(visit(LAYERS))
     assert "With random weights a probe reads gender with an AUC of 0.72 to 0.72" in said
     assert "beyond that at 2 of 2 layers" in said
+
+
+def test_a_random_dictionary_stands_beside_scores_labels_and_quality(visit: Open) -> None:
+    assert "of a random dictionary that is as sparse 0.45 [0.35, 0.55], ceiling 0.80" in words(visit(ALIGNMENT))
+    assert "English 30 of 60, of a random dictionary 12 of 60" in words(visit(BROWSER))
+    said = words(visit(PROVENANCE))
+    assert "A word or thing told by its best features, k = 1" in said and "0.60 [0.55, 0.65]" in said
+    feature = words(visit(FEATURE, layer="3", feature="0"))
+    assert "difference of means" in feature and "−0.04 [−0.09, +0.01]" in feature
+    assert "Does it take a dictionary?" not in words(visit(FEATURE, layer="3", feature="2"))

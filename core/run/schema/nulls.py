@@ -109,3 +109,87 @@ RECURRENCE = table(
     recurs_shuffled: bool - whether the best partner over shuffled tokens would pass for one: what chance gives
     """,
 )
+SAE_KEY = """
+    layer: int32 - 0-based number of the decoder block whose output is meant
+    sae_id: string - SAE of the run's layer, beside which the others are put: hash of its tensors
+"""
+NULL_DETECTORS = table(
+    "null_detectors",
+    "nulls",
+    "a finding of a layer, view and language (multiplicity within the layer's view) beside a detector that needs no "
+    "dictionary, both learned on training images and scored on the same held-out ones",
+    FEATURE,
+    """
+    lang: string - language of the captions
+    view: string - positions: before (end of the prompt up to the first gendered word), caption
+    detector: string - difference of means (of the mean residual) or probe (logistic, of the whole mean residual)
+    """,
+    COUNTS,
+    """
+    auc: float64 - held-out AUC of the feature, toward its side on the training images
+    auc_low: float64 - lower end of its 95 % interval
+    auc_high: float64 - upper end of its 95 % interval
+    detector_auc: float64 - held-out AUC of the detector
+    detector_auc_low: float64 - lower end of its 95 % interval
+    detector_auc_high: float64 - upper end of its 95 % interval
+    difference: float64 - auc less detector_auc
+    difference_low: float64 - lower end of its 95 % interval, over the same images
+    difference_high: float64 - upper end of its 95 % interval, over the same images
+    """,
+)
+SAE_QUALITY = table(
+    "sae_quality",
+    "nulls",
+    "a measure of the dictionary of a layer in a language, beside that of a random dictionary as sparse; over whole "
+    "captions of images of women and men",
+    SAE_KEY,
+    """
+    lang: string - language of the captions
+    kind: string - trained (the run's own), random (directions at random), residual (no dictionary)
+    measure: string - sparse probing (AUC of the k features that tell a concept best), residual probing (of a probe of
+        the whole residual), absorption (share), cause, isolation and disentanglement (shares; their mean)
+    k: int32 [features] - features that are read or changed; 0 where none is
+    value: float64 - the measure
+    low: float64 - lower end of its 95 % interval
+    high: float64 - upper end of its 95 % interval
+    n: int32 - units that it rests on
+    unit: string - concepts (words and annotations that say no gender) or images
+    why: string - why numbers are missing, else empty
+    """,
+)
+NULL_LABELS = table(
+    "null_labels",
+    "nulls",
+    "the run's dictionary of a layer, or a random one, in a language: how many of its features get an automatic label "
+    "from whole captions of images of women and men",
+    SAE_KEY,
+    """
+    lang: string - language of the captions
+    kind: string - trained or random
+    n_features: int32 [features] - features that fire, and do not, on enough held-out images
+    n_labelled: int32 [features] - of them, those that get a label
+    auc: float64 - median of the held-out AUCs of their best candidates
+    """,
+)
+NULL_ALIGNMENT = table(
+    "null_alignment",
+    "nulls",
+    "the run's dictionary of a layer, or a random one: CLBAS of its own features in English and in Arabic, as stage "
+    "crosslingual has it",
+    SAE_KEY,
+    """
+    kind: string - trained or random
+    view: string - positions: before
+    n_features: int32 [features] - features of the largest training effects
+    value: float64 - CLBAS
+    low: float64 - lower end of its 95 % interval
+    high: float64 - upper end of its 95 % interval
+    floor: float64 - with labels shuffled, mean
+    floor_low: float64 - with labels shuffled, lower end of the 95 % range
+    floor_high: float64 - with labels shuffled, upper end of the 95 % range
+    ceiling: float64 - of one language with itself
+    ceiling_low: float64 - lower end of its 95 % interval
+    ceiling_high: float64 - upper end of its 95 % interval
+    why: string - why numbers are missing, else empty
+    """,
+)
