@@ -59,11 +59,11 @@ def quality_rows(
         return [key | {"kind": kind, "measure": "sparse probing", "k": 1, "why": TOO_FEW} for kind in kinds]
     inside = np.isin(images.gender, ("female", "male"))
     captions = np.flatnonzero(images.place >= 0)[np.argsort(images.place[images.place >= 0], kind="stable")]
-    place = np.searchsorted(there.rows, captions)
+    place = np.searchsorted(there.rows, captions[inside])  # candidates are those of these images
     train, female = images.is_train[inside], images.gender[inside] == "female"
     resid = image_residuals(pooled.resid(VIEW), images)[inside]
     chosen = concepts(there)
-    present = there.present[place][:, chosen].toarray()[inside] > 0
+    present = there.present[place][:, chosen].toarray() > 0
     asked_of = [c for c in range(present.shape[1]) if _known(present[:, c], train)]
     present, names = present[:, asked_of], [there.names[chosen[c]] for c in asked_of]
     probes = [fit_probe(resid[train], present[train, c]) for c in range(len(names))]

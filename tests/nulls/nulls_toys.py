@@ -30,7 +30,7 @@ def make_run(folder: Path, strength: float = 2.0, layers: tuple[int, ...] = (1, 
     ``strength`` 0: gender is nowhere.
     """
     run, rng = Run(folder), np.random.default_rng(0)
-    shown = ["female" if i % 2 else "male" for i in range(N)]
+    shown = ["neutral" if i % 20 == 19 else "female" if i % 2 else "male" for i in range(N)]
     split = ["test" if i % 5 > 2 else "train" for i in range(N)]
     ids = pa.array(range(N), pa.int32())
     write_table(run.path("samples.parquet"), pa.table({"sample_id": ids, "split": split, "attributes": [""] * N}))
