@@ -9,6 +9,7 @@ from core.bias import MATCHED, MEANING, NOT_MATCHED, counted
 from core.config import LANGUAGE_NAME
 from core.figures.bias import DIFFERENCE, PANELS
 from core.frames import records, tuples
+from core.intervals import difference, hochberg, wilson
 
 ALL = "all"
 FEW = 20  # neutral images below which nothing is said
@@ -108,7 +109,7 @@ def share_answer(roles: pd.DataFrame) -> Answer:
         f"On {n:,} held-out images that show no gender, {WHOSE[source]} that say one gender say a man in "
         f"{' and '.join(parts)}; no leaning would be 50 %."
     )
-    clear = any(not row["low"] <= 0.5 <= row["high"] for row in known.values())
+    clear = bool((hochberg([row["p_even"] for row in known.values()]) <= 0.05).any())
     return Answer(text, "supported" if clear else "unclear")
 
 
@@ -143,17 +144,26 @@ def errors_answer(metrics: pd.DataFrame) -> Answer:
     if mine.empty:
         why = next((str(w) for w in metrics.loc[metrics["metric"] == "error", "why"] if w), "no image shows a gender")
         return Answer(f"Nothing is said of errors: {why}.", "not enough data")
-    parts, clear = [], False
+    parts, apart = [], []
     for lang, rows in mine.groupby("lang", sort=False):
         by = {one["group"]: one for one in records(rows)}
         row = by["female-male"]
-        clear |= not row["low"] <= 0 <= row["high"]
+        apart.append({level: _apart(by["female"], by["male"], level) for level in (0.95, 0.975)})
         points = f"{100 * row['value']:+.1f} points [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]"
         parts.append(
             f"{LANGUAGE_NAME[str(lang)]} ones on {by['female']['value']:.1%} of images of women and "
             f"{by['male']['value']:.1%} of men (difference {points})"
         )
     n = int(mine[mine["group"] == "female-male"]["n"].min())
+    # in either language, of two: at half the error each, or in both (Hochberg 1988)
+    clear = any(one[0.975] for one in apart) or all(one[0.95] for one in apart)
     return Answer(
         f"Captions name the other gender: {'; '.join(parts)}; n = {n:,} images.", "supported" if clear else "unclear"
     )
+
+
+def _apart(women: dict, men: dict, level: float) -> bool:
+    """Whether the interval of the difference of two shares leaves out 0."""
+    a, b = ((one["value"], *wilson(one["value"] * one["n"], one["n"], level)) for one in (women, men))
+    _, low, high = difference(a[0], a[1], a[2], b[0], b[1], b[2])
+    return bool(low > 0 or high < 0)

@@ -7,7 +7,7 @@ import pandas as pd
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.gender.coverage import coverage
-from core.intervals import wilson
+from core.intervals import clopper_pearson
 
 REASONS = 2  # named
 
@@ -23,7 +23,7 @@ def _of(rows: pd.DataFrame, name: str, n_captions: int) -> Answer:
     n = found.n_gendered
     if not n:
         return Answer(f"none of {n_captions:,} {name} captions names a gender", "not enough data")
-    low, high = (float(end) for end in wilson(found.n_covered, n))
+    low, high = (float(end) for end in clopper_pearson(found.n_covered, n))
     text = f"{found.share:.0%} [{low:.0%}, {high:.0%}] of the {n:,} {name} captions that name a gender"
     reasons = list(found.reasons.items())[:REASONS]
     text += f" (not: {'; '.join(f'{why}, {times:,}' for why, times in reasons)})" if reasons else ""

@@ -7,6 +7,7 @@ import pandas as pd
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.frames import records, tuples
+from core.intervals import hochberg
 
 
 @says("explain.fits")
@@ -16,7 +17,7 @@ def fits_answer(rows: pd.DataFrame) -> Answer:
     if scored.empty:
         why = "; ".join(dict.fromkeys(f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in tuples(rows)))
         return Answer(f"Whether this fits cannot be said ({why or 'not computed'}).", "not enough data")
-    parts, sure = [], False
+    parts, clear = [], []
     for row in records(scored):
         n = f"n = {row['n_fires_test']} that fire it, {row['n_silent_test']} that do not"
         parts.append(
@@ -24,6 +25,7 @@ def fits_answer(rows: pd.DataFrame) -> Answer:
             f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] ({n}); texts of {row['n_controls']} other "
             f"features {row['control']:.2f} on average, {row['control_high']:.2f} at their 95th percentile"
         )
-        sure |= bool(row["auc_low_test"] > 0.5 and row["auc_test"] > row["control_high"])
+        clear.append(bool(row["auc_low_test"] > 0.5 and row["auc_test"] > row["control_high"]))
     missing = [f"{LANGUAGE_NAME[r.lang]}: {r.why}" for r in tuples(rows[rows["why"] != ""])]
-    return Answer(f"{'. '.join([*parts, *missing])}.", "supported" if sure else "unclear")
+    least = hochberg(scored["p"]).min()  # of all languages: in one of two it fits by chance twice as often
+    return Answer(f"{'. '.join([*parts, *missing])}.", "supported" if any(clear) and least <= 0.05 else "unclear")

@@ -9,10 +9,9 @@ import pandas as pd
 
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
-from core.figures.feature import KINDS, is_word, language_lean, percent, visible
+from core.figures.feature import KINDS, is_word, percent, visible
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
-ONE_LANGUAGE = 0.9  # |lean| from which a feature counts as a language's own
 
 
 @says("feature.kind")
@@ -38,24 +37,33 @@ def feature_answer(feature: Mapping[str, Any], label: str = "") -> Answer:
 
 @says("feature.one language")
 def layer_answer(features: pd.DataFrame) -> Answer:
-    """What a layer has learned to notice: living features, and how many belong to one language's captions."""
+    """What a layer has learned to notice: living features, and how many belong to one language's captions.
+
+    ``features``: rows of features.parquet with the language_class that the stage crosslingual gives them, which the
+    page English and Arabic counts as well; without that column, or in a run of one language, nothing is said of it.
+    """
     alive = features[features["alive"]]
     dead = len(features) - len(alive)
     if alive.empty:
         return Answer(f"None of the {len(features):,} features of this layer ever fires.", "not enough data")
     gone = f"; {dead:,} more never fire" if dead else ""
+    text = f"{len(alive):,} things{gone}."
     read = [lang for lang in LANGUAGE_NAME if alive[f"density_caption_{lang}"].notna().any()]
+    fires = alive[[f"density_caption_{lang}" for lang in read]].gt(0).any(axis=1)
     if len(read) == 1:
-        n = int((alive[f"density_caption_{read[0]}"] > 0).sum())
-        text = f"{len(alive):,} things{gone}. {n:,} of them fire on captions, which are all {LANGUAGE_NAME[read[0]]}."
-        return Answer(text, "supported" if n else "not enough data")
-    lean = language_lean(alive["density_caption_en"], alive["density_caption_ar"]).dropna()
-    en, ar = int((lean <= -ONE_LANGUAGE).sum()), int((lean >= ONE_LANGUAGE).sum())
-    text = (
-        f"{len(alive):,} things{gone}. Of the {len(lean):,} that fire on captions, {en:,} keep to English, "
-        f"{ar:,} to Arabic, and {len(lean) - en - ar:,} answer to both."
+        text += f" {int(fires.sum()):,} of them fire on captions, which are all {LANGUAGE_NAME[read[0]]}."
+        return Answer(text, "not enough data")
+    text += f" {int(fires.sum()):,} of them fire on captions"
+    if "language_class" not in alive or alive["language_class"].isna().all():
+        return Answer(f"{text}; whether any keeps to one language needs the stage crosslingual.", "not enough data")
+    n = alive["language_class"].value_counts()
+    tested = int(n.drop("not enough data", errors="ignore").sum())
+    en, ar, shared = (int(n.get(name, 0)) for name in ("english", "arabic", "shared"))
+    text += (
+        f". Of the {tested:,} that fire on enough captions to tell, {en:,} keep to English, {ar:,} to Arabic, "
+        f"{shared:,} do the same in both, and {tested - en - ar - shared:,} lie between or cannot be told."
     )
-    return Answer(text, "supported" if len(lean) else "not enough data")
+    return Answer(text, "supported" if en + ar else "unclear")
 
 
 def _strongest(tokens: Iterable[str] | None) -> str:

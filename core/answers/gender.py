@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binom
 
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
@@ -14,6 +13,7 @@ from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_la
 from core.frames import records
 
 CHANCE = 0.025  # a feature that knows no gender: same sign again, and the 95 % interval leaves 0.5
+ENOUGH = CHANCE / 0.05  # share of the selected that hold by chance in at most 5 %, however they hang together
 WORD = {"female": "women", "male": "men"}
 
 
@@ -40,28 +40,29 @@ def gender_answer(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: s
             "unclear",
         )
     women, men = (int((found["direction"] == g).sum()) for g in ("female", "male"))
-    by_chance = binom.ppf(0.975, selected, CHANCE)
     text = (
         f"{where}, {len(found):,} of {n_tested:,} features tell images of women from those of men ({held_out}): "
         f"{women:,} fire more for women, {men:,} for men. They were selected on other images at a false discovery "
-        f"rate of {fdr:.0%}; of the {selected:,} selected, {_about(CHANCE * selected)} would hold by chance."
+        f"rate of {fdr:.0%}; of the {selected:,} selected, {CHANCE:.1%} would hold by chance, and {ENOUGH:.0%} of them "
+        "in at most one run of twenty, however alike features are."
     )
-    return Answer(text + _clearest(found, lang), "supported" if len(found) > by_chance else "unclear")
+    return Answer(text + _clearest(cell, fdr, lang), "supported" if len(found) >= ENOUGH * selected else "unclear")
 
 
-def _about(expected: float) -> str:
-    return "fewer than 1" if expected < 1 else f"about {expected:.0f}"
+def clearest(cell: pd.DataFrame, fdr: float) -> pd.DataFrame:
+    """The feature (one row) that is clearest on the training images, so that its held-out score did not choose it."""
+    selected = cell[cell["q_train"] <= fdr]
+    return selected.loc[[(selected["auc_train"] - 0.5).abs().idxmax()]]
 
 
-def _clearest(found: pd.DataFrame, lang: str) -> str:
-    if found.empty:
-        return ""
-    best = found.loc[[(found["auc_test"] - 0.5).abs().idxmax()]]
+def _clearest(cell: pd.DataFrame, fdr: float, lang: str) -> str:
+    best = clearest(cell, fdr)
     row, name = records(best)[0], named(best, lang).iloc[0]
     called = f" (“\u2068{name}\u2069”)" if name else ""
     auc = SCORES["auc"].within(row, "auc")
     return (
-        f" The clearest is feature {row['feature']}{called}, {MORE[row['direction']]}: AUC {auc}, where 0.5 is chance."
+        f" The clearest on those other images is feature {row['feature']}{called}, {MORE[row['direction']]}: held-out "
+        f"AUC {auc}, where 0.5 is chance."
     )
 
 

@@ -9,6 +9,7 @@ from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.interventions import MODE_NAMES, transfer_frame
 from core.frames import records, tuples
+from core.intervals import hochberg, paired_shares
 
 SPECIFIC, FEW = "specific effect", "not enough data"
 
@@ -45,8 +46,11 @@ def main_answer(effects: pd.DataFrame, verdicts: pd.DataFrame) -> Answer:
 
 
 @says("interventions.ways apart", "interventions.ways")
-def ways_answer(effects: pd.DataFrame) -> Answer:
-    """Features beside difference of means, prompt and matched random features."""
+def ways_answer(effects: pd.DataFrame, pairs: pd.DataFrame) -> Answer:
+    """Features beside difference of means, prompt and matched random features.
+
+    ``pairs``: the arms of ``ways_compared`` on the same images, by language: n, both, only_first, only_second.
+    """
     clean = effects[effects["outcome"] == "clean"]
     first = headline(clean)
     if first.empty:
@@ -66,18 +70,35 @@ def ways_answer(effects: pd.DataFrame) -> Answer:
         if values:
             found.append(f"{name}: {', '.join(values)}")
     random = ", ".join(f"{LANGUAGE_NAME[r.lang]} {_percent(r.control)}" for r in tuples(first))
-    means = _direction(clean, "difference of means", mode).set_index("lang")
-    apart = [
-        lang
-        for lang in first["lang"]
-        if lang in means.index and _apart(first.set_index("lang").loc[lang], means.loc[lang])
-    ]
-    tail = "" if apart else " Between features and the difference of means the intervals show no difference."
+    tail, apart = _paired(pairs)
+    claims = () if apart is None else ("interventions.ways apart" if apart else "interventions.ways",)
     return Answer(
         f"Clean changes by {'; '.join(found)}; matched random features: {random}.{tail}",
         FEW if first["why"].any() else "supported",
-        ("interventions.ways apart" if apart else "interventions.ways",),
+        claims,
     )
+
+
+def ways_compared(effects: pd.DataFrame) -> tuple[int, int] | None:
+    """The arms that ``ways_answer`` compares image by image: the headline's features and the difference of means."""
+    clean = effects[effects["outcome"] == "clean"]
+    first = headline(clean)
+    means = _direction(clean, "difference of means", first.iloc[0]["mode"]) if len(first) else first
+    return (int(first.iloc[0]["arm"]), int(means.iloc[0]["arm"])) if len(means) else None
+
+
+def _paired(pairs: pd.DataFrame) -> tuple[str, bool | None]:
+    """Features less difference of means on the same images, and whether they differ in a language; None of none."""
+    if pairs.empty:
+        return "", None
+    said, p = [], []
+    for row in tuples(pairs):
+        value, low, high, one = paired_shares(row.only_first, row.only_second, row.both, row.n)
+        said.append(f"{LANGUAGE_NAME[row.lang]} {100 * value:+.0f} points {_interval(low, high)}")
+        p.append(one)
+    apart = bool((hochberg(p) <= 0.05).any())
+    tail = "" if apart else ": no difference can be shown"
+    return f" On the same images, features less the difference of means: {', '.join(said)}{tail}.", apart
 
 
 @says("interventions.transfer")
@@ -103,10 +124,6 @@ def transfer_answer(effects: pd.DataFrame) -> Answer:
 
 def _direction(clean: pd.DataFrame, method: str, mode: str) -> pd.DataFrame:
     return clean[(clean["method"] == method) & (clean["mode"] == mode)]
-
-
-def _apart(one: pd.Series, other: pd.Series) -> bool:
-    return bool(one["effect_low"] > other["effect_high"] or other["effect_low"] > one["effect_high"])
 
 
 def _percent(share: float) -> str:

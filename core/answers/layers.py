@@ -11,6 +11,7 @@ from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.layers import BOTH, probe_curves
 from core.frames import records
+from core.layers.measures import MARGIN
 
 CARRIERS = {"image": "the image tokens carry it", "before": "the positions before the first gendered word carry it"}
 
@@ -46,8 +47,8 @@ def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:
         if row["why"]:
             said.append(f"{name} it cannot be said ({row['why']})")
         elif row["layer"] < 0:
-            best = line.iloc[int(line["value"].argmax())]
-            said.append(f"{name} at no layer beyond the control (at best AUC {_number(best)}, layer {best['layer']})")
+            last = line.iloc[int(line["layer"].argmax())]  # the largest would be told by the scores that chose it
+            said.append(f"{name} at no layer beyond the control (at the last, {last['layer']}, AUC {_number(last)})")
         else:
             said.append(f"{name} {_from(row)} (AUC {_number(row)})")
     return f"{CARRIERS[place]} {' and '.join(said)}"
@@ -74,7 +75,18 @@ def _from(row: Mapping[str, Any]) -> str:
     if not row["n_later"]:
         return f"at layer {row['layer']}, the last one"
     kept = "on" if row["n_after"] == row["n_later"] else f"(and in {row['n_after']} of {row['n_later']} above it)"
-    return f"from layer {row['layer']} {kept}"
+    return f"from layer {row['layer']} {kept}{_how_surely(row)}"
+
+
+def _how_surely(row: Mapping[str, Any]) -> str:
+    """Between which layers the first lies that is clearly beyond the control; "" of a run that has not asked."""
+    earliest, latest = (int(row.get(name, -1)) for name in ("earliest", "latest"))
+    if earliest < 0:
+        return ""
+    if latest < 0:
+        return f", by {MARGIN} beyond the control at {earliest} or later, or nowhere"
+    within = f"at {earliest}" if earliest == latest else f"between {earliest} and {latest}"
+    return f", by {MARGIN} beyond the control first {within}"
 
 
 @says("layers.transfer")

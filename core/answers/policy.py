@@ -7,7 +7,7 @@ import pandas as pd
 from core.bias import ESTIMANDS, MATCHED, UNMARKED
 from core.config import LANGUAGE_NAME
 from core.frames import records, tuples
-from core.intervals import wilson
+from core.intervals import clopper_pearson
 
 MEANS = {
     UNMARKED: "says nothing of gender",
@@ -74,7 +74,7 @@ def changes_line(captions: pd.DataFrame) -> str:
     parts = []
     for name, mine in (("those in the generic masculine", asked[generic]), ("the others", asked[~generic])):
         n, n_clean = len(mine), int(mine["clean"].sum())
-        low, high = (float(end) for end in wilson(n_clean, n)) if n else (0.0, 1.0)
+        low, high = (float(end) for end in clopper_pearson(n_clean, n)) if n else (0.0, 1.0)
         parts.append(f"of {name} {n_clean} of {n}" + (f" [{100 * low:.0f}–{100 * high:.0f} %]" if n else ""))
     return f"Here words count by their form. Arabic captions that change cleanly: {', '.join(parts)}."
 

@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from core.bias.shares import difference
-from core.intervals import percentile_interval, resampled_counts, wilson
+from core.intervals import clopper_pearson, difference, percentile_interval, resampled_counts, wilson
 
 MIN_GROUPS = 8  # below which a correlation over groups says nothing
 METRICS = ("correlation", "calibration_error", "slope")
@@ -111,7 +110,7 @@ def says(named: pd.Series, gender: pd.Series, counted: pd.Series | None = None) 
 def error_rates(
     named: pd.Series, gender: pd.Series, min_images: int, counted: pd.Series | None = None
 ) -> dict[tuple[str, str], Measured]:
-    """(rate, "female" | "male" | "female-male") -> its value, one caption an image, with Wilson's interval over images.
+    """(rate, "female" | "male" | "female-male") -> its value, one caption an image, with an interval over images.
 
     ``gender`` is what the image shows; other values than female and male are left out. ``counted`` as in ``says``: by
     words that both genders must say alike an error is as easily made on images of women as on those of men. The
@@ -132,15 +131,14 @@ def error_rates(
                 continue
             hits = int(says(named[mine], gender[mine], counted[mine])[rate].sum())
             chance = float(says(named, pd.Series(g, index=named.index), counted)[rate].mean())
-            low, high = wilson(hits, n)
+            low, high = clopper_pearson(hits, n)
             found[rate, g] = Measured(hits / n, float(low), float(high), n, chance, chance, chance)
         women, men = found[rate, "female"], found[rate, "male"]
         if women.why or men.why:
             found[rate, "female-male"] = not_enough(women.n + men.n, women.why or men.why)
             continue
-        value, low, high = (
-            float(x) for x in difference(women.value, women.low, women.high, men.value, men.low, men.high)
-        )
+        a, b = ((one.value, *wilson(one.value * one.n, one.n)) for one in (women, men))
+        value, low, high = (float(x) for x in difference(a[0], a[1], a[2], b[0], b[1], b[2]))
         chance = women.control - men.control
         found[rate, "female-male"] = Measured(value, low, high, women.n + men.n, *np.repeat(chance, 3).tolist())
     return found

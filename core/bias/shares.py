@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from core.bias import NAMED
 from core.bias.likeness import likeness
@@ -58,29 +58,6 @@ def _numbers(hits: NDArray[np.int64], n: NDArray[np.int64], code: NDArray[np.int
             total / (1 + model.rho * (squares / total - 1)),
         ]
     )
-
-
-def difference(
-    a: ArrayLike,
-    a_low: ArrayLike,
-    a_high: ArrayLike,
-    b: ArrayLike,
-    b_low: ArrayLike,
-    b_high: ArrayLike,
-    r: float = 0.0,
-) -> tuple[Floats, Floats, Floats]:
-    """a - b with its interval from those of both, whose errors have correlation ``r`` (Newcombe 1998, method 10).
-
-    0 for separate images; on the same images accidents are shared, and r is not 0 (Zou 2007 has the general form).
-    """
-    a, a_low, a_high = (np.asarray(x, float) for x in (a, a_low, a_high))
-    b, b_low, b_high = (np.asarray(x, float) for x in (b, b_low, b_high))
-    value = a - b
-    down, up = (
-        np.sqrt(np.maximum(one**2 + other**2 - 2 * r * one * other, 0))
-        for one, other in ((a - a_low, b_high - b), (a_high - a, b - b_low))
-    )
-    return value, value - down, value + up
 
 
 def shared_error(said: pd.DataFrame, other: pd.DataFrame, value: pd.Series) -> float:

@@ -12,8 +12,9 @@ import pandas as pd
 
 from core.bias import ESTIMANDS, MATCHED, NAMED, NOT_MATCHED, READINGS, SOURCES, counted
 from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates, not_enough
-from core.bias.shares import difference, group_shares, grouped, image_counts, shared_error
+from core.bias.shares import group_shares, grouped, image_counts, shared_error
 from core.config import LANGUAGES
+from core.intervals import difference
 from core.run.schema.bias import BIAS_METRICS, BIAS_POLICIES, BIAS_ROLES
 from core.words.generic import UNMARKED
 

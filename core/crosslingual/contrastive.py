@@ -15,7 +15,7 @@ from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES
 from core.crosslingual.reliability import compare_halves, cosine
 from core.errors import UserError
-from core.intervals import percentile_interval, resampled_counts
+from core.intervals import auc_interval, auc_variance, ratio_interval
 
 RANK_SHARE = 8  # the shared subspace has d_model / RANK_SHARE directions
 CKA_STREAM, COSINE_STREAM, AUC_STREAM, SHARE_STREAM = 31, 32, 33, 34
@@ -51,9 +51,8 @@ class ContrastiveLanguageAnalyzer:
                 for name in ("shared_variance", "language_only_variance", "predicted_variance"):
                     yield measure_row(name, n, "held-out images", None, why, lang=lang, other=OTHER[lang])
             return
-        counts = resampled_counts(n, self.n_bootstrap, [*self.seed, SHARE_STREAM])
         for lang in LANGUAGES:
-            yield from self._variances(x[lang], x[OTHER[lang]], train, counts, lang)
+            yield from self._variances(x[lang], x[OTHER[lang]], train, lang)
 
     def directions(self, x: Residuals, gender: NDArray, train: NDArray) -> Iterator[dict[str, Any]]:
         """Cosine of the two languages' gender directions, and held-out AUC of each direction in each language.
@@ -79,23 +78,18 @@ class ContrastiveLanguageAnalyzer:
         yield measure_row("direction_cosine", int(train.sum()), "images", asdict(found), lang="en", other="ar")
         yield from self._transfer(x, female, train)
 
-    def _variances(
-        self, x: NDArray, y: NDArray, train: NDArray, counts: NDArray, lang: str
-    ) -> Iterator[dict[str, Any]]:
-        n, names = counts.shape[1], {"lang": lang, "other": OTHER[lang]}
+    def _variances(self, x: NDArray, y: NDArray, train: NDArray, lang: str) -> Iterator[dict[str, Any]]:
+        n, names = int((~train).sum()), {"lang": lang, "other": OTHER[lang]}
         rank = max(1, x.shape[1] // RANK_SHARE)
         sums, chance = subspace_share(x, y, train, rank), rank / x.shape[1]
-        drawn, seen = counts @ sums, sums.sum(0)
-        shared, own = (_with_interval(seen[i] / seen[2], drawn[:, i] / drawn[:, 2]) for i in (0, 1))
-        only = _with_interval((seen[1] - seen[0]) / seen[2], (drawn[:, 1] - drawn[:, 0]) / drawn[:, 2])
+        parts = (sums[:, 0], sums[:, 1], sums[:, 1] - sums[:, 0])
+        shared, own, only = (_with_interval(part, sums[:, 2]) for part in parts)
         ceiling = {"ceiling": own["value"], "ceiling_low": own["low"], "ceiling_high": own["high"]}
         yield measure_row("shared_variance", n, "held-out images", shared | {"floor": chance} | ceiling, **names)
         most = {"floor": 0.0, "ceiling": own["value"] - chance}
         yield measure_row("language_only_variance", n, "held-out images", only | most, **names)
         errors = predicted_share(x, y, train)
-        total = errors.sum(0)
-        drawn = counts @ errors
-        value = _with_interval(1 - total[0] / total[1], 1 - drawn[:, 0] / drawn[:, 1])
+        value = _with_interval(errors[:, 1] - errors[:, 0], errors[:, 1])
         rng = np.random.default_rng([*self.seed, SHARE_STREAM, 1])
         order = np.arange(len(train))
         for side in (np.flatnonzero(train), np.flatnonzero(~train)):
@@ -113,16 +107,14 @@ class ContrastiveLanguageAnalyzer:
         )  # the first is true, in the others images have each other's labels, for learning and for scoring
         weights = labels / labels.sum(1, keepdims=True) - ~labels / (~labels).sum(1, keepdims=True)
         women, men = np.flatnonzero(female[~train]), np.flatnonzero(~female[~train])
-        drawn = [resampled_counts(len(g), self.n_bootstrap, [*self.seed, AUC_STREAM, len(g)]) for g in (women, men)]
         found = {}
         for lang in LANGUAGES:
             directions = weights @ x[lang][train]
             for other in LANGUAGES:
                 scores = directions @ x[other][~train].T
-                value, *floor = auc(scores, scored)
-                resampled = resampled_auc(scores[0][women], scores[0][men], *drawn)
+                floor = auc(scores, scored)[1:]
                 low, high = np.quantile(floor, [0.025, 0.975])
-                found[lang, other] = _with_interval(value, resampled) | {
+                found[lang, other] = auc_with_interval(scores[0][women], scores[0][men]) | {
                     "floor": float(np.mean(floor)),
                     "floor_low": float(low),
                     "floor_high": float(high),
@@ -170,12 +162,18 @@ def auc(scores: NDArray, female: NDArray) -> NDArray:
     return ((ranks * female).sum(-1) - n_female * (n_female + 1) / 2) / (n_female * n_male)
 
 
-def resampled_auc(women: NDArray, men: NDArray, women_counts: NDArray, men_counts: NDArray) -> NDArray:
-    """AUC in each bootstrap draw, from scores and how often each image counts."""
-    wins = (women[:, None] > men[None, :]) + 0.5 * (women[:, None] == men[None, :])
-    return ((women_counts @ wins) * men_counts).sum(1) / (len(women) * len(men))
+def auc_with_interval(women: NDArray, men: NDArray) -> dict[str, float]:
+    """AUC of women's scores over men's with its interval: Newcombe's (2006, method 5), or as much wider as the scores
+    scatter more (DeLong et al. 1988)."""
+    above = (women[:, None] > men[None, :]) + 0.5 * (women[:, None] == men[None, :])
+    value, (n_women, n_men) = float(above.mean()), above.shape
+    scatter = above.mean(1).var(ddof=1) / n_women + above.mean(0).var(ddof=1) / n_men
+    expected = float(auc_variance(value, n_women, n_men))
+    low, high = auc_interval(value, n_women, n_men, max(1.0, scatter / expected) if expected > 0 else 1.0)
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _with_interval(value: float, draws: NDArray) -> dict[str, float]:
-    low, high = percentile_interval(draws)
+def _with_interval(top: NDArray, bottom: NDArray) -> dict[str, float]:
+    """Ratio of two sums over images."""
+    value, low, high = ratio_interval(top, bottom)
     return {"value": float(value), "low": float(low), "high": float(high)}

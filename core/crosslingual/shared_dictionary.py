@@ -46,7 +46,7 @@ class SharedDictionary:
     def languages(self) -> Columns:
         """What ``LanguageSpecificFeatureIdentifier.measure`` says of all features on whole captions."""
         c = self.config
-        identifier = LanguageSpecificFeatureIdentifier(c.n_permutations, c.n_bootstrap, c.fdr, c.min_images, self.seed)
+        identifier = LanguageSpecificFeatureIdentifier(c.n_permutations, c.fdr, c.min_images, self.seed)
         images = self.images("caption")
         return joined(identifier.measure(*codes, first) for first, codes in self.blocks("caption", images))
 

@@ -16,7 +16,7 @@ from core.figures.feature import isolated
 from core.figures.marks import Axis, Bars, Box, Chart, Legend, Note, Panel, Points, Rule, rows
 from core.figures.palette import CONTROL, GENDER
 from core.frames import records
-from core.intervals import wilson
+from core.intervals import clopper_pearson
 
 VIEW_NAMES = {
     "before": "before the first gendered word",
@@ -63,7 +63,7 @@ class Score:
         if pd.isna(value):
             return "–"
         one, two, three = (self._text(number, self._digits(value)) for number in (value, low, high))
-        return f"{one} [{two}, {three}]"
+        return f"{one} [{two}, {three}]" if pd.notna(low) else f"{one} (fires too seldom for an interval)"
 
 
 SCORES = {
@@ -262,7 +262,7 @@ def of_language(lang: str) -> str:
 
 
 def rates_frame(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a view, language, gender and split of one feature's gender_features: n images, rate with Wilson's
+    """One row a view, language, gender and split of one feature's gender_features: n images, rate with its
     interval, mean activation; groups of no image are left out."""
     found = []
     for row in records(rows.sort_values("lang", ascending=False, kind="stable")):
@@ -271,7 +271,7 @@ def rates_frame(rows: pd.DataFrame) -> pd.DataFrame:
                 n, rate = row[f"n_{gender}_{split}"], row[f"rate_{gender}_{split}"]
                 if not n or pd.isna(rate):
                     continue
-                low, high = (float(end) for end in wilson(rate * n, n))
+                low, high = (float(end) for end in clopper_pearson(rate * n, n))
                 found.append(
                     (
                         row["view"],

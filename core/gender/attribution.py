@@ -12,7 +12,7 @@ from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from core.gender.contrast import Contrast, LogOdds
-from core.intervals import percentile_interval, resampled_counts
+from core.intervals import mean_interval
 from core.vlm.batch import BOS, PAD
 from core.vlm.gradients import resid_gradients
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 CHUNK_ELEMENTS = 1 << 24  # numbers gathered at once
+AT_ONCE = 4096  # features whose effects are dense at a time
 
 
 class Target(NamedTuple):
@@ -95,12 +96,11 @@ def attribute(
     return effects
 
 
-def effect_columns(
-    effects: Mapping[str, csr_array], min_images: int, n_draws: int, seed: list[int]
-) -> dict[str, NDArray[np.float64]]:
+def effect_columns(effects: Mapping[str, csr_array], min_images: int) -> dict[str, NDArray[np.float64]]:
     """Columns effect_* and n_effect_* (d_sae,) of one layer and language, from effects (n_rows, d_sae) by split.
 
-    Mean over captions, the interval over images drawn again; NaN where there are fewer than ``min_images``.
+    Mean over captions, one an image, with its interval over images (core.intervals.mean_interval, which has none where
+    only a handful of captions fires the feature); NaN where there are fewer than ``min_images``.
     """
     columns: dict[str, np.ndarray] = {}
     for split, x in effects.items():
@@ -110,7 +110,8 @@ def effect_columns(
         columns[f"effect_{split}"] = np.asarray(x.sum(0)) / n if known else np.full(d_sae, np.nan)
         if split == "test":
             ends = np.full((2, d_sae), np.nan)
-            if known:
-                ends[:] = percentile_interval((x.T @ resampled_counts(n, n_draws, seed).T).T / n)
+            for start in range(0, d_sae if known else 0, AT_ONCE):
+                part = slice(start, start + AT_ONCE)
+                ends[:, part] = mean_interval(x[:, part].toarray())[1:]
             columns["effect_low_test"], columns["effect_high_test"] = ends
     return columns

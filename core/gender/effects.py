@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 from scipy.stats import norm
 
+from core import intervals
 from core.config import GenderConfig
 from core.features.tokens import LANGUAGES
 from core.gender.tables import GENDERS, SILENT, SPLITS, TOO_FEW
-from core.intervals import percentile_interval, resampled_counts, wilson
+from core.intervals import MIN_VARIED, auc_variance, skewed_interval
 
 Floats = NDArray[np.float64]
 BOTH = ""  # the language of a view that both languages' sequences share
+MORE_FIRE = 2  # rows of N + 4 that are taken to fire beside those that did, for the ties of an AUC
 N_SHUFFLES = 20  # of the image labels, for the agreement that rankings have without any gender
 Columns = dict[str, np.ndarray]
 
@@ -101,12 +103,32 @@ def auc_of_weights(ranks: SparseRanks, female: Floats) -> Floats:
 
 
 def auc_interval(x: csc_array, female: NDArray[np.bool_], auc: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Interval of the AUC (n_columns,) with rows as the units (DeLong, DeLong and Clarke-Pearson 1988, eq. 5).
+    """Interval of the AUC (n_columns,) with rows as the units: Newcombe's (2006, method 5), which near 0 and 1 holds.
 
-    Where women and men are perfectly apart that variance is 0; the interval then is Wilson's of a share of all in as
-    many images as the smaller group has.
+    Its variance is that of values without ties; here it is multiplied by the share of it that ties leave, as if two
+    more rows of every N + 4 fired (a feature that fires on none of 20 may fire on the next), and, where women or men
+    scatter otherwise than that method takes for granted, by how much DeLong's variance (DeLong, DeLong and
+    Clarke-Pearson 1988, eq. 5) is the larger.
     """
-    ranks = sparse_ranks(x)
+    ranks, n = sparse_ranks(x), x.shape[0]
+    n_female, n_male = int(female.sum()), int((~female).sum())
+    silent = 2 * ranks.zero - 1  # zeros of a column, at least 1 where there are none
+    silent = np.where(np.diff(x.indptr) == n, 0.0, silent)
+    fired = (n - silent + MORE_FIRE) / (n + 2 * MORE_FIRE)
+    ties = ranks.ties - (silent**3 - silent) + _cubes(n * (1 - fired))
+    spread = np.clip(1 - ties / (n**3 - n), 0, 1)
+    expected = auc_variance(auc, n_female, n_male) * spread
+    with np.errstate(divide="ignore", invalid="ignore"):
+        wider = np.where(expected > 0, _delong_variance(x, ranks, female) / expected, 1.0)
+    return intervals.auc_interval(auc, n_female, n_male, spread * np.maximum(wider, 1.0), level)
+
+
+def _cubes(size: Floats) -> Floats:
+    return np.maximum(size**3 - size, 0.0)
+
+
+def _delong_variance(x: csc_array, ranks: SparseRanks, female: NDArray[np.bool_]) -> Floats:
+    """Variance of the AUC as the values scatter (n_columns,); 0 where women and men are perfectly apart."""
     is_female = female[x.indices]
     variance = np.zeros(x.shape[1])
     groups = ((female, is_female), (~female, ~is_female))
@@ -121,11 +143,7 @@ def auc_interval(x: csc_array, female: NDArray[np.bool_], auc: Floats, level: fl
         mean = (np.bincount(column, over, x.shape[1]) + n_zeros * base) / n_own
         squares = np.bincount(column, (over - mean[column]) ** 2, x.shape[1]) + n_zeros * (base - mean) ** 2
         variance += squares / (n_own - 1) / n_own
-    half = norm.ppf(0.5 + level / 2) * np.sqrt(variance)
-    low, high = np.clip(auc - half, 0, 1), np.clip(auc + half, 0, 1)
-    n_least = min(int(female.sum()), int((~female).sum()))
-    sure = float(wilson(n_least, n_least, level)[0])
-    return np.where(auc == 1, sure, low), np.where(auc == 0, 1 - sure, high)
+    return variance
 
 
 def _spread(by_column: Floats, x: csc_array) -> Floats:
@@ -213,7 +231,7 @@ def cell_scores(x: csc_array, images: Images, config: GenderConfig, seed: list[i
         found |= scores
         if known["test"]:
             inside, female = images.among("test")
-            found |= _test_scores(select_rows(x, inside), female, config.n_bootstrap, [*seed, 1])
+            found |= _test_scores(select_rows(x, inside), female, spread_of(train, images.among("train")[1]))
         for name in found:
             if name.startswith(("auc", "d_", "difference", "p_")):
                 found[name] = np.where(silent, np.nan, found[name])
@@ -245,40 +263,52 @@ def _train_scores(x: csc_array, female: np.ndarray, seed: list[int]) -> tuple[Co
     return {"auc_train": auc, "p_train": p, "d_train": d[0], "difference_train": difference[0]}, shuffled
 
 
-def _test_scores(x: csc_array, female: np.ndarray, n_draws: int, seed: list[int]) -> Columns:
+def _test_scores(x: csc_array, female: np.ndarray, unit: Floats) -> Columns:
+    """AUC, p, difference of means and d, the difference in ``unit`` (n_columns,), with their intervals."""
     auc, p = auc_and_p(sparse_ranks(x), female)
     low, high = auc_interval(x, female, auc)
-    d, difference = _cohen(x, female[None].astype(float))
-    found = {"auc_test": auc, "auc_low_test": low, "auc_high_test": high, "p_test": p, "d_test": d[0]}
-    found["difference_test"] = difference[0]
-    # women and men are drawn apart: their numbers are no result
-    draws = np.zeros((n_draws, len(female)))
-    for number, group in enumerate((female, ~female)):
-        draws[:, group] = resampled_counts(int(group.sum()), n_draws, [*seed, number])
-    drawn = _cohen(x, draws * female, draws * ~female)
-    for name, values in zip(("d", "difference"), drawn, strict=True):
-        found[f"{name}_low_test"], found[f"{name}_high_test"] = _interval(values)
+    found = {"auc_test": auc, "auc_low_test": low, "auc_high_test": high, "p_test": p}
+    found["difference_test"], *ends = mean_difference(x, female)
+    found |= dict(zip(("difference_low_test", "difference_high_test"), ends, strict=True))
+    for name in ("", "_low", "_high"):
+        found[f"d{name}_test"] = found[f"difference{name}_test"] / unit
     return found
 
 
-def _interval(draws: Floats) -> tuple[Floats, Floats]:
-    """Percentile interval by column; NaN where no draw has a value."""
-    low, high = np.full((2, draws.shape[1]), np.nan)
-    known = ~np.isnan(draws).all(0)
-    if known.any():
-        low[known], high[known] = percentile_interval(draws[:, known])
-    return low, high
+def mean_difference(x: csc_array, female: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """Mean of women less that of men, by column, with its interval: Welch's t with Hall's (1992) skewness.
+
+    Each group is taken to hold one value more of the size that activations have (sum of squares over sum): where none
+    of 20 fires the next one may. Nothing where fewer than MIN_VARIED images fire.
+    """
+    sizes = [np.asarray(x.power(k).sum(axis=0)).ravel() for k in (1, 2)]
+    typical = np.divide(sizes[1], sizes[0], out=np.zeros(x.shape[1]), where=sizes[0] > 0)
+    means, errors, cubes = [], [], []
+    for group in (female, ~female):
+        own, n = select_rows(x, group), int(group.sum())
+        first, second, third = (np.asarray(own.power(k).sum(axis=0)).ravel() / n for k in (1, 2, 3))
+        more = typical - first
+        squares = n * np.maximum(second - first**2, 0) + more**2
+        means.append(first)
+        errors.append(squares / (n * (n - 1)))
+        cubes.append((third - 3 * first * second + 2 * first**3) / n**2 + (more / n) ** 3)
+    freedom = [int(group.sum()) - 1 for group in (female, ~female)]
+    variance, value = errors[0] + errors[1], means[0] - means[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        welch = variance**2 / sum(e**2 / f for e, f in zip(errors, freedom, strict=True))
+        low, high = skewed_interval(value, np.sqrt(variance), (cubes[0] - cubes[1]) / variance**1.5, welch)
+    known = np.diff(x.indptr) >= MIN_VARIED
+    return value, np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
-def _cohen(x: csc_array, female: Floats, male: Floats | None = None) -> tuple[Floats, Floats]:
-    """Cohen's d and the difference of means (n_draws, n_columns) for weights (n_draws, n) of women and men.
+def _cohen(x: csc_array, female: Floats) -> tuple[Floats, Floats]:
+    """Cohen's d and the difference of means (n_draws, n_columns) of several divisions (n_draws, n) of the rows at once.
 
     d is the difference over the pooled standard deviation (Cohen 1988, eq. 2.5.1); NaN where that is 0.
     """
-    male = 1 - female if male is None else male
     squared = csc_array((x.data.astype(float) ** 2, x.indices, x.indptr), shape=x.shape)
     sums, spread, n = [], np.zeros((len(female), x.shape[1])), []
-    for weights in (female, male):
+    for weights in (female, 1 - female):
         count = weights.sum(1)[:, None]
         total, squares = (x.T @ weights.T).T, (squared.T @ weights.T).T
         sums.append(total / count)
@@ -289,3 +319,10 @@ def _cohen(x: csc_array, female: Floats, male: Floats | None = None) -> tuple[Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.sqrt(spread / (n[0] + n[1] - 2))
         return np.where(spread > 0, difference / spread, np.nan), difference
+
+
+def spread_of(x: csc_array, female: NDArray[np.bool_]) -> Floats:
+    """Pooled standard deviation of women and men, by column; NaN where it is 0."""
+    d, difference = _cohen(x, female[None].astype(float))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return difference[0] / d[0]

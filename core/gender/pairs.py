@@ -12,7 +12,7 @@ from core.config import GenderConfig
 from core.features.tokens import LANGUAGES
 from core.gender.effects import take_rows
 from core.gender.tables import TOO_FEW
-from core.intervals import wilson
+from core.intervals import clopper_pearson
 
 ALIKE = 0.1  # the activations of a pair differ by this share of the larger at most
 LOOKED_AT = 256  # images a gender, strongest first, among which pairs are looked for
@@ -92,7 +92,7 @@ def matched(women: list[float], men: list[float], n: int) -> list[tuple[int, int
 
 
 def lifts(rows: Sequence[Mapping[str, Any]], n_female: int, n_male: int, config: GenderConfig) -> list[dict[str, Any]]:
-    """Share of each gender among the strongest over its share in all held-out images, with Wilson's interval.
+    """Share of each gender among the strongest over its share in all held-out images, with its interval.
 
     ``rows`` hold n_top and n_top_female. The share in all is taken as known. Nothing, and why, where fewer than
     ``min_images`` fire or either gender has fewer.
@@ -100,7 +100,7 @@ def lifts(rows: Sequence[Mapping[str, Any]], n_female: int, n_male: int, config:
     n_top, women = (np.array([row[name] for row in rows], float) for name in ("n_top", "n_top_female"))
     found: dict[str, np.ndarray] = {}
     for name, hits, n in (("female", women, n_female), ("male", n_top - women, n_male)):
-        low, high = wilson(hits, n_top)
+        low, high = clopper_pearson(hits, n_top)
         with np.errstate(divide="ignore", invalid="ignore"):
             ends = {"": hits / n_top, "_low": low, "_high": high}
             found |= {f"lift_{name}{end}": share * (n_female + n_male) / n for end, share in ends.items()}

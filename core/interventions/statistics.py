@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.intervals import percentile_interval, resampled_counts, wilson
+from core.intervals import MIN_VARIED, clopper_pearson, influence_interval, percentile_interval, resampled_counts
 from core.multiplicity import among_sets, step_down
 
 Floats = NDArray[np.float64]
@@ -92,7 +92,7 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
     seeds = list(np.atleast_1d(seed))
     weights = resampled_counts(n_images, n_draws, [*seeds, 0]).astype(np.float64)
     drawn = figure.values(weights)
-    low, high = _share_interval(figure) or _interval(drawn[:, target] - drawn[:, base])
+    low, high = _share_interval(figure) or _effect_interval(figure, effect)
     found: dict[str, Any] = {
         **plain,
         **band,
@@ -143,11 +143,22 @@ def _band(controls: Floats, target: float) -> dict[str, float]:
 
 
 def _share_interval(figure: Figure) -> tuple[float, float] | None:
-    """Wilson's interval where the effect is a plain share of images, since a bootstrap of 0 of 32 has no width."""
+    """Clopper and Pearson's interval where the effect is a plain share of images."""
     top, bottom = figure.top[1], figure.bottom[1]
     if figure.top[0].any() or not np.isin(top, (0.0, 1.0)).all() or not (bottom == 1).all():
         return None
-    low, high = wilson(top.sum(), len(top))
+    low, high = clopper_pearson(top.sum(), len(top))
+    return float(low), float(high)
+
+
+def _effect_interval(figure: Figure, effect: float) -> tuple[float, float]:
+    """Of target less baseline, from what each image adds to it; none where fewer than MIN_VARIED images change."""
+    parts = _by_image(figure, 1, 0)
+    n = len(parts)
+    changed = figure.top[1] * figure.bottom[0] != figure.top[0] * figure.bottom[1]
+    if not np.isfinite(effect) or 0 < changed.sum() < MIN_VARIED:
+        return NAN, NAN
+    low, high = influence_interval(effect, parts - effect / n, n)
     return float(low), float(high)
 
 

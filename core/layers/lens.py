@@ -19,8 +19,8 @@ from torch import Tensor
 
 from core.config import LayersConfig
 from core.errors import UserError
-from core.intervals import percentile_interval, resampled_counts, shuffled_within, wilson
-from core.layers.measures import auc
+from core.intervals import clopper_pearson, percentile_interval, resampled_counts, shuffled_within
+from core.layers.measures import auc, auc_ends
 
 CHUNK_ELEMENTS = 1 << 24  # positions x vocabulary at once (64 MiB in float32)
 N_SHUFFLED = 500
@@ -202,12 +202,12 @@ class LogitLens:
         row["rank_median"], row["offset"] = float(np.median(scores.rank)), scores.offset
         n_first = int((scores.rank == 1).sum())
         row["first"] = n_first / len(group)
-        row["first_low"], row["first_high"] = (float(end) for end in wilson(n_first, len(group)))
+        row["first_low"], row["first_high"] = (float(end) for end in clopper_pearson(n_first, len(group)))
         gendered = np.isin(gender, ("female", "male"))
         labels, fold = gender[gendered] == "female", np.zeros(gendered.sum(), int)
         difference = scores.difference[gendered]
         draws = auc(difference, labels, fold, weights[:, gendered])
-        row["auc"], (row["low"], row["high"]) = float(draws[0]), map(float, percentile_interval(draws[1:]))
+        row["auc"], (row["low"], row["high"]) = float(draws[0]), auc_ends(draws, labels, fold)
         row |= self._shuffled(difference, labels, scores.pair[gendered], row["auc"])
         if len(scores.random):
             flat = np.ones((1, gendered.sum()))

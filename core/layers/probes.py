@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from core.config import LayersConfig
 from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
-from core.layers.measures import MEASURES, all_measures
+from core.layers.measures import MEASURES, accuracy_ends, all_measures, auc_ends
 
 MIN_TYPES = 10  # fewer types than that, and each image is a type of its own
 NUMBERS = (
@@ -128,7 +128,8 @@ class TransformerProbeAnalyzer:
                         for labels in self.control
                     ]
                 )
-            rows += self._rows(name, lang, here, "", found, control if name == lang else None)
+            ends = self._ends(scores[name][here], here, found)
+            rows += self._rows(name, lang, here, "", found, ends, control if name == lang else None)
         return rows
 
     def _scores(
@@ -158,6 +159,12 @@ class TransformerProbeAnalyzer:
         """All measures (3, 1 + n_bootstrap): of the images as they are, and of each bootstrap draw."""
         return all_measures(scores[here], labels[here], self.fold[here], self._weights[:, here])
 
+    def _ends(self, scores: NDArray[np.float64], here: Labels, found: NDArray[np.float64]) -> list[tuple[float, float]]:
+        """Interval of each of MEASURES over images."""
+        female = self.female[here]
+        accuracies = [accuracy_ends(scores, female, balanced) for balanced in (True, False)]
+        return [auc_ends(found[0], female, self.fold[here]), *accuracies]
+
     def _rows(
         self,
         lang: str,
@@ -165,6 +172,7 @@ class TransformerProbeAnalyzer:
         here: Labels,
         why: str,
         found: NDArray | None = None,
+        ends: list[tuple[float, float]] | None = None,
         control: NDArray | None = None,
     ) -> list[dict[str, Any]]:
         n, n_female = int(here.sum()), int((here & self.female).sum())
@@ -173,8 +181,8 @@ class TransformerProbeAnalyzer:
         rows = []
         for i, measure in enumerate(MEASURES):
             numbers: dict[str, float] = dict.fromkeys(NUMBERS, float("nan"))
-            if found is not None:
-                numbers |= _summary(found[i], None if control is None else control[:, i])
+            if found is not None and ends is not None:
+                numbers |= _summary(found[i], ends[i], None if control is None else control[:, i])
             chance = majority if measure == "accuracy" else 0.5
             key = {"lang": lang, "trained_on": trained_on, "measure": measure}
             rows.append({**key, **counts, "chance": chance, **numbers, "why": why})
@@ -202,10 +210,9 @@ class TransformerProbeAnalyzer:
         return ""
 
 
-def _summary(found: NDArray, control: NDArray | None) -> dict[str, float]:
-    """Numbers of one measure: ``found`` (1 + draws,), ``control`` (n_controls, 1 + draws)."""
-    low, high = percentile_interval(found[1:])
-    numbers = {"value": found[0], "low": low, "high": high}
+def _summary(found: NDArray, ends: tuple[float, float], control: NDArray | None) -> dict[str, float]:
+    """Numbers of one measure: ``found`` (1 + draws,) with its interval, ``control`` (n_controls, 1 + draws)."""
+    numbers = {"value": found[0], "low": ends[0], "high": ends[1]}
     if control is not None:
         draw = np.arange(len(found) - 1) % len(control)  # each bootstrap draw meets one control draw
         against = control[draw, 1 + np.arange(len(draw))]

@@ -288,8 +288,8 @@ def effect_rows(
             share = effects.attention[held_out, row["layer"], row["head"]].sum(-1)
             if np.isnan(share).any():  # it looks at the image from outside the row
                 continue
-            ends = mean_interval(share, config.n_bootstrap, [*seed, 5])
-            row |= dict(zip(("image_share", "image_low", "image_high"), ends, strict=True)) | {"image_even": even}
+            found = zip(("image_share", "image_low", "image_high"), mean_interval(share), strict=True)
+            row |= {name: float(end) for name, end in found} | {"image_even": even}
     return rows
 
 

@@ -82,7 +82,7 @@ def score(texts: pd.DataFrame, there: Said, fires: NDArray[np.bool_], min_images
     """The rows of ``texts`` (feature, strength, text; one layer and language) with their scores.
 
     ``fires`` (n_images, n_features) in the order of the images and of ``sorted(features)``. auc: how often an image
-    that fires the feature fits the text better than one that does not, ties counting half, with DeLong's interval over
+    that fires the feature fits the text better than one that does not, ties counting half, with its interval over
     the held-out images. Control: the texts of the other features at the same strength against the same firing; p is
     the share of them that do as well (permutation of texts over features, one-sided, the own text counted). The
     ``chosen`` strength is the best on the training images. NaN with the reason in ``why`` below ``min_images``.

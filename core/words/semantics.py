@@ -112,11 +112,13 @@ class SemanticGenderAnalyzer:
 
 
 def _associate(count: Counter[str], corpus: Counter[str]) -> Association:
-    from core.intervals import wilson  # scipy takes a second to load, which those who only find words need not wait for
+    from core.intervals import (
+        clopper_pearson,  # scipy takes a second to load, which those who only find words need not wait for
+    )
 
     male, female = (count[g] for g in GENDERED)
     enough = male + female >= MIN_COUNT
-    low, high = (float(x) for x in wilson(female, male + female)) if enough else (math.nan, math.nan)
+    low, high = (float(x) for x in clopper_pearson(female, male + female)) if enough else (math.nan, math.nan)
     pmi = {g: _pmi(count[g], count.total(), corpus[g], corpus.total()) if enough else math.nan for g in GENDERED}
     share = female / (male + female) if enough else math.nan
     base = _share(corpus["female"], corpus["male"] + corpus["female"])

@@ -56,7 +56,8 @@ def main() -> None:
             st.selectbox("Shown", list(known), key="shown", bind="query-params", help=SHOWN_HELP, width=300)
         ]
     curves(effects, along, outcome)
-    ways(effects, outcome)
+    arms = interventions_answers.ways_compared(effects)
+    ways(effects, outcome, cat.intervention_pairs(*arms) if arms else pd.DataFrame())
     left, right = st.columns([2, 3], gap="large")
     with left:
         transfer(cat, effects)
@@ -133,7 +134,7 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
         states.empty("There is no such curve in this run.", "Its designs leave this out.")
 
 
-def ways(effects: pd.DataFrame, outcome: str) -> None:
+def ways(effects: pd.DataFrame, outcome: str, pairs: pd.DataFrame) -> None:
     """Features, directions, the prompt and identity controls."""
     frame = interventions.ways_frame(effects, outcome)
     panels.panel(
@@ -147,7 +148,7 @@ def ways(effects: pd.DataFrame, outcome: str) -> None:
         shown=len(frame) > 0,
         key="ways",
     )
-    text.said(interventions_answers.ways_answer(effects))
+    text.said(interventions_answers.ways_answer(effects, pairs))
     if not (effects["method"] == "LEACE").any():
         text.html(
             '<p class="cs-small">LEACE is not among the directions: the optional package concept-erasure was not '

@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from core.answers.feature import ONE_LANGUAGE, layer_answer
+from core.answers.feature import layer_answer
 from core.figures.atlas import NAMES, feature_map, language_scatter
 from core.figures.screen import draw
 from core.run import Run
@@ -30,9 +30,9 @@ SORTS = {
     "Leans to Arabic": "lean",
     "Number": "feature",
 }
-GENDER_SORTS = {"Women or men, English": "auc_en", "Women or men, Arabic": "auc_ar"}
+GENDER_SORTS = {"Women or men, English": "chosen_en", "Women or men, Arabic": "chosen_ar"}  # by the training images
+OWNERS = {"All": "", "English": "english", "Arabic": "arabic", "Both": "shared"}  # what it says: language_class
 RECURS = ("All", "Yes", "No")
-LEANS = ("All", "English", "Arabic", "Both")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
 EVERY = "All features"
@@ -78,10 +78,10 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
         width=150,
         help="In labels, what the model says of it, words it answers to or pushes.",
     )
-    lean = "All"
-    if "lean" in features:
-        lean = st.segmented_control(
-            "Fires on captions in", LEANS, default="All", key="lean", required=True, bind="query-params"
+    owner = "All"
+    if "language_class" in features:
+        owner = st.segmented_control(
+            "Keeps to", list(OWNERS), default="All", key="lean", required=True, bind="query-params", help=OWNER
         )
     recurs = "All"
     if "recurs" in features:
@@ -115,10 +115,8 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
         left = left[left["feature"].isin(found) | means(left, query)]
     if recurs != "All":
         left = left[left["recurs"].eq(1.0) if recurs == "Yes" else left["recurs"].lt(1.0)]
-    if lean == "Both":
-        left = left[left["lean"].abs() < ONE_LANGUAGE]
-    elif lean != "All":
-        left = left[left["lean"] * (1 if lean == "Arabic" else -1) >= ONE_LANGUAGE]
+    if owner != "All":
+        left = left[left["language_class"] == OWNERS[owner]]
     left = left[left["density"].between(EDGES[EDGE_NAMES.index(low)], EDGES[EDGE_NAMES.index(high)])]
     by = left[sorts[order]]
     by = (by - 0.5).abs() if order in GENDER_SORTS else by
@@ -225,6 +223,9 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
 RECUR = "Whether the dictionary, trained again with another seed, has a feature that fires and points like this one."
 LABEL = "Your own label, else the word or attribute that best predicts its firing on held-out images."
 AUC = f"Before the first gendered word: {GENDER_FEATURES['auc_test'].meaning}."
+OWNER = (
+    "As on the page English and Arabic: tested, with enough firings; features between the two stand under All alone."
+)
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
 REMOVED = ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]
 MODEBAR = {"displaylogo": False, "displayModeBar": True, "modeBarButtonsToRemove": REMOVED}

@@ -208,7 +208,7 @@ An image counts as of a woman or a man by its annotation or its reference captio
 feature's value for an image is its mean activation $z$ over the positions of the view. On the training images each
 feature is tested by Mann and Whitney's $U$ (1947), with Benjamini and Hochberg's (1995) correction over all features,
 layers and languages of the view: that *selects*. On the held-out images, which had no say in it, it is *scored*:
-$\mathrm{AUC} = P(z_{w} > z_{m}) + \tfrac12 P(z_{w} = z_{m})$ with DeLong's interval (1988), $d$ and the difference of
+$\mathrm{AUC} = P(z_{w} > z_{m}) + \tfrac12 P(z_{w} = z_{m})$ with Newcombe's interval (2006), $d$ and the difference of
 means with bootstrap intervals over images. A *finding* is selected, has the same sign again, and its held-out interval
 leaves 0.5 out. A feature that knows nothing of gender passes the second half once in 40 times: that is the number of
 chance in the sentence above. Grey band: where 95 % of held-out AUCs fall without any gender; for

@@ -21,10 +21,12 @@ RARE = 0.01  # a feature that fires on at most this share of all tokens fires ra
 
 def layer_features(run: Run, layer: int) -> pd.DataFrame:
     """All features of a layer by number: the scalar columns of features.parquet and `words`; `lean` where the run has
-    two languages. Where the run has them, for each of its languages: the automatic labels `label_en`, `label_ar` with
-    `label_auc`, what the model says of them (`said_en`, `said_ar`, "" where it was not asked), and of gender the
-    held-out `auc_en` and `auc_ar` before the first gendered word, and whether one of them is a `finding`; `recurs`, the
-    share of trainings with another seed in which it recurs (NaN where it was not asked)."""
+    two languages, and `language_class` where they were compared. Where the run has them, for each of its languages: the
+    automatic labels `label_en`, `label_ar` with `label_auc` (training images), what the model says of them (`said_en`,
+    `said_ar`, "" where it was not asked), and of gender the held-out `auc_en` and `auc_ar` before the first gendered
+    word, those of the training images, by which features are put in order (`chosen_en`, `chosen_ar`), and whether one
+    of them is a `finding`; `recurs`, the share of trainings with another seed in which it recurs (NaN where it was not
+    asked)."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
 
@@ -34,11 +36,13 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     frame = cat.features(layer, alive=False)
     if len(cat.languages) > 1:
         frame["lean"] = language_lean(frame["density_caption_en"], frame["density_caption_ar"])
+    if len(cat.languages) > 1 and cat.has("language_features"):
+        frame["language_class"] = frame["feature"].map(cat.classes_of_layer(layer))
     words = frame["tokens"] if "tokens" in frame else pd.Series("", index=frame.index)
     frame["words"] = [" · ".join(visible(w) for w in line.split(" · ") if is_word(w)) for line in words.fillna("")]
     if cat.has("labels"):
         named = cat.labels(layer, named=True)
-        frame["label_auc"] = frame["feature"].map(named.groupby("feature")["auc_test"].max())
+        frame["label_auc"] = frame["feature"].map(named.groupby("feature")["auc_train"].max())
         for lang in cat.languages:
             by_feature = named[named["lang"] == lang].set_index("feature")["label"]
             frame[f"label_{lang}"] = frame["feature"].map(by_feature).fillna("")
@@ -52,8 +56,9 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     if cat.has("gender_features"):
         rows = cat.gender_features(layer, view="before")
         for lang in cat.languages:
-            by_feature = rows[rows["lang"] == lang].set_index("feature")["auc_test"]
-            frame[f"auc_{lang}"] = frame["feature"].map(by_feature).astype(float)
+            by_feature = rows[rows["lang"] == lang].set_index("feature")
+            for name, column in (("auc", "auc_test"), ("chosen", "auc_train")):
+                frame[f"{name}_{lang}"] = frame["feature"].map(by_feature[column]).astype(float)
         frame["finding"] = frame["feature"].isin(rows.loc[rows["finding"], "feature"])
     if cat.has("recurrence") and len(told := cat.frame("recurrence", layer=layer).dropna(subset=["recurs"])):
         by_feature = told["recurs"].astype(float).groupby(told["feature"]).mean()
@@ -68,7 +73,7 @@ def default_feature(features: pd.DataFrame) -> int:
     alive = features[features["alive"]]
     if "finding" in alive and alive["finding"].any():
         found = alive[alive["finding"]]
-        aucs = found[[c for c in ("auc_en", "auc_ar") if c in found]]
+        aucs = found[[c for c in ("chosen_en", "chosen_ar") if c in found]]
         return int(found["feature"].iloc[int((aucs - 0.5).abs().max(axis=1).argmax())])
     if "label_auc" in alive and alive["label_auc"].notna().any():
         return int(alive["feature"].iloc[int(alive["label_auc"].argmax())])

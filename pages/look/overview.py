@@ -166,7 +166,7 @@ METHOD = """
 - Loss recovered is $(L_{average} - L_{rebuilt}) / (L_{average} - L_{model})$, where $L$ is the loss on the model's own
   captions, and average puts the mean of the training places in the place of the layer.
 - A caption names a gender if all its gendered words, whole words of the lexicons in `core/words`, are of that gender.
-  Intervals are Wilson's 95% over images. Chance for agreement pairs the captions of different images.
+  Intervals are Clopper and Pearson's 95% over images. Chance for agreement pairs the captions of different images.
 - Everything is split by image. Settings, versions and files: see Provenance.
 """
 

@@ -19,7 +19,7 @@ from core.answers import interventions as interventions_answers
 from core.answers import layers as layers_answers
 from core.config import LANGUAGE_NAME, only_language
 from core.figures import alignment
-from core.intervals import wilson
+from core.intervals import clopper_pearson
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
 from core.words import caption_gender, find, matched_gender
@@ -123,14 +123,14 @@ def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: s
 
 
 def gender_features(cat: Catalog, fdr: float) -> Answer | None:
-    """What the layer with the most findings in the first language says, before the first gendered word."""
+    """The layer in which training images select most, before the first gendered word, in the first language."""
     if not cat.has("gender_features"):
         return None
-    counts, lang = cat.gender_counts(), cat.languages[0]
+    counts, lang = cat.gender_counts(fdr), cat.languages[0]
     counts = counts[(counts["view"] == VIEW) & (counts["lang"] == lang)]
     if counts.empty:
         return None
-    layer = int(counts["layer"].iloc[int((counts["n_female"] + counts["n_male"]).argmax())])
+    layer = int(counts["layer"].iloc[int(counts["n_selected"].argmax())])  # held-out images are to tell, not to choose
     return gender_answers.gender_answer(cat.gender_features(layer, lang, VIEW), fdr, layer, lang, VIEW)
 
 
@@ -194,7 +194,7 @@ def seen_gender(genders: pd.DataFrame) -> Answer:
         return NOTHING
     hits = {name: int((shown[lang] == shown["gender"]).sum()) for lang, name in LANGUAGE_NAME.items() if lang in shown}
     parts = [f"{name} {rate(n, len(shown))}" for name, n in hits.items()]
-    low = min(float(wilson(n, len(shown))[0]) for n in hits.values())
+    low = min(float(clopper_pearson(n, len(shown))[0]) for n in hits.values())
     major = max(Counter(shown["gender"]).values()) / len(shown)
     text = (
         f"In its words: on images of a woman or a man, the caption names that gender in {listed(parts)} "
@@ -212,7 +212,7 @@ def agreement(genders: pd.DataFrame) -> Answer:
         return NOTHING
     same, n = int((pairs["en"] == pairs["ar"]).sum()), len(pairs)
     chance = sum(float((pairs["en"] == g).mean() * (pairs["ar"] == g).mean()) for g in ("male", "female"))
-    low, high = wilson(same, n)
+    low, high = clopper_pearson(same, n)
     text = (
         f"On images that show no gender, both captions say the same one, by words that both genders must say alike, in "
         f"{rate(same, n)} of {n:,} images in which both say one; captions of different images would agree in "
@@ -223,7 +223,7 @@ def agreement(genders: pd.DataFrame) -> Answer:
 
 def rate(hits: int, n: int) -> str:
     """A share with its interval, as "71% [67–74]"."""
-    low, high = wilson(hits, n)
+    low, high = clopper_pearson(hits, n)
     return f"{hits / n:.0%} [{low * 100:.0f}–{high * 100:.0f}]"
 
 

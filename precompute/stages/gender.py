@@ -101,8 +101,7 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
         by_split = {split: _effects(ctx, vlm, saes, there.lang, of_split) for split, of_split in chosen.items()}
         for layer in saes:
             effects = {split: by_layer[layer] for split, by_layer in by_split.items()}
-            seed = [ctx.config.seed, layer, number]
-            for name, values in effect_columns(effects, config.min_images, config.n_bootstrap, seed).items():
+            for name, values in effect_columns(effects, config.min_images).items():
                 found[f"{layer}/{there.lang}/{name}"] = np.ascontiguousarray(values)
     return found
 

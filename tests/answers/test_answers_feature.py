@@ -42,11 +42,11 @@ def test_a_layers_features_are_counted_once_each() -> None:
             "density_caption_ar": [0.0, 0.1, 0.1, 0.0, 0.0],
         }
     )
-    text = layer_answer(features).text
-    assert text == (
-        "4 things; 1 more never fire. Of the 3 that fire on captions, 1 keep to English, "
-        "1 to Arabic, and 1 answer to both."
-    )
+    unknown = layer_answer(features)
+    assert unknown.sure == "not enough data" and "3 of them fire on captions" in unknown.text
+    classes = ["english", "arabic", "shared", "not enough data", "not enough data"]
+    text = layer_answer(features.assign(language_class=classes)).text
+    assert "Of the 3 that fire on enough captions to tell, 1 keep to English, 1 to Arabic, 1 do the same" in text
     assert layer_answer(features[~features["alive"]]).sure == "not enough data"
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binomtest
 
-from core.bias.shares import MARGIN, difference, group_shares, grouped, image_counts, shared_error
-from core.intervals import wilson
+from core.bias.shares import MARGIN, group_shares, grouped, image_counts, shared_error
+from core.intervals import difference, wilson
 from tests.bias.levels_table import MIXED, drawn, levels
 
 

@@ -14,7 +14,7 @@ from core.crosslingual import (
     clbas,
     control_table,
 )
-from core.crosslingual.contrastive import auc, resampled_auc
+from core.crosslingual.contrastive import auc, auc_with_interval
 from core.crosslingual.geometry import cka, debiased_cka, predicted_share, subspace_share
 from core.crosslingual.grammatical import class_follows, labellings, person_genders, word_genders
 from core.crosslingual.pairs import PairedCodes
@@ -41,7 +41,7 @@ def test_features_that_do_the_same_on_the_same_images_are_shared_and_others_are_
     silent = np.zeros((N, 10))
     en = np.hstack([both, both[:, :10], silent, other])  # shared | English | Arabic | alike in strength only
     ar = np.hstack([both * 1.1, silent, both[:, :10], firing(rng, N, 30)])
-    found = LanguageSpecificFeatureIdentifier(200, 200).profiles(sparse(en), sparse(ar))
+    found = LanguageSpecificFeatureIdentifier(200).profiles(sparse(en), sparse(ar))
     kinds = [p.language_class for p in found]
     assert kinds[:30] == ["shared"] * 30
     assert kinds[30:40] == ["english"] * 10 and kinds[40:50] == ["arabic"] * 10
@@ -53,7 +53,7 @@ def test_features_that_do_the_same_on_the_same_images_are_shared_and_others_are_
 def test_where_languages_are_swapped_at_random_no_feature_belongs_to_one():
     rng = np.random.default_rng(1)
     a, b, swap = firing(rng, N, 300), firing(rng, N, 300), rng.random((N, 1)) < 0.5
-    identifier = LanguageSpecificFeatureIdentifier(200, 200)
+    identifier = LanguageSpecificFeatureIdentifier(200)
     classed = identifier.classify(identifier.measure(sparse(np.where(swap, a, b)), sparse(np.where(swap, b, a))))
     assert np.mean(classed["p_language"] <= 0.05) < 0.1
     assert (classed["q_language"] <= 0.05).sum() <= 2
@@ -63,15 +63,15 @@ def test_where_languages_are_swapped_at_random_no_feature_belongs_to_one():
 def test_a_feature_that_fires_on_few_images_is_not_classed():
     codes = np.zeros((N, 2))
     codes[:5] = 1
-    kinds = [p.language_class for p in LanguageSpecificFeatureIdentifier(50, 50).profiles(sparse(codes), sparse(codes))]
+    kinds = [p.language_class for p in LanguageSpecificFeatureIdentifier(50).profiles(sparse(codes), sparse(codes))]
     assert kinds == ["not enough data"] * 2
 
 
 def test_blocks_of_features_give_what_all_together_give():
     rng = np.random.default_rng(2)
     en, ar = sparse(firing(rng, N, 9)), sparse(firing(rng, N, 9))
-    whole = LanguageSpecificFeatureIdentifier(60, 60, seed=3).measure(en, ar)
-    other = LanguageSpecificFeatureIdentifier(60, 60, seed=3)
+    whole = LanguageSpecificFeatureIdentifier(60, seed=3).measure(en, ar)
+    other = LanguageSpecificFeatureIdentifier(60, seed=3)
     parts = [other.measure(en[:, a:b], ar[:, a:b], a) for a, b in ((0, 4), (4, 9))]
     for name, column in whole.items():
         np.testing.assert_allclose(np.concatenate([p[name] for p in parts]), column, rtol=1e-5)
@@ -82,7 +82,7 @@ def test_blocks_of_features_give_what_all_together_give():
 def test_the_index_turns_its_sign_with_the_languages_and_knows_no_unit(seed, unit):
     rng = np.random.default_rng(seed)
     en, ar = firing(rng, 60, 5), firing(rng, 60, 5)
-    identifier = LanguageSpecificFeatureIdentifier(50, 50)
+    identifier = LanguageSpecificFeatureIdentifier(50)
     one, turned = identifier.measure(sparse(en), sparse(ar)), identifier.measure(sparse(ar * unit), sparse(en * unit))
     np.testing.assert_allclose(one["language_index"], -turned["language_index"], atol=1e-4)
     assert (np.abs(one["language_index"]) <= 1).all()
@@ -169,11 +169,11 @@ def test_directions_say_nothing_of_shuffled_labels_nor_of_few_images():
     assert all(row["value"] is None and "20 of each are needed" in row["why"] for row in few)
 
 
-def test_auc_counts_ties_half_and_agrees_with_its_bootstrap():
+def test_auc_counts_ties_half_and_lies_in_its_interval():
     scores, female = np.array([1.0, 2, 2, 3]), np.array([False, True, False, True])
     assert auc(scores, female) == pytest.approx(3.5 / 4)
-    once = np.ones((1, 2))
-    assert resampled_auc(scores[female], scores[~female], once, once) == pytest.approx(3.5 / 4)
+    found = auc_with_interval(scores[female], scores[~female])
+    assert found["value"] == pytest.approx(3.5 / 4) and 0 < found["low"] < 3.5 / 4 < found["high"] < 1
 
 
 # --- CLBAS ------------------------------------------------------------------------------------------------------------

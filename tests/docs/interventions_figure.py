@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from core.answers import interventions as interventions_answers
 from core.answers import mechanisms as mechanisms_answers
 from core.config import PROJECT_ROOT
@@ -22,9 +24,11 @@ SHOWN = ["method", "mode", "layer", "strength", "k", "lang", "target", "effect_l
 def main(run: Path) -> None:
     cat = Catalog(run)
     effects = cat.intervention_effects()
+    arms = interventions_answers.ways_compared(effects)
+    pairs = cat.intervention_pairs(*arms) if arms else pd.DataFrame()
     answers = (
         interventions_answers.main_answer(effects, cat.intervention_verdicts()),
-        interventions_answers.ways_answer(effects),
+        interventions_answers.ways_answer(effects, pairs),
         interventions_answers.transfer_answer(effects),
         mechanisms_answers.mechanisms_answer(cat.frame("head_effects"), cat.part_agreement()),
     )

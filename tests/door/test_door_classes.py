@@ -55,8 +55,8 @@ def test_the_lens_without_words_for_gender_still_ranks_what_was_written():
 
 def test_dense_codes_give_what_sparse_ones_give():
     en, ar = codes(), codes(seed=1)
-    dense = LanguageSpecificFeatureIdentifier(50, 50, min_images=5).profiles(en, ar)
-    assert dense == LanguageSpecificFeatureIdentifier(50, 50, min_images=5).profiles(csc_array(en), csr_array(ar))
+    dense = LanguageSpecificFeatureIdentifier(50, min_images=5).profiles(en, ar)
+    assert dense == LanguageSpecificFeatureIdentifier(50, min_images=5).profiles(csc_array(en), csr_array(ar))
     pairs = [InteractionPatternAnalyzer(x).co_activation(np.array([[0, 1]])).columns for x in (en, csc_array(en))]
     assert {k: v.tolist() for k, v in pairs[0].items()} == {k: v.tolist() for k, v in pairs[1].items()}
 

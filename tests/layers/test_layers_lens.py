@@ -43,7 +43,7 @@ def read(strength: float, n: int = 120, config=QUICK, seed: int = 0, pair=None, 
 
 def test_a_planted_word_is_read_by_gender_and_ranks_first():
     _, _, row = read(20.0)
-    assert row["auc"] == 1 and row["low"] == 1 and row["effect_low"] > 0 and row["p"] < 1e-6
+    assert row["auc"] == 1 and 1 > row["low"] > 0.95 and row["effect_low"] > 0 and row["p"] < 1e-6
     assert row["rank_median"] == 1 and row["first"] == 1
     assert row["difference_female_low"] > row["difference_male_high"]
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from core.config import LayersConfig
+from core.intervals import auc_interval
 from core.layers import TransformerProbeAnalyzer
-from core.layers.measures import accuracies, auc, emergence, with_q
+from core.layers.measures import accuracies, auc, emergence, simultaneous, with_q
 from tests.layers.layers_toys import QUICK, images, residuals
 
 
@@ -109,3 +111,38 @@ def test_the_lens_must_beat_other_words_the_choice_of_words_and_the_number_of_te
     }
     (found,) = emergence([], [row])
     assert (found["method"], found["layer"]) == ("lens", layer)
+
+
+def told_layers(rng: np.random.Generator, n: int, truth: list[float]) -> dict:
+    """Emergence of layers of these AUCs, whose scores share half of the images' accidents."""
+    female, rows = np.arange(2 * n) < n, []
+    common = rng.standard_normal(2 * n)
+    for layer, one in enumerate(truth):
+        score = np.sqrt(0.5) * (common + rng.standard_normal(2 * n)) + np.sqrt(2) * norm.ppf(one) * female
+        value = float(auc(score, female, np.zeros(2 * n, int), np.ones((1, 2 * n)))[0])
+        low, high = (float(end) for end in auc_interval(value, n, n))
+        names = {"measure": "auc", "lang": "en", "trained_on": "en", "view": "before", "layer": layer, "why": ""}
+        numbers = {"value": value, "low": low, "high": high, "control": 0.5, "q": 0.01 if low > 0.5 else 0.5}
+        rows.append({**names, **numbers, "n_female": n, "n_male": n})
+    (found,) = emergence(rows, [])
+    return found
+
+
+def test_the_first_layer_is_given_with_the_layers_among_which_it_lies():
+    """The first at which the AUC truly is 0.05 beyond the control; the named one alone is right in under .7."""
+    rng, truth = np.random.default_rng(0), [0.5, 0.52, 0.54, 0.58, 0.66, 0.8, 0.9]
+    found = [told_layers(rng, 100, truth) for _ in range(150)]
+    inside = np.mean([one["earliest"] <= 3 <= one["latest"] for one in found])
+    assert inside > 0.93 and np.mean([one["layer"] == 3 for one in found]) < 0.7
+    assert max(one["latest"] for one in found) <= 5
+    sharp = [told_layers(rng, 200, [0.5, 0.5, 0.95, 0.95]) for _ in range(5)]
+    assert all(one["latest"] == 2 for one in sharp)
+    assert told_layers(rng, 100, [0.5, 0.5])["latest"] == -1
+
+
+def test_the_interval_of_the_named_layer_holds_for_all_of_them():
+    row = {"n_female": 30, "n_male": 40}
+    for value in (0.5, 0.8, 0.97, 1.0):
+        row["low"], row["high"] = (float(end) for end in auc_interval(value, 30, 40, 1.3))
+        expected = auc_interval(value, 30, 40, 1.3, 1 - 0.05 / 12)
+        assert simultaneous(row, value, 12) == pytest.approx([float(end) for end in expected], abs=1e-4)

@@ -13,7 +13,7 @@ def test_a_planted_gender_is_read_at_its_layer_and_not_before():
     analyzer = TransformerProbeAnalyzer(female, kind=kind, config=QUICK)
     by_layer = [auc_row(analyzer.analyze({"en": residuals(female, s, seed=7)})) for s in (0, 0, 12)]
     assert [row["value"] > 0.99 for row in by_layer] == [False, False, True]
-    assert by_layer[2]["low"] > 0.99 and by_layer[2]["selectivity_low"] > 0.3 and by_layer[2]["p"] < 1e-6
+    assert by_layer[2]["low"] > 0.97 and by_layer[2]["selectivity_low"] > 0.3 and by_layer[2]["p"] < 1e-6
     assert by_layer[0]["low"] < 0.5 and by_layer[1]["low"] < 0.5
 
 

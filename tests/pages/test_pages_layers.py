@@ -36,8 +36,10 @@ def cat(cache: Path) -> Catalog:
 def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) -> None:
     said = words(visit())
     assert "Where does gender appear?" in said
-    assert "The image tokens carry it in both languages from layer 1 on (AUC 0.97 [0.94, 1.00])" in said
-    assert "in English from layer 3 on (AUC 0.88" in said and "in Arabic at no layer beyond the control" in said
+    assert "The image tokens carry it in both languages from layer 1 on, by 0.05 beyond the control first at 1" in said
+    assert "(AUC 0.97 [0." in said
+    assert "in English from layer 3 on, by 0.05 beyond the control" in said
+    assert "in Arabic at no layer beyond the control" in said
     assert "n = 720 images; control task 0.55, chance 0.50; layer 1 is the lowest recorded" in said
     assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
 

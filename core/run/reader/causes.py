@@ -83,6 +83,20 @@ class InterventionQueries(Tables):
             {"lang": lang} if lang else {},
         )
 
+    def intervention_pairs(self, arm: int, other: int) -> pd.DataFrame:
+        """By language, in how many of the same images two arms change a caption cleanly: ``n`` asked of both, ``both``,
+        ``only_first``, ``only_second``."""
+        self.columns("intervention_captions")
+        return self._query(
+            """SELECT a.lang, count(*)::INTEGER AS n, count(*) FILTER (a.clean AND b.clean)::INTEGER AS both,
+                count(*) FILTER (a.clean AND NOT b.clean)::INTEGER AS only_first,
+                count(*) FILTER (b.clean AND NOT a.clean)::INTEGER AS only_second
+                FROM intervention_captions a JOIN intervention_captions b USING (phase, image, lang)
+                WHERE a.arm = $arm AND b.arm = $other AND a.clean IS NOT NULL AND b.clean IS NOT NULL
+                GROUP BY a.lang ORDER BY a.lang DESC""",
+            {"arm": int(arm), "other": int(other)},
+        )
+
     def intervention_terms(self, part: str = "sets") -> pd.DataFrame:
         """Rows of intervention_terms of one part, by design, language, gender and word."""
         self.columns("intervention_terms")

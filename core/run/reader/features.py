@@ -302,15 +302,18 @@ class GenderQueries(Tables):
         """All views and languages of one feature; empty where it never fires."""
         return self.frame("gender_features", layer=int(layer), feature=int(feature))
 
-    def gender_counts(self) -> pd.DataFrame:
-        """By layer, view and language: features ``n_tested``, findings ``n_female`` and ``n_male``, images a gender."""
+    def gender_counts(self, fdr: float = 0.05) -> pd.DataFrame:
+        """By layer, view and language: features ``n_tested``, those that training images select (``n_selected``, q
+        within ``fdr``), findings ``n_female`` and ``n_male``, images a gender."""
         self.columns("gender_features")
         images = ", ".join(f"max(n_{g}_{s}) AS n_{g}_{s}" for s in ("train", "test") for g in ("female", "male"))
         return self._query(
             f"""SELECT layer, view, lang, count(p_train)::INTEGER AS n_tested,
+                count(*) FILTER (q_train <= $fdr)::INTEGER AS n_selected,
                 count(*) FILTER (finding AND direction = 'female')::INTEGER AS n_female,
                 count(*) FILTER (finding AND direction = 'male')::INTEGER AS n_male, {images}
-                FROM gender_features GROUP BY ALL ORDER BY layer, view, lang"""
+                FROM gender_features GROUP BY ALL ORDER BY layer, view, lang""",
+            {"fdr": float(fdr)},
         )
 
     def gender_rankings(

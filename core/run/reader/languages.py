@@ -30,6 +30,11 @@ class CrosslingualQueries(Tables):
         rows = self.frame("language_features", layer=int(layer), feature=int(feature)).to_dict("records")
         return {str(name): value for name, value in rows[0].items()} if rows else {}
 
+    def classes_of_layer(self, layer: int) -> pd.Series:
+        """Whose each feature of a layer is (language_class, one of those that language_classes counts), by feature."""
+        rows = self.frame("language_features", layer=int(layer))
+        return rows.set_index("feature")["language_class"]
+
     def shared_gender(self, layer: int, view: str, sort: str = "size", limit: int | None = None) -> pd.DataFrame:
         """Gender features of a layer and view with their language class and words; largest effect first.
 

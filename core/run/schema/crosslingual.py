@@ -31,8 +31,8 @@ LANGUAGE_FEATURES = table(
     mean_en: float64 [activation] - mean activation over the English captions
     mean_ar: float64 [activation] - mean activation over the Arabic captions
     language_index: float64 - (mean_ar - mean_en) / (mean_ar + mean_en); null where it never fires
-    low: float64 - lower end of the 95 % interval of the index, bootstrap over images
-    high: float64 - upper end of the 95 % interval of the index, bootstrap over images
+    low: float64 - lower end of the 95 % interval of the index over images
+    high: float64 - upper end of the 95 % interval of the index over images
     null_low: float64 - lower end of the 95 % range of the index with languages swapped within images
     null_high: float64 - upper end of the 95 % range of the index with languages swapped within images
     pair_correlation: float64 - correlation over images of its activation in the two languages; null where one is

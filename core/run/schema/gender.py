@@ -32,16 +32,20 @@ GENDER_FEATURES = table(
     mean_neutral_test: float32 [activation] - mean activation over the neutral held-out images, zeros included
     auc_train: float32 - chance that it is higher on a training image of a woman than on one of a man, ties count half
     auc_test: float32 - chance that it is higher on a held-out image of a woman than on one of a man, ties count half
-    auc_low_test: float32 - lower end of the 95 % interval of auc_test (DeLong)
-    auc_high_test: float32 - upper end of the 95 % interval of auc_test (DeLong)
+    auc_low_test: float32 - lower end of the 95 % interval of auc_test (Newcombe's method 5, ties counted)
+    auc_high_test: float32 - upper end of the 95 % interval of auc_test (Newcombe's method 5, ties counted)
     d_train: float32 [standard deviations] - Cohen's d of women against men, training images
-    d_test: float32 [standard deviations] - Cohen's d of women against men, held-out images
-    d_low_test: float32 [standard deviations] - lower end of the 95 % bootstrap interval of d_test over images
-    d_high_test: float32 [standard deviations] - upper end of the 95 % bootstrap interval of d_test over images
+    d_test: float32 [standard deviations] - difference_test in pooled standard deviations of the training images
+    d_low_test: float32 [standard deviations] - lower end of the 95 % interval of d_test over images; null below 5
+        images that fire
+    d_high_test: float32 [standard deviations] - upper end of the 95 % interval of d_test over images; null below 5
+        images that fire
     difference_train: float32 [activation] - mean activation of women minus that of men, training images
     difference_test: float32 [activation] - mean activation of women minus that of men, held-out images
-    difference_low_test: float32 [activation] - lower end of the 95 % bootstrap interval of difference_test over images
-    difference_high_test: float32 [activation] - upper end of the 95 % bootstrap interval of difference_test over images
+    difference_low_test: float32 [activation] - lower end of the 95 % interval of difference_test over images; null
+        below 5 images that fire
+    difference_high_test: float32 [activation] - upper end of the 95 % interval of difference_test over images; null
+        below 5 images that fire
     p_train: float64 [probability] - Mann-Whitney on training images, two-sided, ties corrected
     q_train: float64 [probability] - p_train after Benjamini and Hochberg over all features, layers and languages of the
         view
@@ -50,8 +54,10 @@ GENDER_FEATURES = table(
         captions; the same in every view of a language
     effect_test: float32 [log-odds] - gradient times activation on the log-odds of female against male words, held-out
         captions; the same in every view of a language
-    effect_low_test: float32 [log-odds] - lower end of the 95 % bootstrap interval of effect_test over images
-    effect_high_test: float32 [log-odds] - upper end of the 95 % bootstrap interval of effect_test over images
+    effect_low_test: float32 [log-odds] - lower end of the 95 % interval of effect_test over images; null below 5
+        captions that fire
+    effect_high_test: float32 [log-odds] - upper end of the 95 % interval of effect_test over images; null below 5
+        captions that fire
     n_effect_train: int32 [captions] - training captions on which the effect was taken
     n_effect_test: int32 [captions] - held-out captions on which the effect was taken
     rank_auc: int32 - 1 = AUC farthest from 0.5 on the training images, within layer, language and view
@@ -104,11 +110,11 @@ GENDER_PAIRS = table(
     n_female: int32 [images] - held-out images of women
     n_male: int32 [images] - held-out images of men
     lift_female: float32 - share of women among the top over their share in all; 1 = no different
-    lift_female_low: float32 - lower end of the 95 % interval of lift_female (Wilson)
-    lift_female_high: float32 - upper end of the 95 % interval of lift_female (Wilson)
+    lift_female_low: float32 - lower end of the 95 % interval of lift_female (Clopper and Pearson)
+    lift_female_high: float32 - upper end of the 95 % interval of lift_female (Clopper and Pearson)
     lift_male: float32 - share of men among the top over their share in all; 1 = no different
-    lift_male_low: float32 - lower end of the 95 % interval of lift_male (Wilson)
-    lift_male_high: float32 - upper end of the 95 % interval of lift_male (Wilson)
+    lift_male_low: float32 - lower end of the 95 % interval of lift_male (Clopper and Pearson)
+    lift_male_high: float32 - upper end of the 95 % interval of lift_male (Clopper and Pearson)
     why: string - why there is no lift, else empty
     """,
 )

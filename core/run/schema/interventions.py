@@ -26,10 +26,10 @@ _COMPARED = """
     baseline: float64 [of the outcome] - outcome without any change
     target: float64 [of the outcome] - outcome under the change
     effect: float64 [of the outcome] - target - baseline
-    effect_low: float64 [of the outcome] - lower end of the 95 % interval of effect: bootstrap over images; Wilson where
-        it is a plain share
-    effect_high: float64 [of the outcome] - upper end of the 95 % interval of effect: bootstrap over images; Wilson
-        where it is a plain share
+    effect_low: float64 [of the outcome] - lower end of the 95 % interval of effect over images; null where fewer than 5
+        images change, unless it is a plain share
+    effect_high: float64 [of the outcome] - upper end of the 95 % interval of effect over images; null where fewer than
+        5 images change, unless it is a plain share
     p_effect: float64 [probability] - two-sided, of effect, signs of the images' differences exchanged
     control: float64 [of the outcome] - mean of the controls
     control_low: float64 [of the outcome] - the smallest control

@@ -62,8 +62,8 @@ LENS = table(
     offset: float32 [log-odds] - log-odds at the mean residual
     rank_median: float32 - median rank of the token that was written next, 1 = first
     first: float32 [share] - share of positions where the token that was written next ranks first
-    first_low: float32 [share] - lower end of the 95 % interval of first (Wilson)
-    first_high: float32 [share] - upper end of the 95 % interval of first (Wilson)
+    first_low: float32 [share] - lower end of the 95 % interval of first (Clopper and Pearson)
+    first_high: float32 [share] - upper end of the 95 % interval of first (Clopper and Pearson)
     entropy: float32 [bits] - mean entropy of the next word
     entropy_low: float32 [bits] - lower end of the 95 % interval of entropy
     entropy_high: float32 [bits] - upper end of the 95 % interval of entropy
@@ -91,8 +91,10 @@ EMERGENCE = table(
     layer: int32 - first layer whose AUC leaves chance and control; -1 for none
     is_lowest: bool - whether it is the lowest recorded, so that gender may have been there before
     value: float32 - AUC at that layer
-    low: float32 - lower end of the 95 % interval of value
-    high: float32 - upper end of the 95 % interval of value
+    low: float32 - lower end of the interval of value; 95 % for all layers together, among which the layer was chosen
+    high: float32 - upper end of the interval of value; 95 % for all layers together
+    earliest: int32 - first layer at which the AUC may lie 0.05 beyond the baseline; -1 for none
+    latest: int32 - first layer at which it surely does: with 95 % the first that truly does is one of these; -1: none
     baseline: float32 - what it had to leave: the control, at least 0.5
     n_later: int32 [layers] - recorded layers above it
     n_after: int32 [layers] - layers above it that leave theirs too

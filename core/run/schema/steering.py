@@ -18,8 +18,8 @@ EXPLANATIONS = table(
     chosen: bool - whether it is the strength whose text fits the training images best; one a feature and language
     auc_train: float32 - chance that a training image that fires the feature fits the text better than one that does not
     auc_test: float32 - chance that a held-out image that fires the feature fits the text better than one that does not
-    auc_low_test: float32 - lower end of the 95 % interval of auc_test over images (DeLong)
-    auc_high_test: float32 - upper end of the 95 % interval of auc_test over images (DeLong)
+    auc_low_test: float32 - lower end of the 95 % interval of auc_test over images
+    auc_high_test: float32 - upper end of the 95 % interval of auc_test over images
     control: float32 - mean AUC of the other features' texts of the same layer, language and strength against the same
         firing
     control_high: float32 - 95th percentile of these AUC

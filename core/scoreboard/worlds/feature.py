@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from core.crosslingual.language import LanguageSpecificFeatureIdentifier
 from core.figures.feature import KINDS
 from core.scoreboard.worlds import Size, along, world
 
@@ -31,13 +32,19 @@ def at_the_image(rng: np.random.Generator, size: Size) -> tuple[dict]:
 
 
 def _features(rng: np.random.Generator, size: Size, own: float) -> tuple[pd.DataFrame]:
-    """``d`` features that fire some 1 to 100 times, a share ``own`` of them in English alone, others alike in both."""
-    times = np.exp(rng.uniform(0, np.log(100), size.d))
+    """``d`` features that fire on some 1 to all images, a share ``own`` of them in English alone, others as often and
+    as strongly in both languages; with the class that the stage crosslingual gives them."""
+    rate = np.exp(rng.uniform(-np.log(size.n), 0, size.d))
     mine = rng.random(size.d) < own
-    n = {lang: size.n * TOKENS[f"density_caption_{lang}"] for lang in ("en", "ar")}
-    en, ar = rng.poisson(times / np.where(mine, 1, 2)), rng.poisson(np.where(mine, 0, times / 2))
-    frame = pd.DataFrame({"density_caption_en": en / n["en"], "density_caption_ar": ar / n["ar"]})
-    return (frame.assign(alive=(en + ar) > 0, n_active=en + ar),)
+    codes = [
+        rng.binomial(1, rate * often, (size.n, size.d)) * rng.exponential(1, (size.n, size.d)) for often in (1, ~mine)
+    ]
+    identifier = LanguageSpecificFeatureIdentifier(100)
+    found = identifier.classify(identifier.measure(codes[0], codes[1]))
+    fired = {lang: (x > 0).sum(0) for lang, x in zip(("en", "ar"), codes, strict=True)}
+    frame = pd.DataFrame({f"density_caption_{lang}": n / (12 * size.n) for lang, n in fired.items()})
+    n_active = fired["en"] + fired["ar"]
+    return (frame.assign(alive=n_active > 0, n_active=n_active, language_class=found["language_class"]),)
 
 
 @world("false", "all fire alike in both languages", "feature.one language", sizes=along((140,), at=Size(140, 192)))

@@ -18,11 +18,21 @@ SHARED = 0.5  # of what makes a caption easy to change, between arms
 
 
 def _design(
-    rng: np.random.Generator, n: int, target: float, control: float, key: dict, controls: int = CONTROLS
+    rng: np.random.Generator,
+    n: int,
+    target: float,
+    control: float,
+    key: dict,
+    controls: int = CONTROLS,
+    image: np.ndarray | None = None,
+    changed: list[np.ndarray] | None = None,
 ) -> list[dict]:
-    """Rows of intervention_effects of one design in both languages, of which nothing is damaged."""
+    """Rows of intervention_effects of one design in both languages, of which nothing is damaged.
+
+    ``image`` is what is easy about the images (n,); which of them the target changes is put into ``changed``.
+    """
     rows = []
-    image = rng.standard_normal(n)
+    image = rng.standard_normal(n) if image is None else image
     for lang in LANGS:
         p = np.clip(rng.normal(control, SPREAD, controls + 1), 1e-3, 1 - 1e-3)
         if target != control:
@@ -30,6 +40,8 @@ def _design(
         own = rng.standard_normal((controls + 1, n))
         top = np.zeros((controls + 2, n))
         top[1:] = np.sqrt(SHARED) * image + np.sqrt(1 - SHARED) * own < norm.ppf(p)[:, None]
+        if changed is not None:
+            changed.append(top[1] > 0)
         figures = {"clean": Figure(top, np.ones_like(top)), "changed": Figure(top, np.ones_like(top))}
         figures["damaged"] = Figure(np.zeros_like(top), np.ones_like(top))
         for outcome, figure in figures.items():
@@ -58,20 +70,32 @@ def more(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFra
     return _headline(rng, size, 0.6)
 
 
-def _ways(rng: np.random.Generator, size: Size, means: float) -> tuple[pd.DataFrame]:
-    rows = _design(rng, size.n, 0.5, 0.1, _key(0, note="headline"))
-    rows += _design(rng, size.n, means, 0.1, _key(1, method="difference of means", part="directions"))
+def _ways(rng: np.random.Generator, size: Size, means: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    image, first, second = rng.standard_normal(size.n), [], []
+    rows = _design(rng, size.n, 0.5, 0.1, _key(0, note="headline"), image=image, changed=first)
+    key = _key(1, method="difference of means", part="directions")
+    rows += _design(rng, size.n, means, 0.1, key, image=image, changed=second)
     rows += _design(rng, size.n, 0.2, 0.1, _key(2, method="neutral prompt", mode="", part="prompts"), controls=0)
-    return (pd.DataFrame(rows),)
+    pairs = [
+        {
+            "lang": lang,
+            "n": size.n,
+            "both": (a & b).sum(),
+            "only_first": (a & ~b).sum(),
+            "only_second": (b & ~a).sum(),
+        }
+        for lang, a, b in zip(LANGS, first, second, strict=True)
+    ]
+    return pd.DataFrame(rows), pd.DataFrame(pairs)
 
 
 @world("false", "features and means change as much", "interventions.ways apart", sizes=along(), worlds=40, thin=True)
-def as_much(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+def as_much(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _ways(rng, size, 0.5)
 
 
 @world("true", "features change 50 %, means 20 %", "interventions.ways apart", sizes=along(), worlds=20, thin=True)
-def ways_apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+def ways_apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _ways(rng, size, 0.2)
 
 
@@ -83,7 +107,7 @@ def ways_apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
     worlds=40,
     thin=True,
 )
-def not_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+def not_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _ways(rng, size, 0.2)
 
 
@@ -95,7 +119,7 @@ def not_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
     worlds=20,
     thin=True,
 )
-def ways_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+def ways_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _ways(rng, size, 0.5)
 
 

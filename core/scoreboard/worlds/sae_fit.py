@@ -17,7 +17,7 @@ def _fit(rng: np.random.Generator, size: Size, worst: float) -> tuple[pd.DataFra
         for kind in KINDS:
             true = worst if layer == 0 and kind == "prompt" else 0.9
             of_images = true + 0.15 * rng.standard_normal(size.n)
-            value, low, high = mean_interval(of_images, 100, [layer])
+            value, low, high = mean_interval(of_images)
             names = {"": value, "_low": low, "_high": high, "_random": 0.3, "_median": value}
             rows.append({"layer": layer, "kind": kind, "lang": BOTH, "n_images": size.n})
             rows[-1] |= {f"explained_variance{end}": v for end, v in names.items()}
