@@ -154,7 +154,9 @@ def measure(vlm: VLM, seed: int, n_captions: int = 400, n_neutral: int = 12) -> 
     scenes = [world.scene(rng, held_out=True) for _ in range(n_captions)]
     accuracy = {lang: _accuracy(vlm, world, scenes, lang) for lang in LANGUAGES}
     neutral = [world.scene(rng, role=role, gender="neutral") for role in range(len(ROLES)) for _ in range(n_neutral)]
-    by_role = {lang: _log_odds(vlm, world, neutral, lang).reshape(len(ROLES), n_neutral).mean(1) for lang in LANGUAGES}
+    by_role = {
+        lang: forced_choice(vlm, world, neutral, lang).reshape(len(ROLES), n_neutral).mean(1) for lang in LANGUAGES
+    }
     planted = {lang: np.array([planted_p_male(r, lang) for r in range(len(ROLES))], float) for lang in LANGUAGES}
     odds = {lang: np.where(np.isnan(planted[lang]), np.nan, by_role[lang]) for lang in LANGUAGES}
     r = {lang: _pearson(odds[lang], planted[lang]) for lang in LANGUAGES}
@@ -202,7 +204,7 @@ def _accuracy(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str) -> dic
 
 
 @torch.inference_mode()
-def _log_odds(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch: int = 16) -> np.ndarray:
+def forced_choice(vlm: VLM, world: DemoWorld, scenes: list[Scene], lang: str, batch: int = 16) -> np.ndarray:
     """log p(male caption) - log p(female caption), mean over templates, one a scene."""
     prompt, end = vlm.prompt_ids(PROMPTS[lang][0]), vlm.model.config.eos_token_id[-1]
     out = []

@@ -97,10 +97,16 @@ def parser() -> argparse.ArgumentParser:
     scoreboard = add(
         "scoreboard", "how often each sentence of the app is wrong, over simulated worlds (a quarter hour)"
     )
-    scoreboard.add_argument("--quick", action="store_true", help="an eighth of the worlds")
+    scoreboard.add_argument("--quick", action="store_true", help="a quarter of the worlds")
     scoreboard.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     scoreboard.add_argument("--only", default="", metavar="A,B", help="these topics alone; the others keep their rows")
     scoreboard.add_argument("--dry", action="store_true", help="print, and write neither the rates nor the page")
+
+    planted = add("planted", "a captioner whose mechanism of gender is known, made from the demo's by editing weights")
+    planted.add_argument("kind", choices=("head", "shared", "disjoint", "blind"), metavar="KIND")
+    planted.add_argument("--layer", type=int, default=7, metavar="N", help="of the planted head; default: 7, the last")
+    planted.add_argument("--head", type=int, default=0, metavar="N", help="default: 0")
+    planted.add_argument("--out", default="", metavar="DIR", help="write the captioner there; else it is only measured")
 
     check = add("check-model", "whether the adapter computes what a checkpoint computes")
     check.add_argument("model", metavar="NAME_OR_DIR", help="hub id or directory of a model")
