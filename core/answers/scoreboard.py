@@ -40,6 +40,10 @@ PLAIN = {
     "mechanisms.part": "A part of the model adds gender to the words",
     "mechanisms.pairs add up": "What two features do adds up",
     "mechanisms.pairs interact": "What two features do does not add up",
+    "planted.direction": "The measured direction of gender is the planted one",
+    "planted.head": "The head that is named first is the planted one",
+    "planted.layer": "Gender begins at the planted layer",
+    "planted.sharing": "The languages share the direction as planted",
     "sae_fit.fits": "The dictionaries explain what the model does",
 }
 """What each claim says; a claim without an entry is shown by its id."""

@@ -139,7 +139,7 @@ def hide(vlm: VLM, direction: Tensor, layers: range, also_mlp_of: int = -1) -> N
         if layer in layers or layer == also_mlp_of:
             parts += [("up", "mlp_in_norm"), ("gate", "mlp_in_norm")]
         for name, norm in parts:
-            linear = block.module.mlp.gate_proj if name == "gate" else block.part(name)
+            linear: Any = block.part("mlp").gate_proj if name == "gate" else block.part(name)
             read = direction * block.gain(norm)
             read = read / read.norm()
             linear.weight -= torch.outer(linear.weight @ read, read)
