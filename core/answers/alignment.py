@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.answers import Answer, says
+from core.answers import NEARLY_SAME, Answer, says, within
 from core.frames import records
 
 SCORE_NAMES = {
@@ -18,10 +18,10 @@ SCORE_NAMES = {
 CASE_NAMES = {
     "measured": "This run",
     "same language twice": "Same language twice",
+    "over its ceiling": "Over its ceiling",
     "labels shuffled": "Labels shuffled",
     "effects at random": "Effects at random",
 }
-NEARLY_SAME = 0.8  # a cosine whose whole interval lies above is called so
 WHERE = {"before": "before the first gendered word", "caption": "over the whole caption"}
 
 
@@ -33,15 +33,17 @@ def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, vi
         return Answer(f"At layer {layer} there is not enough data to compare English and Arabic.", "not enough data")
     parts: list[str] = []
     claims: tuple[str, ...] = ()
+    decided = []
     if found["direction_cosine"]:
-        row = found["direction_cosine"]
-        start = "nearly the same direction" if row["low"] > NEARLY_SAME else "two directions"
-        claims += ("alignment.one direction" if row["low"] > NEARLY_SAME else "alignment.two directions",)
-        parts.append(f"gender has {start} in the two languages (cosine {_told(row)})")
+        how, claim = _direction(found["direction_cosine"])
+        claims += (claim,) if claim else ()
+        decided.append(bool(claim))
+        parts.append(f"{how} (cosine {_told(found['direction_cosine'])})")
     if found["clbas"]:
         row = found["clbas"]
-        how = "no better than by chance" if row["low"] <= row["floor_high"] else "in part"
-        how = "as well as those of one language" if row["high"] >= row["ceiling"] else how
+        decided.append(row["low"] > row["floor_high"])
+        how = "in part" if decided[-1] else "no better than by chance"
+        how = "as well as those of one language" if row["ratio_low"] > NEARLY_SAME and decided[-1] else how
         parts.append(f"the features that carry it agree {how} (CLBAS {_told(row)})")
     if not parts and found["cka"]:
         parts.append(f"the languages place the same images alike at {_told(found['cka'])} (CKA)")
@@ -55,7 +57,18 @@ def alignment_answer(curves: pd.DataFrame, classes: pd.DataFrame, layer: int, vi
         )
     above = [row["low"] > row["floor_high"] for row in found.values() if row]
     claims += ("alignment.shared",) if all(above) else ()
-    return Answer(text.strip(), "supported" if all(above) else "unclear", claims)
+    if found["cka"]:
+        decided.append(found["cka"]["low"] > found["cka"]["floor_high"])
+    return Answer(text.strip(), "supported" if all(decided) else "unclear", claims)
+
+
+def _direction(row: dict[str, Any]) -> tuple[str, str]:
+    """Whether gender has one direction, judged over what so many images could show, and the claim that is made."""
+    if row["ratio_low"] > NEARLY_SAME and row["low"] > row["floor_high"]:
+        return "gender has nearly the same direction in the two languages", "alignment.one direction"
+    if row["ratio_high"] < NEARLY_SAME:
+        return "gender has two directions in the two languages", "alignment.two directions"
+    return "whether gender has one direction in the two languages cannot be told", ""
 
 
 def classes_note(classes: pd.DataFrame) -> str:
@@ -79,7 +92,10 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
             continue
         row: dict[str, Any] = {"score": score, "Score": name}
         for case, title in CASE_NAMES.items():
-            one = cases[case]
+            one = cases.get(case)
+            if one is None or pd.isna(one["value"]):  # only CLBAS has a ceiling that is more than 1 by definition
+                row[title] = "–"
+                continue
             interval = "" if one["low"] == one["high"] else f" [{one['low']:.2f}, {one['high']:.2f}]"
             row[title] = f"{one['value']:.2f}{interval}"
         highest = max(float(cases[case]["high"]) for case in ("labels shuffled", "effects at random"))
@@ -145,9 +161,11 @@ def apart_note(fit: pd.DataFrame, score: pd.DataFrame, layer: int) -> str:
     if cases.empty:
         return f"{text}."
     one, floor, most = (cases.loc[case] for case in ("measured", "labels shuffled", "same language twice"))
+    over = "over its ceiling"
+    ratio = f", over that {within(dict(cases.loc[over]))}" if over in cases.index else ""
     return (
         f"{text}. CLBAS of partners: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]; labels shuffled up "
-        f"to {floor['high']:.2f}, within one language {most['value']:.2f}."
+        f"to {floor['high']:.2f}, within one language {most['value']:.2f}{ratio}."
     )
 
 
@@ -164,9 +182,10 @@ def _row(curves: pd.DataFrame, measure: str, layer: int) -> dict[str, Any] | Non
 
 
 def _told(row: dict[str, Any]) -> str:
+    over = "" if pd.isna(row["ratio"]) else f", over that {within(row, 'ratio')}"
     return (
-        f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}], chance up to {row['floor_high']:.2f}, one "
-        f"language with itself {row['ceiling']:.2f}, n = {int(row['n']):,} images"
+        f"{within(row)}, chance up to {row['floor_high']:.2f}, one language with itself {row['ceiling']:.2f}{over}, "
+        f"n = {int(row['n']):,} images"
     )
 
 

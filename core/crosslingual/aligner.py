@@ -189,7 +189,7 @@ def _rows(
                 value, low, high = _summary(matches, score)
                 start = f"{prefix}_" if prefix else ""
                 told |= {prefix or "value": value, f"{start}low": low, f"{start}high": high}
-        return told
+        return told | _over_ceiling(between, floor, within, score)
 
     why = "" if n_pairs else "no feature of the two dictionaries could be matched"
     if method == "mutual":
@@ -199,6 +199,27 @@ def _rows(
         yield measure_row("assignment_bound", n_pairs, "features", {"value": bound, "ceiling": 1.0}, **names)
     yield measure_row("matched_correlation", n_images, "held-out images", numbers("correlation"), why, **names)
     yield measure_row("matched_cosine", n_pairs, "pairs of features", numbers("cosine"), why, **names)
+
+
+def _over_ceiling(between: list[Match], floor: list[Match], within: list[Match], score: str) -> dict[str, float]:
+    """How far a score lies from its floor to its ceiling, over held-out images drawn once for all three; of cosines
+    over pairs of features. Nothing where floor and ceiling cannot be told apart."""
+    sets = [[m for m in matches if len(m.pairs.a)] for matches in (between, floor, within)]
+    if not all(sets):
+        return {}
+    value, least, most = (_summary(matches, score) for matches in sets)
+    if not most[1] > least[2]:
+        return {}
+    ratio = (value[0] - least[0]) / (most[0] - least[0])
+    if score == "cosine":
+        top, bottom = ((part[2] - part[1]) / 2 / (most[0] - least[0]) for part in (value, most))
+        half = float(np.hypot(top, ratio * bottom))  # the pairs of either are others
+        return {"ratio": ratio, "ratio_low": ratio - half, "ratio_high": ratio + half}
+    which = ("correlation", "share").index(score)
+    drawn = [np.mean([m.draws[which] for m in matches], axis=0) for matches in sets]
+    gap = drawn[2] - drawn[1]
+    low, high = percentile_interval(np.where(gap > 0, drawn[0] - drawn[1], np.nan) / np.where(gap > 0, gap, 1))
+    return {"ratio": ratio, "ratio_low": float(low), "ratio_high": float(high)}
 
 
 def _summary(matches: list[Match], score: str) -> tuple[float, float, float]:

@@ -1,10 +1,10 @@
 """CLBAS, the cross-lingual bias alignment score: do English and Arabic put the same gender into the same features?
 
 For aligned features f the effect is e(f) = (mean over women's images - mean over men's) / standard deviation, in each
-language. CLBAS = max(0, mean over halvings of 2 <e_en(A), e_ar(B)> / (|e_en(A)|^2 + |e_ar(B)|^2)) with A and B disjoint
-halves of the held-out images; the features are those of the largest effects on the training images in either
-language. It is 0 where effects are unrelated, opposed or mere noise, and 1 only where they are equal; how much noise
-lets it reach is its ceiling, the same within one language. docs/methods.md derives it. The other scores here have been
+language. CLBAS = max(0, 2 <e_en, e_ar> / (|e_en|^2 + |e_ar|^2)), the product taken of different held-out images alone
+(core.agreement); the features are those of the largest effects on the training images in either language. It is 0 where
+effects are unrelated, opposed or mere noise; how much noise lets it reach is its ceiling, the same within one language,
+and over its ceiling it is 1 only where effects are equal. docs/methods.md derives it. The other scores here have been
 published or suggested under such names; they are kept for comparison and do not share its floor of 0.
 """
 
@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.agreement import Agreement, agreement
 from core.crosslingual.pairs import LANGUAGES
-from core.crosslingual.reliability import Between, compare_halves, concordance, cosine
 from core.intervals import percentile_interval
 
 N_SELECTED = 64  # features by the larger of the two training effects
 N_CONTROL = 100  # shuffles and random draws in the control table
 CONTROL_STREAM, RESAMPLE_STREAM, CLBAS_STREAM = 41, 42, 43
 CASES = ("measured", "same language twice", "labels shuffled", "effects at random")
+OVER = "over its ceiling"  # a case of CLBAS alone
 Score = Callable[[NDArray, NDArray], NDArray]
 
 
@@ -47,6 +48,21 @@ class GenderedCodes:
         return np.argsort(-size, kind="stable")[: min(n, int((size > 0).sum()))]
 
 
+def cosine(a: NDArray, b: NDArray) -> NDArray:
+    """Cosine of each row of a with that row of b; NaN where one is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
+
+def concordance(a: NDArray, b: NDArray) -> NDArray:
+    """2 <a, b> / (|a|^2 + |b|^2), row by row: 1 only where a = b, 0 where unrelated, -1 where a = -b.
+
+    The coefficient of identity of Zegers and ten Berge (1985), Lin's concordance (1989) about zero.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 2 * (a * b).sum(-1) / ((a * a).sum(-1) + (b * b).sum(-1))
+
+
 def jaccard(a: NDArray, b: NDArray) -> NDArray:
     """Overlap of the N_SELECTED largest |effect| of either language: |A and B| / |A or B|."""
     k = min(N_SELECTED, a.shape[-1])
@@ -64,22 +80,23 @@ def effect_similarity(a: NDArray, b: NDArray) -> NDArray:
 VARIANTS: dict[str, Score] = {"top_overlap": jaccard, "effect_similarity": effect_similarity, "effect_cosine": cosine}
 
 
-def clbas(codes: GenderedCodes, n_bootstrap: int, seed: int | list[int]) -> Between:
-    """The score with its interval, floor and ceiling, everything within [0, 1]."""
+def clbas(codes: GenderedCodes, seed: int | list[int]) -> Agreement:
+    """The score with its interval, floor and ceiling, all within [0, 1], and the score over its ceiling."""
     chosen = codes.selected()
-    x = {lang: part[:, chosen] for lang, part in codes.x.items()}
-    found = compare_halves(x, codes.female, concordance, n_bootstrap, seed)
-    return Between(**{name: float(np.clip(value, 0, 1)) for name, value in asdict(found).items()})
+    en, ar = (codes.x[lang][:, chosen] for lang in LANGUAGES)
+    found = asdict(agreement(en, ar, codes.female, "identity", seed))
+    return Agreement(**{k: v if k.startswith("ratio") else float(np.clip(v, 0, 1)) for k, v in found.items()})
 
 
 def control_table(codes: GenderedCodes, n_bootstrap: int, seed: list[int]) -> Iterator[dict[str, Any]]:
     """One row a score and case: what it gives on the data, and what it gives when there is nothing to find."""
-    score = clbas(codes, n_bootstrap, [*seed, CLBAS_STREAM])
+    score = clbas(codes, [*seed, CLBAS_STREAM])
     rng = np.random.default_rng([*seed, CONTROL_STREAM])
     sizes = {lang: len(codes.selected()) for lang in LANGUAGES}
     noise = np.maximum(0, concordance(*(rng.standard_normal((N_CONTROL, sizes[lang])) for lang in LANGUAGES)))
     yield _row("clbas", "measured", score.value, score.low, score.high)
     yield _row("clbas", "same language twice", score.ceiling, score.ceiling_low, score.ceiling_high)
+    yield _row("clbas", OVER, score.ratio, score.ratio_low, score.ratio_high)
     yield _row("clbas", "labels shuffled", score.floor, score.floor_low, score.floor_high)
     yield _row("clbas", "effects at random", float(noise.mean()), *_range(noise))
     measured = effects(codes.x, codes.female[None])

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from core.agreement import agreement
 from core.crosslingual.geometry import cka, predicted_share, subspace_share
 from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES
-from core.crosslingual.reliability import compare_halves, cosine
 from core.errors import UserError
 from core.intervals import auc_interval, auc_variance, ratio_interval
 
@@ -73,8 +73,8 @@ class ContrastiveLanguageAnalyzer:
                         "direction_auc", int((~train).sum()), "held-out images", None, why, lang=lang, other=other
                     )
             return
-        halves = {lang: part[train] for lang, part in x.items()}
-        found = compare_halves(halves, female[train], cosine, self.n_bootstrap, [*self.seed, COSINE_STREAM])
+        en, ar = (x[lang][train] for lang in LANGUAGES)
+        found = agreement(en, ar, female[train], "cosine", [*self.seed, COSINE_STREAM])
         yield measure_row("direction_cosine", int(train.sum()), "images", asdict(found), lang="en", other="ar")
         yield from self._transfer(x, female, train)
 
@@ -85,6 +85,9 @@ class ContrastiveLanguageAnalyzer:
         parts = (sums[:, 0], sums[:, 1], sums[:, 1] - sums[:, 0])
         shared, own, only = (_with_interval(part, sums[:, 2]) for part in parts)
         ceiling = {"ceiling": own["value"], "ceiling_low": own["low"], "ceiling_high": own["high"]}
+        if own["low"] > chance:  # else the ceiling cannot be told from the floor
+            over = _with_interval(sums[:, 0] - chance * sums[:, 2], sums[:, 1] - chance * sums[:, 2])
+            ceiling |= dict(zip(("ratio", "ratio_low", "ratio_high"), over.values(), strict=True))
         yield measure_row("shared_variance", n, "held-out images", shared | {"floor": chance} | ceiling, **names)
         most = {"floor": 0.0, "ceiling": own["value"] - chance}
         yield measure_row("language_only_variance", n, "held-out images", only | most, **names)

@@ -15,6 +15,9 @@ MEASURE_FIELDS = (
     "ceiling",
     "ceiling_low",
     "ceiling_high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
 )
 
 

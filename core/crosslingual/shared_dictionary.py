@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from core.config import CrosslingualConfig
-from core.crosslingual.clbas import CASES, VARIANTS, GenderedCodes, control_table
+from core.crosslingual.clbas import CASES, OVER, VARIANTS, GenderedCodes, control_table
 from core.crosslingual.contrastive import ContrastiveLanguageAnalyzer
 from core.crosslingual.grammatical import MIN_WORDS, labellings, person_genders, word_genders
 from core.crosslingual.language import Columns, LanguageSpecificFeatureIdentifier
@@ -118,7 +118,7 @@ def no_scores(view: str, dictionary: str, why: str) -> list[dict[str, Any]]:
     return [
         {"view": view, "dictionary": dictionary, "score": score, "case": case, **empty}
         for score in ("clbas", *VARIANTS)
-        for case in CASES
+        for case in (*CASES, *([OVER] if score == "clbas" else []))
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from core.config import LANGUAGE_NAME
@@ -52,7 +54,22 @@ CLASS_COLOURS = {
     "unclear": CONTROL,
     "not enough data": "rule",
 }
-COLUMNS = ["measure", "lang", "layer", "value", "low", "high", "floor_low", "floor_high", "ceiling", "n", "unit"]
+ENDS = ["value", "low", "high"]
+RATIO = ["ratio", "ratio_low", "ratio_high"]
+COLUMNS = [
+    "measure",
+    "lang",
+    "layer",
+    "value",
+    "low",
+    "high",
+    "floor_low",
+    "floor_high",
+    "ceiling",
+    *RATIO,
+    "n",
+    "unit",
+]
 
 
 def curves(alignment: pd.DataFrame, directions: pd.DataFrame, clbas: pd.DataFrame, view: str) -> pd.DataFrame:
@@ -68,7 +85,7 @@ def curves(alignment: pd.DataFrame, directions: pd.DataFrame, clbas: pd.DataFram
         parts.append(one)
     cases = clbas[(clbas["view"] == view) & (clbas["score"] == "clbas") & (clbas["dictionary"] == "shared")]
     if len(cases):
-        wide = cases.pivot(index="layer", columns="case", values=["value", "low", "high"])
+        wide = cases.pivot(index="layer", columns="case", values=ENDS)
         measured, floor = "measured", "labels shuffled"
         parts.append(
             pd.DataFrame(
@@ -82,6 +99,7 @@ def curves(alignment: pd.DataFrame, directions: pd.DataFrame, clbas: pd.DataFram
                     "floor_low": wide["low", floor],
                     "floor_high": wide["high", floor],
                     "ceiling": wide["value", "same language twice"],
+                    **{name: wide[of, "over its ceiling"] for name, of in zip(RATIO, ENDS, strict=True)},
                     "n": cases.groupby("layer")[["n_female", "n_male"]].first().sum(axis=1).reindex(wide.index),
                     "unit": "held-out images",
                 }
@@ -126,11 +144,18 @@ def _measured(part: pd.DataFrame, lang: str, colour: str) -> Points:
         8,
         dash=DASHES[lang],
         y_ends=(part["low"], part["high"]),
-        data=part[["low", "high", "floor_high", "ceiling", "n", "unit"]],
+        data=part[["low", "high", "floor_high", "ceiling", "n", "unit"]].assign(over=[_over(r) for r in records(part)]),
         hover="layer %{x}: %{y:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>chance up to "
-        "%{customdata[2]:.2f}, ceiling %{customdata[3]:.2f}<br>n = %{customdata[4]} %{customdata[5]}"
+        "%{customdata[2]:.2f}, ceiling %{customdata[3]:.2f}%{customdata[6]}<br>n = %{customdata[4]} %{customdata[5]}"
         "<extra>%{fullData.name}</extra>",
     )
+
+
+def _over(row: dict[str, Any]) -> str:
+    """The value over its ceiling, or nothing where that is not known."""
+    if pd.isna(row["ratio"]):
+        return ""
+    return f"<br>over its ceiling {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
 
 
 def classes_figure(frame: pd.DataFrame) -> Chart:
@@ -165,6 +190,7 @@ def matches_frame(alignment: pd.DataFrame, layer: int) -> pd.DataFrame:
         for m, b, k in zip(part["measure"], part["matched_by"], part["method"], strict=True)
     ]
     numeric = ["value", "low", "high", "floor", "floor_low", "floor_high", "ceiling", "ceiling_low", "ceiling_high"]
+    numeric += RATIO
     part[numeric] = part[numeric].apply(pd.to_numeric)
     order = part["measure"].map(list(SCORES).index)
     return part.assign(order=order).sort_values(["order", "matched_by", "method"], ignore_index=True)
@@ -193,8 +219,10 @@ def matches_figure(frame: pd.DataFrame) -> Chart:
                 x_ends=(frame[low], frame[high]),
                 bar=1.6,
                 legend=True,
-                data=frame[[low, high, "n"]],
-                hover="%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}], n = %{customdata[2]}"
+                data=frame[[low, high, "n"]].assign(
+                    over=[_over(r) if column == "value" else "" for r in records(frame)]
+                ),
+                hover="%{x:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}], n = %{customdata[2]}%{customdata[3]}"
                 "<extra>%{fullData.name}</extra>",
             )
         )

@@ -16,7 +16,7 @@ from core.nulls.codes import CaptionCodes
 from core.nulls.findings import TOO_FEW, Asked
 
 VIEW, MAX_ENTRIES = "caption", 4_000_000
-ALIGNED_VIEW, N_BOOTSTRAP = "before", 100
+ALIGNED_VIEW = "before"
 STREAM = 0xA11
 
 
@@ -46,7 +46,7 @@ def alignment_row(codes: Pooled | CaptionCodes, asked: Asked, samples: NDArray[n
     found = gendered_codes(blocks, gender, train, asked.config.min_images)
     if not len(found.selected()):
         return row | {"why": "no feature fires on enough captions"}
-    told = clbas(found, N_BOOTSTRAP, [seed, STREAM])
+    told = clbas(found, [seed, STREAM])
     names = ("value", "low", "high", "floor", "floor_low", "floor_high", "ceiling", "ceiling_low", "ceiling_high")
     numbers = {name: float(getattr(told, name)) for name in names}
     return (

@@ -131,8 +131,8 @@ def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
     table = alignment_answers.control_rows(here[here["dictionary"] == "shared"])
     text.heading(
         "One number for it: CLBAS, and what such numbers say when there is nothing to find",
-        "0: effects unrelated or mere noise; 1: equal. Where the last column says no, shuffled labels or "
-        "effects at random reach what this run has",
+        "0: effects unrelated or mere noise; over its ceiling 1: equal. Where the last column says no, shuffled labels "
+        "or effects at random reach what this run has",
     )
     if table.empty:
         states.empty("There is not enough data for a score.", str(here["why"].iloc[0]) if len(here) else "")
@@ -200,15 +200,17 @@ The same images, captioned by the model in both languages. *CKA*: debiased linea
 (Kornblith et al. 2019; Song et al. 2012); chance: pairs shuffled. *Variance in the other's directions*: held-out
 variance of one language within the $d/8$ leading directions of the other, $\|XP\|^2/\|X\|^2$; ceiling: its own
 directions. *Predicted*: held-out $R^2$ of a ridge regression from the other language. *Gender directions*: difference
-of means, women $-$ men; the cosine is taken between disjoint halves of the images, for both languages see the same
-images and an accident in them would pass for agreement; ceiling: halves of one language; chance: labels shuffled.
+of means, women $-$ men; the cosine is that of different images alone, for both languages see the same images and an
+accident in them would pass for agreement; ceiling: what one direction would show with so many images; *over its
+ceiling* their ratio, 1 for one direction, with Fieller's (1954) interval; chance: labels shuffled.
 *Gender read across*: AUC on held-out images of the direction learned in the other language. *CLBAS*: with $e_\ell(f)$
-the gender effect of feature $f$ in standard deviations, on disjoint halves $A, B$ of the held-out images,
-$\max\bigl(0,\ \tfrac{2\langle e_{en}(A), e_{ar}(B)\rangle}{|e_{en}(A)|^2 + |e_{ar}(B)|^2}\bigr)$ over the 64 features
-of the largest effect on the training images. A feature is *English only* (*Arabic only*) when nine tenths of its
-activation lie there, interval included, and swapping languages within images hardly ever gives as much; *shared* when
-it is at most twice as strong in one language and high on the same images in both. *Follows the word*: AUC of feminine
-over masculine words, words being the units, against relabelled words and against English captions of the same images.
+the gender effect of feature $f$ in standard deviations on held-out images,
+$\max\bigl(0,\ \tfrac{2\langle e_{en}, e_{ar}\rangle}{|e_{en}|^2 + |e_{ar}|^2}\bigr)$, the product again of different
+images alone, over the 64 features of the largest effect on the training images. A feature is *English only* (*Arabic
+only*) when nine tenths of its activation lie there, interval included, and swapping languages within images hardly
+ever gives as much; *shared* when it is at most twice as strong in one language and high on the same images in both.
+*Follows the word*: AUC of feminine over masculine words, words being the units, against relabelled words and against
+English captions of the same images.
 q values: Benjamini and Hochberg over all features and layers. More: docs/methods.md; settings: the page Provenance.
 """
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array, csr_array
 
+from core.agreement import agreement
 from core.crosslingual import (
     VARIANTS,
     ContrastiveLanguageAnalyzer,
@@ -14,11 +15,11 @@ from core.crosslingual import (
     clbas,
     control_table,
 )
+from core.crosslingual.clbas import concordance, cosine
 from core.crosslingual.contrastive import auc, auc_with_interval
 from core.crosslingual.geometry import cka, debiased_cka, predicted_share, subspace_share
 from core.crosslingual.grammatical import class_follows, labellings, person_genders, word_genders
 from core.crosslingual.pairs import PairedCodes
-from core.crosslingual.reliability import compare_halves, concordance, cosine
 from core.crosslingual.sharing import class_sharing, gender_sharing, gendered_codes
 
 N = 240
@@ -133,11 +134,11 @@ def gendered_residuals(rng, effect, same, n=N, d=16):
     return {lang: (part + rng.standard_normal((n, d))).astype(np.float32) for lang, part in x.items()}, female
 
 
-def test_halves_do_not_take_the_images_in_common_for_agreement():
+def test_different_images_do_not_take_the_images_in_common_for_agreement():
     rng = np.random.default_rng(0)
     x, female = gendered_residuals(rng, 0.0, True)
     naive = cosine(*(part[female].mean(0) - part[~female].mean(0) for part in x.values()))
-    found = compare_halves(x, female, cosine, 100, 0)
+    found = agreement(x["en"], x["ar"], female, "cosine", 0)
     assert naive > 0.5  # the same images in both: an accident that looks like agreement
     assert abs(found.value) < 0.3 and found.low <= 0 <= found.high and found.floor_low < found.value < found.floor_high
 
@@ -151,6 +152,7 @@ def test_directions_agree_where_they_are_the_same_and_not_where_they_are_apart(s
     rows = {(r["measure"], r["lang"], r["other"]): r for r in rows}
     found = rows["direction_cosine", "en", "ar"]
     assert found["value"] == pytest.approx(expected, abs=0.15) and found["ceiling"] > 0.85
+    assert found["ratio_low"] <= expected <= found["ratio_high"]
     assert rows["direction_auc", "en", "en"]["value"] > 0.95
     other = rows["direction_auc", "en", "ar"]
     assert (other["low"] > other["floor_high"]) == same
@@ -198,16 +200,16 @@ def test_clbas_is_zero_for_nothing_for_unrelated_and_for_opposed_effects():
     other -= e * (e @ other) / (e @ e)
     noise = {lang: 1e-3 * rng.standard_normal(50) for lang in ("en", "ar")}
     for effects in (noise, {"en": e, "ar": other}, {"en": e, "ar": -e}):
-        assert clbas(gendered(rng, effects), 100, 0).value < 0.12
+        assert clbas(gendered(rng, effects), 0).value < 0.12
 
 
 def test_clbas_is_one_for_equal_effects_and_falls_with_their_size_alone():
     rng = np.random.default_rng(1)
     e = rng.standard_normal(50) * 4
     same, half = gendered(rng, {"en": e, "ar": e}), gendered(rng, {"en": e, "ar": 0.4 * e})
-    found = clbas(same, 100, 0)
-    assert found.value > 0.95 and found.value == pytest.approx(found.ceiling, abs=0.03)
-    assert clbas(half, 100, 0).value < 0.8  # a cosine would call these the same
+    found = clbas(same, 0)
+    assert found.value > 0.95 and found.ratio == pytest.approx(1, abs=0.03) and found.ratio_low > 0.9
+    assert clbas(half, 0).value < 0.8  # a cosine would call these the same
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,6 +12,11 @@ _MEASURE = """
     ceiling: float64 - value that one language reaches with itself
     ceiling_low: float64 - lower end of the 95 % interval of the ceiling
     ceiling_high: float64 - upper end of the 95 % interval of the ceiling
+    ratio: float64 - how far value lies from the floor's mean (cosine: 0, AUC: 0.5) to the ceiling: 1 where the
+        languages agree as one does with itself; null where that cannot be told from noise, or the ceiling is 1 by
+        definition
+    ratio_low: float64 - lower end of the 95 % interval of the ratio, value and ceiling drawn together
+    ratio_high: float64 - upper end of the 95 % interval of the ratio, value and ceiling drawn together
     n: int32 - units the value rests on
     unit: string - what n counts
     why: string - why there is no value, else empty
@@ -126,7 +131,8 @@ CLBAS = table(
     view: string - prompt, before or caption
     dictionary: string - shared (one for both languages) or separate (partners of two)
     score: string - clbas; for comparison top_overlap, effect_similarity, effect_cosine
-    case: string - measured, same language twice, labels shuffled, effects at random
+    case: string - measured, same language twice, over its ceiling (clbas: measured over same language twice), labels
+        shuffled, effects at random
     value: float64 - the score
     low: float64 - lower end of the 95 % interval, or of the range over 100 draws where something is shuffled or drawn
     high: float64 - upper end of the 95 % interval, or of the range over 100 draws where something is shuffled or drawn

@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csc_array, csr_array
 
+from core.agreement import agreement
 from core.crosslingual.clbas import GenderedCodes
 from core.crosslingual.grammatical import class_follows, labellings, word_genders
 from core.crosslingual.pairs import PairedCodes
-from core.crosslingual.reliability import compare_halves, cosine
 from core.crosslingual.sharing import class_sharing, gender_sharing
 from core.scoreboard.worlds import LANGS, Size, along, world
 
 SHARED = 0.5  # of the images' accidents, between the languages
-DRAWS = 60
 SIZES = along((20, 50, 140, 400), (640, 2560), at=Size(50, 192))
 
 
@@ -30,7 +29,7 @@ def _directions(rng: np.random.Generator, size: Size, same: float, strength: flo
         + np.outer(np.where(female, strength, -strength), way[lang])
         for lang in LANGS
     }
-    found = compare_halves({k: a.astype(np.float32) for k, a in x.items()}, female, cosine, DRAWS, 0)
+    found = agreement(x["en"], x["ar"], female, "cosine", 0)
     row = {"measure": "direction_cosine", "layer": 3, "n": 2 * size.n, **found.__dict__}
     classes = pd.DataFrame({"layer": [], "language_class": [], "n": []})
     return pd.DataFrame([row]), classes, 3, "before"
