@@ -12,6 +12,7 @@ import pandas as pd
 
 from core.bias import ESTIMANDS, MATCHED, NAMED, NOT_MATCHED, READINGS, SOURCES, counted
 from core.bias.measures import METRICS, Measured, agreement, amplification, corpus, error_rates, not_enough
+from core.bias.resolution import resolution
 from core.bias.shares import group_shares, grouped, image_counts, shared_error
 from core.config import LANGUAGES
 from core.intervals import difference
@@ -246,7 +247,7 @@ def _floor(table: pd.DataFrame, lang: str) -> float:
 
 
 def _errors(captions: Captions, min_images: int) -> Iterator[dict]:
-    """Error and omission rates of the greedy captions of all images that show a gender."""
+    """Error, omission and resolution of the greedy captions of all images that show a gender."""
     for lang in captions.languages:
         said = captions.said[(captions.said["source"] == "greedy") & (captions.said["lang"] == lang)]
         by_image = said.set_index("sample_id")
@@ -254,6 +255,8 @@ def _errors(captions: Captions, min_images: int) -> Iterator[dict]:
         readings = by_image[captions.policy], by_image[counted(captions.policy)]
         for (rate, group), found in error_rates(readings[0], gender, min_images, readings[1]).items():
             yield _row(rate, lang, "greedy", found, "images", group=group)
+        for (metric, group), found in resolution(by_image[MATCHED], gender, min_images).items():
+            yield _row(metric, lang, "greedy", found, "images", group=group)
 
 
 def _amplifications(captions: Captions, n_draws: int, seed: int, min_images: int) -> Iterator[dict]:

@@ -59,6 +59,11 @@ def main() -> None:
         amplification(metrics, planted or attribute)
     with right:
         errors(metrics)
+    left, right = st.columns(2, gap="large")
+    with left:
+        leakage(metrics)
+    with right:
+        resolution(metrics)
     text.method(METHOD)
 
 
@@ -213,6 +218,42 @@ def errors(metrics: pd.DataFrame) -> None:
     text.said(bias_answers.errors_answer(metrics))
 
 
+def leakage(metrics: pd.DataFrame) -> None:
+    """What captions tell of the image's gender with the words for it masked: the model's, people's, the difference."""
+    names = {"greedy": "the model's", "reference": "people's", "greedy-reference": "difference (LIC)"}
+    mine = metrics[(metrics["metric"] == "lic") & metrics["value"].notna()]
+    label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.source]}" for r in tuples(mine)]
+    frame = mine.assign(label=label).reset_index(drop=True)
+    panels.panel(
+        "With its words masked, is gender still told?",
+        "how surely a classifier tells women from men by masked captions; grey: the same with labels shuffled",
+        "bias-leakage",
+        frame,
+        bias.beside_control(frame, "confidence where right (LIC score)"),
+        "Caption leakage by writer",
+        shown=len(frame) > 0,
+        key="leakage",
+    )
+
+
+def resolution(metrics: pd.DataFrame) -> None:
+    """Whose gender is said rightly more often."""
+    names = {"resolution": "of all images", "resolution_named": "of captions that say one"}
+    mine = metrics[metrics["metric"].isin(names) & (metrics["group"] == "male-female") & metrics["value"].notna()]
+    label = [f"{LANGUAGE_NAME[r.lang]}, {names[r.metric]}" for r in tuples(mine)]
+    frame = mine.assign(label=label).reset_index(drop=True)
+    panels.panel(
+        "Whose gender is said rightly?",
+        "share of men said rightly less that of women (resolution bias); grey: the same on shuffled images",
+        "bias-resolution",
+        frame,
+        bias.beside_control(frame, "men less women, as a share"),
+        "Resolution bias",
+        shown=len(frame) > 0,
+        key="resolution",
+    )
+
+
 WHICH = (
     "Sampled captions, drawn at random from the model’s own probabilities, show how sure it is. Greedy captions "
     "are the single likeliest ones: they turn a preference into a rule."
@@ -235,7 +276,11 @@ correlation’s interval is a bootstrap over groups, its control the planted sha
 $A=\frac1{|O|}\sum_{o,g:\,b^*(o,g)>1/2}\tilde b(o,g)-b^*(o,g)$; which gender is favoured comes from the training images.
 The directional measure of Wang and Russakovsky (2021) is in the data as well. **Wrong gender**: the caption names only
 the other one, by such a word; a neutral word is no error but an
-omission, and the generic masculine is neither. Source: the stage `bias` (docs/methods.md).
+omission, and the generic masculine is neither.
+
+**Leakage** (LIC, Hirota et al. 2022): a classifier reads captions whose words for gender are masked; its confidence
+where it is right, the model's captions less people's. **Resolution bias** (VisoGender, Hall et al. 2023): the share of
+images of men whose gender is said, less that of women. Source: the stage `bias` (docs/methods.md).
 """
 
 main()

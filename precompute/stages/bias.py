@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.bias import MATCHED, READINGS
+from core.bias.leakage import captions_by_image, leakage, leakage_rows, masked
 from core.bias.tables import Captions, metrics_table, policies_table, read_attributes, roles_table
 from core.config import LANGUAGES
 from core.run import write_table
@@ -25,6 +26,7 @@ from core.samples.images import open_image
 from core.vlm import load_captioner
 from core.words import caption_gender, find, matched_gender
 from core.words.generic import POLICIES
+from core.words.pairs import pairs
 from precompute.context import Part
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ def run(ctx: StageContext) -> dict:
     settings = ctx.config.bias
     roles = roles_table(captions)
     metrics = metrics_table(captions, roles, settings.n_bootstrap, ctx.config.seed, ctx.config.gender.min_images)
+    told = pd.DataFrame(_leakage(ctx, genders), columns=BIAS_METRICS.names)
+    metrics = pd.concat([metrics, told], ignore_index=True) if len(told) else metrics
     SAMPLED_CAPTIONS.write(ctx.run, sampled)
     BIAS_ROLES.write(ctx.run, BIAS_ROLES.of_frame(roles))
     BIAS_POLICIES.write(ctx.run, BIAS_POLICIES.of_frame(policies_table(captions)))
@@ -81,6 +85,30 @@ def gather(
     images["gender"] = genders.set_index("sample_id")["gender"]
     attributes, planted = read_attributes(dict(zip(samples["sample_id"], samples["attributes"], strict=True)))
     return Captions(said, images, attributes, planted, neutral, ctx.config.words.generic_masculine)
+
+
+def _leakage(ctx: StageContext, genders: pd.DataFrame) -> list[dict]:
+    """What masked captions tell of the gender of images that show one; nothing where the model wrote none."""
+    if ctx.config.caption.source == "references":
+        return []
+    shown = genders[genders["gender"].isin(["female", "male"])]
+    rows: list[dict] = []
+    for lang in ctx.config.samples.languages:
+        lexicon = getattr(ctx.config.words, f"lexicon_{lang}")
+        roles = {p.female: p.male for p in pairs(lang, lexicon) if p.word_class == "role"}
+        texts = []
+        for name in ("captions", "references"):
+            said = ctx.run.table(name, ["sample_id", "lang", "text"]).to_pandas()
+            said = said[(said["lang"] == lang) & said["sample_id"].isin(shown["sample_id"])]
+            said["text"] = [masked(text, find(text, lang, lexicon), roles) for text in said["text"]]
+            texts.append(captions_by_image(said, shown["sample_id"].tolist()))
+        both = np.array([bool(own and people) for own, people in zip(*texts, strict=True)], bool)
+        own, people = ([t for t, kept in zip(one, both, strict=True) if kept] for one in texts)
+        female = (shown["gender"] == "female").to_numpy()[both]
+        first = [captions[0] for captions in own]
+        found = leakage(first, people, female, ctx.config.seed, ctx.config.gender.min_images)
+        rows += leakage_rows(found, lang)
+    return rows
 
 
 def _readings(ctx: StageContext, text: str, lang: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ def test_on_the_demo_world_it_says_that_this_is_the_test_of_the_instrument(visit
     said = words(at)
     assert "This is the test of the instrument" in said and "Arabic minus English r = 0.9" in said
     assert '<span class="cs-sure yes">supported' in said and "by chance r stays below" in said
-    assert len(at.get("plotly_chart")) == 4 and "Planted, and found again" in said
+    assert len(at.get("plotly_chart")) == 5 and "Planted, and found again" in said
 
 
 @pytest.mark.parametrize("shown", ["Greedy: what it then says", "What people wrote", "?"])
@@ -44,7 +44,7 @@ def test_without_planted_shares_it_shows_what_there_is(visit):
     at = visit(run="photos")
     said = words(at)
     assert "planted" not in said.split("<table")[0].lower() and "no leaning would be 50" in said
-    assert len(at.get("plotly_chart")) == 3
+    assert len(at.get("plotly_chart")) == 4
 
 
 def test_images_without_annotation_still_have_a_share(visit):

@@ -66,12 +66,15 @@ BIAS_METRICS = table(
     "a metric, language, kind of captions, attribute and group of images",
     """
     metric: string - correlation, calibration_error, slope (against planted), languages_correlation, error, omission,
-        unmarked (the generic masculine alone), both, amplification_zhao, amplification_directional;
+        unmarked (the generic masculine alone), both, amplification_zhao, amplification_directional; resolution and
+        resolution_named (VisoGender's resolution accuracy, of all images and of captions that say one gender); lic and
+        leakage_accuracy (what masked captions tell of the image's gender, by the paper's score and as share right);
         correlation_matched, correlation_male and correlation_left_out: what other estimands of p_male would give
     lang: string - `en`, `ar`, `ar-en`, or `en, ar`
-    source: string - captions meant: `sampled` (at the temperature of the settings), `greedy`, `reference` (people)
+    source: string - captions meant: `sampled` (at the temperature of the settings), `greedy`, `reference` (people);
+        `greedy-reference`: the model's less people's
     attribute: string - annotated attribute, `all` for every image, empty where none is meant
-    group: string - images meant: female, male, female-male (difference), labelled, neutral
+    group: string - images meant: female, male, female-male and male-female (differences), labelled, neutral
     value: float64 - the metric; null where there is not enough data
     low: float64 - lower end of the 95 % interval of value
     high: float64 - upper end of the 95 % interval of value
