@@ -30,7 +30,9 @@ from core.run.tables import TABLES
 from core.samples.sources import knowledge
 from tests.toy_run import add_record
 
-SETTINGS = Settings((1, 3), (1, 5, 25), 25, ("swap", "ablate"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3)
+SETTINGS = Settings(
+    (1, 3), (1, 5, 25), 25, ("swap", "ablate", "neutralise"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3
+)
 Behaviour = Callable[[Arm, str], tuple[float, float]]
 """(share of captions whose gender is flipped, share that is destroyed) under an arm, in a language."""
 DESTROYED = {"en": "The the the the the the the the", "ar": "في في في في في في في في"}

@@ -265,7 +265,7 @@ def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 INTERVENTION_WORDS = {
-    "modes": ("swap", "ablate"),
+    "modes": ("swap", "ablate", "neutralise"),
     "rankings": ("auc", "d", "difference", "effect"),
     "directions": ("difference of means", "probe direction", "LEACE"),
 }

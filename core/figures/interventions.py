@@ -34,7 +34,7 @@ SHARES = frozenset(OUTCOMES) - {"gendered_per_100", "gendered", "neutral_per_100
 ALONG = {"Number of features": "k", "Strength": "strength", "Layer": "layer"}
 PARTS = {"k": ("sets",), "strength": ("dose",), "layer": ("layers",)}
 AXES = {"k": "features changed together", "strength": "strength, in the features’ own maximum", "layer": "layer"}
-MODE_NAMES = {"swap": "other gender put in", "ablate": "gender taken out", "": ""}
+MODE_NAMES = {"swap": "other gender put in", "ablate": "gender taken out", "neutralise": "set to the middle", "": ""}
 SYMBOLS = {"en": "circle", "ar": "diamond"}
 LANGS = ("en", "ar")
 
@@ -82,6 +82,60 @@ def curves(frame: pd.DataFrame, along: str, outcome: str) -> Chart:
         y_axis = _outcome_axis(outcome, OUTCOMES[outcome] if column == 1 else "", (-0.04, 1.06))
         panels.append(Panel(marks, x_axis, y_axis, f"{LANGUAGE_NAME[lang]} captions", column=column))
     return Chart(panels, 380, (60, 12, 56, 34), share_y=True, gaps=(0.04, None), inches=6.6)
+
+
+def modes_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
+    """Rows of one outcome at every k of every mode, as their controls are matched; by language, mode and k."""
+    mine = effects[(effects["outcome"] == outcome) & effects["part"].isin(["sets", "modes"])]
+    return mine.sort_values(["lang", "mode", "k"], ascending=[False, False, True]).reset_index(drop=True)
+
+
+MODE_SYMBOLS = {"swap": "circle", "ablate": "square", "neutralise": "diamond"}
+
+
+def modes(frame: pd.DataFrame, outcome: str) -> Chart:
+    """A line a mode along k, with 95 % intervals over images, each beside the mean of its controls (grey)."""
+    values, panels = sorted(frame["k"].unique()), []
+    for column, lang in enumerate(_langs(frame), start=1):
+        part = frame[frame["lang"] == lang]
+        marks: list[Mark] = []
+        for mode, shift in (("swap", -0.15), ("ablate", 0.0), ("neutralise", 0.15)):
+            mine = part[part["mode"] == mode]
+            x = [values.index(k) + shift for k in mine["k"]]
+            marks += [
+                Points(x, mine["control"], "", CONTROL, MODE_SYMBOLS[mode], 7, opacity=0.7),
+                Points(
+                    x,
+                    mine["target"],
+                    MODE_NAMES[mode],
+                    lang,
+                    MODE_SYMBOLS[mode],
+                    9,
+                    dash="solid",
+                    y_ends=_interval(mine),
+                    group=mode,
+                    legend=column == 1,
+                    data=_hover(mine, outcome),
+                    hover="%{customdata}",
+                ),
+            ]
+        marks.append(line(list(range(len(values))), [part["baseline"].mean()] * len(values), dash="dot"))
+        x_axis = Axis(AXES["k"], ticks=range(len(values)), labels=[f"{v:g}" for v in values])
+        y_axis = _outcome_axis(outcome, OUTCOMES[outcome] if column == 1 else "", (-0.04, 1.06))
+        panels.append(Panel(marks, x_axis, y_axis, f"{LANGUAGE_NAME[lang]} captions", column=column))
+    return Chart(panels, 380, (60, 12, 56, 58), Legend(1.09), share_y=True, gaps=(0.04, None), inches=6.6)
+
+
+def ratios_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
+    """Ablated target features against controls, by how these are drawn and whether the SAE's error is kept.
+
+    Columns: those of intervention_effects, with ``hook`` (error kept, error lost) and ``drawn`` (matched, uniform).
+    """
+    mine = effects[(effects["outcome"] == outcome) & (effects["mode"] == "ablate")]
+    mine = mine[(mine["part"] == "controls") | (mine["note"] == "headline")]
+    hook = np.where(mine["method"] == "features", "error kept", "error lost")
+    drawn = np.where(mine["note"] == "uniform controls", "uniform", "matched")
+    return mine.assign(hook=hook, drawn=drawn).sort_values(["hook", "drawn", "lang"], ascending=[True, True, False])
 
 
 def _langs(frame: pd.DataFrame) -> list[str]:
@@ -132,12 +186,18 @@ def way_name(row: Any) -> str:
         "no way out": "features, where nothing reads them",
         "neutral prompt": "asked for gender-neutral words",
     }
+    if method == "reconstruction without features":
+        return f"{k} features off, the SAE’s error lost{_drawn(note)}"
     if method in fixed:
         return fixed[method]
     what = f"{k} features" if method == "features" else method
     what += {"transfer": " of the other language"}.get(part, "")
     what += f" of layer {row.layer}" if part == "layers" or note == "headline" else ""
-    return f"{what}: {MODE_NAMES[mode]}"
+    return f"{what}: {MODE_NAMES[mode]}{_drawn(note)}"
+
+
+def _drawn(note: str) -> str:
+    return ", beside features drawn uniformly" if note == "uniform controls" else ""
 
 
 def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
@@ -225,6 +285,7 @@ def selectivity_frame(arms: pd.DataFrame) -> pd.DataFrame:
     control = (mine["draw"] >= 0) | (mine["method"] == "other prompt")
     names = {
         "features": "features",
+        "reconstruction without features": "features, error lost",
         "difference of means": "a direction",
         "probe direction": "a direction",
         "LEACE": "a direction",
@@ -239,6 +300,7 @@ KIND_SYMBOLS = {
     "identity": "x",
     "the prompt": "triangle-up",
     "a direction": "square",
+    "features, error lost": "star-open",
     "features": "star",
 }
 

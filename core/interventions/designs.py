@@ -16,11 +16,12 @@ FEATURES, MEANS, PROBE, LEACE, RANDOM = (
     "LEACE",
     "random direction",
 )
+REPLACED = "reconstruction without features"  # the published hook: the SAE's error is not kept
 NONE, ZERO, RECONSTRUCTION, NO_WAY_OUT = "none", "zero edit", "reconstruction", "no way out"
 NEUTRAL_PROMPT, OTHER_PROMPT = "neutral prompt", "other prompt"
 DIRECTIONS = (MEANS, PROBE, LEACE)
-MODES = ("swap", "ablate")
-HEADLINE, NEGATIVE = "headline", "negative control"
+MODES = ("swap", "ablate", "neutralise")
+HEADLINE, NEGATIVE, UNIFORM = "headline", "negative control", "uniform controls"
 TARGET = -1  # the draw of what is asked about; controls count from 0
 
 
@@ -30,9 +31,10 @@ class Arm:
 
     ``mode`` of features and directions: "ablate" takes the gender out (features off, directions to the midpoint of
     women and men), "swap" puts the other one in (features of the gender that the caption names off, those of the other
-    at least at ``strength`` max_act; directions to ``strength`` times the other gender's mean). ``sets`` says whose
+    at least at ``strength`` max_act; directions to ``strength`` times the other gender's mean), "neutralise" sets
+    features of both genders to the middle of their means over women and men. ``sets`` says whose
     ranking the features come from: "own", that of the caption's language, or "cross", the other's. ``draw`` is TARGET,
-    or the number of a control.
+    or the number of a control; ``uniform``: that control was drawn uniformly from the live features, not matched.
     """
 
     method: str
@@ -43,6 +45,7 @@ class Arm:
     ranking: str = ""
     k: int = 0
     draw: int = TARGET
+    uniform: bool = False
 
     @property
     def feature_edit(self) -> bool:
@@ -53,7 +56,7 @@ class Arm:
 class Design:
     """A question: what does ``target`` do to captions that its controls do not? ``part`` is where it is shown."""
 
-    part: str  # identity, sets, transfer, layers, dose, directions, prompts
+    part: str  # identity, sets, modes, controls, transfer, layers, dose, directions, prompts
     target: Arm
     controls: tuple[Arm, ...] = ()
     note: str = ""
@@ -75,7 +78,7 @@ class Settings:
     rankings: tuple[str, ...]
     strengths: tuple[float, ...]
     n_controls: int
-    n_few: int  # controls of designs that only draw a band
+    n_few: int  # controls of designs that only draw a band, or that give a ratio
     directions: tuple[str, ...]
     last_layer: int = -1  # of the model, where it has an SAE; nothing reads the image tokens after it
     languages: tuple[str, ...] = LANGUAGES  # in which captions are written
@@ -91,11 +94,17 @@ class Choice:
     negative_layer: int  # whose features tell women from men least, on training images
 
 
+def tried_modes(settings: Settings) -> tuple[str, ...]:
+    """The modes for which layer, strength and ranking are chosen; neutralise takes another's, to be beside it."""
+    others = tuple(mode for mode in settings.modes if mode != "neutralise")
+    return others or settings.modes
+
+
 def grid(settings: Settings) -> list[Arm]:
     """The arms that are tried on the development images, the plainest first."""
     arms = [Arm(NONE)]
     for layer in settings.layers:
-        for mode in settings.modes:
+        for mode in tried_modes(settings):
             for strength in settings.strengths if mode == "swap" else (1.0,):
                 arms += [Arm(FEATURES, mode, layer, strength, "own", r, settings.headline) for r in settings.rankings]
                 arms.append(Arm(MEANS, mode, layer, strength))
@@ -124,14 +133,22 @@ def choose(settings: Settings, scores: Mapping[Arm, float], separation: Mapping[
         return [a for a in scores if (a.method, a.mode) == (method, mode) and layer in (None, a.layer)]
 
     first = settings.modes[0]
-    features = {mode: best(of(FEATURES, mode)) for mode in settings.modes}
+    tried = tried_modes(settings)
+    features = {mode: best(of(FEATURES, mode)) for mode in tried}
+    features = _with_neutral(settings, features)
     others = [layer for layer in settings.layers if layer != features[first].layer]
     return Choice(
         features,
         {layer: best(of(FEATURES, first, layer)) for layer in settings.layers},
-        {mode: best(of(MEANS, mode)) for mode in settings.modes},
+        {mode: best(of(MEANS, mode)) for mode in tried},
         min(others, key=lambda layer: (separation[layer], layer), default=-1),
     )
+
+
+def _with_neutral(settings: Settings, features: Mapping[str, Arm]) -> dict[str, Arm]:
+    """The chosen arms by mode; neutralise has the features of ablate, or of the first mode where that is not asked."""
+    like = features.get("ablate", features.get(settings.modes[0], next(iter(features.values()))))
+    return {mode: features.get(mode, replace(like, mode=mode, strength=1.0)) for mode in settings.modes}
 
 
 def designs(settings: Settings, choice: Choice) -> list[Design]:
@@ -146,9 +163,17 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         found.append(Design("identity", replace(head, method=NO_WAY_OUT, layer=settings.last_layer)))
     for mode in settings.modes:
         arm = choice.features[mode]
-        sweep = settings.k if mode == first else (settings.headline,)
-        notes = {settings.headline: HEADLINE}
-        found += [with_controls("sets", replace(arm, k=k), settings.n_controls, notes.get(k, "")) for k in sweep]
+        for k in settings.k:
+            if mode == first or k == settings.headline:
+                note = HEADLINE if k == settings.headline else ""
+                found.append(with_controls("sets", replace(arm, k=k), settings.n_controls, note))
+            else:
+                found.append(with_controls("modes", replace(arm, k=k), settings.n_few))
+        if mode in (first, "ablate"):
+            found.append(with_controls("controls", arm, settings.n_few, UNIFORM))
+        if mode == "ablate":
+            hook = replace(arm, method=REPLACED)
+            found += [with_controls("controls", hook, settings.n_few, note) for note in ("", UNIFORM)]
     if len(settings.languages) > 1:
         found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
     for layer, arm in choice.by_layer.items():
@@ -158,8 +183,7 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
     for strength in settings.strengths:
         if first == "swap" and strength != head.strength:
             found.append(with_controls("dose", replace(head, strength=strength), settings.n_few))
-    for mode in settings.modes:
-        arm = choice.direction[mode]
+    for mode, arm in choice.direction.items():
         n = settings.n_controls if mode == first else settings.n_few
         controls = with_controls("directions", replace(arm, method=RANDOM), n).controls
         found += [
@@ -172,8 +196,9 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
 
 
 def with_controls(part: str, target: Arm, n: int, note: str = "") -> Design:
-    """A design whose controls are the same change of ``n`` other sets."""
-    return Design(part, target, tuple(replace(target, draw=draw) for draw in range(n)), note)
+    """A design whose controls are the same change of ``n`` other sets, matched or, by its note, drawn uniformly."""
+    uniform = note == UNIFORM
+    return Design(part, target, tuple(replace(target, draw=draw, uniform=uniform) for draw in range(n)), note)
 
 
 def arms_of(questions: Sequence[Design]) -> list[Arm]:
@@ -184,14 +209,16 @@ def arms_of(questions: Sequence[Design]) -> list[Arm]:
 @functools.cache
 def count_arms(settings: Settings) -> tuple[int, int]:
     """How many arms the development and the confirming images will see, before anything is chosen."""
+    tried = tried_modes(settings)
     arm = {
         mode: Arm(
             FEATURES, mode, settings.layers[0], settings.strengths[0], "own", settings.rankings[0], settings.headline
         )
-        for mode in settings.modes
+        for mode in tried_modes(settings)
     }
+    arm = _with_neutral(settings, arm)
     by_layer = {layer: replace(arm[settings.modes[0]], layer=layer) for layer in settings.layers}
-    means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items()}
+    means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items() if mode in tried}
     choice = Choice(arm, by_layer, means, -1)
     return len(grid(settings)), len(arms_of(designs(settings, choice)))
 

@@ -43,6 +43,7 @@ class Inputs:
         columns = ["layer", "feature", "density", "mean", "p999", "alive"]
         self.features = run.table("features", columns).to_pandas()
         columns = ["layer", "feature", "lang", "view", "auc_train", "difference_train"]
+        columns += ["mean_female_train", "mean_male_train"]
         columns += [f"rank_{ranking}" for ranking in self.config.rankings]
         self.ranking_table = run.table("gender_features", columns).to_pandas()
         self._labelled: dict[int, dict[tuple[str, str], directions.Labelled]] = {}
@@ -154,6 +155,7 @@ class Inputs:
             self.feature_sets.sets,
             {},
             prompts,
+            self._neutral(),
             self.vlm.encode_images([]),
             caption.max_new_tokens,
             ROWS * caption.batch_size,
@@ -162,6 +164,15 @@ class Inputs:
         for layer in settings.layers:
             writer.directions |= directions.vectors_of(Arm(MEANS, layer=layer), self.data(layer), self.whole.seed)
         return writer
+
+    def _neutral(self) -> dict[tuple[int, str, str, int], float]:
+        """(layer, view, lang, feature) -> the middle of its mean activations over women's and men's training images."""
+        if "neutralise" not in self.settings.modes:
+            return {}
+        mine = self.ranking_table[self.ranking_table["layer"].isin(self.settings.layers)]
+        middle = (mine["mean_female_train"].astype(float) + mine["mean_male_train"].astype(float)) / 2
+        keys = zip(mine["layer"].astype(int), mine["view"], mine["lang"], mine["feature"].astype(int), strict=True)
+        return {key: value for key, value in zip(keys, middle.tolist(), strict=True) if np.isfinite(value)}
 
     def data(self, layer: int) -> dict[tuple[str, str], directions.Labelled]:
         """Residuals of the training captions at one layer, by view and language."""
@@ -191,10 +202,11 @@ class Inputs:
 
     def prepare(self, questions: Sequence[Design]) -> None:
         """Control sets and directions of the arms that were chosen."""
-        wanted = {(a.layer, a.ranking) for q in questions for a in q.controls if a.sets}
-        for layer, ranking in sorted(wanted):
+        wanted = {(a.layer, a.ranking, a.uniform) for q in questions for a in q.controls if a.sets}
+        for layer, ranking, uniform in sorted(wanted):
             there = Candidates.of_layer(self.features, layer, decoder_norm(self.writer.saes[layer]))
-            self.feature_sets.add_controls(layer, ranking, there, self.settings.n_controls, self.whole.seed)
+            n = self.settings.n_few if uniform else self.settings.n_controls
+            self.feature_sets.add_controls(layer, ranking, there, n, self.whole.seed, uniform)
         known = {}
         for arm in arms_of(questions):
             key = (arm.method, arm.layer, arm.draw)

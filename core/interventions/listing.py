@@ -62,6 +62,6 @@ def _arm_row(inputs: Inputs, moved: Mapping[str, float], number: int, phase: str
         row["activation"] = float(np.mean(inputs.column(arm.layer, "mean")[every]))
     distance = inputs.feature_sets.distance
     control = arm.draw != TARGET
-    apart = [distance[arm.layer, lang, arm.ranking, arm.draw][: arm.k] for lang in here if control]
+    apart = [distance[arm.layer, lang, arm.ranking, arm.draw, arm.uniform][: arm.k] for lang in here if control]
     row["distance"] = float(np.mean(np.concatenate(apart))) if apart else float("nan")
     return {"firing_rate": float("nan"), "activation": float("nan"), **row}

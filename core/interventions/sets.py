@@ -11,28 +11,37 @@ import pandas as pd
 from core.config import LANGUAGES
 from core.interventions.designs import TARGET
 from core.interventions.targets import Ranked, ranked
-from core.steering.controls import Candidates, Matched, matched_sets
+from core.steering.controls import Candidates, matched_sets, uniform_sets
 
-Sets = dict[tuple[int, str, str, int], list[tuple[int, int]]]
+Key = tuple[int, str, str, int, bool]  # layer, lang, ranking, draw, whether it was drawn uniformly
+Sets = dict[Key, list[tuple[int, int]]]
 
 
 @dataclass
 class FeatureSets:
-    """(layer, lang, ranking, draw) -> [(feature, lean)] of the largest k, and how near the partners are."""
+    """(layer, lang, ranking, draw, uniform) -> [(feature, lean)] of the largest k, and how near the partners are."""
 
     targets: dict[tuple[int, str, str], Ranked]
     sets: Sets
-    distance: dict[tuple[int, str, str, int], np.ndarray]  # of each partner from its target feature, in spreads
+    distance: dict[Key, np.ndarray]  # of each partner from its target feature, in spreads
 
-    def add_controls(self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int) -> None:
-        """Draw the control sets of a layer and ranking; they avoid the target sets of all languages."""
+    def add_controls(
+        self, layer: int, ranking: str, candidates: Candidates, n_sets: int, seed: int, uniform: bool = False
+    ) -> None:
+        """Draw the control sets of a layer and ranking; they avoid the target sets of all languages.
+
+        Matched with the target, or drawn uniformly from all that live.
+        """
         mine = {at: t for (n, at, by), t in self.targets.items() if (n, by) == (layer, ranking)}
         avoid = {f for target in mine.values() for f in target.features}
         for lang, target in mine.items():
             number = LANGUAGES.index(lang)
-            drawn: Matched = matched_sets(target.features, candidates, n_sets, [seed, layer, number], sorted(avoid))
+            draw_sets, start = (
+                (uniform_sets, [seed, layer, number, 1]) if uniform else (matched_sets, [seed, layer, number])
+            )
+            drawn = draw_sets(target.features, candidates, n_sets, start, sorted(avoid))
             for draw, (features, apart) in enumerate(zip(drawn.features, drawn.distance, strict=True)):
-                key = (layer, lang, ranking, draw)
+                key = (layer, lang, ranking, draw, uniform)
                 self.sets[key] = list(zip(map(int, features), target.leans, strict=True))
                 self.distance[key] = apart
 
@@ -59,5 +68,5 @@ def target_sets(
         for lang in languages
         for ranking in rankings
     }
-    sets = {(*key, TARGET): chosen.head(k) for key, chosen in targets.items()}
+    sets: Sets = {(*key, TARGET, False): chosen.head(k) for key, chosen in targets.items()}
     return FeatureSets(targets, sets, {})

@@ -15,13 +15,14 @@ from core.interventions.designs import (
     OTHER_PROMPT,
     RANDOM,
     RECONSTRUCTION,
+    REPLACED,
     ZERO,
     Arm,
 )
-from core.interventions.directions import direction_edits
+from core.interventions.directions import PLACES, direction_edits
 from core.sae.files import sae_id
 from core.sae.modules import SAE
-from core.sae.splicing import splice
+from core.sae.splicing import SpliceWithout, splice
 from core.steering.apply import edit_hooks
 from core.steering.edits import Direction, Edit
 from core.steering.record import EditRecord
@@ -62,7 +63,7 @@ def together(arms: Sequence[Arm], n_rows: int, batch_size: int) -> list[list[Arm
     most = max(1, batch_size // max(1, n_rows))
     groups: list[list[Arm]] = []
     for arm in arms:
-        alike = groups and _kind(groups[-1][-1]) == _kind(arm) and arm.method in (FEATURES, RANDOM)
+        alike = groups and _kind(groups[-1][-1]) == _kind(arm) and arm.method in (FEATURES, REPLACED, RANDOM)
         if alike and len(groups[-1]) < most:
             groups[-1].append(arm)
         else:
@@ -78,16 +79,18 @@ def _kind(arm: Arm) -> tuple[str, str, int]:
 class CaptionWriter:
     """What edits are made with: the model, its SAEs and max_act, target and control sets, directions, prompts.
 
-    ``sets`` (layer, lang, ranking, draw) -> [(feature, lean)] of the largest k; ``directions`` (layer, name);
+    ``sets`` (layer, lang, ranking, draw, uniform) -> [(feature, lean)] of the largest k; ``directions`` (layer, name);
+    ``neutral`` (layer, view, lang, feature) -> the middle of its means over women and men, 0 where it is not there;
     ``prompts`` (language, kind) with kind "" or a prompt arm's method; ``features`` (n_images, tokens, d_model).
     """
 
     vlm: VLM
     saes: Mapping[int, SAE]
     p999: Mapping[tuple[int, int], float]
-    sets: Mapping[tuple[int, str, str, int], Sequence[tuple[int, int]]]
+    sets: Mapping[tuple[int, str, str, int, bool], Sequence[tuple[int, int]]]
     directions: Mapping[tuple[int, str], Direction]
     prompts: Mapping[tuple[str, str], list[int]]
+    neutral: Mapping[tuple[int, str, str, int], float]
     features: Tensor
     max_new_tokens: int
     batch_size: int
@@ -105,7 +108,7 @@ class CaptionWriter:
         """(feature, lean) of an arm for captions of ``lang``."""
         other = {"en": "ar", "ar": "en"}[lang]
         source = other if arm.sets == "cross" else lang
-        return list(self.sets[arm.layer, source, arm.ranking, arm.draw][: arm.k])
+        return list(self.sets[arm.layer, source, arm.ranking, arm.draw, arm.uniform][: arm.k])
 
     def edits(self, arm: Arm, row: Row) -> list[Edit]:
         """The edits of one row. A caption that names neither gender or both is pushed by turns, by its image."""
@@ -122,13 +125,25 @@ class CaptionWriter:
         if arm.method == ZERO:  # goes through the hook: no activation is below 0, so none is changed
             return [Edit(arm.layer, f, name, "floor", 0.0) for f, _ in chosen]
         where = ("image",) if arm.method == NO_WAY_OUT else ("image", "prompt", "caption")
+        if arm.mode == "neutralise" and arm.method == FEATURES:
+            return [edit for f, _ in chosen for edit in self._to_the_middle(arm.layer, f, lang, name)]
         return [_feature_edit(arm, f, lean == toward, name, where) for f, lean in chosen]
+
+    def _to_the_middle(self, layer: int, feature: int, lang: str, name: str) -> list[Edit]:
+        """One activation at all image tokens, and one at prompt and caption: what is known of the two apart."""
+        return [
+            Edit(layer, feature, name, "clamp", self.neutral.get((layer, view, own, feature), 0.0), "raw", where)
+            for view, own, where in (("image", "", PLACES["image"]), ("before", lang, PLACES["before"]))
+        ]
 
     def hooks(self, asked: Sequence[Asked], record: EditRecord | None = None) -> dict[int, EditFn]:
         """The hooks of a batch; what is not an edit (the SAE's reconstruction) stands alone in its batch."""
         arm = asked[0][0]
         if arm.method == RECONSTRUCTION:
             return {arm.layer: splice(self.saes[arm.layer])}
+        if arm.method == REPLACED:
+            off = [[f for f, _ in self.set_of(one, row.lang)] for one, row in asked]
+            return {arm.layer: SpliceWithout(self.saes[arm.layer], off)}
         edits = [self.edits(*one) for one in asked]
         return edit_hooks(edits, self.saes, self.p999, record=record, directions=self.directions)
 
@@ -194,7 +209,7 @@ class CaptionWriter:
     def moved(self, arm: Arm, rows: Sequence[Row], captions: Sequence[list[int]]) -> dict[str, float]:
         """How far an arm moves the residual while the model reads unedited ``captions``: over all positions that it
         may touch, the share that it moves, their mean |h' - h| / |h|, and the share of these where the cap bit."""
-        if not arm.mode:
+        if not arm.mode or arm.method == REPLACED:  # moves every residual by what the SAE leaves unexplained
             return {"moved_share": float("nan"), "moved_ratio": float("nan"), "capped_share": float("nan")}
         step = max(1, len(rows) // N_MEASURED)
         chosen = list(range(0, len(rows), step))[:N_MEASURED]

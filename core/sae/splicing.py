@@ -6,7 +6,8 @@ the same positions: all but BOS and padding, or those of one kind alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ from core.vlm.hooks import EditFn
 
 # the chat's marks are stored as tokens of the prompt
 CODES = {"image": (IMAGE,), "prompt": (PROMPT, SPECIAL), "caption": (CAPTION,)}
+
+ENCODE_ROWS = 1024  # positions that are encoded at once
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,44 @@ def splice(sae: SAE, kind: str = "all") -> EditFn:
         return out
 
     return edit
+
+
+class SpliceWithout:
+    """The SAE's reconstruction with some features of each row of the batch at 0, at every position (but BOS and
+    padding): the hook of published ablations. What the SAE does not explain is lost with it, whatever is turned off.
+    """
+
+    def __init__(self, sae: SAE, off: Sequence[Sequence[int]]):
+        known = sorted({f for row in off for f in row})
+        place = {f: i for i, f in enumerate(known)}
+        self.sae, self.features = sae, torch.tensor(known, dtype=torch.int64, device=sae.W_dec.device)
+        self.off = torch.zeros(len(off), len(known), device=sae.W_dec.device)
+        for i, row in enumerate(off):
+            self.off[i, [place[f] for f in row]] = 1.0
+
+    def at_rows(self, rows: Tensor | slice) -> SpliceWithout:
+        """The same for rows of the batch (n,), each as often as it is named."""
+        found = copy.copy(self)
+        found.off = self.off[rows.to(self.off.device) if isinstance(rows, Tensor) else rows]
+        return found
+
+    def of_rows(self, start: int, stop: int) -> SpliceWithout:
+        """The same for a part of the batch's rows."""
+        return self.at_rows(slice(start, stop))
+
+    @torch.no_grad()
+    def __call__(self, h: Tensor, kinds: Tensor) -> Tensor:
+        if h.shape[0] != len(self.off):
+            raise ValueError(f"There are features for {len(self.off)} rows; the batch has {h.shape[0]}.")
+        chosen = _spliced_positions(kinds, "all")
+        row = chosen.nonzero(as_tuple=True)[0].to(self.off.device)
+        out, old, write = h.clone(), h[chosen], self.sae.W_dec[self.features].float()
+        parts = []
+        for mine, x in zip(row.split(ENCODE_ROWS), old.split(ENCODE_ROWS), strict=True):
+            z = self.sae.encode_some(x, self.features).float() * self.off[mine]
+            parts.append((self.sae(x).float() - z @ write).to(h.dtype))
+        out[chosen] = torch.cat(parts) if parts else old
+        return out
 
 
 def mean_ablation(mean: Float[Tensor, " d_model"], kind: str = "all") -> EditFn:

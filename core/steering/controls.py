@@ -87,6 +87,26 @@ def matched_sets(
     return Matched(features, apart)
 
 
+def uniform_sets(
+    target: Sequence[int], candidates: Candidates, n_sets: int, seed: int | list[int], avoid: Sequence[int] = ()
+) -> Matched:
+    """The same with nothing matched: each partner is any other live feature, all alike likely, as in published work.
+
+    They avoid what ``matched_sets`` avoids, so that the two differ in the matching alone. Raises ValueError likewise.
+    """
+    places, pool = candidates.places, candidates.outside([*target, *avoid])
+    if len(pool) < len(target):
+        raise ValueError(f"{len(target)} features need as many others to be drawn beside them; there are {len(pool)}")
+    wanted = np.nan_to_num(places[list(target)], posinf=0.0, neginf=0.0)
+    start = np.atleast_1d(seed).tolist()
+    features = np.stack([_drawn([*start, n], pool, len(target)) for n in range(n_sets)])
+    return Matched(features, np.sqrt(((wanted[None] - places[features]) ** 2).sum(-1)))
+
+
+def _drawn(seed: list[int], pool: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(pool)[:n]  # the first k of it are a draw of k
+
+
 def decoder_norm(sae: SAE) -> NDArray[np.float64]:
     """The length of each feature's decoder row (d_sae,)."""
     return sae.W_dec.detach().float().norm(dim=1).cpu().numpy().astype(float)

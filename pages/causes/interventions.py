@@ -28,6 +28,8 @@ SHOWN = {
     "Length": "length",
     "Surprise": "nats_per_token",
     "Role right": "right_role",
+    "Object right": "right_object",
+    "Words of content kept": "content_kept",
     "Gender right": "right_gender",
 }
 CLASS = {
@@ -56,6 +58,8 @@ def main() -> None:
             st.selectbox("Shown", list(known), key="shown", bind="query-params", help=SHOWN_HELP, width=300)
         ]
     curves(effects, along, outcome)
+    modes(effects, outcome)
+    ratios(effects)
     arms = interventions_answers.ways_compared(effects)
     ways(effects, outcome, cat.intervention_pairs(*arms) if arms else pd.DataFrame())
     left, right = st.columns([2, 3], gap="large")
@@ -132,6 +136,60 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
     )
     if frame.empty:
         states.empty("There is no such curve in this run.", "Its designs leave this out.")
+
+
+def modes(effects: pd.DataFrame, outcome: str) -> None:
+    """Every mode along k: what is asked for, and beside it whether the task is still done."""
+    known = effects.loc[effects["target"].notna(), "outcome"]
+    task = next(name for name in ("right_object", "content_kept") if name == "content_kept" or (known == name).any())
+    said = "lines: the gender features, 95 % intervals over images; grey: the mean of their controls; dotted: unedited"
+    columns = st.columns(2, gap="large")
+    for column, name, title in zip(columns, (outcome, task), ("By what is done to them", "The task"), strict=True):
+        frame = interventions.modes_frame(effects, name)
+        with column:
+            panels.panel(
+                title,
+                said if name == outcome else f"{interventions.OUTCOMES[name]}, along the number of features",
+                f"interventions-modes-{title.split()[-1]}-{name}",
+                frame,
+                interventions.modes(frame, name),
+                f"{interventions.OUTCOMES[name]} by number of features and mode",
+                shown=len(frame) > 0,
+                key=f"modes-{title}",
+            )
+
+
+def ratios(effects: pd.DataFrame) -> None:
+    """How many times the controls' effect the target's is, by the way the controls are drawn and the hook."""
+    head = ["Hook", "Controls", "Captions", "Figure", "Target", "Controls’ effect", "Difference", "Ratio", "Sets"]
+    rows = []
+    for name in ("clean", "changed"):
+        for r in tuples(interventions.ratios_frame(effects, name)):
+            ends = (
+                f"[{100 * r.specific_low:.0f}, {100 * r.specific_high:.0f}]" if r.specific_low == r.specific_low else ""
+            )
+            times = (
+                f"{r.ratio:.1f} [{r.ratio_low:.1f}, {r.ratio_high:.1f}]" if r.ratio == r.ratio else "controls may be 0"
+            )
+            change = r.control - r.baseline
+            rows.append(
+                [
+                    r.hook,
+                    r.drawn,
+                    LANGUAGE_NAME[r.lang],
+                    escape(interventions.OUTCOMES[name]),
+                    interventions.shown(r.effect, name),
+                    interventions.shown(change, name),
+                    f"{interventions.shown(r.specific, name)} {ends}",
+                    times,
+                    str(r.n_controls),
+                ]
+            )
+    with st.expander("How large a ratio is depends on controls and hook"):
+        if not rows:
+            states.empty("This run has no other controls.", "Taking features out is not among interventions.modes.")
+            return
+        text.html(text.table(head, rows, numeric=range(4, 9)))
 
 
 def ways(effects: pd.DataFrame, outcome: str, pairs: pd.DataFrame) -> None:
@@ -274,7 +332,8 @@ METHOD = r"""
 The features are ranked by gender before the first gendered word on training images; layer, strength and ranking are
 chosen on held-out images, and everything shown here is measured on others (on the demo world on fresh scenes).
 **Other gender put in**: the features of the gender that the caption names are turned off ($z'=0$) and those of the
-other are raised to at least the strength, $z'=\max(z, s\cdot z_{99.9})$; **taken out**: all are turned off. The SAE’s
+other are raised to at least the strength, $z'=\max(z, s\cdot z_{99.9})$; **taken out**: all are turned off;
+**set to the middle**: all are set to the middle of their means over women’s and men’s training images. The SAE’s
 error is kept: $h'=h+\sum_i (z'_i-z_i)\,W_{\mathrm{dec},i}$. A **direction** is set to $s$ times the other gender’s
 mean, or to the midpoint. **Controls** are sets of live features of the same layer, matched one to one with the target
 on firing rate, decoder norm and mean activation, and changed in the same way; for a direction, random directions.

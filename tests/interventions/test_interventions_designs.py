@@ -8,7 +8,9 @@ from core.interventions.designs import (
     MEANS,
     NONE,
     RANDOM,
+    REPLACED,
     TARGET,
+    UNIFORM,
     Arm,
     arms_of,
     choose,
@@ -34,9 +36,10 @@ def test_the_best_arm_of_the_development_images_is_taken_and_of_equals_the_weake
 
 def test_every_design_with_a_set_has_controls_that_differ_in_the_draw_alone():
     for design in designs(SETTINGS, choice()):
-        if design.part in ("sets", "transfer", "layers", "dose"):
-            assert len(design.controls) == (5 if design.part == "dose" else 20)
-            assert {replace(c, draw=TARGET) for c in design.controls} == {design.target}
+        if design.part in ("sets", "modes", "controls", "transfer", "layers", "dose"):
+            assert len(design.controls) == (5 if design.part in ("modes", "controls", "dose") else 20)
+            assert {c.uniform for c in design.controls} == {design.note == UNIFORM}
+            assert {replace(c, draw=TARGET, uniform=False) for c in design.controls} == {design.target}
         if design.part == "directions":
             assert {c.method for c in design.controls} == {RANDOM}
 
@@ -51,7 +54,22 @@ def test_one_language_has_no_question_of_transfer_and_half_the_captions():
 
 def test_one_question_a_mode_is_fixed_beforehand():
     heads = [d for d in designs(SETTINGS, choice()) if d.headline]
-    assert [d.target.mode for d in heads] == ["swap", "ablate"] and {d.target.k for d in heads} == {25}
+    assert [d.target.mode for d in heads] == list(SETTINGS.modes) and {d.target.k for d in heads} == {25}
+
+
+def test_every_k_is_asked_in_every_mode_and_neutralise_changes_what_ablate_does():
+    found = [d.target for d in designs(SETTINGS, choice()) if d.part in ("sets", "modes")]
+    assert sorted((a.mode, a.k) for a in found) == sorted((m, k) for m in SETTINGS.modes for k in SETTINGS.k)
+    best = choice(Arm(FEATURES, "ablate", 3, 1.0, "own", "auc", 25)).features
+    assert replace(best["neutralise"], mode="ablate") == best["ablate"] and best["swap"].layer == 1
+    assert not any(a.mode == "neutralise" for a in grid(SETTINGS))
+
+
+def test_the_same_targets_stand_beside_matched_and_uniform_controls_with_and_without_the_error():
+    asked = [d for d in designs(SETTINGS, choice()) if d.target.mode == "ablate" and d.target.k == 25]
+    cells = {(d.target.method, d.note == UNIFORM) for d in asked if d.target.sets}
+    assert cells == {(method, uniform) for method in (FEATURES, REPLACED) for uniform in (False, True)}
+    assert len({replace(d.target, method=FEATURES) for d in asked if d.target.sets}) == 1
 
 
 def test_the_unedited_model_comes_first_and_no_arm_twice():

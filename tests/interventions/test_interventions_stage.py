@@ -13,7 +13,7 @@ from core.config import load_config
 from core.interventions import inputs
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
-from core.interventions.writing import together
+from core.interventions.writing import Row, together
 from core.run import Run, write_table
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
@@ -79,6 +79,8 @@ def made(tmp_path_factory):
                 "lang": lang,
                 "view": "before",
                 "auc_train": 0.9,
+                "mean_female_train": 1.0,
+                "mean_male_train": 2.0,
                 "rank_auc": r + 1.0,
                 "difference_train": (-1.0) ** r,
             }
@@ -123,10 +125,29 @@ def test_every_caption_is_kept_with_the_edit_that_made_it(ran):
     assert captions["log_prob"].le(0).all() and captions["log_prob"].notna().all()
 
 
+def test_to_the_middle_the_activations_become_the_mean_of_women_and_men(made, monkeypatch):
+    ctx, d_model = made
+    data = {
+        (v, lang): Labelled(
+            np.random.default_rng(1).standard_normal((40, d_model)).astype(np.float32), np.arange(40) % 2 == 0
+        )
+        for v in PLACES
+        for lang in ("en", "ar")
+    }
+    monkeypatch.setattr(inputs.Inputs, "data", lambda self, layer: data)
+    found = inputs.Inputs(ctx.run, ctx.config, "cpu", ctx.log).writer
+    arm = Arm(FEATURES, "neutralise", 3, 1.0, "own", "auc", 3)
+    edits = found.edits(arm, Row(0, "en", "male"))
+    assert len(edits) == 6 and {(e.mode, e.unit) for e in edits} == {("clamp", "raw")}
+    assert {e.strength for e in edits if "caption" in e.where} == {1.5}  # of means 1 and 2
+    assert {e.strength for e in edits if "image" in e.where} == {0.0}  # nothing is known of them there
+    assert edits == found.edits(arm, Row(1, "en", "female"))
+
+
 def test_controls_are_none_of_the_targets_and_nested(ran):
     arms = pd.read_parquet(ran[0].run.path("intervention_arms.parquet"))
     mine = arms[(arms["method"] == FEATURES) & (arms["phase"] == "confirmation") & (arms["sets"] == "own")]
-    for (layer, _), part in mine[mine["draw"] >= 0].groupby(["layer", "draw"]):
+    for (layer, _, _), part in mine[mine["draw"] >= 0].groupby(["layer", "draw", "uniform"]):
         target = set(mine[(mine["layer"] == layer) & (mine["draw"] == -1)]["features_en"].explode())
         for row in part.itertuples():
             assert not set(row.features_en) & target

@@ -28,13 +28,18 @@ def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
     said = words(at)
     assert "(specific effect)" in said and "under matched controls" in said and "n = 30 images, 20 control sets" in said
     assert '<span class="cs-sure yes">supported' in said
-    assert len(at.get("plotly_chart")) == 5 and "LEACE is not among the directions" in said
+    assert len(at.get("plotly_chart")) == 7 and "LEACE is not among the directions" in said
 
 
 @pytest.mark.parametrize("along", ["Strength", "Layer", "?"])
 def test_every_curve_and_outcome_can_be_asked_for(visit, along):
     at = visit(INTERVENTIONS, run="demo", along=along, shown="Length")
-    assert len(at.get("plotly_chart")) == 5
+    assert len(at.get("plotly_chart")) == 7
+
+
+def test_ratios_stand_beside_each_other_by_controls_and_hook(visit):
+    said = words(visit(INTERVENTIONS, run="demo"))
+    assert all(word in said for word in ("error kept", "error lost", "matched", "uniform", "controls may be 0"))
 
 
 def test_captions_are_read_before_and_after(visit):

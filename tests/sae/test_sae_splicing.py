@@ -7,7 +7,8 @@ import torch
 
 from core.errors import UserError
 from core.sae.modules import SAE, SAEConfig
-from core.sae.splicing import Passages, caption_losses, identity, loss_recovered, mean_ablation, splice
+from core.sae.splicing import Passages, SpliceWithout, caption_losses, identity, loss_recovered, mean_ablation, splice
+from core.vlm.batch import BOS, CAPTION, IMAGE, PAD
 from tests.vlm.toy_model import toy_features, toy_rows, toy_vlm
 
 LAYER = 3
@@ -102,3 +103,24 @@ def test_the_sae_of_another_model_is_refused(mean):
     )
     with pytest.raises(UserError, match="width 8"):
         caption_losses(toy_vlm(), passages(), {"other": {LAYER: splice(other)}})
+
+
+def test_features_off_in_a_row_are_missing_from_its_reconstruction_alone_and_bos_and_padding_stay(mean):
+    sae = axis_sae(mean, 96)
+    torch.manual_seed(0)
+    h, kinds = (
+        torch.randn(2, 5, len(mean)),
+        torch.tensor([[BOS, IMAGE, IMAGE, CAPTION, CAPTION], [BOS, PAD] + [IMAGE] * 3]),
+    )
+    whole, z = splice(sae)(h, kinds), sae.encode(h)
+    edit = SpliceWithout(sae, [[0, 96], [3]])
+    found = edit(h, kinds.to(torch.int8))
+    inside = (kinds != BOS) & (kinds != PAD)
+    assert torch.equal(found[~inside], h[~inside])
+    for row, off in enumerate(([0, 96], [3])):
+        missing = z[row][:, off] @ sae.W_dec[off]
+        wanted = torch.where(inside[row][:, None], whole[row] - missing, h[row])
+        assert torch.allclose(found[row], wanted, atol=1e-5) and missing.abs().max() > 0.1
+    again = edit.at_rows(torch.tensor([1]))(h[1:], kinds[1:])
+    assert torch.allclose(again, found[1:], atol=1e-6)
+    assert torch.allclose(SpliceWithout(sae, [[], []])(h, kinds), whole, atol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.steering.controls import Candidates, matched_controls, matched_sets
+from core.steering.controls import Candidates, matched_controls, matched_sets, uniform_sets
 from core.steering.request import FeatureEdit
 
 
@@ -41,6 +41,18 @@ def test_controls_match_what_the_target_is_like_and_not_what_features_are_like()
     assert abs(matched - np.log(there.density[often]).mean()) < 0.25
     assert np.log(there.density[there.alive]).mean() < matched - 2
     assert found.distance.mean() < 0.5
+
+
+def test_uniform_controls_are_like_the_layer_and_not_like_the_target():
+    there = world(n=2000)
+    often = np.flatnonzero(there.alive & (there.density > 0.1))[:10]
+    avoid = np.flatnonzero(there.alive)[-300:]
+    found = uniform_sets(often, there, 200, 0, avoid)
+    pool = there.outside([*often, *avoid])
+    assert all(len(set(one)) == 10 and set(one) <= set(pool) for one in found.features)
+    assert abs(np.log(there.density[found.features]).mean() - np.log(there.density[pool]).mean()) < 0.25
+    assert found.distance.mean() > 3 * matched_sets(often, there, 25, 0, avoid).distance.mean()
+    assert (uniform_sets(often[:4], there, 3, 0, avoid).features.shape) == (3, 4)
 
 
 def test_sets_differ_between_draws_and_repeat_with_the_seed():

@@ -4,8 +4,9 @@ from core.run.schema import table
 
 _ARM = """
     method: string - none, features, difference of means, probe direction, LEACE, random direction, neutral prompt,
-        other prompt, zero edit, reconstruction, no way out
-    mode: string - swap (the other gender put in), ablate (taken out), or empty
+        other prompt, zero edit, reconstruction, reconstruction without features (the published hook), no way out
+    mode: string - swap (the other gender put in), ablate (taken out), neutralise (features of both genders set to the
+        middle of their means over women and men), or empty
     layer: int32 - layer that is changed, -1 where none is
     strength: float64 - of swap: in max_act of features, in halves of the distance of the means of directions
     sets: string - own: features ranked on captions of the language that is written; cross: on the other language's;
@@ -13,11 +14,14 @@ _ARM = """
     ranking: string - ranking of gender_features by which the features were chosen
     k: int32 [features] - features changed together, 0 for none
     draw: int32 - -1: what is asked about; from 0: the number of a control
+    uniform: bool - whether a control was drawn uniformly from all live features, not matched with the target
 """
 _DESIGN = """
     design: int32 - number of the question, -1 in the grid
-    part: string - identity, sets, transfer, layers, dose, directions, prompts; grid: tried on development images
-    note: string - headline (fixed on the development images), negative control, or empty
+    part: string - identity, sets, modes (further k of modes but the first), controls (drawn or put in otherwise),
+        transfer, layers, dose, directions, prompts; grid: tried on development images
+    note: string - headline (fixed on the development images), negative control, uniform controls (the controls are
+        not matched), or empty
     arm: int32 - number of the arm that is asked about, in intervention_arms
 """
 _COMPARED = """
