@@ -18,10 +18,10 @@ import torch
 
 import core.answers.alignment
 import core.answers.mechanisms  # noqa: F401  (both name their claims)
+from core.agreement import agreement
 from core.answers import CLAIMS as ANSWERS
 from core.claims import Row
 from core.config import PROJECT_ROOT, Config, LayersConfig, MechanismsConfig
-from core.crosslingual.reliability import compare_halves, cosine
 from core.demo.planted import Planted, encoded, plant
 from core.demo.world import LANGUAGES, PROMPTS, DemoWorld, Scene
 from core.gender.contrast import Contrast, LogOdds, first_said, pair_numbers, random_contrasts
@@ -173,7 +173,7 @@ def _directions(
     """The claims about sharing, and the smaller cosine of a measured direction with the planted one."""
     female = _female(scenes)
     x = {lang: s.resid[layer] for lang, s in seen.items()}
-    found = compare_halves(x, female, cosine, 100, seed)
+    found = agreement(x["en"], x["ar"], female, "cosine", seed)
     row = {"measure": "direction_cosine", "layer": layer, "n": len(scenes), **found.__dict__}
     classes = pd.DataFrame({"layer": [], "language_class": [], "n": []})
     said = ANSWERS["alignment.shared"](pd.DataFrame([row]), classes, layer, VIEW).claims
