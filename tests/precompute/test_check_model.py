@@ -13,7 +13,7 @@ def test_the_demo_captioner_passes(capsys):
     assert main(["check-model", "data/demo-captioner", "--device", "cpu"]) == 0
     first, *lines, last = capsys.readouterr().out.splitlines()
     assert "gemma3, 8 layers, d_model 192, float32 on cpu; 64 image tokens, a map of 8 x 8" in first
-    assert sum(line.startswith("pass  ") for line in lines) == 7 and not any("FAIL" in line for line in lines)
+    assert sum(line.startswith("pass  ") for line in lines) == 8 and not any("FAIL" in line for line in lines)
     assert [line for line in lines if line.startswith(("English: ", "Arabic: "))] == lines[-2:]
     assert last == "The adapter fits this model."
 
