@@ -81,8 +81,8 @@ NULL_LAYERS = table(
     auc_low: float64 - lower end of its 95 % interval
     auc_high: float64 - upper end of its 95 % interval
     random_auc: float64 - held-out AUC of a probe of the randomised model
-    random_auc_low: float64 - lower end of its 95 % interval
-    random_auc_high: float64 - upper end of its 95 % interval
+    random_auc_low: float64 - lower end of the 95 % interval of random_auc
+    random_auc_high: float64 - upper end of the 95 % interval of random_auc
     difference: float64 - auc less random_auc
     difference_low: float64 - lower end of its 95 % interval, over the same images
     difference_high: float64 - upper end of its 95 % interval, over the same images
