@@ -62,6 +62,9 @@ def test_a_slider_changes_both_captions(page, app, small_run):
     for feature in strong:
         page.goto(f"{app}/steering?features=5:{feature}:4")
         settle(page)
+        for lang in ("en", "ar"):
+            expect(page.locator(f".cs .cs-caption[lang={lang}]")).to_have_count(2, timeout=READY)
+        settle(page)
         texts = {lang: say(page, lang) for lang in ("en", "ar")}
         assert all(len(t) == 2 for t in texts.values()), texts
         if all(t[0] != t[1] for t in texts.values()):

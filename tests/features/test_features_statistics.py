@@ -50,9 +50,9 @@ def test_streaming_equals_dense(tmp_path_factory, rows_per_part, block, batch, s
                 continue
             assert stats.mean[i] == pytest.approx(active.mean(), rel=1e-6)
             assert stats.std[i] == pytest.approx(active.std(), rel=1e-5, abs=1e-7)
-            assert stats.max[i] == active.max()
+            assert stats.max[i] == pytest.approx(active.max(), rel=1e-6)  # other batches, other last bits
             assert stats.p999[i] == pytest.approx(np.percentile(active, 99.9), rel=1e-9)
-            assert (stats.histogram[i] == np.histogram(active, 7, (0, active.max()))[0]).all()
+            assert (stats.histogram[i] == np.histogram(active, 7, (0, max(stats.max[i], active.max())))[0]).all()
 
 
 def test_densities_from_a_sample_of_the_image_tokens_are_those_of_all_on_average(tmp_path):

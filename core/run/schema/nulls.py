@@ -130,8 +130,8 @@ NULL_DETECTORS = table(
     auc_low: float64 - lower end of its 95 % interval
     auc_high: float64 - upper end of its 95 % interval
     detector_auc: float64 - held-out AUC of the detector
-    detector_auc_low: float64 - lower end of its 95 % interval
-    detector_auc_high: float64 - upper end of its 95 % interval
+    detector_auc_low: float64 - lower end of the 95 % interval of detector_auc
+    detector_auc_high: float64 - upper end of the 95 % interval of detector_auc
     difference: float64 - auc less detector_auc
     difference_low: float64 - lower end of its 95 % interval, over the same images
     difference_high: float64 - upper end of its 95 % interval, over the same images
@@ -188,8 +188,8 @@ NULL_ALIGNMENT = table(
     floor_low: float64 - with labels shuffled, lower end of the 95 % range
     floor_high: float64 - with labels shuffled, upper end of the 95 % range
     ceiling: float64 - of one language with itself
-    ceiling_low: float64 - lower end of its 95 % interval
-    ceiling_high: float64 - upper end of its 95 % interval
+    ceiling_low: float64 - lower end of the 95 % interval of the ceiling
+    ceiling_high: float64 - upper end of the 95 % interval of the ceiling
     why: string - why numbers are missing, else empty
     """,
 )
