@@ -64,9 +64,10 @@ def scoreboard_answer(rows: Sequence[Row]) -> Answer:
     known = rates(rows)
     bad = [rate for rate in known.values() if rate.too_high]
     worlds = sum(row.worlds for row in rows)
+    are, they = ("is", "it is") if len(bad) == 1 else ("are", "they are")
     text = (
-        f"Of {len(known)} claims that its sentences make, {len(bad) or 'none'} are made in more than {AT_MOST:.0%} of "
-        f"the simulated worlds in which they are false ({worlds:,} worlds in all); such a sentence is never called "
+        f"Of {len(known)} claims that its sentences make, {len(bad) or 'none'} {are} made in more than {AT_MOST:.0%} "
+        f"of the simulated worlds in which {they} false ({worlds:,} worlds in all); such a sentence is never called "
         "supported here."
     )
     return Answer(text, "")
