@@ -181,7 +181,7 @@ def _gender(feature: int, view: str, rng: random.Random) -> dict[str, Any]:
         "sharing": kind,
         "difference_low": -0.1,
         "difference_high": 0.1,
-    }
+    } | dict.fromkeys(("p_both", "q_both", "p_own", "q_own"), 0.02)
     for lang, silent in (("en", "arabic"), ("ar", "english")):
         effect = 0.0 if kind == silent else 1.5 if kind != "unclear" else rng.uniform(-0.3, 0.3)
         half = 0.0 if kind == silent else 0.4
@@ -191,7 +191,6 @@ def _gender(feature: int, view: str, rng: random.Random) -> dict[str, Any]:
             f"low_{lang}": effect - half,
             f"high_{lang}": effect + half,
             f"p_{lang}": 0.01,
-            f"q_{lang}": 0.02,
         }
     return row
 

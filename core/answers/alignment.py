@@ -140,8 +140,9 @@ def sharing_answer(frame: pd.DataFrame) -> Answer:
     images = f"n = {int(frame['n_female'].iloc[0])} women and {int(frame['n_male'].iloc[0])} men held out"
     text = (
         f"Of the {len(frame)} features with the largest effect on other images, {_n(n, 'shared')} tell women "
-        f"from men in both languages, {_n(n, 'english')} in English only, {_n(n, 'arabic')} in Arabic only, "
-        f"{_n(n, 'opposed')} the other way round; {_n(n, 'unclear')} cannot be told ({images})."
+        f"from men in both languages, {_n(n, 'opposed')} the other way round in one; {_n(n, 'english')} keep to "
+        f"English and {_n(n, 'arabic')} to Arabic (less than half of the effect in the other); of {_n(n, 'unclear')} "
+        f"it cannot be told at this n ({images})."
     )
     own = n.get("english", 0) + n.get("arabic", 0)
     claims = ("alignment.shared features",) if n.get("shared", 0) else ()

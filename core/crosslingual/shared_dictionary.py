@@ -77,7 +77,7 @@ class SharedDictionary:
             codes = gendered_codes(self.blocks(view, images), gender, train, self.config.min_images)
             key = [self.seed, GENDER_STREAM, self.pooled.layer, number]
             rows += scored(codes, view, "shared", self.config.n_bootstrap, key)
-            found = gender_sharing(codes, self.config.n_bootstrap, key)
+            found = gender_sharing(codes)
             columns.append(found | {"view": np.full(len(found["feature"]), view, dtype=object)})
         return rows, joined(columns)
 

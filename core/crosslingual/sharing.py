@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 from scipy.stats import mannwhitneyu
 
-from core.crosslingual.clbas import N_SELECTED, GenderedCodes, effects, resampled_effects
+from core.crosslingual.clbas import N_SELECTED, GenderedCodes
 from core.crosslingual.pairs import LANGUAGES, PairedCodes
-from core.intervals import percentile_interval, q_values
+from core.gender.effects import mean_difference
+from core.intervals import q_values, skewed_interval, skewed_p, two_groups
 
-SHARING = ("shared", "opposed", "english", "arabic", "unclear")
-RESAMPLE_STREAM = 51
+FAINT = 1 / 2  # of its effect in one language: with less than that in the other a feature is of the one language
 Columns = dict[str, NDArray]
 
 
@@ -64,39 +64,60 @@ def _scaled(
     return held_out, np.asarray(weights @ train, np.float32).ravel() * scale, enough
 
 
-def gender_sharing(codes: GenderedCodes, n_bootstrap: int, seed: list[int]) -> Columns:
-    """Held-out effects with intervals and Mann-Whitney p in both languages, of the features chosen on training images.
+def gender_sharing(codes: GenderedCodes) -> Columns:
+    """Held-out effects with intervals and p in both languages, of the features chosen on training images.
 
-    Effects are differences of means, women - men, in standard deviations of the training images.
+    Effects are differences of means, women - men, in standard deviations of the training images. p_both: of no
+    effect in one of the languages at least, the larger of Mann-Whitney's. p_own: of gender in neither or in both, that
+    is of no effect in the one, or of FAINT of it or more in the other (``_in_one``).
     """
     chosen = codes.selected(N_SELECTED)
-    x, train_effect = ({lang: part[..., chosen] for lang, part in of.items()} for of in (codes.x, codes.train_effect))
-    part = GenderedCodes(x, codes.female, train_effect, codes.features[chosen])
-    drawn = resampled_effects(part, n_bootstrap, [*seed, RESAMPLE_STREAM])
-    columns: Columns = {"feature": part.features}
-    for lang, value in effects(part.x, part.female[None]).items():
-        low, high = percentile_interval(drawn[lang])
-        columns |= {f"train_effect_{lang}": part.train_effect[lang], f"effect_{lang}": value[0]}
-        columns |= {f"low_{lang}": low, f"high_{lang}": high}
-        columns |= {f"p_{lang}": _mann_whitney(part.x[lang], part.female)}
-    low, high = percentile_interval(drawn["en"] - drawn["ar"])
-    columns |= {"difference_low": low, "difference_high": high}
-    columns |= {"n_female": np.full(len(chosen), int(part.female.sum()))}
-    return columns | {"n_male": np.full(len(chosen), int((~part.female).sum()))}
+    x = {lang: codes.x[lang][:, chosen].astype(float) for lang in LANGUAGES}
+    female, columns = codes.female, {"feature": codes.features[chosen]}
+    for lang in LANGUAGES:
+        value, low, high = mean_difference(csc_array(x[lang]), female)
+        silent = ~x[lang].any(0)  # on none of the images: there is no effect, and nothing to be unsure of
+        columns |= {f"train_effect_{lang}": codes.train_effect[lang][chosen], f"effect_{lang}": value}
+        columns |= {f"low_{lang}": np.where(silent, 0.0, low), f"high_{lang}": np.where(silent, 0.0, high)}
+        columns |= {f"p_{lang}": _mann_whitney(x[lang], female)}
+    value, error, skew, freedom = two_groups(x["en"] - x["ar"], female)
+    low, high = skewed_interval(value, error, skew, freedom)
+    columns |= {"difference_low": np.where(error > 0, low, value), "difference_high": np.where(error > 0, high, value)}
+    columns |= {"p_both": np.maximum(columns["p_en"], columns["p_ar"])}
+    alone = {
+        lang: _in_one(x[lang], x[other], columns[f"p_{lang}"], female) for lang, other in (LANGUAGES, LANGUAGES[::-1])
+    }
+    columns |= {"p_own": np.minimum(1.0, 2 * np.minimum(*alone.values()))}
+    columns |= {"own": np.where(alone["en"] <= alone["ar"], "english", "arabic")}
+    columns |= {"n_female": np.full(len(chosen), int(female.sum()))}
+    return columns | {"n_male": np.full(len(chosen), int((~female).sum()))}
+
+
+def _in_one(one: NDArray, other: NDArray, p: NDArray, female: NDArray) -> NDArray:
+    """p of a feature's not being of the language of ``one`` (n_images, n_features), by column.
+
+    The largest of: that of no effect there (``p``), of no difference between the languages, and of an effect in the
+    other of FAINT times that or more, on its side or on the other. Both languages see the same images, so that each is
+    a test of one number an image. An intersection of hypotheses at the level each (Berger 1982): none is for free.
+    """
+    side = np.sign(one[female].mean(0) - one[~female].mean(0))
+    beyond = (one - other, FAINT * one - other, FAINT * one + other)
+    return np.maximum.reduce([p, *(skewed_p(*two_groups(side * rows, female)) for rows in beyond)])
 
 
 def class_sharing(columns: Columns, fdr: float) -> Columns:
-    """Adds q_en, q_ar (over all rows and both languages) and sharing.
+    """Adds q_both and q_own (each over all rows) and sharing.
 
-    shared, opposed: an effect in both, of one sign or of two. english, arabic: an effect in one, none in the other,
-    and the difference's interval leaves out 0. All else is unclear.
+    shared, opposed: an effect in both languages, of one sign or of two. english, arabic: an effect in one, and in the
+    other less than FAINT of it. All between is unclear: that an effect is not significant in a language says nothing.
     """
-    q = q_values(np.stack([columns["p_en"], columns["p_ar"]]))
-    en, ar = q <= fdr
-    differ = (columns["difference_low"] > 0) | (columns["difference_high"] < 0)
+    q_both, q_own = (q_values(columns[name]) for name in ("p_both", "p_own"))
     same = np.sign(columns["effect_en"]) == np.sign(columns["effect_ar"])
-    choices = [en & ar & same, en & ar, en & ~ar & differ, ar & ~en & differ]
-    return columns | {"q_en": q[0], "q_ar": q[1], "sharing": np.select(choices, SHARING[:4], "unclear")}
+    own = [(q_own <= fdr) & (columns["own"] == name) for name in ("english", "arabic")]
+    sharing = np.select(
+        [*own, (q_both <= fdr) & same, q_both <= fdr], ["english", "arabic", "shared", "opposed"], "unclear"
+    )
+    return columns | {"q_both": q_both, "q_own": q_own, "sharing": sharing}
 
 
 def _mann_whitney(x: NDArray, female: NDArray) -> NDArray:

@@ -38,10 +38,10 @@ BY = {"activation": "matched by what they fire on", "decoder": "matched by their
 METHODS = {"mutual": "each other’s best", "assignment": "all, one to one"}
 SHARING = {
     "shared": "in both languages",
-    "english": "in English only",
-    "arabic": "in Arabic only",
+    "english": "keeps to English",
+    "arabic": "keeps to Arabic",
     "opposed": "the other way round",
-    "unclear": "unclear",
+    "unclear": "cannot be told",
 }
 MARKS = {"shared": "circle", "english": "square", "arabic": "diamond", "opposed": "x", "unclear": "circle-open"}
 DASHES = {"": "solid", "en": "solid", "ar": "dash"}

@@ -154,19 +154,23 @@ SHARED_GENDER = table(
     low_en: float64 [standard deviations] - lower end of the 95 % interval of effect_en
     high_en: float64 [standard deviations] - upper end of the 95 % interval of effect_en
     p_en: float64 [probability] - Mann-Whitney on English captions, two-sided
-    q_en: float64 [probability] - p_en after Benjamini and Hochberg over all rows and both languages
     train_effect_ar: float64 [standard deviations] - difference of means, women - men, Arabic captions of training
         images
     effect_ar: float64 [standard deviations] - difference of means, women - men, Arabic captions of held-out images
     low_ar: float64 [standard deviations] - lower end of the 95 % interval of effect_ar
     high_ar: float64 [standard deviations] - upper end of the 95 % interval of effect_ar
     p_ar: float64 [probability] - Mann-Whitney on Arabic captions, two-sided
-    q_ar: float64 [probability] - p_ar after Benjamini and Hochberg over all rows and both languages
     difference_low: float64 [standard deviations] - lower end of the 95 % interval of effect_en - effect_ar
     difference_high: float64 [standard deviations] - upper end of the 95 % interval of effect_en - effect_ar
+    p_both: float64 [probability] - of no effect in at least one language: the larger of p_en and p_ar
+    q_both: float64 [probability] - p_both after Benjamini and Hochberg over all rows
+    p_own: float64 [probability] - of not being of one language: of no effect in the one, or of half of it or more in
+        the other, whichever is the likelier; paired by image; twice that of the better language
+    q_own: float64 [probability] - p_own after Benjamini and Hochberg over all rows
     n_female: int32 [images] - held-out images of women
     n_male: int32 [images] - held-out images of men
-    sharing: string - what the languages share of it: shared, opposed, english, arabic, unclear
+    sharing: string - what the languages share of it: shared, opposed (q_both within the bound; one sign or two),
+        english, arabic (q_own within the bound), unclear (cannot be told at this n)
     """,
 )
 GRAMMATICAL_GENDER = table(

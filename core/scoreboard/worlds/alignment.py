@@ -64,49 +64,53 @@ def neither(rng: np.random.Generator, size: Size) -> tuple:
     return _directions(rng, size, 1.0, 0.0)
 
 
-def _sharing(rng: np.random.Generator, size: Size, en: float, ar: float) -> tuple[pd.DataFrame]:
-    """64 features with effects ``en`` and ``ar``, in standard deviations."""
+def _sharing(rng: np.random.Generator, size: Size, *true: tuple[float, float]) -> tuple[pd.DataFrame]:
+    """64 features, as many of each kind: effects in English and in Arabic, in standard deviations before silence."""
     female = np.arange(2 * size.n) % 2 == 0
     common = rng.standard_normal((2 * size.n, 64))
     side = np.where(female, 0.5, -0.5)[:, None]
-    true = {"en": en, "ar": ar}
+    of = np.array(true)[np.arange(64) % len(true)].T
     x, train = {}, {}
-    for lang in LANGS:
+    for lang, effect in zip(LANGS, of, strict=True):
         noise = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * rng.standard_normal(common.shape)
-        x[lang] = (noise + side * true[lang]).astype(np.float32)
-        train[lang] = true[lang] + 0.1 * rng.standard_normal(64)
-    columns = gender_sharing(GenderedCodes(x, female, train, np.arange(64)), 100, [0])
+        x[lang] = np.maximum(noise + side * effect, 0).astype(np.float32)
+        train[lang] = effect + 0.1 * rng.standard_normal(64)
+    columns = gender_sharing(GenderedCodes(x, female, train, np.arange(64)))
     return (pd.DataFrame(class_sharing(columns, 0.05)),)
 
 
-FEATURES = along(at=Size(140, 64))
+FEATURES = along((20, 50, 140, 400), at=Size(140, 64))
+OWN, BOTH = "alignment.features of one language", "alignment.shared features"
 
 
-@world(
-    "false",
-    "no feature knows gender",
-    "alignment.shared features",
-    "alignment.features of one language",
-    sizes=FEATURES,
-    worlds=60,
-)
+@world("false", "no feature knows gender", BOTH, OWN, sizes=FEATURES, worlds=60)
 def no_gender(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return _sharing(rng, size, 0.0, 0.0)
+    return _sharing(rng, size, (0.0, 0.0))
 
 
-@world("false", "all know it alike in both", "alignment.features of one language", sizes=FEATURES, worlds=40)
+@world("false", "all know it alike in both", OWN, sizes=FEATURES, worlds=60)
 def alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return _sharing(rng, size, 0.6, 0.6)
+    return _sharing(rng, size, (0.6, 0.6))
 
 
-@world("true", "all know it alike in both", "alignment.shared features", sizes=FEATURES, worlds=20)
+@world("false", "all know it, half as strongly in one", OWN, sizes=FEATURES, worlds=60)
+def half(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, (1.2, 0.6), (0.6, 1.2))
+
+
+@world("false", "all know it in one language alone", BOTH, sizes=FEATURES, worlds=60)
+def apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _sharing(rng, size, (1.2, 0.0), (0.0, 1.2))
+
+
+@world("true", "all know it alike in both", BOTH, sizes=FEATURES, worlds=20)
 def alike_said(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return _sharing(rng, size, 0.6, 0.6)
+    return _sharing(rng, size, (0.6, 0.6))
 
 
-@world("true", "all know it in English alone", "alignment.features of one language", sizes=FEATURES, worlds=20)
+@world("true", "half of the features know it in one language alone", OWN, sizes=FEATURES, worlds=20)
 def english(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
-    return _sharing(rng, size, 0.6, 0.0)
+    return _sharing(rng, size, (1.6, 1.6), (1.6, 0.0))
 
 
 def _grammar(rng: np.random.Generator, size: Size, follow: float) -> tuple[pd.DataFrame, pd.DataFrame, int]:
