@@ -52,12 +52,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Rate:
-    """The worst of a claim's false worlds, all sizes together."""
+    """The worst of a claim's false worlds: all sizes together, and the sizes at which it is surely made too often."""
 
     claim: str
     world: str
     hits: int
     worlds: int
+    sizes: tuple[Row, ...] = ()
 
     @property
     def share(self) -> float:
@@ -65,13 +66,14 @@ class Rate:
 
     @property
     def too_high(self) -> bool:
-        return self.worlds >= MIN_WORLDS and self.share > AT_MOST
+        return (self.worlds >= MIN_WORLDS and self.share > AT_MOST) or bool(self.sizes)
 
     def told(self) -> str:
         """The line that stands below an answer."""
+        at = "; ".join(f"{row.hits:,} of {row.worlds:,} at n = {row.n:,}" for row in self.sizes)
         return (
             f"How often such a sentence is wrong where there is nothing: {self.hits:,} of {self.worlds:,} simulated "
-            f"worlds"
+            f"worlds{f' ({at})' if at else ''}"
         )
 
 
@@ -98,17 +100,20 @@ def written(rows: Iterable[Row]) -> str:
 
 
 def rates(rows: Iterable[Row]) -> dict[str, Rate]:
-    """By claim, the worst of its false worlds."""
-    sums: dict[tuple[str, str], list[int]] = {}
+    """By claim, the worst of its false worlds.
+
+    All sizes together, so that a rate rests on many worlds; a size at which even the lower end of the rate's interval
+    is above AT_MOST counts by itself, since the others would hide it.
+    """
+    kinds: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.kind == "false" and row.worlds:
-            total = sums.setdefault((row.claim, row.world), [0, 0])
-            total[0] += row.hits
-            total[1] += row.worlds
+            kinds.setdefault((row.claim, row.world), []).append(row)
     found: dict[str, Rate] = {}
-    for (claim, world), (hits, worlds) in sums.items():
-        one = Rate(claim, world, hits, worlds)
-        if claim not in found or one.share > found[claim].share:
+    for (claim, world), mine in kinds.items():
+        hits, worlds = sum(row.hits for row in mine), sum(row.worlds for row in mine)
+        one = Rate(claim, world, hits, worlds, tuple(row for row in mine if row.interval[0] > AT_MOST))
+        if claim not in found or (one.too_high, one.share) > (found[claim].too_high, found[claim].share):
             found[claim] = one
     return found
 

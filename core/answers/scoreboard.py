@@ -92,6 +92,12 @@ def by_claim(rows: Sequence[Row]) -> list[dict[str, str | float]]:
     return sorted(found, key=lambda row: -float(row["share"]))
 
 
+def _at(rows: Sequence[Row]) -> str:
+    """The sizes at which it is surely said too often."""
+    at = ", ".join(f"{row.hits:,} of {row.worlds:,} at n = {row.n:,}" for row in rows)
+    return f", {at}" if at else ""
+
+
 def disappointments(rows: Sequence[Row]) -> list[str]:
     """What one should know before trusting a sentence, one line each; [] where nothing is."""
     said = []
@@ -99,7 +105,7 @@ def disappointments(rows: Sequence[Row]) -> list[str]:
         if rate.too_high:
             said.append(
                 f"“{plain(rate.claim)}” is said in {rate.hits:,} of {rate.worlds:,} worlds in which {rate.world} "
-                f"({rate.share:.0%})."
+                f"({rate.share:.0%}){_at(rate.sizes)}."
             )
     for row in sorted(rows, key=lambda r: (r.share, r.claim, r.n)):
         if row.kind == "true" and row.interval[1] < 0.5:

@@ -17,7 +17,8 @@ python -m precompute scoreboard
 ```
 
 A sentence is marked *supported* only while the claim that it makes is made in at most {AT_MOST:.0%} of the worlds in
-which it is false (the worst kind of such worlds, all sizes together, {MIN_WORLDS} worlds or more). The rows below
+which it is false (the worst kind of such worlds, all sizes together, {MIN_WORLDS} worlds or more), and at no size of
+the data surely in more (lower end of the interval). The rows below
 stand in `core/claims.tsv`, from which the app reads them: see [methods.md](methods.md). n: units (of each gender, where
 two are compared); d: dimensions or features; layers: tested together. Brackets: Wilson's 95 % interval.
 """

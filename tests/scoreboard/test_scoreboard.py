@@ -11,7 +11,7 @@ import pytest
 
 import core.answers
 from core.answers import CLAIMS, Answer, made, weigh
-from core.claims import AT_MOST, MIN_WORLDS, ROWS, Row, rates, read, written
+from core.claims import AT_MOST, ROWS, Row, rates, read, written
 from core.scoreboard.measure import measure
 from core.scoreboard.worlds import TOPICS, Size, World, all_worlds
 
@@ -60,9 +60,20 @@ def test_a_claim_made_too_often_where_it_is_false_is_not_supported():
     assert "20 of 200" in often.note and "10 of 200" in seldom.note
 
 
+def test_a_size_at_which_a_claim_is_surely_made_too_often_is_not_hidden_by_the_others():
+    """12 of 60 worlds of 20 images and 0 of 300 larger ones are 3 %; who has 20 images is told wrong in a fifth."""
+    answer = Answer("It is so.", "supported", ("topic.claim",))
+    small = Row("topic", "topic.claim", "false", "a", 20, 0, 0, 60, 12)
+    large = Row("topic", "topic.claim", "false", "a", 400, 0, 0, 300, 0)
+    found = weigh(answer, rates([small, large]))
+    assert found.sure == "unclear" and "12 of 60 at n = 20" in found.note
+    by_chance = Row("topic", "topic.claim", "false", "a", 20, 0, 0, 60, 4)  # 7 %, and the interval begins at 3 %
+    assert weigh(answer, rates([by_chance, large])).sure == "supported"
+
+
 def test_too_few_worlds_decide_nothing():
     answer = Answer("It is so.", "supported", ("topic.claim",))
-    assert weigh(answer, rates([row(hits=MIN_WORLDS - 1, worlds=MIN_WORLDS - 1)])).sure == "supported"
+    assert weigh(answer, rates([row(hits=2, worlds=20)])).sure == "supported"
 
 
 def test_a_sentence_counts_by_the_worst_of_its_claims_and_of_their_worlds():
