@@ -12,13 +12,17 @@ def page_map(welcome: bool) -> dict[str, list[st.Page]]:
     """The pages by section; while there is nothing to look at, the root is the welcome page."""
     sections = {
         section: [
-            st.Page(script, title=title, url_path=PurePath(script).stem, default=script == links.PAGES[links.ROOT])
+            st.Page(script, title=title, url_path=PurePath(script).stem)
             for script, title in pages.items()
+            if script != links.PAGES[links.ROOT]
         ]
         for section, pages in links.SECTIONS.items()
     }
-    if welcome:
-        sections["Look"][0] = st.Page("pages/look/welcome.py", title="Welcome", url_path=links.ROOT, default=True)
+    overview = links.PAGES[links.ROOT]
+    root, title = ("pages/look/welcome.py", "Welcome") if welcome else (overview, links.SECTIONS["Look"][overview])
+    # the root is found at "/", never at its own name: whoever writes that comes to a hidden page of the same script
+    by_name = st.Page(root, title=title, url_path=links.ROOT, visibility="hidden")
+    sections["Look"] = [st.Page(root, title=title, url_path="root", default=True), *sections["Look"], by_name]
     return sections
 
 

@@ -38,6 +38,7 @@ def test_every_page_draws_at_both_sizes_without_error_or_outside_request(page, a
         page.goto(f"{app}/{name}")
         settle(page)
         assert page.locator("[data-testid=stException]").count() == 0, name
+        assert page.get_by_role("dialog").count() == 0, f"{name}: {page.get_by_role('dialog').all_inner_texts()}"
         assert page.evaluate(SIDEWAYS) <= 0, f"{name} scrolls sideways at 1920"
         page.set_viewport_size({"width": 1280, "height": 800})
         page.wait_for_function(f"{SIDEWAYS} <= 0", timeout=5_000)  # a figure takes a moment to shrink
