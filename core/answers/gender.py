@@ -113,9 +113,11 @@ def agreement_answer(frame: pd.DataFrame) -> Answer:
         return Answer("The rankings cannot be compared here: there is not enough data.", "not enough data")
     beyond = pairs[pairs["spearman"] > pairs["spearman_shuffled_high"]]
     low, high = pairs["spearman"].min(), pairs["spearman"].max()
+    itself = frame.loc[frame["itself"], "spearman"]
+    most = f", where one with itself has {itself.min():.2f} to {itself.max():.2f}" if len(itself) else ""
     text = (
-        f"{len(beyond)} of {len(pairs)} pairs of rankings agree by more than shuffled image labels give; rank "
-        f"correlations run from {low:.2f} to {high:.2f} (n = {pairs['n_features'].max():,} features)."
+        f"{len(beyond)} of {len(pairs)} pairs of rankings agree on different images by more than shuffled image labels "
+        f"give; rank correlations run from {low:.2f} to {high:.2f}{most} (n = {pairs['n_features'].max():,} features)."
     )
     return Answer(text, "supported" if len(beyond) == len(pairs) else "unclear")
 

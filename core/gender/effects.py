@@ -212,26 +212,29 @@ def image_codes(codes: csc_array, images: Images) -> csc_array:
 def cell_scores(x: csc_array, images: Images, config: GenderConfig, seed: list[int]) -> tuple[Columns, Floats]:
     """All columns of one cell that a block of features yields by itself, and its scores under shuffled labels.
 
-    ``x`` (n_images, n_features). The scores are (N_SHUFFLES, 3, n_features): AUC - 0.5, d and difference of the
-    training images with women and men exchanged at random. NaN where there is not enough data.
+    ``x`` (n_images, n_features). The scores are (N_SHUFFLES, 2, 3, n_features): of the training and of the held-out
+    images AUC - 0.5, d and difference with women and men exchanged at random. NaN where there is not enough data.
     """
     found, n_features = group_means(x, images), x.shape[1]
     known = {split: enough(images, split, config.min_images) for split in SPLITS}
     inside, female = images.among("train")
     train = select_rows(x, inside)
     silent = np.diff(train.indptr) == 0
-    shuffled = np.full((N_SHUFFLES, 3, n_features), np.nan)
+    shuffled = np.full((N_SHUFFLES, 2, 3, n_features), np.nan)
     for name in ("auc", "d", "difference", "p"):
         found[f"{name}_train"] = np.full(n_features, np.nan)
     for name in ("auc", "d", "difference"):
         found |= {f"{name}_{part}": np.full(n_features, np.nan) for part in ("test", "low_test", "high_test")}
     found["p_test"] = np.full(n_features, np.nan)
     if known["train"]:
-        scores, shuffled = _train_scores(train, female, [*seed, 0])
-        found |= scores
+        found |= _train_scores(train, female)
+        unit = spread_of(train, female)
+        shuffled[:, 0] = _shuffled_scores(train, female, unit, [*seed, 0])
         if known["test"]:
             inside, female = images.among("test")
-            found |= _test_scores(select_rows(x, inside), female, spread_of(train, images.among("train")[1]))
+            test = select_rows(x, inside)
+            found |= _test_scores(test, female, unit)
+            shuffled[:, 1] = _shuffled_scores(test, female, unit, [*seed, 1])
         for name in found:
             if name.startswith(("auc", "d_", "difference", "p_")):
                 found[name] = np.where(silent, np.nan, found[name])
@@ -253,14 +256,19 @@ def group_means(x: csc_array, images: Images) -> Columns:
     return found
 
 
-def _train_scores(x: csc_array, female: np.ndarray, seed: list[int]) -> tuple[Columns, Floats]:
-    ranks = sparse_ranks(x)
-    auc, p = auc_and_p(ranks, female)
+def _train_scores(x: csc_array, female: np.ndarray) -> Columns:
+    auc, p = auc_and_p(sparse_ranks(x), female)
     d, difference = _cohen(x, female[None].astype(float))
+    return {"auc_train": auc, "p_train": p, "d_train": d[0], "difference_train": difference[0]}
+
+
+def _shuffled_scores(x: csc_array, female: np.ndarray, unit: Floats, seed: list[int]) -> Floats:
+    """(N_SHUFFLES, 3, n_columns), d in ``unit`` (n_columns,)."""
     rng = np.random.default_rng(seed)
     mixed = np.stack([rng.permutation(female) for _ in range(N_SHUFFLES)]).astype(float)
-    shuffled = np.stack([auc_of_weights(ranks, mixed) - 0.5, *_cohen(x, mixed)], 1)
-    return {"auc_train": auc, "p_train": p, "d_train": d[0], "difference_train": difference[0]}, shuffled
+    difference = _cohen(x, mixed)[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.stack([auc_of_weights(sparse_ranks(x), mixed) - 0.5, difference / unit, difference], 1)
 
 
 def _test_scores(x: csc_array, female: np.ndarray, unit: Floats) -> Columns:

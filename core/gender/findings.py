@@ -238,7 +238,7 @@ def _tables(pooled: Pooled, groups: Mapping[Cell, Images], blocks: Sequence[_Blo
         columns = {name: np.concatenate([block.scores[cell][0][name] for block in blocks]) for name in names}
         columns |= _effects_of(cell, effects, feature)
         columns |= ranks(columns)
-        shuffled = np.concatenate([block.scores[cell][1] for block in blocks], axis=2)
+        shuffled = np.concatenate([block.scores[cell][1] for block in blocks], axis=-1)
         key = {"layer": pooled.layer, "sae_id": pooled.sae_id, "lang": cell.lang, "view": cell.view}
         rankings += [{**key, **row} for row in agreement(columns, shuffled)]
         side = np.nan_to_num(columns["auc_train"], nan=0.5) - 0.5

@@ -214,7 +214,8 @@ leaves 0.5 out. A feature that knows nothing of gender passes the second half on
 chance in the sentence above. Grey band: where 95 % of held-out AUCs fall without any gender; for
 a feature that fires rarely the band is narrower, so that a finding may lie within the grey. *Effect on the output*:
 activation times the gradient of the log-odds of female against male words, where the model is about to say one.
-Agreement is Spearman's over the sizes; its grey range comes from 20 shuffles of the image labels. Settings and versions
+Agreement is Spearman's over the sizes, one ranking made on training and the other on held-out images; its grey
+range comes from 20 shuffles of the image labels. Settings and versions
 stand on the page Provenance. *More than a random dictionary*: the same question put to random directions of which
 each token keeps as many as the SAE does, to raw coordinates and principal components of the residual and, at one layer,
 to an SAE whose directions stayed random (2602.14111), to one of the same model with random weights (2501.17727) and to

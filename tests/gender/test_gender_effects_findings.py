@@ -7,6 +7,8 @@ from core.config import GenderConfig
 from core.features.labels import candidates
 from core.gender.findings import World, count_findings, describe_layer, findings, finish, shuffled_labels
 from core.gender.rankings import agreement, ranks
+from core.scoreboard.worlds import Size
+from core.scoreboard.worlds.gender import _rankings
 from tests.gender.gender_toys import genders, noise, write_pooled
 
 CONFIG = GenderConfig(n_bootstrap=60, min_images=15, n_matched=5)
@@ -34,15 +36,16 @@ def world(tmp_path_factory):
 
 
 def test_the_planted_features_are_found_in_both_languages_and_views(world):
-    found = findings(*world, CONFIG)
+    pooled, gender, is_train = world
+    found = findings(pooled, gender, is_train, CONFIG)
     cells = {(cell["view"], cell["lang"]) for cell in found}
     assert cells == {(view, lang) for view in ("before", "caption") for lang in ("en", "ar")}
     for cell in found:
         expected = {feature for layer, feature in PLANTED if layer == cell["layer"]}
         assert set(cell["feature"].tolist()) == expected
         assert np.array_equal(cell["auc_test"] < 0.5, cell["feature"] == 5)
-    assert count_findings(*world, CONFIG) == 4 * len(PLANTED)
-    assert count_findings(*world, CONFIG, views=("image",)) == len(PLANTED)
+    assert count_findings(pooled, gender, is_train, CONFIG) == 4 * len(PLANTED)
+    assert count_findings(pooled, gender, is_train, CONFIG, views=("image",)) == len(PLANTED)
 
 
 def test_with_shuffled_labels_there_is_nothing_in_19_of_20_seeds(world):
@@ -107,7 +110,7 @@ def columns_of(rng, strength, n=500):
 
 def test_rankings_that_are_one_agree_wholly_and_unrelated_ones_by_chance_only():
     rng = np.random.default_rng(0)
-    shuffled = rng.normal(0, 1, (20, 3, 500))
+    shuffled = rng.normal(0, 1, (20, 2, 3, 500))
     same = agreement(columns_of(rng, 1.0), shuffled)
     assert len(same) == 10 and all(r["spearman"] == pytest.approx(1) and r["overlap"] == r["k"] == 50 for r in same)
     apart = agreement(columns_of(rng, 0.0), shuffled)
@@ -116,6 +119,15 @@ def test_rankings_that_are_one_agree_wholly_and_unrelated_ones_by_chance_only():
     assert all(r["overlap_chance"] == 5 for r in apart)
     shown = [r for r in apart if r["ranking_a"] != "effect"]
     assert all(r["spearman_shuffled_low"] < 0.05 and r["spearman_shuffled_high"] > -0.05 for r in shown)
+
+
+def test_rankings_made_on_the_same_images_do_not_agree_by_their_accidents():
+    """Without any gender AUC and d of the same images have rho .9 and more."""
+    frames = [_rankings(np.random.default_rng(seed), Size(50, 192), 0.0)[0] for seed in range(3)]
+    rho = [frame.loc[~frame["itself"], "spearman"].to_numpy() for frame in frames]
+    assert np.abs(rho).max() < 0.35 and all(f["ratio"].isna().all() for f in frames)
+    known = _rankings(np.random.default_rng(3), Size(50, 192), 3.0)[0]
+    assert known["ratio"].notna().sum() == 3 and known["ratio"].min() > 0.6 and known["spearman"].min() > 0.4
 
 
 def test_ranks_begin_with_the_largest_whatever_its_sign_and_leave_out_the_unknown():
@@ -127,5 +139,5 @@ def test_ranks_begin_with_the_largest_whatever_its_sign_and_leave_out_the_unknow
 
 def test_few_features_are_not_compared():
     rng = np.random.default_rng(1)
-    rows = agreement(columns_of(rng, 1.0, 10), rng.normal(0, 1, (20, 3, 10)))
+    rows = agreement(columns_of(rng, 1.0, 10), rng.normal(0, 1, (20, 2, 3, 10)))
     assert all(r["why"] and "spearman" not in r for r in rows)

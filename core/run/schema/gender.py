@@ -73,8 +73,8 @@ GENDER_FEATURES = table(
 GENDER_RANKINGS = table(
     "gender_rankings",
     "gender",
-    "a pair of rankings of a layer's features: how far they agree, both on the training images. A ranking "
-    "paired with itself is train against test: the most that can be asked for",
+    "a pair of rankings of a layer's features: how far they agree, one made on the training images and the other on "
+    "the held-out ones, mean of both ways round. A ranking paired with itself is the most that can be asked for",
     """
     layer: int32 - 0-based number of the decoder block whose output is meant
     sae_id: string - SAE that the numbers of features are of: hash of its tensors
@@ -84,10 +84,12 @@ GENDER_RANKINGS = table(
     ranking_b: string - second ranking: auc, d, difference or effect
     n_features: int32 [features] - features that both rank
     spearman: float64 - rank correlation of the sizes, signs left out
+    ratio: float64 - spearman over what the two rankings have each with itself (geometric mean); null where that is no
+        more than with shuffled labels, and of a ranking with itself
     spearman_shuffled_low: float64 - smallest with image labels shuffled 20 times: agreement that needs no gender
     spearman_shuffled_high: float64 - largest with image labels shuffled 20 times
     k: int32 [features] - length of the two lists' heads that are compared
-    overlap: int32 [features] - features in both heads
+    overlap: float64 [features] - features in both heads, mean of both ways round
     overlap_chance: float64 [features] - expected of two random lists, k^2 / n
     overlap_chance_low: int32 [features] - lower end of its 95 % range (hypergeometric)
     overlap_chance_high: int32 [features] - upper end of its 95 % range (hypergeometric)
