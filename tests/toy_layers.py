@@ -64,6 +64,9 @@ def _probe(layer: int, view: str, lang: str, source: str, measure: str, why: str
         "n_female": 357,
         "n_male": 363,
         "chance": 0.504 if measure == "accuracy" else 0.5,
+        "n_types": 0 if why or lang != source else 40,
+        "n_typed": 0 if why or lang != source else 700,
+        "no_control": "",
     }
     row |= dict.fromkeys(probes.NUMBERS, NAN)
     if why:

@@ -27,13 +27,26 @@ def layers_answer(probes: pd.DataFrame, emergence: pd.DataFrame) -> Answer:
     curves = probe_curves(probes, "auc")
     curves = curves[curves["place"].isin(CARRIERS)]
     text = "; ".join(_place(own, curves, place) for place in CARRIERS if place in set(own["position"]))
-    low, high = (f"{value:.2f}" for value in (curves["control"].min(), curves["control"].max()))
     n = " to ".join(f"{n:,}" for n in sorted({known["n_images"].min(), known["n_images"].max()}))
     at_once = known[known["is_lowest"].astype(bool)]
     lowest = f"; layer {at_once['layer'].iloc[0]} is the lowest recorded" if len(at_once) else ""
-    control = low if low == high else f"{low} to {high}"
-    text = f"{text[0].upper()}{text[1:]} (n = {n} images; control task {control}, chance 0.50{lowest})."
-    return Answer(text, "supported" if (own["layer"] >= 0).all() else "unclear")
+    text = f"{text[0].upper()}{text[1:]} (n = {n} images; {_control(curves)}, chance 0.50{lowest})."
+    controlled = curves["control"].notna().all()
+    return Answer(text, "supported" if (own["layer"] >= 0).all() and controlled else "unclear")
+
+
+def _control(curves: pd.DataFrame) -> str:
+    """What arbitrary labels of shared types of images give, and how far the probe is beyond them at least."""
+    known = curves.dropna(subset=["control"])
+    if known.empty:
+        why = next((why for why in curves["no_control"] if isinstance(why, str) and why), "none was made")
+        return f"no control task: {why}"
+    low, high = (f"{value:.2f}" for value in (known["control"].min(), known["control"].max()))
+    types = f" of {known['n_types'].max():.0f} types" if known["n_types"].notna().any() else ""
+    least = known.iloc[int(known["selectivity"].argmin())]
+    beyond, *ends = (f"{least[f'selectivity{end}']:.2f}".replace("-", "−") for end in ("", "_low", "_high"))
+    told = low if low == high else f"{low} to {high}"
+    return f"control task{types} {told}, selectivity at least {beyond} [{', '.join(ends)}]"
 
 
 def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:

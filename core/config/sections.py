@@ -180,7 +180,8 @@ class LayersConfig:
     n_bootstrap: int = _is(500, low=50)
     l2: float = _is(100.0, low=1e-6)  # strength of the probes' penalty
     n_controls: int = _is(4, low=1)  # draws of arbitrary labels for the control task
-    control_types: tuple[str, ...] = _is(("role", "object"))  # annotated attributes that make a type of image
+    control_types: tuple[str, ...] = _is(("object", "background"))  # annotated: make a type of image; else words do
+    min_per_type: int = _is(5, low=2, high=1000)  # images that share a type, below which it is none
     min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
     n_lens: int = _is(200, low=1)  # captions a language for the logit lens
     last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers

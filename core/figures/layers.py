@@ -34,14 +34,16 @@ WHO_MARKERS = {"female": "circle", "male": "diamond", "neutral": "square"}
 def probe_curves(probes: pd.DataFrame, measure: str, langs: tuple[str, ...] = ("en", "ar")) -> pd.DataFrame:
     """One row a place, language and layer of probes tested in their own language; "both" where residuals are the same.
 
-    Columns: place, lang, layer, value, low, high, control, control_low, control_high, chance, n, q.
+    Columns: place, lang, layer, value, low, high, control, control_low, control_high, chance, n, q, and of the control
+    task selectivity with its ends, n_types, n_typed and no_control, empty in runs that did not ask for them.
     """
     own = probes[(probes["measure"] == measure) & (probes["lang"] == probes["trained_on"]) & (probes["layer"] >= 0)]
     own = own[own["lang"].isin(langs)].dropna(subset=["value"]).rename(columns={"view": "place", "n_images": "n"})
     own["lang"] = own["lang"].where(~own["shared"].astype(bool), BOTH)
     own = own.drop_duplicates(["place", "lang", "layer"])
     columns = ["place", "lang", "layer", "value", "low", "high", "control", "control_low", "control_high", "chance"]
-    return own[[*columns, "n", "q"]].reset_index(drop=True)
+    beyond = ["selectivity", "selectivity_low", "selectivity_high", "n_types", "n_typed", "no_control"]
+    return own.reset_index(drop=True).reindex(columns=[*columns, "n", "q", *beyond])
 
 
 def lens_curves(lens: pd.DataFrame, langs: tuple[str, ...] = ("en", "ar")) -> pd.DataFrame:
@@ -141,12 +143,12 @@ def transfer_figure(curves: pd.DataFrame, measure: str) -> Chart:
 
 
 def _beside_control(part: pd.DataFrame, firsts: dict[str, int], layers: list[int]) -> list[Mark]:
-    """One place: the band of the control, chance, a line a language, and rings at their first layers."""
-    band = part.groupby("layer").agg(low=("control_low", "min"), high=("control_high", "max")).reset_index()
-    marks: list[Mark] = [
-        Band(band["layer"], band["low"], band["high"], CONTROL, 0.28, name="control", rank=5),
-        Rule(y=float(part["chance"].max()), dash="dot"),
-    ]
+    """One place: the band of the control where there is one, chance, a line a language, rings at their first layers."""
+    known = part.dropna(subset=["control_low"])
+    band = known.groupby("layer").agg(low=("control_low", "min"), high=("control_high", "max")).reset_index()
+    marks: list[Mark] = [Rule(y=float(part["chance"].max()), dash="dot")]
+    if len(band):
+        marks.insert(0, Band(band["layer"], band["low"], band["high"], CONTROL, 0.28, name="control", rank=5))
     for key, own in part.groupby("lang", sort=False):
         lang = str(key)
         name = LANGUAGE_NAME.get(lang, "both languages (the image comes before the question)")

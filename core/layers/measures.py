@@ -114,10 +114,11 @@ def simultaneous(row: Mapping[str, Any], value: float, n: int) -> tuple[float, f
 def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
     """One row a method ("probe", "lens"), position and language: the first layer whose held-out AUC leaves a baseline.
 
-    The baseline of a probe is its control task; that of the lens is what other words give (95th percentile), and what
-    the words that are compared tell by themselves (shuffled labels, upper end), whichever is larger. ``layer`` is
-    -1 where no recorded layer does; ``is_lowest`` says that it is the lowest one recorded, so that it may have been
-    there before; ``n_after`` of the ``n_later`` layers above it hold it too. ``why`` is set where nothing can be said.
+    The baseline of a probe is its control task, or chance where there is none; that of the lens is what other words
+    give (95th percentile), and what the words that are compared tell by themselves (shuffled labels, upper end),
+    whichever is larger. ``layer`` is -1 where no recorded layer does; ``is_lowest`` says that it is the lowest one
+    recorded, so that it may have been there before; ``n_after`` of the ``n_later`` layers above it hold it too.
+    ``why`` is set where nothing can be said.
 
     How sure is the layer? The first at which the true AUC lies MARGIN beyond the baseline is, with 95 %, one of those
     from ``earliest`` to ``latest``: the first whose upper end reaches that, and the first whose lower end does, of
@@ -125,7 +126,7 @@ def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
     layer are such ends too, since it was chosen among all of them.
     """
     own = [r for r in probes if r["measure"] == "auc" and r["lang"] == r["trained_on"] and r["layer"] >= 0]
-    series = [("probe", r["view"], r["lang"], r, r["control"], r["value"]) for r in own]
+    series = [("probe", r["view"], r["lang"], r, float(np.fmax(r["control"], 0.5)), r["value"]) for r in own]
     series += [
         ("lens", r["position"], r["lang"], r, float(np.fmax(r["random_high"], r["shuffled_high"])), r["auc"])
         for r in lens

@@ -2,13 +2,14 @@
 
 Labels belong to images, never to the text. Every image is scored by probes that saw no row of it, in either language.
 Beside each score stands that of a control task of the same shape (Hewitt and Liang 2019): arbitrary labels, one for
-each type of image, which a probe can only learn by heart.
+each type of image, which a probe can only learn by heart; types are shared by training and held-out images, so that
+it can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,9 +22,9 @@ from threadpoolctl import threadpool_limits
 from core.config import LayersConfig
 from core.errors import UserError
 from core.intervals import percentile_interval, resampled_counts
+from core.layers.control_task import too_few
 from core.layers.measures import MEASURES, accuracy_ends, all_measures, auc_ends
 
-MIN_TYPES = 10  # fewer types than that, and each image is a type of its own
 NUMBERS = (
     "value",
     "low",
@@ -39,11 +40,22 @@ NUMBERS = (
 Labels = NDArray[np.bool_]
 
 
+class Control(NamedTuple):
+    """Measures of the control task (n_controls, 3, 1 + n_bootstrap), its types and their images; why it is none."""
+
+    drawn: NDArray[np.float64]
+    n_types: int
+    n_typed: int
+    why: str
+
+
 class TransformerProbeAnalyzer:
     """Probes of image gender, cross-validated by image; one object holds folds, control labels and bootstrap draws.
 
     ``female`` (n_images,) bool; ``group`` (n_images,) says which rows are of one image, ``kind`` (n_images,) what type
-    of image each is, for the control task. Standardised features, L2 of strength ``config.l2``, classes weighed alike.
+    of image each is, "" for none, for the control task: types of fewer than ``config.min_per_type`` images do not
+    count, and where too few are left there is no control task (``no_control`` says why). Standardised features, L2 of
+    strength ``config.l2``, classes weighed alike.
     """
 
     def __init__(
@@ -61,13 +73,10 @@ class TransformerProbeAnalyzer:
                 what = f"There are {n} labels and {len(np.asarray(given))} entries of {name}."
                 raise UserError(what, "Each row has one of either.", f"Give {name} as long as female, or leave it out.")
         self.group = np.unique(np.arange(n) if group is None else np.asarray(group), return_inverse=True)[1]
-        self.kind = np.unique(self.group if kind is None else np.asarray(kind), return_inverse=True)[1]
-        if self.kind.max(initial=-1) + 1 < MIN_TYPES:
-            self.kind = self.group
+        self.kind = np.full(n, "") if kind is None else np.asarray(kind).astype(str)
         self.why = self._too_few(np.ones(n, bool))
         if not self.why:
             self.fold = self._folds()
-            self.control = np.stack([self._control_labels(draw) for draw in range(self.config.n_controls)])
             counts = resampled_counts(self.group.max() + 1, self.config.n_bootstrap, [seed, 1])
             # the first row is the data as they are
             self._weights = np.vstack([np.ones(n), counts[:, self.group].astype(float)])
@@ -78,10 +87,11 @@ class TransformerProbeAnalyzer:
         """Rows for one layer and view: ``resid`` is (n_images, d_model) by language, NaN where there is no position.
 
         One row a measure for every pair of a language and the language the probe was trained on: n_images, n_female,
-        n_male, value with its interval over images, what chance gives, the control task's value (mean over its draws)
-        with an interval over images and draws, selectivity = value - control, its two-sided p (normal approximation
-        with the bootstrap's standard error). Numbers are NaN, with the reason in ``why``, below ``config.min_images``
-        images of a gender. ``shared``: all languages have the same residuals, so that there is nothing to transfer.
+        n_male, value with its interval over images, what chance gives, the control task's value (mean over its draws,
+        images with a type) with an interval over images and draws, selectivity = value - control, its two-sided p
+        (normal approximation with the bootstrap's standard error; without a control task against what labels dealt to
+        single images give). Numbers are NaN, with the reason in ``why``, below ``config.min_images`` images of a
+        gender. ``shared``: all languages have the same residuals, so that there is nothing to transfer.
         UserError where the residuals are not given by language or have not one row a label.
         """
         if not isinstance(resid, Mapping) or not resid:
@@ -112,7 +122,7 @@ class TransformerProbeAnalyzer:
         why = {name: self._too_few(present[name] & present[lang]) for name in resid}
         if why[lang]:
             return [row for name in resid for row in self._rows(name, lang, present[name] & present[lang], why[lang])]
-        rows, control = [], None
+        rows = []
         usable = {name: x for name, x in resid.items() if not why[name]}
         scores = self._scores(lang, usable, present, self.female)
         for name in sorted(resid, key=lambda name: name != lang):
@@ -121,16 +131,31 @@ class TransformerProbeAnalyzer:
                 rows += self._rows(name, lang, here, why[name])
                 continue
             found = self._measure(scores[name], self.female, here)
-            if name == lang:
-                control = np.stack(
-                    [
-                        self._measure(self._scores(lang, {lang: resid[lang]}, present, labels)[lang], labels, here)
-                        for labels in self.control
-                    ]
-                )
             ends = self._ends(scores[name][here], here, found)
-            rows += self._rows(name, lang, here, "", found, ends, control if name == lang else None)
+            control = self._control(lang, resid[lang], here) if name == lang else None
+            rows += self._rows(name, lang, here, "", found, ends, control)
         return rows
+
+    def _control(self, lang: str, resid: NDArray[np.floating], here: Labels) -> Control:
+        """The control task over the images ``here`` that have a type: half of the types one label, half the other.
+
+        Where too few types are shared each image has a label of its own: nothing that a probe could learn by heart, but
+        still what it gives for labels that mean nothing.
+        """
+        least, names = self.config.min_per_type, self.kind
+        if why := too_few(names[here].tolist(), least):
+            least, names = 1, self.group.astype(str)
+        known, types, sizes = np.unique(np.where(here, names, ""), return_inverse=True, return_counts=True)
+        typed = (sizes >= least) & (known != "")
+        inside, numbers = typed[types], np.cumsum(typed) - 1
+        drawn = []
+        for draw in range(self.config.n_controls):
+            place = np.random.default_rng([self.seed, 2, draw]).permutation(int(typed.sum()))
+            labels = place[numbers[types]] % 2 == 0
+            scores = self._scores(lang, {lang: resid}, {lang: inside}, labels)[lang]
+            drawn.append(self._measure(scores, labels, inside))
+        n = (0, 0) if why else (int(typed.sum()), int(inside.sum()))
+        return Control(np.stack(drawn), *n, why)
 
     def _scores(
         self, lang: str, resid: Mapping[str, NDArray[np.floating]], present: Mapping[str, Labels], labels: Labels
@@ -173,17 +198,23 @@ class TransformerProbeAnalyzer:
         why: str,
         found: NDArray | None = None,
         ends: list[tuple[float, float]] | None = None,
-        control: NDArray | None = None,
+        control: Control | None = None,
     ) -> list[dict[str, Any]]:
         n, n_female = int(here.sum()), int((here & self.female).sum())
         counts = {"n_images": n, "n_female": n_female, "n_male": n - n_female}
+        counts |= {"n_types": 0, "n_typed": 0, "no_control": ""}
+        if control is not None:
+            counts |= {"n_types": control.n_types, "n_typed": control.n_typed, "no_control": control.why}
         majority = max(n_female, n - n_female) / n if n else float("nan")
         rows = []
         for i, measure in enumerate(MEASURES):
+            chance = majority if measure == "accuracy" else 0.5
             numbers: dict[str, float] = dict.fromkeys(NUMBERS, float("nan"))
             if found is not None and ends is not None:
-                numbers |= _summary(found[i], ends[i], None if control is None else control[:, i])
-            chance = majority if measure == "accuracy" else 0.5
+                numbers |= _summary(found[i], ends[i])
+                if control is not None:
+                    beyond = _beyond(found[i], control.drawn[:, i])
+                    numbers |= {"p": beyond["p"]} if control.why else beyond
             key = {"lang": lang, "trained_on": trained_on, "measure": measure}
             rows.append({**key, **counts, "chance": chance, **numbers, "why": why})
         return rows
@@ -197,11 +228,6 @@ class TransformerProbeAnalyzer:
             fold[test] = number
         return fold
 
-    def _control_labels(self, draw: int) -> Labels:
-        """Half of the types one label, half the other, at random."""
-        place = np.random.default_rng([self.seed, 2, draw]).permutation(self.kind.max() + 1)
-        return place[self.kind] % 2 == 0
-
     def _too_few(self, here: Labels) -> str:
         for gender, side in (("women", self.female), ("men", ~self.female)):
             n = len(np.unique(self.group[here & side]))
@@ -210,17 +236,18 @@ class TransformerProbeAnalyzer:
         return ""
 
 
-def _summary(found: NDArray, ends: tuple[float, float], control: NDArray | None) -> dict[str, float]:
-    """Numbers of one measure: ``found`` (1 + draws,) with its interval, ``control`` (n_controls, 1 + draws)."""
-    numbers = {"value": found[0], "low": ends[0], "high": ends[1]}
-    if control is not None:
-        draw = np.arange(len(found) - 1) % len(control)  # each bootstrap draw meets one control draw
-        against = control[draw, 1 + np.arange(len(draw))]
-        numbers["control"] = control[:, 0].mean()
-        numbers["control_low"], numbers["control_high"] = percentile_interval(against)
-        difference = found[1:] - against
-        numbers["selectivity"] = found[0] - control[:, 0].mean()
-        numbers["selectivity_low"], numbers["selectivity_high"] = percentile_interval(difference)
-        spread = np.nanstd(difference)
-        numbers["p"] = float(2 * norm.sf(abs(numbers["selectivity"]) / spread)) if spread > 0 else float("nan")
+def _summary(found: NDArray, ends: tuple[float, float]) -> dict[str, float]:
+    return {"value": float(found[0]), "low": float(ends[0]), "high": float(ends[1])}
+
+
+def _beyond(found: NDArray, control: NDArray) -> dict[str, float]:
+    """How far one measure, ``found`` (1 + draws,), is beyond that of arbitrary labels, (n_controls, 1 + draws)."""
+    draw = np.arange(len(found) - 1) % len(control)  # each bootstrap draw meets one control draw
+    against = control[draw, 1 + np.arange(len(draw))]
+    difference, level = found[1:] - against, control[:, 0].mean()
+    numbers = {"control": level, "selectivity": found[0] - level}
+    for name, values in (("control", against), ("selectivity", difference)):
+        numbers[f"{name}_low"], numbers[f"{name}_high"] = percentile_interval(values)
+    spread = np.nanstd(difference)
+    numbers["p"] = 2 * norm.sf(abs(numbers["selectivity"]) / spread) if spread > 0 else float("nan")
     return {name: float(value) for name, value in numbers.items()}

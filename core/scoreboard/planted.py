@@ -37,7 +37,7 @@ TOPIC = "planted"
 N = 30  # images of each gender, half of them held out
 SEEDS = 10
 MECHANISMS = MechanismsConfig(n_bootstrap=100, n_permutations=999, min_images=8)
-PROBES = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_images=8)
+PROBES = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_images=8, min_per_type=2)
 CLAIMS = ("planted.head", "planted.layer", "planted.direction", "planted.sharing")
 VIEW = "prompt"
 

@@ -222,7 +222,10 @@ METHOD = """
 **Probe.** A logistic regression on one layer's mean residual over the named positions tells images of women from
 those of men: standardised, L2, five folds by image; no image is scored by a probe that saw it in either language.
 **Control task** (Hewitt and Liang 2019, arXiv 1909.03368): the same probe on arbitrary labels, one for each type of
-image (role × object, where annotated); what it reaches is memory. Grey: its 95 % interval over images and draws.
+image, the same in training and held-out images, so that it can be learned by heart. A type is what is annotated
+(object × background in the demo), else the rarest word of people’s captions that at least five images share.
+**Selectivity**: the probe’s AUC less the control’s. A control near 1 says that the layer holds the types so plainly
+that a probe can read any labels of them. Grey: its 95 % interval over images and draws.
 **Logit lens** (nostalgebraist 2020): the model's own final norm and unembedding on single residuals of held-out
 images, log-odds = logit of the woman's spelling − logit of the man's, at the token at which the first gendered word
 and its counterpart part; where one of them ends there, all tokens that end a word are summed. Before the caption,

@@ -6,7 +6,7 @@ Parts are one layer's view for the probes and one language for the lens; those t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from core.gender.coverage import coverage
 from core.gender.logit_words import WordSets, random_sets, word_sets
 from core.gender.word_ends import word_ends
 from core.layers import LogitLens, TransformerProbeAnalyzer
+from core.layers.control_task import ImageTypes, image_types, telling_words
 from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places
 from core.layers.tables import table
@@ -44,11 +45,11 @@ def run(ctx: StageContext) -> dict:
     layers, languages = ctx.config.activations.layers, ctx.config.samples.languages
     samples = ctx.run.images().to_dict("records")
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
-    wanted = ctx.config.layers.control_types
+    types = control_types(ctx, gendered)
     analyzer = TransformerProbeAnalyzer(
         [s["gender"] == "female" for s in gendered],
         [s["image_id"] for s in gendered],
-        [_image_type(s, wanted) for s in gendered],
+        types.names,
         ctx.config.layers,
         ctx.config.seed,
     )
@@ -76,18 +77,25 @@ def run(ctx: StageContext) -> dict:
     for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):
         of.write(ctx.run, table(rows, of))
     first = {f"{r['method']} {r['position']} {r['lang']}": r["layer"] for r in found}
-    return {"rows": len(probes) + len(lens), "notes": {"first_layer": first}}
+    made = {"types": len(set(types.names) - {""}), "from": types.source or "nothing"}
+    return {"rows": len(probes) + len(lens), "notes": {"first_layer": first, "control_task": made}}
 
 
 def _part(path: Path, of: Table, make: Callable[[], Rows]) -> Part:
     return Part(path, lambda: write_table(path, table(make(), of)))
 
 
-def _image_type(sample: dict[str, Any], wanted: tuple[str, ...]) -> str:
-    """The annotated attributes that make a type of image; the image itself where none is annotated."""
-    attributes = json.loads(sample["attributes"] or "{}")
-    values = [str(attributes[name]) for name in wanted if name in attributes]
-    return "\0".join(values) or f"image\0{sample['image_id']}"
+def control_types(ctx: StageContext, images: Sequence[Mapping[Any, Any]]) -> ImageTypes:
+    """Types of these images for the control task: annotated attributes, else words of people's captions of them."""
+    c, lang = ctx.config.layers, ctx.config.samples.languages[0]
+    annotated = [json.loads(s["attributes"] or "{}") for s in images]
+    values = [[str(of[name]) for name in c.control_types if of.get(name) not in (None, "")] for of in annotated]
+    texts: dict[int, list[str]] = {}
+    for row in ctx.run.table("references", ["sample_id", "lang", "text"]).to_pylist():
+        if row["lang"] == lang:
+            texts.setdefault(row["sample_id"], []).append(row["text"])
+    said = [texts.get(s["sample_id"], []) for s in images]
+    return image_types(values, telling_words(said, lang, c.min_per_type), c.min_per_type)
 
 
 def _probe(analyzer: TransformerProbeAnalyzer, resid: dict[str, np.ndarray], layer: int, view: str) -> Rows:

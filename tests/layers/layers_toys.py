@@ -8,10 +8,10 @@ import numpy as np
 
 from core.config import LayersConfig
 
-QUICK = LayersConfig(n_folds=4, n_bootstrap=100, n_controls=2)
+QUICK = LayersConfig(n_folds=4, n_bootstrap=100, n_controls=2, min_per_type=2)
 
 
-def images(n: int = 120, n_types: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def images(n: int = 120, n_types: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Which images show a woman (half of them), and their types."""
     rng = np.random.default_rng(seed)
     return rng.permutation(n) % 2 == 0, rng.integers(n_types, size=n)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
 from core.answers import layers as layers_answers
 from core.figures import layers
+from core.figures.marks import Band
 from core.figures.screen import draw
 from core.run.reader import Catalog
 from tests.pages.visitor import Open, words
@@ -40,7 +42,8 @@ def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) 
     assert "(AUC 0.97 [0." in said
     assert "in English from layer 3 on, by 0.05 beyond the control" in said
     assert "in Arabic at no layer beyond the control" in said
-    assert "n = 720 images; control task 0.55, chance 0.50; layer 1 is the lowest recorded" in said
+    beside = "control task of 40 types 0.55, selectivity at least −0.03 [−0.11, 0.04], chance 0.50"
+    assert f"n = 720 images; {beside}; layer 1 is the lowest recorded" in said
     assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
 
 
@@ -72,10 +75,19 @@ def test_supported_only_where_every_language_shows_it(cat: Catalog) -> None:
     assert layers_answers.layers_answer(probes, emergence.iloc[:0]).sure == "not enough data"
 
 
+def test_without_a_control_task_the_answer_says_so_and_is_not_sure(cat: Catalog) -> None:
+    there = cat.emergence().assign(layer=3, low=0.8, value=0.9, high=0.95, n_after=1, n_later=1, why="")
+    probes = cat.probes().assign(control=float("nan"), control_low=float("nan"), no_control="3 types; 10 are needed")
+    answer = layers_answers.layers_answer(probes, there)
+    assert "no control task: 3 types; 10 are needed" in answer.text and answer.sure == "unclear"
+    drawn = layers.layers_figure(layers.probe_curves(probes, "auc"), layers.lens_curves(cat.lens()[:0]), there, "auc")
+    assert not any(isinstance(mark, Band) for panel in drawn.panels for mark in panel.marks)
+
+
 def test_figures_carry_their_control_and_ring_the_first_layer(cat: Catalog) -> None:
     curves, below = layers.probe_curves(cat.probes(), "auc"), layers.lens_curves(cat.lens())
     assert set(curves.loc[curves["place"] == "image", "lang"]) == {"both"}
-    fig = draw(layers.layers_figure(curves, below, cat.emergence(), "auc", 0.74))
+    fig = cast(Any, draw(layers.layers_figure(curves, below, cat.emergence(), "auc", 0.74)))
     names = [trace.name for trace in fig.data]
     assert names.count("control") == 6  # one a panel
     rings = [t for t in fig.data if t.name == "first layer that leaves the control" and len(t.x)]

@@ -20,13 +20,18 @@ PROBES = table(
     value: float32 - the measure on held-out images
     low: float32 - lower end of the 95 % interval of value, bootstrap over images
     high: float32 - upper end of the 95 % interval of value, bootstrap over images
-    control: float32 - the measure on arbitrary labels of types of image, mean over draws; NaN for transfer
+    n_types: int32 [types] - types of image of the control task, each shared by several images; 0 without one
+    n_typed: int32 [images] - images that have such a type
+    no_control: string - why there is no control task, else empty
+    control: float32 - the measure on arbitrary labels of types of image, the same in training and held-out images, mean
+        over draws; NaN for transfer and where there is no control task
     control_low: float32 - lower end of the 95 % interval of control over images and draws
     control_high: float32 - upper end of the 95 % interval of control over images and draws
     selectivity: float32 - value - control
     selectivity_low: float32 - lower end of the 95 % interval of selectivity over images and draws
     selectivity_high: float32 - upper end of the 95 % interval of selectivity over images and draws
-    p: float64 [probability] - two-sided, of selectivity being 0
+    p: float64 [probability] - two-sided, of selectivity being 0; without a control task, of value being what labels
+        dealt to single images give
     q: float64 [probability] - Benjamini and Hochberg over all p of probes and lens
     why: string - why there are no numbers, else empty
     """,

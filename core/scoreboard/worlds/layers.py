@@ -13,7 +13,8 @@ from core.layers.measures import emergence, with_q
 from core.layers.probes import TransformerProbeAnalyzer
 from core.scoreboard.worlds import LANGS, Size, along, world
 
-CONFIG = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2)
+CONFIG = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_per_type=2)
+N_TYPES = 12  # of images, for the control task
 SHARED = 0.5  # of the images' accidents, between the languages
 VIEWS = ("image", "before")
 
@@ -30,21 +31,37 @@ def _residuals(rng: np.random.Generator, size: Size, strength: float, of_lang: b
     return found
 
 
-def _probes(rng: np.random.Generator, size: Size, strength: float, views: tuple[str, ...], of_lang: bool = False):
+def _probes(
+    rng: np.random.Generator,
+    size: Size,
+    strength: float,
+    views: tuple[str, ...],
+    of_lang: bool = False,
+    told_by_type: bool = False,
+) -> list[dict[str, Any]]:
     female = np.repeat([True, False], size.n)
-    kind = rng.integers(0, 20, 2 * size.n)
+    kind = rng.integers(0, N_TYPES, 2 * size.n)
+    if told_by_type:  # women are beside things of the first half in three images of four, men in one
+        first = rng.random(2 * size.n) < np.where(female, 0.75, 0.25)
+        kind = kind // 2 + np.where(first, 0, N_TYPES // 2)
     analyzer = TransformerProbeAnalyzer(female, kind=kind, config=CONFIG)
     rows: list[dict[str, Any]] = []
     for layer in range(size.layers):
         for view in views:
-            found = analyzer.analyze(_residuals(rng, size, strength, of_lang))
+            resid = _residuals(rng, size, strength, of_lang)
+            if told_by_type:
+                things = 4 * rng.standard_normal((N_TYPES, size.d)) / np.sqrt(size.d) * np.sqrt(N_TYPES)
+                resid = {lang: x + things[kind] for lang, x in resid.items()}
+            found = analyzer.analyze(resid)
             rows += [{"layer": layer, "view": view, **row} for row in found]
     with_q(rows, [])
     return rows
 
 
-def _carried(rng: np.random.Generator, size: Size, strength: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = _probes(rng, size, strength, VIEWS)
+def _carried(
+    rng: np.random.Generator, size: Size, strength: float, told_by_type: bool = False
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows = _probes(rng, size, strength, VIEWS, told_by_type=told_by_type)
     return pd.DataFrame(rows), pd.DataFrame(emergence(rows, []))
 
 
@@ -54,6 +71,11 @@ FEW = along((20, 50), at=Size(20, 48, 2))
 @world("false", "no layer holds gender", "layers.carried", sizes=FEW, worlds=60)
 def nothing(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _carried(rng, size, 0.0)
+
+
+@world("false", "layers hold things, of which some go with women", "layers.carried", sizes=FEW, worlds=60)
+def by_heart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return _carried(rng, size, 0.0, told_by_type=True)
 
 
 @world("true", "every layer holds gender", "layers.carried", sizes=FEW, worlds=10)
