@@ -186,7 +186,7 @@ def stages() -> tuple[Stage, ...]:
         Stage(
             name="interventions",
             says="change features, directions and prompts; compare captions with controls",
-            needs=("prepare", "caption", "words", "train", "features", "pool", "gender"),
+            needs=("prepare", "caption", "words", "activations", "train", "features", "pool", "gender"),
             makes=(*_tables("interventions"), "intervention_images/"),
             sections=(
                 "seed",
@@ -196,6 +196,8 @@ def stages() -> tuple[Stage, ...]:
                 "caption",
                 "words",
                 "activations.layers",
+                "gender.min_images",
+                "gender.n_attributed",
                 "interventions",
             ),
             fn="precompute.stages.interventions:run",

@@ -21,8 +21,11 @@ from core.interventions.designs import (
     Settings,
     arms_of,
     choose,
+    comparisons,
     designs,
     grid,
+    tried_untrained,
+    with_untrained,
 )
 from core.interventions.outcomes import Reader, common_words, outcomes
 from core.run import Run
@@ -31,7 +34,17 @@ from core.samples.sources import knowledge
 from tests.toy_run import add_record
 
 SETTINGS = Settings(
-    (1, 3), (1, 5, 25), 25, ("swap", "ablate", "neutralise"), ("auc",), (0.5, 1.0), 20, 5, (MEANS, PROBE), 3
+    (1, 3),
+    (1, 5, 25),
+    25,
+    ("swap", "ablate", "neutralise"),
+    ("auc",),
+    (0.5, 1.0),
+    20,
+    5,
+    (MEANS, PROBE),
+    3,
+    n_dictionaries=5,
 )
 Behaviour = Callable[[Arm, str], tuple[float, float]]
 """(share of captions whose gender is flipped, share that is destroyed) under an arm, in a language."""
@@ -74,8 +87,12 @@ class ToyInterventions:
         self.readers = {lang: Reader(lang, common_words(texts[lang], lang), source=source) for lang in tables.LANGUAGES}
         tried = grid(SETTINGS)
         self.choice = choose(SETTINGS, {arm: behaviour(arm, "en")[0] for arm in tried[1:]}, {1: 0.1, 3: 0.4})
+        untrained = tried_untrained(SETTINGS, self.choice)
+        self.choice = with_untrained(self.choice, untrained, {arm: behaviour(arm, "en")[0] for arm in untrained})
         self.questions: list[Design] = designs(SETTINGS, self.choice)
-        self.tried, self.arms = tried, arms_of(self.questions)
+        compared = comparisons(SETTINGS, self.choice)
+        tried = [*tried, *untrained]
+        self.tried, self.arms = tried, arms_of(self.questions, compared)
         written = [self._captions(tried, "development", 0), self._captions(self.arms, "confirmation", len(tried))]
         self.captions = pd.concat(written, ignore_index=True)
         results = self.results("development", tried, 0)
@@ -83,6 +100,7 @@ class ToyInterventions:
         results = self.results("confirmation", self.arms, len(tried))
         self.effects = tables.effects_table(self.questions, results, self.arms[0], n_draws, seed)
         self.verdicts = tables.verdicts_table(self.effects)
+        self.comparisons = tables.comparisons_table(compared, results, self.arms[0])
         self.terms = tables.terms_table(self.questions, results, self.arms[0], self.readers, 20, seed)
 
     def results(self, phase: str, arms: list[Arm], first: int) -> tables.Results:
@@ -182,6 +200,7 @@ def add_toy_interventions(run: Run, toy: ToyInterventions | None = None) -> Run:
         ("captions", toy.captions),
         ("effects", effects),
         ("verdicts", toy.verdicts),
+        ("comparisons", toy.comparisons),
         ("terms", toy.terms),
     ):
         table = TABLES[f"intervention_{name}"]

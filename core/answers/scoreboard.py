@@ -28,6 +28,7 @@ PLAIN = {
     "gender.lift": "Women, or men, lead among a feature’s strongest images",
     "gender.rankings agree": "Rankings of features agree",
     "interventions.specific": "Gender features change captions more than matched ones",
+    "interventions.trained": "The SAE’s features change captions more than a random dictionary’s",
     "interventions.transfer": "One language’s features change the other’s captions",
     "interventions.ways": "Features and the difference of means change as much",
     "interventions.ways apart": "Features and the difference of means differ",

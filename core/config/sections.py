@@ -221,6 +221,7 @@ class InterventionsConfig:
     directions: tuple[str, ...] = ("difference of means", "probe direction", "LEACE")  # LEACE: where it is installed
     n_controls: int = _is(25, low=2)  # sets of other features, matched one to one
     n_few: int = _is(10, low=2)  # the same where they only draw a band, and those drawn uniformly
+    n_dictionaries: int = _is(5, low=0, high=50)  # random ones, whose features stand beside the trained one's; 0 = none
     n_images: int = _is(500, low=4)  # images on which the designs are judged
     n_development: int = _is(100, low=4)  # other held-out images, on which layer, strength and ranking are chosen
     neutral_en: str = "Describe the image. Use gender-neutral words."

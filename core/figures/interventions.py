@@ -190,6 +190,8 @@ def way_name(row: Any) -> str:
         return f"{k} features off, the SAE’s error lost{_drawn(note)}"
     if method in fixed:
         return fixed[method]
+    if method == "random dictionary":
+        return f"{k} features of a random dictionary: {MODE_NAMES[mode]}"
     what = f"{k} features" if method == "features" else method
     what += {"transfer": " of the other language"}.get(part, "")
     what += f" of layer {row.layer}" if part == "layers" or note == "headline" else ""
@@ -201,12 +203,13 @@ def _drawn(note: str) -> str:
 
 
 def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
-    """One row a way to change captions and language, beside its controls: features, directions, prompt, identity."""
+    """One row a way to change captions and language, beside its controls: features, those of a random dictionary,
+    directions, prompt, identity."""
     mine = effects[effects["outcome"] == outcome]
-    keep = (mine["note"] == "headline") | mine["part"].isin(["directions", "prompts", "identity"])
+    keep = (mine["note"] == "headline") | mine["part"].isin(["nulls", "directions", "prompts", "identity"])
     mine = mine[keep].copy()
     mine["way"] = [way_name(r) for r in tuples(mine)]
-    order = {"sets": 0, "directions": 1, "prompts": 2, "identity": 3}
+    order = {"sets": 0, "nulls": 1, "directions": 2, "prompts": 3, "identity": 4}
     mine["place"] = mine["part"].map(order) * 1000 + mine["mode"].map({"swap": 0, "ablate": 100, "": 200})
     return mine.sort_values(["place", "design", "lang"], ascending=[True, True, False]).reset_index(drop=True)
 
@@ -289,6 +292,7 @@ def selectivity_frame(arms: pd.DataFrame) -> pd.DataFrame:
         "difference of means": "a direction",
         "probe direction": "a direction",
         "LEACE": "a direction",
+        "random dictionary": "a random dictionary",
         "neutral prompt": "the prompt",
     }
     mine["kind"] = np.where(control, "control", mine["method"].map(names).fillna("identity"))
@@ -301,6 +305,7 @@ KIND_SYMBOLS = {
     "the prompt": "triangle-up",
     "a direction": "square",
     "features, error lost": "star-open",
+    "a random dictionary": "diamond-open",
     "features": "star",
 }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, vstack
 from torch import Tensor
 
 from core.gender.contrast import Contrast, LogOdds
+from core.gender.word_ends import word_ends
 from core.intervals import mean_interval
 from core.vlm.batch import BOS, PAD
 from core.vlm.gradients import resid_gradients
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from core.vlm.adapter import VLM
 
 CHUNK_ELEMENTS = 1 << 24  # numbers gathered at once
+CAPTIONS_AT_ONCE = 16  # in one pass forward and back
 AT_ONCE = 4096  # features whose effects are dense at a time
 
 
@@ -94,6 +96,29 @@ def attribute(
         places = row[code.row].cpu().numpy(), code.feature.cpu().numpy()
         effects[layer] = coo_array((value.cpu().numpy(), places), shape=(len(rows), sae.cfg.d_sae)).tocsr()
     return effects
+
+
+def attributed(
+    vlm: VLM,
+    saes: Mapping[int, SAE],
+    prompt: Sequence[int],
+    targets: Sequence[Target],
+    encode: Callable[[Sequence[int]], Tensor],
+    tick: Callable[[int, int], None] = lambda *_: None,
+) -> dict[int, csr_array]:
+    """``attribute`` of each target (n_targets, d_sae) by layer, so many captions at once.
+
+    ``encode`` gives what the model sees of images (n, tokens, d_model) by their sample_id.
+    """
+    parts: dict[int, list] = {layer: [csr_array((0, saes[layer].cfg.d_sae))] for layer in saes}
+    for start in range(0, len(targets), CAPTIONS_AT_ONCE):
+        batch = targets[start : start + CAPTIONS_AT_ONCE]
+        rows = [[*prompt, *target.token_ids] for target in batch]
+        score = LogOdds([target.contrast for target in batch], word_ends(vlm))
+        for layer, effects in attribute(vlm, saes, rows, encode([t.sample_id for t in batch]), score).items():
+            parts[layer].append(effects)
+        tick(start + len(batch), len(targets))
+    return {layer: vstack(of_layer, format="csr") for layer, of_layer in parts.items()}
 
 
 def effect_columns(effects: Mapping[str, csr_array], min_images: int) -> dict[str, NDArray[np.float64]]:

@@ -17,11 +17,14 @@ FEATURES, MEANS, PROBE, LEACE, RANDOM = (
     "random direction",
 )
 REPLACED = "reconstruction without features"  # the published hook: the SAE's error is not kept
+UNTRAINED = "random dictionary"  # features of random directions, chosen as those of the SAE are
 NONE, ZERO, RECONSTRUCTION, NO_WAY_OUT = "none", "zero edit", "reconstruction", "no way out"
 NEUTRAL_PROMPT, OTHER_PROMPT = "neutral prompt", "other prompt"
 DIRECTIONS = (MEANS, PROBE, LEACE)
 MODES = ("swap", "ablate", "neutralise")
 HEADLINE, NEGATIVE, UNIFORM = "headline", "negative control", "uniform controls"
+FIXED = (HEADLINE, UNTRAINED)  # notes of questions that were fixed beforehand, each one question: it keeps its p
+LESS_UNTRAINED = "trained less random dictionaries"
 TARGET = -1  # the draw of what is asked about; controls count from 0
 
 
@@ -35,6 +38,7 @@ class Arm:
     features of both genders to the middle of their means over women and men. ``sets`` says whose
     ranking the features come from: "own", that of the caption's language, or "cross", the other's. ``draw`` is TARGET,
     or the number of a control; ``uniform``: that control was drawn uniformly from the live features, not matched.
+    ``dictionary``: the number of the random dictionary whose features are changed, -1 for those of the run's SAE.
     """
 
     method: str
@@ -46,17 +50,14 @@ class Arm:
     k: int = 0
     draw: int = TARGET
     uniform: bool = False
-
-    @property
-    def feature_edit(self) -> bool:
-        return self.method == FEATURES
+    dictionary: int = -1
 
 
 @dataclass(frozen=True)
 class Design:
     """A question: what does ``target`` do to captions that its controls do not? ``part`` is where it is shown."""
 
-    part: str  # identity, sets, modes, controls, transfer, layers, dose, directions, prompts
+    part: str  # identity, sets, modes, controls, nulls, transfer, layers, dose, directions, prompts
     target: Arm
     controls: tuple[Arm, ...] = ()
     note: str = ""
@@ -65,6 +66,16 @@ class Design:
     def headline(self) -> bool:
         """Whether it is the one question of its mode that was fixed on the development images."""
         return self.note == HEADLINE
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one arm does on the same images less what others do: their ``mean``, as a random draw of all such."""
+
+    name: str
+    arm: Arm
+    others: tuple[Arm, ...]
+    how: str = "mean"
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class Settings:
     directions: tuple[str, ...]
     last_layer: int = -1  # of the model, where it has an SAE; nothing reads the image tokens after it
     languages: tuple[str, ...] = LANGUAGES  # in which captions are written
+    n_dictionaries: int = 0  # random ones
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,7 @@ class Choice:
     by_layer: Mapping[int, Arm]  # of the first mode
     direction: Mapping[str, Arm]  # mode -> arm of the difference of means
     negative_layer: int  # whose features tell women from men least, on training images
+    untrained: Arm | None = None  # the headline with a random dictionary's features
 
 
 def tried_modes(settings: Settings) -> tuple[str, ...]:
@@ -174,6 +187,8 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         if mode == "ablate":
             hook = replace(arm, method=REPLACED)
             found += [with_controls("controls", hook, settings.n_few, note) for note in ("", UNIFORM)]
+    if untrained := dictionaries(settings, choice):
+        found.append(with_controls("nulls", untrained[0], settings.n_controls, UNTRAINED))
     if len(settings.languages) > 1:
         found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
     for layer, arm in choice.by_layer.items():
@@ -195,15 +210,46 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
     return found
 
 
+def tried_untrained(settings: Settings, choice: Choice) -> list[Arm]:
+    """The headline's question put to a random dictionary, in every strength: what is tried on development images.
+
+    None where features are set to means over women and men, for at image tokens these are not known of it.
+    """
+    head = choice.features[settings.modes[0]]
+    if not settings.n_dictionaries or head.mode not in ("swap", "ablate"):
+        return []
+    strengths = settings.strengths if head.mode == "swap" else (1.0,)
+    return [replace(head, method=UNTRAINED, dictionary=0, strength=strength) for strength in strengths]
+
+
+def with_untrained(choice: Choice, tried: Sequence[Arm], scores: Mapping[Arm, float]) -> Choice:
+    """The choice with the strength of the random dictionary: that of the highest score, of equals the weakest."""
+    best = min(tried, key=lambda arm: (-round(scores[arm], 9), arm.strength), default=None)
+    return replace(choice, untrained=best)
+
+
+def dictionaries(settings: Settings, choice: Choice) -> list[Arm]:
+    """The same change with the features of each random dictionary."""
+    best, n = choice.untrained, settings.n_dictionaries
+    return [] if best is None else [replace(best, dictionary=number) for number in range(n)]
+
+
+def comparisons(settings: Settings, choice: Choice) -> list[Comparison]:
+    """Arms that are held against each other on the same images."""
+    head, untrained = choice.features[settings.modes[0]], tuple(dictionaries(settings, choice))
+    return [Comparison(LESS_UNTRAINED, head, untrained)] if untrained else []
+
+
 def with_controls(part: str, target: Arm, n: int, note: str = "") -> Design:
     """A design whose controls are the same change of ``n`` other sets, matched or, by its note, drawn uniformly."""
     uniform = note == UNIFORM
     return Design(part, target, tuple(replace(target, draw=draw, uniform=uniform) for draw in range(n)), note)
 
 
-def arms_of(questions: Sequence[Design]) -> list[Arm]:
-    """Every arm that the questions need, each once, the unedited model first, in the order of the questions."""
-    return list(dict.fromkeys([Arm(NONE), *(arm for q in questions for arm in (q.target, *q.controls))]))
+def arms_of(questions: Sequence[Design], compared: Sequence[Comparison] = ()) -> list[Arm]:
+    """Every arm that is needed, each once, the unedited model first, in the order of the questions."""
+    asked = [arm for q in questions for arm in (q.target, *q.controls)]
+    return list(dict.fromkeys([Arm(NONE), *asked, *(arm for c in compared for arm in (c.arm, *c.others))]))
 
 
 @functools.cache
@@ -220,7 +266,10 @@ def count_arms(settings: Settings) -> tuple[int, int]:
     by_layer = {layer: replace(arm[settings.modes[0]], layer=layer) for layer in settings.layers}
     means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items() if mode in tried}
     choice = Choice(arm, by_layer, means, -1)
-    return len(grid(settings)), len(arms_of(designs(settings, choice)))
+    untrained = tried_untrained(settings, choice)
+    choice = with_untrained(choice, untrained, dict.fromkeys(untrained, 0.0))
+    confirmed = arms_of(designs(settings, choice), comparisons(settings, choice))
+    return len(grid(settings)) + len(untrained), len(confirmed)
 
 
 @dataclass(frozen=True)
@@ -248,6 +297,7 @@ def planned(config: Config, n_images: int) -> Amount:
         min(c.n_few, c.n_controls),
         tuple(c.directions),
         languages=config.samples.languages,
+        n_dictionaries=c.n_dictionaries,
     )
     tried, confirmed = count_arms(settings)
     n_test, fresh = round(n_images * config.samples.test_share), knowledge(config.samples).makes_images

@@ -81,6 +81,7 @@ class Inputs:
             wanted,
             last if last in layers else -1,
             self.whole.samples.languages,
+            c.n_dictionaries,
         )
 
     def _n_layers(self) -> int:
@@ -202,7 +203,8 @@ class Inputs:
 
     def prepare(self, questions: Sequence[Design]) -> None:
         """Control sets and directions of the arms that were chosen."""
-        wanted = {(a.layer, a.ranking, a.uniform) for q in questions for a in q.controls if a.sets}
+        own = [a for q in questions for a in q.controls if a.sets and a.dictionary < 0]
+        wanted = {(a.layer, a.ranking, a.uniform) for a in own}
         for layer, ranking, uniform in sorted(wanted):
             there = Candidates.of_layer(self.features, layer, decoder_norm(self.writer.saes[layer]))
             n = self.settings.n_few if uniform else self.settings.n_controls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,13 @@ def _arm_row(inputs: Inputs, moved: Mapping[str, float], number: int, phase: str
         row[f"features_{lang}"] = [f for f, _ in chosen[lang]]
         row[f"leans_{lang}"] = [lean for _, lean in chosen[lang]]
     every = [f for lang in LANGUAGES for f, _ in chosen[lang]]
+    other = inputs.writer.untrained.get(arm.dictionary)
     if every:
-        row["sae_id"] = inputs.writer.sae_name(arm.layer)
-        row["firing_rate"] = float(np.mean(inputs.column(arm.layer, "density")[every]))
-        row["activation"] = float(np.mean(inputs.column(arm.layer, "mean")[every]))
-    distance = inputs.feature_sets.distance
+        column = other.column if other else partial(inputs.column, arm.layer)
+        row["sae_id"] = inputs.writer.dictionary_name(arm)
+        row["firing_rate"] = float(np.mean(column("density")[every]))
+        row["activation"] = float(np.mean(column("mean")[every]))
+    distance = (other.sets if other else inputs.feature_sets).distance
     control = arm.draw != TARGET
     apart = [distance[arm.layer, lang, arm.ranking, arm.draw, arm.uniform][: arm.k] for lang in here if control]
     row["distance"] = float(np.mean(np.concatenate(apart))) if apart else float("nan")

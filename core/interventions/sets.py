@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ import pandas as pd
 from core.config import LANGUAGES
 from core.interventions.designs import TARGET
 from core.interventions.targets import Ranked, ranked
-from core.steering.controls import Candidates, matched_sets, uniform_sets
+from core.sae.files import sae_id
+from core.sae.modules import SAE
+from core.steering.controls import Candidates, decoder_norm, matched_sets, uniform_sets
 
 Key = tuple[int, str, str, int, bool]  # layer, lang, ranking, draw, whether it was drawn uniformly
 Sets = dict[Key, list[tuple[int, int]]]
@@ -44,6 +47,46 @@ class FeatureSets:
                 key = (layer, lang, ranking, draw, uniform)
                 self.sets[key] = list(zip(map(int, features), target.leans, strict=True))
                 self.distance[key] = apart
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A dictionary beside the run's SAE of a layer, and the sets of its features.
+
+    ``features`` has a row a feature: layer, feature, density, mean, p999 and alive, as the run's table of features.
+    """
+
+    sae: SAE
+    features: pd.DataFrame
+    sets: FeatureSets
+
+    @classmethod
+    def of(
+        cls, sae: SAE, features: pd.DataFrame, ranking: pd.DataFrame, by: str, k: int, n_controls: int, seed: int
+    ) -> Dictionary:
+        """With target sets of k features by ranking ``by`` (columns of gender_features), and matched controls."""
+        layer, alive = sae.cfg.layer, features.sort_values("feature")["alive"].to_numpy(bool)
+        languages = tuple(lang for lang in LANGUAGES if (ranking["lang"] == lang).any())
+        sets = target_sets(ranking, (layer,), languages, (by,), k, {layer: alive})
+        if n_controls:
+            candidates = Candidates.of_layer(features, layer, decoder_norm(sae))
+            sets.add_controls(layer, by, candidates, n_controls, seed)
+        return cls(sae, features, sets)
+
+    @cached_property
+    def name(self) -> str:
+        """Its content hash."""
+        return sae_id(self.sae)
+
+    @cached_property
+    def p999(self) -> dict[tuple[int, int], float]:
+        """(layer, feature) -> what strength 1 in max_act means."""
+        layer = self.sae.cfg.layer
+        return {(layer, feature): value for feature, value in enumerate(self.column("p999").tolist())}
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of its features (d_sae,)."""
+        return self.features.sort_values("feature")[name].to_numpy()
 
 
 def largest_k(wanted: Iterable[int], alive: Mapping[int, np.ndarray]) -> list[int]:

@@ -6,13 +6,22 @@ resampled as whole sets. All tests are two-sided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
-from core.intervals import MIN_VARIED, clopper_pearson, influence_interval, percentile_interval, resampled_counts
+from core.intervals import (
+    MIN_VARIED,
+    clopper_pearson,
+    influence_interval,
+    mean_interval,
+    paired_shares,
+    percentile_interval,
+    resampled_counts,
+)
 from core.multiplicity import among_sets, step_down
 
 Floats = NDArray[np.float64]
@@ -202,3 +211,58 @@ def sign_flips(differences: Floats, n_draws: int, seed: int | list[int]) -> floa
         return 1.0
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_draws, len(differences)))
     return float((1 + (np.abs(signs @ differences) >= seen - 1e-12).sum()) / (n_draws + 1))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What one arm does less what others do, on the same images; NaN with a ``why`` where it is unknown."""
+
+    n_images: int
+    n_others: int
+    first: float
+    other: float
+    difference: float
+    difference_low: float = NAN
+    difference_high: float = NAN
+    why: str = ""
+
+
+def paired(figure: Figure, how: str = "mean") -> Paired:
+    """A share of captions under one arm less that under others; ``figure`` in the order baseline, arm, others.
+
+    ``how`` others are taken together: "mean", as draws of all that there might be, so that the interval is over images
+    and draws (the variances of both means are added, which counts what lies between them twice); "sum" of what each
+    changes; "either", an image that one of them changes.
+    """
+    figure = _asked(figure)
+    top, n, n_others = figure.top, figure.top.shape[1], len(figure.top) - 2
+    if n == 0:
+        return Paired(0, n_others, NAN, NAN, NAN, why="no caption is asked about")
+    base, first, others = top[0], top[1], top[2:]
+    together = {"mean": others.mean(0), "sum": base + (others - base).sum(0), "either": others.max(0)}[how]
+    found = Paired(n, n_others, float(first.mean()), float(together.mean()), float((first - together).mean()))
+    if n < MIN_IMAGES:
+        return replace(found, why=f"{n} images; {MIN_IMAGES} are needed")
+    if how == "mean" and 1 < n_others < MIN_CONTROLS:
+        return replace(found, why=f"{n_others} draws; {MIN_CONTROLS} are needed")
+    if n_others == 1:
+        only = [float(((first > b) if a else (b > first)).sum()) for a, b in ((True, together), (False, together))]
+        both = float(((first > 0) & (together > 0)).sum())
+        _, low, high, _ = paired_shares(int(only[0]), int(only[1]), int(both), n)
+    else:
+        apart_by = first - together
+        low, high = (float(end) for end in mean_interval(apart_by)[1:])
+        if how == "mean":
+            low, high = _over_draws(apart_by, others.mean(1))
+    return replace(found, difference_low=low, difference_high=high)
+
+
+def _over_draws(by_image: Floats, by_draw: Floats) -> tuple[float, float]:
+    """Interval of a mean over images and over draws, with Satterthwaite's degrees of freedom."""
+    parts = [x.var(ddof=1) / len(x) for x in (by_image, by_draw)]
+    # one draw that did otherwise by a single image could have been among these: no certainty from equal ones
+    parts[0] = max(parts[0], 1 / len(by_image) ** 2)
+    error, value = float(np.sqrt(sum(parts))), float(by_image.mean())
+    freedom = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (by_image, by_draw), strict=True))
+    reach = error * float(student.ppf(0.975, freedom))
+    return max(value - reach, -1.0), min(value + reach, 1.0)

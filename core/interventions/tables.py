@@ -11,14 +11,20 @@ import numpy as np
 import pandas as pd
 
 from core.config import LANGUAGES
-from core.interventions.designs import HEADLINE, Arm, Design
+from core.interventions.designs import FIXED, Arm, Comparison, Design
 from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
-from core.interventions.statistics import MIN_IMAGES, Compared, Figure, apart, compare
+from core.interventions.statistics import MIN_IMAGES, Compared, Figure, apart, compare, paired
 from core.interventions.verdicts import ALPHA, verdict
 from core.multiplicity import step_down
-from core.run.schema.interventions import INTERVENTION_EFFECTS, INTERVENTION_TERMS, INTERVENTION_VERDICTS
+from core.run.schema.interventions import (
+    INTERVENTION_COMPARISONS,
+    INTERVENTION_EFFECTS,
+    INTERVENTION_TERMS,
+    INTERVENTION_VERDICTS,
+)
 
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
+COMPARED = (*NEEDED, "flipped", "unnamed")  # plain shares, in which arms are held against each other
 TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a row
 
 
@@ -52,7 +58,7 @@ def arms_with(design: Design, baseline: Arm) -> list[Arm]:
 def effects_table(
     questions: Sequence[Design], results: Results, baseline: Arm, n_draws: int, seed: int
 ) -> pd.DataFrame:
-    """A row a design, language and figure; p_adjusted over all designs and languages, the headline's is its p."""
+    """A row a design, language and figure; p_adjusted over all designs and languages, that of FIXED ones is their p."""
     rows, sets = [], []
     for number, design in enumerate(questions):
         for lang in results.languages:
@@ -63,7 +69,7 @@ def effects_table(
                 sets.append(apart(figure) if found.n_images >= MIN_IMAGES else np.array([np.nan]))
     table = pd.DataFrame(rows, columns=[n for n in INTERVENTION_EFFECTS.names if n != "p_adjusted"])
     table["p_adjusted"] = table["p_specific"]
-    searched = (table["note"] != HEADLINE).to_numpy()
+    searched = ~table["note"].isin(FIXED).to_numpy()
     shared = [(q.controls, lang) for q in questions for lang in results.languages for _ in MEASURES]
     for _, part in table[searched].groupby("outcome", sort=False):
         at = part.index.to_numpy()
@@ -107,6 +113,19 @@ def verdicts_table(effects: pd.DataFrame) -> pd.DataFrame:
         said, why = verdict(found, float(by.loc[PRIMARY, "p_adjusted"]))
         rows.append({**part.iloc[0].to_dict(), "verdict": said, "why": why})
     return pd.DataFrame(rows, columns=INTERVENTION_VERDICTS.names)
+
+
+def comparisons_table(compared: Sequence[Comparison], results: Results, baseline: Arm) -> pd.DataFrame:
+    """A row a comparison, language and share of captions."""
+    rows = []
+    for one in compared:
+        for lang in results.languages:
+            for name in COMPARED:
+                figure = results.figure([baseline, one.arm, *one.others], lang, name)
+                found = asdict(paired(figure, one.how))
+                arms = {"arm": results.numbers[one.arm], "others": [results.numbers[other] for other in one.others]}
+                rows.append({"comparison": one.name, **arms, "lang": lang, "outcome": name, **found})
+    return pd.DataFrame(rows, columns=INTERVENTION_COMPARISONS.names)
 
 
 def terms_table(

@@ -16,10 +16,12 @@ from core.interventions.designs import (
     RANDOM,
     RECONSTRUCTION,
     REPLACED,
+    UNTRAINED,
     ZERO,
     Arm,
 )
 from core.interventions.directions import PLACES, direction_edits
+from core.interventions.sets import Dictionary
 from core.sae.files import sae_id
 from core.sae.modules import SAE
 from core.sae.splicing import SpliceWithout, splice
@@ -63,7 +65,7 @@ def together(arms: Sequence[Arm], n_rows: int, batch_size: int) -> list[list[Arm
     most = max(1, batch_size // max(1, n_rows))
     groups: list[list[Arm]] = []
     for arm in arms:
-        alike = groups and _kind(groups[-1][-1]) == _kind(arm) and arm.method in (FEATURES, REPLACED, RANDOM)
+        alike = groups and _kind(groups[-1][-1]) == _kind(arm) and arm.method in (FEATURES, REPLACED, UNTRAINED, RANDOM)
         if alike and len(groups[-1]) < most:
             groups[-1].append(arm)
         else:
@@ -71,8 +73,8 @@ def together(arms: Sequence[Arm], n_rows: int, batch_size: int) -> list[list[Arm
     return groups
 
 
-def _kind(arm: Arm) -> tuple[str, str, int]:
-    return arm.method, arm.mode, arm.layer
+def _kind(arm: Arm) -> tuple[str, str, int, int]:
+    return arm.method, arm.mode, arm.layer, arm.dictionary
 
 
 @dataclass
@@ -94,6 +96,7 @@ class CaptionWriter:
     features: Tensor
     max_new_tokens: int
     batch_size: int
+    untrained: dict[int, Dictionary] = field(default_factory=dict)  # random dictionaries of one layer, by number
     sae_ids: dict[int, str] = field(default_factory=dict)
     _made: dict[tuple[Arm, str, int], list[Edit]] = field(default_factory=dict)
     _prefixes: OrderedDict[tuple[int, tuple], Prefix] = field(default_factory=OrderedDict)
@@ -104,11 +107,16 @@ class CaptionWriter:
             self.sae_ids[layer] = sae_id(self.saes[layer])
         return self.sae_ids[layer]
 
+    def dictionary_name(self, arm: Arm) -> str:
+        """The content hash of the dictionary whose features an arm changes."""
+        return self.untrained[arm.dictionary].name if arm.dictionary >= 0 else self.sae_name(arm.layer)
+
     def set_of(self, arm: Arm, lang: str) -> list[tuple[int, int]]:
         """(feature, lean) of an arm for captions of ``lang``."""
         other = {"en": "ar", "ar": "en"}[lang]
         source = other if arm.sets == "cross" else lang
-        return list(self.sets[arm.layer, source, arm.ranking, arm.draw, arm.uniform][: arm.k])
+        sets = self.untrained[arm.dictionary].sets.sets if arm.dictionary >= 0 else self.sets
+        return list(sets[arm.layer, source, arm.ranking, arm.draw, arm.uniform][: arm.k])
 
     def edits(self, arm: Arm, row: Row) -> list[Edit]:
         """The edits of one row. A caption that names neither gender or both is pushed by turns, by its image."""
@@ -119,9 +127,9 @@ class CaptionWriter:
         return self._made[key]
 
     def _edits(self, arm: Arm, lang: str, toward: int) -> list[Edit]:
-        if arm.method not in (FEATURES, NO_WAY_OUT, ZERO):
+        if arm.method not in (FEATURES, UNTRAINED, NO_WAY_OUT, ZERO):
             return direction_edits(arm, lang, toward) if arm.mode else []
-        name, chosen = self.sae_name(arm.layer), self.set_of(arm, lang)
+        name, chosen = self.dictionary_name(arm), self.set_of(arm, lang)
         if arm.method == ZERO:  # goes through the hook: no activation is below 0, so none is changed
             return [Edit(arm.layer, f, name, "floor", 0.0) for f, _ in chosen]
         where = ("image",) if arm.method == NO_WAY_OUT else ("image", "prompt", "caption")
@@ -144,8 +152,11 @@ class CaptionWriter:
         if arm.method == REPLACED:
             off = [[f for f, _ in self.set_of(one, row.lang)] for one, row in asked]
             return {arm.layer: SpliceWithout(self.saes[arm.layer], off)}
-        edits = [self.edits(*one) for one in asked]
-        return edit_hooks(edits, self.saes, self.p999, record=record, directions=self.directions)
+        edits, saes, p999 = [self.edits(*one) for one in asked], self.saes, self.p999
+        if arm.dictionary >= 0:
+            other = self.untrained[arm.dictionary]
+            saes, p999 = {arm.layer: other.sae}, other.p999
+        return edit_hooks(edits, saes, p999, record=record, directions=self.directions)
 
     def prompt(self, arm: Arm, lang: str) -> list[int]:
         """The prompt of an arm."""

@@ -58,6 +58,7 @@ def main() -> None:
             st.selectbox("Shown", list(known), key="shown", bind="query-params", help=SHOWN_HELP, width=300)
         ]
     curves(effects, along, outcome)
+    untrained(cat, effects, verdicts)
     modes(effects, outcome)
     ratios(effects)
     arms = interventions_answers.ways_compared(effects)
@@ -136,6 +137,14 @@ def curves(effects: pd.DataFrame, along: str, outcome: str) -> None:
     )
     if frame.empty:
         states.empty("There is no such curve in this run.", "Its designs leave this out.")
+
+
+def untrained(cat: Catalog, effects: pd.DataFrame, verdicts: pd.DataFrame) -> None:
+    """What the same question gives with the features of random dictionaries."""
+    if not cat.has("intervention_comparisons"):  # a run of a version that did not ask
+        return
+    text.heading("Where nothing was learned", "the same question put to features of random directions, as sparse")
+    text.said(interventions_answers.untrained_answer(effects, verdicts, cat.intervention_comparisons()))
 
 
 def modes(effects: pd.DataFrame, outcome: str) -> None:
@@ -337,6 +346,8 @@ other are raised to at least the strength, $z'=\max(z, s\cdot z_{99.9})$; **take
 error is kept: $h'=h+\sum_i (z'_i-z_i)\,W_{\mathrm{dec},i}$. A **direction** is set to $s$ times the other gender’s
 mean, or to the midpoint. **Controls** are sets of live features of the same layer, matched one to one with the target
 on firing rate, decoder norm and mean activation, and changed in the same way; for a direction, random directions.
+A **random dictionary** has as many random directions as the SAE has features, as many of them active on a token; its
+features are ranked, its strength chosen, and its controls matched as the SAE’s are.
 
 A caption counts when it named one gender unedited. **Clean**: it now names another or none, and keeps three quarters
 of its words of content (those in at most a fifth of all captions). Intervals are a bootstrap over images and control

@@ -21,7 +21,6 @@ from core.run.schema.gender import GENDER_FEATURES, GENDER_PAIRS, GENDER_RANKING
 from precompute.context import Part, StageContext
 
 TABLES = (GENDER_FEATURES, GENDER_RANKINGS, GENDER_PAIRS, LABELS)
-ATTRIBUTED_AT_ONCE = 16  # captions in one pass forward and back
 Effects = dict[int, dict[str, dict[str, np.ndarray]]]
 
 
@@ -108,24 +107,15 @@ def _attribute(ctx: StageContext, world: World) -> dict[str, np.ndarray]:
 
 def _effects(ctx: StageContext, vlm: Any, saes: Mapping[int, Any], lang: str, targets: list) -> dict:
     """(n_targets, d_sae) sparse by layer."""
-    from scipy.sparse import csr_array, vstack
-
-    from core.gender.attribution import attribute
-    from core.gender.contrast import LogOdds
-    from core.gender.word_ends import word_ends
+    from core.gender.attribution import attributed as effects_of
     from core.samples.images import open_image
 
+    def tick(done: int, total: int) -> None:
+        ctx.progress(done, total, "captions", f"what features do to the next word, {lang}")
+
     prompt = vlm.prompt_ids(getattr(ctx.config.caption, f"prompt_{lang}"))
-    parts: dict[int, list] = {layer: [csr_array((0, sae.cfg.d_sae))] for layer, sae in saes.items()}
-    for start in range(0, len(targets), ATTRIBUTED_AT_ONCE):
-        batch = targets[start : start + ATTRIBUTED_AT_ONCE]
-        features = vlm.encode_images([open_image(ctx.run, target.sample_id) for target in batch])
-        rows = [[*prompt, *target.token_ids] for target in batch]
-        score = LogOdds([target.contrast for target in batch], word_ends(vlm))
-        for layer, effects in attribute(vlm, saes, rows, features, score).items():
-            parts[layer].append(effects)
-        ctx.progress(start + len(batch), len(targets), "captions", f"what features do to the next word, {lang}")
-    return {layer: vstack(of_layer, format="csr") for layer, of_layer in parts.items()}
+    encode = lambda samples: vlm.encode_images([open_image(ctx.run, n) for n in samples])  # noqa: E731
+    return effects_of(vlm, saes, prompt, targets, encode, tick)
 
 
 def notes(world: World, parts: Mapping[str, list[pa.Table]]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.activations.replay import Activations
 from core.errors import TooLittleData
 from core.interventions import captions, images, tables
 from core.interventions.designs import (
@@ -26,22 +27,29 @@ from core.interventions.designs import (
     Choice,
     arms_of,
     choose,
+    comparisons,
     count_arms,
     designs,
     grid,
+    tried_untrained,
+    with_untrained,
 )
 from core.interventions.inputs import Inputs
 from core.interventions.listing import CONFIRMATION, DEVELOPMENT, arms_table, images_table
+from core.interventions.sets import Dictionary
 from core.interventions.writing import Row, together
+from core.nulls.dictionaries import drawn
 from core.run import write_table
 from core.run.schema.interventions import (
     INTERVENTION_ARMS,
     INTERVENTION_CAPTIONS,
+    INTERVENTION_COMPARISONS,
     INTERVENTION_EFFECTS,
     INTERVENTION_IMAGES,
     INTERVENTION_TERMS,
     INTERVENTION_VERDICTS,
 )
+from core.sae.files import load_sae, save_sae
 from core.words import caption_gender
 from precompute.context import Part, StageContext
 
@@ -53,6 +61,7 @@ TABLES = (
     INTERVENTION_CAPTIONS,
     INTERVENTION_EFFECTS,
     INTERVENTION_VERDICTS,
+    INTERVENTION_COMPARISONS,
     INTERVENTION_TERMS,
 )
 
@@ -91,8 +100,14 @@ class _Stage:
         results = tables.Results(said[DEVELOPMENT], self.numbers)
         n_draws, seed = self.config.n_bootstrap, self.ctx.config.seed
         choice = choose(self.settings, tables.scores(tried, results, tried[0]), self.inputs.separation())
-        questions = designs(self.settings, choice)
-        arms = arms_of(questions)
+        if untrained := tried_untrained(self.settings, choice):
+            self._draw(untrained[0])
+            more = self._write(DEVELOPMENT, untrained, self.inputs.development, len(tried), "untrained")
+            said[DEVELOPMENT], tried = pd.concat([said[DEVELOPMENT], more], ignore_index=True), [*tried, *untrained]
+            results = tables.Results(said[DEVELOPMENT], self.numbers)
+            choice = with_untrained(choice, untrained, tables.scores(untrained, results, tried[0]))
+        questions, compared = designs(self.settings, choice), comparisons(self.settings, choice)
+        arms = arms_of(questions, compared)
         self.total = len(tried) + len(arms)
         self.inputs.prepare(questions)
         first = len(tried)
@@ -115,20 +130,50 @@ class _Stage:
             pd.concat(said.values(), ignore_index=True),
             pd.concat([grid_effects, effects], ignore_index=True),
             verdicts,
+            tables.comparisons_table(compared, results, arms[0]),
             terms,
         )
         for table, frame in zip(TABLES, frames, strict=True):
             table.write(self.ctx.run, table.of_frame(frame))
         return {"rows": n, "notes": notes}
 
+    def _draw(self, head: Arm) -> None:
+        """The random dictionaries of an arm's layer, each a part; the first has controls of its own."""
+        ctx, layer, ranking = self.ctx, head.layer, head.ranking
+        activations = Activations.of(ctx, lambda: self.writer.vlm, (layer,))
+
+        def make(number: int, folder: Path) -> None:
+            reader = activations.reader(layer)
+            sae, found = drawn(ctx.run, ctx.config, self.writer.vlm, reader, ranking, number, ctx.device)
+            save_sae(sae, folder / "sae")
+            for name in ("features", "ranking"):  # the last of them says that the part is whole
+                table = pa.Table.from_pandas(getattr(found, name), preserve_index=False)
+                write_table(folder / f"{name}.parquet", table)
+
+        folders = [ctx.work_dir / f"dictionary_{number:02d}" for number in range(self.settings.n_dictionaries)]
+        ctx.make([Part(folder / "ranking.parquet", partial(make, n, folder)) for n, folder in enumerate(folders)])
+        for number, folder in enumerate(folders):
+            features, ranks = (
+                pq.read_table(folder / f"{name}.parquet").to_pandas() for name in ("features", "ranking")
+            )
+            sae, n_controls = load_sae(folder / "sae", ctx.device), 0 if number else self.settings.n_controls
+            made = Dictionary.of(sae, features, ranks, ranking, head.k, n_controls, ctx.config.seed)
+            self.writer.untrained[number] = made
+
     # Captions
 
-    def _write(self, phase: str, arms: Sequence[Arm], subjects: Sequence[images.Subject], first: int = 0) -> Any:
-        """Captions of every arm, as rows of intervention_captions, from parts of some arms each."""
+    def _write(
+        self, phase: str, arms: Sequence[Arm], subjects: Sequence[images.Subject], first: int = 0, name: str = ""
+    ) -> Any:
+        """Captions of every arm, as rows of intervention_captions, from parts of some arms each.
+
+        The first arm is the unedited model; with a ``name`` of their own, arms go on where those of the phase ended.
+        """
         self.numbers |= {arm: first + i for i, arm in enumerate(arms)}
         rows = [Row(subject.image, lang) for lang in self.settings.languages for subject in subjects]
         groups = together(arms, len(rows), self.writer.batch_size)
-        paths = [self.ctx.work_dir / f"{phase}_{i:05d}.parquet" for i in range(len(groups))]
+        paths = [self.ctx.work_dir / f"{name or phase}_{i:05d}.parquet" for i in range(len(groups))]
+        unedited = self.ctx.work_dir / f"{phase}_00000.parquet"
         encode = functools.cache(lambda: self.writer.vlm.encode_images([self.inputs.open(s) for s in subjects]))
         ends = np.cumsum([0, *map(len, groups)])
 
@@ -143,14 +188,16 @@ class _Stage:
         def tell(n: int) -> None:
             self.ctx.progress(self.done + int(ends[n]), self.total, "arms", f"{phase} images")
 
-        self.ctx.make([part(0, None)])  # captions without an edit, which say what each edit is to change
-        plain = self._read(paths[0])
+        if not name:
+            self.ctx.make([part(0, None)])  # captions without an edit, which say what each edit is to change
+        plain = self._read(unedited)
         hits = [self.readers[lang].hits(t) for t, lang in zip(plain["text"], plain["lang"], strict=True)]
         rows = [Row(row.image, row.lang, caption_gender(h)) for row, h in zip(rows, hits, strict=True)]
-        self.ctx.make([part(i, plain) for i in range(1, len(groups))], lambda n: tell(1 + n))
+        left = range(0 if name else 1, len(groups))
+        self.ctx.make([part(i, plain) for i in left], lambda n: tell(left.start + n))
         self.done += len(arms)
         frames = [self._read(path) for path in paths]
-        scores = self._scores(phase, captions.distinct(frames), write)
+        scores = self._scores(name or phase, captions.distinct(frames), write)
         if self.ctx.helper and phase == CONFIRMATION:
             return None
         found = []
@@ -163,13 +210,13 @@ class _Stage:
         return pd.concat(found, ignore_index=True)
 
     def _scores(
-        self, phase: str, keys: Sequence[captions.CaptionKey], write: Callable[[Path, Callable[[], pa.Table]], None]
+        self, name: str, keys: Sequence[captions.CaptionKey], write: Callable[[Path, Callable[[], pa.Table]], None]
     ) -> dict[captions.CaptionKey, float]:
         """Log-probabilities of all captions, so many batches a part."""
         size = SCORED_BATCHES * self.writer.batch_size
         parts = []
         for i, start in enumerate(range(0, len(keys), size)):
-            path = self.ctx.work_dir / f"{phase}_scores_{i:05d}.parquet"
+            path = self.ctx.work_dir / f"{name}_scores_{i:05d}.parquet"
             make = partial(captions.scored, self.writer, keys[start : start + size])
             parts.append(Part(path, partial(write, path, make)))
         self.ctx.make(parts)

@@ -21,8 +21,9 @@ from core.features.labels import Candidates, attributes_of, candidates
 from core.features.pooled import Pooled
 from core.features.tokens import LANGUAGES, read_token_index
 from core.gender.findings import shuffled_labels
-from core.nulls.codes import VIEWS, CaptionCodes, TextRows, axes, components, encoded, sample_rows, text_rows
+from core.nulls.codes import VIEWS, CaptionCodes, TextRows, axes, components, encoded, text_rows
 from core.nulls.detectors import detector_rows
+from core.nulls.dictionaries import DRAW, random_dictionary
 from core.nulls.findings import (
     AXES,
     COMPONENTS,
@@ -56,7 +57,6 @@ from core.run.schema.nulls import (
     SAE_QUALITY,
 )
 from core.sae.files import load_sae
-from core.sae.fit import untrained_control
 from core.sae.modules import SAE
 from core.vlm import load_captioner
 from precompute.context import Part, StageContext
@@ -65,8 +65,6 @@ TABLES = (
     *(RECURRENCE, NULL_LAYERS, NULL_DETECTORS, SAE_QUALITY, NULL_LABELS, NULL_ALIGNMENT),
     *(NULL_FINDINGS, NULL_PROBES),  # the last of a part says that it is whole
 )
-N_SAMPLE = 2048  # tokens from which a random dictionary takes its mean and how many features are active
-DRAW = 7919  # between the seeds of two draws
 PERCENT = 100
 RANDOM_DRAW = 50  # the number of the randomised model's SAE among the trainings
 Rows = list[dict[str, Any]]
@@ -151,8 +149,8 @@ class _Work:
         pooled, reader, c = self.pooled(layer), self.activations.reader(layer), self.config
         told = np.flatnonzero(np.isin(self.asked.gender, ("female", "male")))  # of others nothing is asked here
         text, sae = among(text_rows(self.tokens, pooled), told, len(LANGUAGES)), self.own_sae(layer)
-        sample = reader.read(sample_rows(self.tokens, text, self.is_train, N_SAMPLE))
-        random = [untrained_control(sae, sample, self.seed + DRAW * (1 + draw)) for draw in range(c.n_random)]
+        seeds = [self.seed + DRAW * (1 + draw) for draw in range(c.n_random)]
+        random = [random_dictionary(reader, self.tokens, text, self.is_train, sae, seed) for seed in seeds]
         coded = {
             RANDOM: encoded(reader, text, random, self.ctx.device),
             AXES: [axes(pooled)],

@@ -11,13 +11,17 @@ from core.interventions.designs import (
     REPLACED,
     TARGET,
     UNIFORM,
+    UNTRAINED,
     Arm,
     arms_of,
     choose,
+    comparisons,
     count_arms,
     designs,
     grid,
     planned,
+    tried_untrained,
+    with_untrained,
 )
 from tests.toy_interventions import SETTINGS
 
@@ -25,6 +29,12 @@ from tests.toy_interventions import SETTINGS
 def choice(best=None):
     tried = grid(SETTINGS)[1:]
     return choose(SETTINGS, {arm: float(arm == best) for arm in tried}, {1: 0.1, 3: 0.4})
+
+
+def whole(strength=0.5):
+    """With a random dictionary that does most in this strength."""
+    tried = tried_untrained(SETTINGS, choice())
+    return tried, with_untrained(choice(), tried, {arm: float(arm.strength == strength) for arm in tried})
 
 
 def test_the_best_arm_of_the_development_images_is_taken_and_of_equals_the_weakest():
@@ -73,10 +83,28 @@ def test_the_same_targets_stand_beside_matched_and_uniform_controls_with_and_wit
 
 
 def test_the_unedited_model_comes_first_and_no_arm_twice():
-    arms = arms_of(designs(SETTINGS, choice()))
+    tried, best = whole()
+    arms = arms_of(designs(SETTINGS, best), comparisons(SETTINGS, best))
     assert arms[0] == Arm(NONE) and len(arms) == len(set(arms))
     assert grid(SETTINGS)[0] == Arm(NONE) and any(a.method == MEANS for a in grid(SETTINGS))
-    assert count_arms(SETTINGS) == (len(grid(SETTINGS)), len(arms))
+    assert count_arms(SETTINGS) == (len(grid(SETTINGS)) + len(tried), len(arms))
+
+
+def test_a_random_dictionary_is_asked_what_the_headline_is_in_the_strength_that_serves_it_best():
+    tried, best = whole(1.0)
+    (asked,) = [d for d in designs(SETTINGS, best) if d.part == "nulls"]
+    head = best.features["swap"]
+    assert [a.strength for a in tried] == [0.5, 1.0] and head.strength == 0.5 and asked.target.strength == 1.0
+    assert replace(asked.target, method=FEATURES, strength=0.5, dictionary=-1) == head
+    assert {replace(c, draw=TARGET) for c in asked.controls} == {asked.target} and len(asked.controls) == 20
+    (held,) = comparisons(SETTINGS, best)
+    assert held.arm == head and [a.dictionary for a in held.others] == [0, 1, 2, 3, 4]
+    assert {a.method for a in held.others} == {UNTRAINED} and len({a.strength for a in held.others}) == 1
+    middle = replace(SETTINGS, modes=("neutralise",))
+    assert not tried_untrained(middle, choose(middle, dict.fromkeys(grid(middle)[1:], 0.0), {1: 0.1, 3: 0.4}))
+    assert not comparisons(SETTINGS, choice()) and UNTRAINED not in {
+        d.target.method for d in designs(SETTINGS, choice())
+    }
 
 
 def test_the_plan_counts_captions_before_anything_runs():

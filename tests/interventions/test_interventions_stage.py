@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from core.config import load_config
+from core.frames import tuples
 from core.interventions import inputs
 from core.interventions.designs import FEATURES, RANDOM, Arm
 from core.interventions.directions import PLACES, Labelled
@@ -23,12 +24,15 @@ from tests.toy_run import make_toy_run
 from tests.vlm.toy_model import toy_model_dir, toy_vlm
 
 D_SAE, LAYERS = 48, (3, 7)
-FILES = tuple(f"intervention_{n}.parquet" for n in ("arms", "images", "captions", "effects", "verdicts", "terms"))
+FILES = tuple(
+    f"intervention_{n}.parquet" for n in ("arms", "images", "captions", "effects", "verdicts", "comparisons", "terms")
+)
 SETS = (
     "interventions.k=1,3",
     "interventions.headline=3",
     "interventions.n_controls=2",
     "interventions.n_few=2",
+    "interventions.n_dictionaries=0",
     "interventions.n_images=4",
     "interventions.n_development=4",
     "interventions.strengths=1.0",
@@ -121,7 +125,7 @@ def test_every_caption_is_kept_with_the_edit_that_made_it(ran):
     targets = arms[(arms["method"] == FEATURES) & (arms["k"] == 3) & (arms["draw"] == -1)]
     assert targets["features_en"].map(len).eq(3).all() and targets["leans_ar"].map(len).eq(3).all()
     ids = {layer: sae_id(ctx.run.path("saes", f"layer_{layer:02d}")) for layer in LAYERS}
-    assert all(row.sae_id == ids[row.layer] for row in targets.itertuples())
+    assert all(row.sae_id == ids[row.layer] for row in tuples(targets))
     assert captions["log_prob"].le(0).all() and captions["log_prob"].notna().all()
 
 
@@ -149,7 +153,7 @@ def test_controls_are_none_of_the_targets_and_nested(ran):
     mine = arms[(arms["method"] == FEATURES) & (arms["phase"] == "confirmation") & (arms["sets"] == "own")]
     for (layer, _, _), part in mine[mine["draw"] >= 0].groupby(["layer", "draw", "uniform"]):
         target = set(mine[(mine["layer"] == layer) & (mine["draw"] == -1)]["features_en"].explode())
-        for row in part.itertuples():
+        for row in tuples(part):
             assert not set(row.features_en) & target
             longest = max(part["features_en"], key=len).tolist()
             assert list(row.features_en) == longest[: len(row.features_en)]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest, norm
 
-from core.interventions.statistics import MIN_CONTROLS, Figure, apart, compare, sign_flips
+from core.interventions.statistics import MIN_CONTROLS, Figure, apart, compare, paired, sign_flips
 
 
 def shares(*arms):
@@ -94,3 +95,30 @@ def test_sign_flips_are_uniform_under_the_null_and_small_for_an_effect():
     p = np.array([sign_flips(rng.standard_normal(30), 200, i) for i in range(200)])
     assert abs((p <= 0.05).mean() - 0.05) < 0.05 and abs(np.median(p) - 0.5) < 0.1
     assert sign_flips(np.ones(20), 500, 0) < 0.01 and sign_flips(np.zeros(20), 500, 0) == 1.0
+
+
+def changed(rng, p, n, shared=0.5):
+    """Captions (n_arms + 1, n) that arms change with chances ``p``, the unedited ones first; images differ in ease."""
+    ease = np.sqrt(shared) * rng.standard_normal(n) + np.sqrt(1 - shared) * rng.standard_normal((len(p), n))
+    top = np.vstack([np.zeros(n), ease < norm.ppf(p)[:, None]]).astype(float)
+    return Figure(top, np.ones_like(top))
+
+
+def test_an_arm_beside_draws_has_an_interval_over_images_and_draws():
+    """The arm is one more draw: the interval of the difference from the mean of all draws holds it in 95 of 100."""
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        p = np.clip(rng.normal(0.3, 0.1, 6), 0.02, 0.98)
+        found = paired(changed(rng, p, 60))
+        inside += found.difference_low <= p[0] - 0.3 <= found.difference_high
+    assert binomtest(inside, 400, 0.93, "less").pvalue > 1e-3 and inside < 400
+
+
+def test_arms_that_do_the_same_differ_by_nothing_and_the_opposite_by_everything():
+    same = Figure(np.array([[0.0] * 40, *[[1.0, 0.0] * 20] * 6]), np.ones((7, 40)))
+    assert paired(same).difference == 0 and paired(same).difference_low < 0 < paired(same).difference_high
+    apart_ = Figure(np.array([[0.0] * 40, [1.0] * 40, *[[0.0] * 40] * 5]), np.ones((7, 40)))
+    assert paired(apart_).difference == 1 and paired(apart_).difference_low > 0.9
+    few = Figure(apart_.top[:, :10], apart_.bottom[:, :10])
+    assert np.isnan(paired(few).difference_low) and "20 are needed" in paired(few).why
+    assert "5 are needed" in paired(Figure(apart_.top[:4], apart_.bottom[:4])).why

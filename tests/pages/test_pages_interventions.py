@@ -31,6 +31,16 @@ def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
     assert len(at.get("plotly_chart")) == 7 and "LEACE is not among the directions" in said
 
 
+def test_what_a_random_dictionary_gives_stands_beside_the_verdict(visit):
+    said = words(visit(INTERVENTIONS, run="demo"))
+    assert "less those of 5 random dictionaries" in said and "(nothing)" in said  # as the toys do nothing there
+    assert "25 features of a random dictionary" in said
+    toy = toy_interventions()
+    alike = toy.comparisons.assign(difference=0.0, difference_low=-0.1, difference_high=0.1)
+    answers = [interventions_answers.untrained_answer(toy.effects, toy.verdicts, c) for c in (toy.comparisons, alike)]
+    assert [a.sure for a in answers] == ["supported", "unclear"]
+
+
 @pytest.mark.parametrize("along", ["Strength", "Layer", "?"])
 def test_every_curve_and_outcome_can_be_asked_for(visit, along):
     at = visit(INTERVENTIONS, run="demo", along=along, shown="Length")

@@ -66,6 +66,11 @@ class InterventionQueries(Tables):
         self.columns("intervention_verdicts")
         return self._query("SELECT * FROM intervention_verdicts ORDER BY design, lang DESC")
 
+    def intervention_comparisons(self) -> pd.DataFrame:
+        """Rows of intervention_comparisons by comparison and outcome, English first."""
+        self.columns("intervention_comparisons")
+        return self._query("SELECT * FROM intervention_comparisons ORDER BY comparison, outcome, lang DESC")
+
     def intervention_arms(self, lang: str | None = None) -> pd.DataFrame:
         """Every arm of the confirming images by language: what it is, and its share of clean and of damaged captions.
 

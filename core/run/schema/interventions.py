@@ -4,7 +4,8 @@ from core.run.schema import table
 
 _ARM = """
     method: string - none, features, difference of means, probe direction, LEACE, random direction, neutral prompt,
-        other prompt, zero edit, reconstruction, reconstruction without features (the published hook), no way out
+        other prompt, zero edit, reconstruction, reconstruction without features (the published hook), random
+        dictionary (features of random directions, chosen as those of the SAE are), no way out
     mode: string - swap (the other gender put in), ablate (taken out), neutralise (features of both genders set to the
         middle of their means over women and men), or empty
     layer: int32 - layer that is changed, -1 where none is
@@ -15,13 +16,14 @@ _ARM = """
     k: int32 [features] - features changed together, 0 for none
     draw: int32 - -1: what is asked about; from 0: the number of a control
     uniform: bool - whether a control was drawn uniformly from all live features, not matched with the target
+    dictionary: int32 - number of the random dictionary whose features are changed, -1 for the run's SAE or none
 """
 _DESIGN = """
     design: int32 - number of the question, -1 in the grid
     part: string - identity, sets, modes (further k of modes but the first), controls (drawn or put in otherwise),
-        transfer, layers, dose, directions, prompts; grid: tried on development images
+        nulls, transfer, layers, dose, directions, prompts; grid: tried on development images
     note: string - headline (fixed on the development images), negative control, uniform controls (the controls are
-        not matched), or empty
+        not matched), random dictionary (the headline's question put to one), or empty
     arm: int32 - number of the arm that is asked about, in intervention_arms
 """
 _COMPARED = """
@@ -136,7 +138,8 @@ INTERVENTION_EFFECTS = table(
     ratio_high: float64 - upper end of the 95 % interval of ratio
     why: string - why something is null, or empty
     p_adjusted: float64 [probability] - of any such difference among all designs of all parts in both languages but the
-        headline (max-T over whole draws of controls); the headline's is its p; null with too few controls for 5 %
+        headline (max-T over whole draws of controls); the headline's and the random dictionary's is their p; null with
+        too few controls for 5 %
     """,
 )
 INTERVENTION_VERDICTS = table(
@@ -151,6 +154,29 @@ INTERVENTION_VERDICTS = table(
     n_images: int32 [images] - captions that named one gender unedited
     verdict: string - specific effect; effect, not specific; non-specific damage; nothing; not enough data
     why: string - the reasons of the verdict, in words
+    """,
+)
+INTERVENTION_COMPARISONS = table(
+    "intervention_comparisons",
+    "interventions",
+    "a comparison of changes of the model on the same images, by language and share of captions (`outcome`)",
+    """
+    comparison: string - trained less random dictionaries: the headline beside the same number of features of random
+        directions, chosen by the same ranking on the same training images
+    arm: int32 - number of the first change, in intervention_arms
+    others: list of int32 - numbers of the changes that it is compared with
+    lang: string - language of the caption: en or ar
+    outcome: string - share that is compared: clean, changed, damaged, flipped, unnamed
+    n_images: int32 [images] - images on which all of them were made
+    n_others: int32 [arms] - changes that the first one is compared with
+    first: float64 [share] - share under the first change
+    other: float64 [share] - the others': their mean
+    difference: float64 [share] - first - other
+    difference_low: float64 [share] - lower end of the 95 % interval of difference over images and, where the others are
+        draws, over draws
+    difference_high: float64 [share] - upper end of the 95 % interval of difference over images and, where the others
+        are draws, over draws
+    why: string - why the interval is null, or empty
     """,
 )
 INTERVENTION_TERMS = table(

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from core.interventions.statistics import Figure, compare
+from core.interventions.designs import LESS_UNTRAINED, UNTRAINED
+from core.interventions.statistics import Figure, compare, paired
 from core.interventions.tables import verdicts_table
 from core.scoreboard.worlds import LANGS, Size, along, world
 
@@ -68,6 +69,32 @@ def no_more(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.Data
 @world("true", "targets change 60 %, controls 20 %", "interventions.specific", sizes=along(), worlds=20, thin=True)
 def more(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _headline(rng, size, 0.6)
+
+
+def _untrained(rng: np.random.Generator, size: Size, spread: float, random: float) -> tuple[pd.DataFrame, ...]:
+    """The SAE is one dictionary of which ``spread`` is by how much they differ in what their features change."""
+    image, rows, n = rng.standard_normal(size.n), [], 6
+    for lang in LANGS:
+        p = np.clip(rng.normal(random, spread, n), 0.01, 0.99)
+        if spread == 0:
+            p[0] = 0.6
+        own = rng.standard_normal((n, size.n))
+        top = np.zeros((n + 1, size.n))
+        top[1:] = np.sqrt(SHARED) * image + np.sqrt(1 - SHARED) * own < norm.ppf(p)[:, None]
+        found = asdict(paired(Figure(top, np.ones_like(top))))
+        rows.append({"comparison": LESS_UNTRAINED, "lang": lang, "outcome": "clean", **found})
+    effects = pd.DataFrame(_design(rng, size.n, 0.3, 0.1, _key(0, note=UNTRAINED)))
+    return effects, verdicts_table(effects), pd.DataFrame(rows)
+
+
+@world("false", "the SAE is one more random dictionary", "interventions.trained", sizes=along(), worlds=200, thin=True)
+def as_random(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, ...]:
+    return _untrained(rng, size, 0.05, 0.3)
+
+
+@world("true", "the SAE changes 60 %, random ones 20 %", "interventions.trained", sizes=along(), worlds=20, thin=True)
+def beyond_random(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, ...]:
+    return _untrained(rng, size, 0.0, 0.2)
 
 
 def _ways(rng: np.random.Generator, size: Size, means: float) -> tuple[pd.DataFrame, pd.DataFrame]:
