@@ -170,6 +170,19 @@ def mean_interval(values: ArrayLike) -> tuple[Floats, Floats, Floats]:
         return mean, *influence_interval(mean, np.where(known, values - mean, 0) / n, n, (known & (values != 0)).sum(0))
 
 
+def mean_p(values: ArrayLike) -> Floats:
+    """Two-sided p of the mean over units (axis 0) being 0, by the test that ``mean_interval`` turns round."""
+    values = np.asarray(values, float)
+    n, mean = len(values), values.mean(0)
+    away = values - mean
+    squares = (away**2).sum(0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skew = np.where(squares > 0, (away**3).sum(0) / squares**1.5, 0.0)
+    error = np.sqrt(squares / (n * max(n - 1, 1)))
+    sides = [skewed_p(side * mean, error, side * skew, max(n - 1, 1)) for side in (1, -1)]
+    return np.minimum(1.0, 2 * np.minimum(*sides))
+
+
 def ratio_interval(top: ArrayLike, bottom: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Sum of ``top`` over sum of ``bottom`` (n_units, ...) with its interval over units (linearised)."""
     top, bottom = np.asarray(top, float), np.asarray(bottom, float)

@@ -167,6 +167,7 @@ def _readings(lang: str, n_layers: int, layers: Sequence[int], sae_ids: dict[int
                     "n_female": 40,
                     "n_male": 40,
                 }
+                row |= {"cosine_ratio": cosine, "cosine_ratio_low": cosine - 0.1, "cosine_ratio_high": cosine + 0.1}
                 for name in ("cosine", "word_cosine"):
                     row |= {name: cosine, f"{name}_low": cosine - 0.05, f"{name}_high": cosine + 0.05}
                     row |= {
@@ -237,7 +238,10 @@ def _pairs(lang: str, layer: int, sae_id: str) -> Rows:
                 "interaction": beyond,
                 "low": beyond - 0.01,
                 "high": beyond + 0.01,
+                "p_interaction": 0.5 if control else 0.001,
                 "relative": 0.002 if control else 0.05,
+                "relative_low": 0.001 if control else 0.03,
+                "relative_high": 0.004 if control else 0.09,
             }
         rows.append(row)
     return rows

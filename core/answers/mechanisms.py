@@ -11,6 +11,9 @@ from core.answers import NEARLY_SAME, Answer, says, within
 from core.config import LANGUAGE_NAME
 from core.figures.mechanisms import part_name
 from core.frames import records
+from core.intervals import q_values
+
+ADD_UP = 0.2  # of the sum of both effects: what two do beyond it is called little
 
 
 @says("mechanisms.part", "mechanisms.alike")
@@ -95,12 +98,14 @@ def head_answer(row: dict[str, Any], reading: pd.DataFrame) -> Answer:
     )
     reads = ""
     if len(reading):
-        best = reading.iloc[int(reading["cosine"].abs().argmax())]
-        out = not best["cosine_shuffled_low"] <= best["cosine"] <= best["cosine_shuffled_high"]
+        best = dict(reading.iloc[int(reading["cosine"].abs().argmax())])
+        # apart by whole intervals, for it is the larger of two places that is told
+        out = best["cosine_low"] > best["cosine_shuffled_high"] or best["cosine_high"] < best["cosine_shuffled_low"]
         where = {"image": "at the image", "before": "at the words so far"}[best["view"]]
         reads = (
             f"; its weights turn the gender direction {where} {'on' if best['cosine'] > 0 else 'against'} the one that "
-            f"the layer above holds, cosine {best['cosine']:.2f}, {'beyond' if out else 'no more than'} what shuffled "
+            f"the layer above holds, cosine {within(best, 'cosine')} on different images, "
+            f"{'beyond' if out else 'no more than'} what shuffled "
             f"images give ({best['cosine_shuffled_low']:.2f} to {best['cosine_shuffled_high']:.2f})"
         )
     return Answer(
@@ -118,18 +123,22 @@ def pairs_answer(pairs: pd.DataFrame) -> Answer:
         return Answer(
             f"Too few pairs were ablated together to say whether they interact (n = {len(top)}).", "not enough data"
         )
-    beyond = ((top["low"] > 0) | (top["high"] < 0)).sum()
-    also = ((control["low"] > 0) | (control["high"] < 0)).sum()
+    apart = q_values(done["p_interaction"]) <= 0.05
+    beyond, also = (int(apart[done["kind"] == kind].sum()) for kind in ("top", "control"))
     size, base = float(top["relative"].median()), float(control["relative"].median()) if len(control) else np.nan
-    sentence = "mostly add up" if size < 0.2 else "do not simply add up"
+    low, high = float(top["relative_low"].median()), float(top["relative_high"].median())
+    sentence, claim = "Whether effects add up cannot be told", ""
+    if high < ADD_UP:
+        sentence, claim = "Effects mostly add up", "mechanisms.pairs add up"
+    elif low > ADD_UP:
+        sentence, claim = "Effects do not simply add up", "mechanisms.pairs interact"
     text = (
-        f"Effects {sentence}: what two of the strongest features do together differs from the sum of each by "
-        f"{size:.0%} (median of {len(top)} pairs; {len(control)} pairs of other features: {base:.0%}); the interval "
-        f"leaves 0 in {beyond} of {len(top)} and in {also} of {len(control)}; n = {int(top['n_ablated'].max())} "
-        "held-out captions."
+        f"{sentence}: what two of the strongest features do together differs from the sum of each by "
+        f"{size:.0%} [{low:.0%}, {high:.0%}] (medians of {len(top)} pairs; {len(control)} pairs of other features: "
+        f"{base:.0%}); beyond 0 are {beyond} of {len(top)} and {also} of {len(control)} (q ≤ 0.05 over all pairs); "
+        f"n = {int(top['n_ablated'].max())} held-out captions."
     )
-    claim = "mechanisms.pairs add up" if size < 0.2 else "mechanisms.pairs interact"
-    return Answer(text, "supported" if len(control) else "unclear", (claim,))
+    return Answer(text, "supported" if claim and len(control) else "unclear", (claim,) if claim else ())
 
 
 @says("mechanisms.gradient")

@@ -205,7 +205,7 @@ def pair_rows(
     ablated = {(int(pairs[i, 0]), int(pairs[i, 1])) for i in top} | set(controls)
     singles = sorted({f for pair in ablated for f in pair})
     work.true(layer, [(f,) for f in singles] + sorted(ablated))
-    for number, row in enumerate(rows):
+    for row in rows:
         a, b = row["feature_a"], row["feature_b"]
         row |= {
             "lang": lang,
@@ -218,7 +218,7 @@ def pair_rows(
         }
         if (a, b) in ablated:
             one, two, both = work.true(layer, [(a,), (b,), (a, b)])
-            row |= {"n_ablated": work.n, **interaction(one, two, both, work.config.n_bootstrap, [*seed, 3, number])}
+            row |= {"n_ablated": work.n, **interaction(one, two, both)}
     return rows
 
 

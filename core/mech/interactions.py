@@ -17,9 +17,10 @@ from scipy.sparse import csc_array, csr_array
 from scipy.stats import hypergeom
 
 from core.errors import UserError
-from core.intervals import percentile_interval, q_values, resampled_counts
+from core.intervals import mean_interval, mean_p, q_values, ratio_interval
 
 Pair = tuple[int, int]
+ROUNDING = 1e-9  # relative; effects that differ by less from their sum add up
 
 
 @dataclass(frozen=True)
@@ -141,23 +142,20 @@ class InteractionPatternAnalyzer:
         return min(found), max(found)
 
 
-def interaction(
-    single_a: ArrayLike, single_b: ArrayLike, both: ArrayLike, n_draws: int, seed: list[int]
-) -> dict[str, float]:
-    """Mean effects over n images and what both do beyond the sum of each, with its interval over images.
+def interaction(single_a: ArrayLike, single_b: ArrayLike, both: ArrayLike) -> dict[str, float]:
+    """Mean effects over n images and what both do beyond the sum of each, with its interval and p (two-sided).
 
     Effects (n,) are changes of a score by ablation. ``size`` is the mean of |both - a - b|, and ``relative`` that size
-    over the mean of |a| + |b|: 0 where effects add up.
+    over the mean of |a| + |b|, with its interval: 0 where effects add up. Intervals and p are over images, NaN where
+    too few of them change (core.intervals.MIN_VARIED).
     """
     a, b, ab = (np.asarray(x, float) for x in (single_a, single_b, both))
-    if not len(ab):
-        return dict.fromkeys(
-            ("effect_a", "effect_b", "effect_both", "interaction", "low", "high", "size", "relative"), float("nan")
-        )
-    beyond = ab - a - b
-    low, high = percentile_interval(resampled_counts(len(ab), n_draws, seed) @ beyond / len(ab))
-    each = float((np.abs(a) + np.abs(b)).mean())
-    size = float(np.abs(beyond).mean())
+    if len(ab) < 2:
+        names = ("effect_a", "effect_b", "effect_both", "interaction", "low", "high", "p_interaction", "size")
+        return dict.fromkeys((*names, "relative", "relative_low", "relative_high"), float("nan"))
+    beyond = np.where(np.abs(ab - a - b) > ROUNDING * (np.abs(a) + np.abs(b)), ab - a - b, 0.0)
+    _, low, high = mean_interval(beyond)
+    relative, *ends = ratio_interval(np.abs(beyond), np.abs(a) + np.abs(b))
     return {
         "effect_a": float(a.mean()),
         "effect_b": float(b.mean()),
@@ -165,6 +163,9 @@ def interaction(
         "interaction": float(beyond.mean()),
         "low": float(low),
         "high": float(high),
-        "size": size,
-        "relative": size / each if each else float("nan"),
+        "p_interaction": float("nan") if np.isnan(low) else float(mean_p(beyond)),
+        "size": float(np.abs(beyond).mean()),
+        "relative": float(relative),
+        "relative_low": float(max(ends[0], 0.0)),
+        "relative_high": float(ends[1]),
     }

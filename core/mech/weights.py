@@ -6,8 +6,8 @@ OV[h] = diag(g_in) W_V' W_O'[h] diag(g_out), QK[h] = diag(g_in) W_Q' diag(g_q g_
 0 (the rotary angles left out). Query heads of a group share W_K and W_V.
 
 The gender direction is the difference of the mean residuals of women's and men's images (training images, pooled over
-a view). Nulls: the same with the images' genders dealt out anew, here and where it is read, which keeps the stream's
-own few strong directions; and directions drawn at random.
+a view); what is read and what it is compared with come of different images. Nulls: the images' genders dealt out anew,
+here and where it is read; and directions drawn at random.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import t as student
 from torch import Tensor
 
+from core.agreement import agreement
 from core.config import LANGUAGES
 from core.features.pooled import Pooled
 from core.gender.contrast import WORD_END
-from core.intervals import percentile_interval, resampled_counts
+from core.intervals import percentile_interval
 from core.mech.factored import FactoredMatrix
 from core.mech.inputs import Inputs
 from core.sae.files import sae_id
@@ -36,6 +38,7 @@ MATRICES = ("OV", "QK", "MLP")
 Array = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 N_FEATURES = 5
+MOST_GROUPS, N_DEALT = 40, 500  # of images a gender; labels dealt out anew, and random directions
 VIEWS = ("image", "before")  # where heads may find gender: at the image, or at the words so far
 
 
@@ -160,8 +163,8 @@ def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
     words = _words(inputs, lang)
     if min(female.sum(), (~female).sum()) < inputs.settings.min_images or words is None:
         return {"head_readings": []}
-    reader = GenderReader(female, inputs.settings.n_bootstrap, inputs.seed)
-    directions = {(n, v): reader.directions(p.resid(v)[rows_of[known]]) for n, p in pooled.items() for v in VIEWS}
+    reader = GenderReader(female, inputs.seed)
+    groups = {(n, v): reader.grouped(p.resid(v)[rows_of[known]]) for n, p in pooled.items() for v in VIEWS}
     found: Rows = []
     for layer in range(inputs.vlm.n_layers):
         below, above = [n for n in inputs.layers if n < layer], [n for n in inputs.layers if n >= layer]
@@ -171,7 +174,7 @@ def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
         for head in range(Block(inputs.vlm, layer).n_heads):
             matrix = ov(inputs.vlm, layer, head)
             for view in VIEWS:
-                source, target = directions[below[-1], view], directions[above[0], "before"]
+                source, target = groups[below[-1], view], groups[above[0], "before"]
                 found.append(
                     {
                         "lang": lang,
@@ -191,46 +194,60 @@ def readings(inputs: Inputs, lang: str) -> dict[str, Rows]:
 
 
 class GenderReader:
-    """Contrasts of many draws at once; ``female`` (n,) says which images show a woman, the others show a man."""
+    """What heads make of the gender direction; ``female`` (n,) says which images show a woman, the others show a man.
 
-    def __init__(self, female: NDArray[np.bool_], n_draws: int, seed: int):
-        self.n_draws, self.seed = n_draws, seed
-        label = female.astype(float)
-        one = label / label.sum() - (1 - label) / (1 - label).sum()
-        boot = [
-            resampled_counts(int(who.sum()), n_draws, [seed, i]) / who.sum() for i, who in enumerate((female, ~female))
-        ]
-        drawn = np.zeros((n_draws, len(female)))
-        drawn[:, female], drawn[:, ~female] = boot[0], -boot[1]
+    Images are taken in groups of one gender, MOST_GROUPS a gender at most: what is read and what it is compared with
+    are measured on the same images, whose accidents go through the residual stream from one to the other, so that only
+    products of different groups count (core.agreement).
+    """
+
+    def __init__(self, female: NDArray[np.bool_], seed: int):
+        self.seed, rng = seed, np.random.default_rng([seed, 1])
+        sides = [rng.permutation(np.flatnonzero(who)) for who in (female, ~female)]
+        groups = [group for side in sides for group in np.array_split(side, min(len(side), MOST_GROUPS))]
+        self.members = np.zeros((len(groups), len(female)))
+        for row, group in zip(self.members, groups, strict=True):
+            row[group] = 1 / len(group)
+        self.female = np.array([bool(female[group[0]]) for group in groups])
         rng = np.random.default_rng([seed, 2])
-        dealt = np.stack([rng.permutation(one) for _ in range(n_draws)])
-        self.weights = np.vstack([one, drawn, dealt])  # (1 + 2 n_draws, n)
+        self.dealt = np.stack([rng.permutation(self.female) for _ in range(N_DEALT)])
 
-    def directions(self, resid: NDArray[np.float32]) -> Array:
-        """Differences of means (1 + 2 n_draws, d_model): as it is, images drawn again, genders dealt out anew."""
-        return self.weights @ np.nan_to_num(resid.astype(np.float64) - np.nanmean(resid, 0))
+    def grouped(self, resid: NDArray[np.float32]) -> Array:
+        """Means (n_groups, d_model) of residuals (n, d_model) about their mean."""
+        return self.members @ np.nan_to_num(resid.astype(np.float64) - np.nanmean(resid, 0))
 
     def read(self, ov: FactoredMatrix, source: Array, target: Array, words: Array) -> dict[str, Any]:
-        """Cosines of ``source`` OV with the ``target`` directions and with ``words`` (d_model,), each with its interval
-        over images and its nulls; gain: |d OV| / |d| of the gender direction against random ones."""
+        """Of groups (n_groups, d_model) below and above: cosines of what OV writes for the gender direction with the
+        one above and with ``words`` (d_model,), each with its interval over images and its nulls; gain: |d OV| / |d|
+        against random directions."""
         written = _through(source, ov)
-        rng = np.random.default_rng([self.seed, 3])
-        noise = rng.standard_normal((self.n_draws, source.shape[1]))
+        noise = np.random.default_rng([self.seed, 3]).standard_normal((N_DEALT, source.shape[1]))
         blind = _through(noise, ov)
-        row: dict[str, Any] = {}
-        for name, cosines, random in (
-            ("cosine", _cosine(written, target), _cosine(blind, target[:1])),
-            ("word_cosine", _cosine(written, words[None]), _cosine(blind, words[None])),
-        ):
-            ends = {"": cosines[1 : self.n_draws + 1], "shuffled_": cosines[self.n_draws + 1 :], "random_": random}
-            row[name] = float(cosines[0])
-            for prefix, draws in ends.items():
-                low, high = percentile_interval(draws)
-                row |= {f"{name}_{prefix}low": float(low), f"{name}_{prefix}high": float(high)}
-        size = np.linalg.norm(written[0]) / np.linalg.norm(source[0])
+        own, above = _gaps(self.female[None], source), _gaps(self.female[None], target)
+        found = agreement(written, target, self.female, "cosine", [self.seed, 4])
+        row: dict[str, Any] = {"cosine": found.value, "cosine_low": found.low, "cosine_high": found.high}
+        row |= {"cosine_shuffled_low": found.floor_low, "cosine_shuffled_high": found.floor_high}
+        row |= {f"cosine_{name}": getattr(found, name) for name in ("ratio", "ratio_low", "ratio_high")}
+        row |= self._with_words(written, words)
+        for name, at in (("cosine", above), ("word_cosine", words[None])):
+            low, high = percentile_interval(_cosine(blind, at))
+            row |= {f"{name}_random_low": float(low), f"{name}_random_high": float(high)}
+        size = np.linalg.norm(_through(own, ov)) / np.linalg.norm(own)
         sizes = np.linalg.norm(blind, axis=1) / np.linalg.norm(noise, axis=1)
-        row |= {"gain": float(size), "random_gain": float(sizes.mean())}
-        return row
+        return row | {"gain": float(size), "random_gain": float(sizes.mean())}
+
+    def _with_words(self, written: Array, words: Array) -> dict[str, Any]:
+        """The cosine with ``words``, which no image had a say in; its interval is a jackknife over groups."""
+        value = float(_cosine(_gaps(self.female[None], written), words[None])[0])
+        left = [_gaps(np.delete(self.female, i)[None], np.delete(written, i, 0))[0] for i in range(len(written))]
+        left = _cosine(np.stack(left), words[None])
+        sides = (left[self.female], left[~self.female])
+        spread = sum((len(x) - 1) / len(x) * ((x - x.mean()) ** 2).sum() for x in sides)
+        half = float(student.ppf(0.975, len(written) - 2) * np.sqrt(spread))
+        low, high = percentile_interval(_cosine(_gaps(self.dealt, written), words[None]))
+        row = {"word_cosine": value, "word_cosine_low": max(value - half, -1.0)}
+        row |= {"word_cosine_high": min(value + half, 1.0)}
+        return row | {"word_cosine_shuffled_low": float(low), "word_cosine_shuffled_high": float(high)}
 
     def features(self, ov: FactoredMatrix, source: Array, W_dec: Array) -> dict[str, Any]:
         """The N_FEATURES features whose decoder rows lie nearest to what OV writes, up or down, with their cosines.
@@ -238,15 +255,22 @@ class GenderReader:
         shuffled_cosine: the 95th percentile of the largest size of a cosine where genders are dealt out anew.
         """
         rows = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
-        cosines = rows @ _unit(_through(source[:1], ov))[0]
+        cosines = rows @ _unit(_through(_gaps(self.female[None], source), ov))[0]
         order = np.argsort(-np.abs(cosines))[:N_FEATURES]
-        dealt = _unit(_through(source[self.n_draws + 1 :][:100], ov))
+        dealt = _unit(_through(_gaps(self.dealt[:100], source), ov))
         largest = np.abs(dealt @ rows.T).max(1)
         return {
             "features": order.astype(int).tolist(),
             "feature_cosines": cosines[order].tolist(),
             "shuffled_cosine": float(np.quantile(largest, 0.95)),
         }
+
+
+def _gaps(female: NDArray[np.bool_], rows: Array) -> Array:
+    """Mean of the rows of women less that of the others (n_draws, d_model), for labels (n_draws, n_rows)."""
+    first = female.astype(float)
+    weights = first / first.sum(1, keepdims=True) - (1 - first) / (1 - first).sum(1, keepdims=True)
+    return weights @ rows
 
 
 def _through(x: Array, ov: FactoredMatrix) -> Array:

@@ -75,8 +75,13 @@ def test_control_pairs_fire_about_as_often_and_are_others():
 def test_effects_that_add_up_do_not_interact_and_saturation_does():
     rng = np.random.default_rng(0)
     a, b = rng.normal(1, 0.3, 50), rng.normal(2, 0.3, 50)
-    plain = interaction(a, b, a + b, 200, [0])
+    plain = interaction(a, b, a + b)
     assert plain["interaction"] == pytest.approx(0) and plain["relative"] == pytest.approx(0)
-    full = interaction(a, b, np.maximum(a, b), 200, [0])
-    assert full["high"] < 0 and full["relative"] == pytest.approx(1 / 3, abs=0.05)
-    assert np.isnan(interaction([], [], [], 200, [0])["interaction"])
+    full = interaction(a, b, np.maximum(a, b))
+    assert (
+        full["high"] < 0
+        and full["p_interaction"] < 0.001
+        and full["relative_low"] > 0.2
+        and full["relative"] == pytest.approx(1 / 3, abs=0.05)
+    )
+    assert np.isnan(interaction([], [], [])["interaction"])

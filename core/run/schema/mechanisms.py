@@ -133,22 +133,22 @@ HEAD_READINGS = table(
     out_layer: int32 - the recorded layer above (or the same), whose direction (view `before`) and features are compared
         with what is written
     sae_id: string - SAE of out_layer, whose features are named
-    cosine: float64 - cosine of what is written with the gender direction of out_layer
+    cosine: float64 - cosine of what is written with the gender direction of out_layer, read on other images than that
     cosine_low: float64 - lower end of the 95 % interval of cosine over images
     cosine_high: float64 - upper end of the 95 % interval of cosine over images
-    cosine_shuffled_low: float64 - lower end of the central 95 % of cosine where genders are dealt out anew, read and
-        written
-    cosine_shuffled_high: float64 - upper end of the central 95 % of cosine where genders are dealt out anew, read and
-        written
+    cosine_ratio: float64 - cosine over what so many images could show of one direction; null where that is not clear of
+        noise
+    cosine_ratio_low: float64 - lower end of the 95 % interval of cosine_ratio (Fieller)
+    cosine_ratio_high: float64 - upper end of the 95 % interval of cosine_ratio (Fieller)
+    cosine_shuffled_low: float64 - lower end of the central 95 % of cosine where genders are dealt out anew
+    cosine_shuffled_high: float64 - upper end of the central 95 % of cosine where genders are dealt out anew
     cosine_random_low: float64 - lower end of the central 95 % of cosine of random directions
     cosine_random_high: float64 - upper end of the central 95 % of cosine of random directions
     word_cosine: float64 - cosine of what is written with the words for women less those for men
     word_cosine_low: float64 - lower end of the 95 % interval of word_cosine over images
     word_cosine_high: float64 - upper end of the 95 % interval of word_cosine over images
-    word_cosine_shuffled_low: float64 - lower end of the central 95 % of word_cosine where genders are dealt out anew,
-        read and written
-    word_cosine_shuffled_high: float64 - upper end of the central 95 % of word_cosine where genders are dealt out anew,
-        read and written
+    word_cosine_shuffled_low: float64 - lower end of the central 95 % of word_cosine where genders are dealt out anew
+    word_cosine_shuffled_high: float64 - upper end of the central 95 % of word_cosine where genders are dealt out anew
     word_cosine_random_low: float64 - lower end of the central 95 % of word_cosine of random directions
     word_cosine_random_high: float64 - upper end of the central 95 % of word_cosine of random directions
     gain: float64 - length of what is written over that of what is read
@@ -195,8 +195,11 @@ FEATURE_PAIRS = table(
     interaction: float64 [log-odds] - effect_both less the sum of effect_a and effect_b
     low: float64 [log-odds] - lower end of the 95 % interval of interaction over images
     high: float64 [log-odds] - upper end of the 95 % interval of interaction over images
+    p_interaction: float64 [probability] - of interaction being 0, two-sided, over images
     size: float64 [log-odds] - mean size of the interaction by caption
     relative: float64 - size over the mean of the sizes of both effects
+    relative_low: float64 - lower end of the 95 % interval of relative over images
+    relative_high: float64 - upper end of the 95 % interval of relative over images
     """,
 )
 PATCHING = table(

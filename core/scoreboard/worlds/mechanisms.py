@@ -109,11 +109,11 @@ def _pairs(rng: np.random.Generator, size: Size, beyond: float) -> tuple[pd.Data
     """Ten pairs of strong features and ten others; what both do differs from the sum by ``beyond`` of their size."""
     rows = []
     for kind in ("top", "control"):
-        for number in range(10):
+        for _ in range(10):
             a, b = rng.gamma(2, 0.5, size.n), rng.gamma(2, 0.5, size.n)
             more = beyond if kind == "top" else 0.0
             both = (a + b) * (1 + more) + rng.normal(0, 0.05, size.n)
-            rows.append({"kind": kind, "n_ablated": size.n, **interaction(a, b, both, 200, [number])})
+            rows.append({"kind": kind, "n_ablated": size.n, **interaction(a, b, both)})
     return (pd.DataFrame(rows),)
 
 
