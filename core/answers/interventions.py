@@ -78,6 +78,25 @@ def untrained_answer(effects: pd.DataFrame, verdicts: pd.DataFrame, comparisons:
     return Answer(text, "supported" if (mine["difference_low"] > 0).all() else "unclear")
 
 
+def least_layer_line(effects: pd.DataFrame, verdicts: pd.DataFrame) -> str:
+    """What the features of the layer that separates women from men least do, as a finding of its own; "" where none."""
+    judged = verdicts[verdicts["note"] == "least separating layer"]
+    rows = effects[(effects["outcome"] == "clean") & (effects["note"] == "least separating layer")]
+    if judged.empty or rows.empty:
+        return ""
+    said = []
+    for row in tuples(rows):
+        verdict = judged.loc[judged["lang"] == row.lang, "verdict"].iloc[0]
+        beside = f"{_percent(row.target)} {_interval(row.effect_low, row.effect_high)} against {_percent(row.control)}"
+        said.append(f"{LANGUAGE_NAME[row.lang]} {beside} ({verdict})")
+    one = rows.iloc[0]
+    return (
+        f"Layer {one['layer']} separates women from men least on training images. Its features, changed likewise: "
+        f"{'; '.join(said)}; n = {_range(rows['n_images'])} images, {one['n_controls']} control sets. It is a layer "
+        "like the others and no control: an effect there is a finding."
+    )
+
+
 @says("interventions.ways apart", "interventions.ways")
 def ways_answer(effects: pd.DataFrame, pairs: pd.DataFrame) -> Answer:
     """Features beside difference of means, prompt and matched random features.

@@ -22,7 +22,7 @@ NONE, ZERO, RECONSTRUCTION, NO_WAY_OUT = "none", "zero edit", "reconstruction", 
 NEUTRAL_PROMPT, OTHER_PROMPT = "neutral prompt", "other prompt"
 DIRECTIONS = (MEANS, PROBE, LEACE)
 MODES = ("swap", "ablate", "neutralise")
-HEADLINE, NEGATIVE, UNIFORM = "headline", "negative control", "uniform controls"
+HEADLINE, LEAST, UNIFORM = "headline", "least separating layer", "uniform controls"
 FIXED = (HEADLINE, UNTRAINED)  # notes of questions that were fixed beforehand, each one question: it keeps its p
 LESS_UNTRAINED = "trained less random dictionaries"
 TARGET = -1  # the draw of what is asked about; controls count from 0
@@ -103,7 +103,7 @@ class Choice:
     features: Mapping[str, Arm]  # mode -> arm of the headline k
     by_layer: Mapping[int, Arm]  # of the first mode
     direction: Mapping[str, Arm]  # mode -> arm of the difference of means
-    negative_layer: int  # whose features tell women from men least, on training images
+    least_layer: int  # whose features tell women from men least, on training images: a layer like others, no control
     untrained: Arm | None = None  # the headline with a random dictionary's features
 
 
@@ -193,7 +193,7 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         found.append(with_controls("transfer", replace(head, sets="cross"), settings.n_controls))
     for layer, arm in choice.by_layer.items():
         if layer != head.layer:
-            note = NEGATIVE if layer == choice.negative_layer else ""
+            note = LEAST if layer == choice.least_layer else ""
             found.append(with_controls("layers", arm, settings.n_controls, note))
     for strength in settings.strengths:
         if first == "swap" and strength != head.strength:

@@ -58,6 +58,8 @@ def main() -> None:
             st.selectbox("Shown", list(known), key="shown", bind="query-params", help=SHOWN_HELP, width=300)
         ]
     curves(effects, along, outcome)
+    if line := interventions_answers.least_layer_line(effects, verdicts):
+        text.html(f'<p class="cs-small">{escape(line)}</p>')
     untrained(cat, effects, verdicts)
     modes(effects, outcome)
     ratios(effects)

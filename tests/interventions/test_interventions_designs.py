@@ -39,9 +39,9 @@ def whole(strength=0.5):
 
 def test_the_best_arm_of_the_development_images_is_taken_and_of_equals_the_weakest():
     best = Arm(FEATURES, "swap", 3, 1.0, "own", "auc", 25)
-    assert choice(best).features["swap"] == best and choice(best).negative_layer == 1
+    assert choice(best).features["swap"] == best and choice(best).least_layer == 1
     none = choice().features["swap"]
-    assert (none.strength, none.layer) == (0.5, 1) and choice().negative_layer == 3
+    assert (none.strength, none.layer) == (0.5, 1) and choice().least_layer == 3
 
 
 def test_every_design_with_a_set_has_controls_that_differ_in_the_draw_alone():

@@ -1,12 +1,14 @@
 """The page about interventions over toy tables: a specific effect, nothing, damage, and too little to say."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.answers import interventions as interventions_answers
 from core.run import StageRecord
 from core.run.tables import TABLES
 from tests.pages.visitor import words
-from tests.toy_interventions import add_toy_interventions, destructive, nothing, toy_interventions
+from tests.toy_interventions import add_toy_interventions, destructive, nothing, specific, toy_interventions
 from tests.toy_run import make_toy_run
 
 INTERVENTIONS = "pages/causes/interventions.py"
@@ -80,6 +82,22 @@ def test_answers_follow_the_data_and_not_the_wish():
     assert interventions_answers.transfer_answer(broken.effects).sure == "unclear"
     empty = broken.effects.iloc[:0]
     assert interventions_answers.main_answer(empty, broken.verdicts.iloc[:0]).sure == "not enough data"
+
+
+def everywhere(arm, lang):
+    """Features change captions at every layer, at layer 3 the most."""
+    flips, destroyed = specific(replace(arm, layer=3), lang)
+    return (flips if arm.layer == 3 else 0.8 * flips), destroyed
+
+
+def test_an_effect_in_the_layer_that_separates_least_is_told_as_an_effect():
+    found = toy_interventions(everywhere)
+    least = found.verdicts[found.verdicts["note"] == "least separating layer"]
+    assert set(least["layer"]) == {1} and set(least["verdict"]) == {"specific effect"}
+    line = interventions_answers.least_layer_line(found.effects, found.verdicts)
+    assert line.startswith("Layer 1") and line.count("specific effect") == 2
+    none = toy_interventions(nothing)
+    assert "specific" not in interventions_answers.least_layer_line(none.effects, none.verdicts)
 
 
 def test_too_few_images_are_said_in_place_of_figures(cache, visit):

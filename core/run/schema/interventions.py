@@ -22,8 +22,8 @@ _DESIGN = """
     design: int32 - number of the question, -1 in the grid
     part: string - identity, sets, modes (further k of modes but the first), controls (drawn or put in otherwise),
         nulls, transfer, layers, dose, directions, prompts; grid: tried on development images
-    note: string - headline (fixed on the development images), negative control, uniform controls (the controls are
-        not matched), random dictionary (the headline's question put to one), or empty
+    note: string - headline (fixed on the development images), least separating layer, uniform controls (the controls
+        are not matched), random dictionary (the headline's question put to one), or empty
     arm: int32 - number of the arm that is asked about, in intervention_arms
 """
 _COMPARED = """
