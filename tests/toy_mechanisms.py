@@ -88,6 +88,8 @@ def _effects(lang: str, n_layers: int, why: str) -> Rows:
                 "p": 0.001 if strong else 0.4,
                 "p_adjusted": 0.002 if strong else 0.5,
                 "n_permutations": 2000,
+                "n_compared": 78,
+                "p_least": 0.001,
                 "finding": strong,
                 "readout_r": 0.99,
             }

@@ -15,6 +15,8 @@ from core.intervals import q_values
 
 ADD_UP = 0.2  # of the sum of both effects: what two do beyond it is called little
 
+LEVEL = 0.05  # above which the smallest possible p means that no part could be found
+
 
 @says("mechanisms.part", "mechanisms.alike")
 def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
@@ -30,7 +32,8 @@ def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
         first = own.iloc[int(own["effect_train"].abs().argmax())]
         heads = own[own["part"] == "head"]["effect"].sum() / total["effect"]
         beyond = bool(first["finding"]) and not first["low"] <= 0 <= first["high"]
-        sure = sure if beyond else "unclear"
+        could = first["p_least"] <= LEVEL
+        sure = "unclear" if could and not beyond and sure == "supported" else sure if could else "not enough data"
         n_found, n = int(own["finding"].sum()), len(own)
         mlps = 1 - heads - _embedding(rows) / total["effect"]
         parts.append(
@@ -38,7 +41,7 @@ def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
             f"{_number(total, 1)} log-odds between images of women and men (random words {first['random_low']:.2f} to "
             f"{first['random_high']:.2f}); all heads add {heads:.0%}, the MLPs {mlps:.0%}; {n_found} of {n} parts are "
             f"beyond both controls (adjusted over all parts, {int(first['n_permutations']):,} shuffles of the images’ "
-            "genders)"
+            "genders)" + ("" if could else _too_alike(first))
         )
     if not parts:
         why = next((w for w in effects["why"] if w), "no captions")
@@ -48,6 +51,15 @@ def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
     same, what = alike_sentence(alike)
     claims = ("mechanisms.part",) if sure == "supported" else ()
     return Answer(f"{text}{what}", sure, claims + ("mechanisms.alike",) * same)
+
+
+def _too_alike(row: pd.Series) -> str:
+    """Why no part could be found."""
+    n = int(row["n_female"] + row["n_male"])
+    return (
+        f", which none could be: the words tell the gender already: only {int(row['n_compared'])} of {n} captions "
+        f"compare what those of the other gender compare too, and no p is below {row['p_least']:.2f}"
+    )
 
 
 def _embedding(rows: pd.DataFrame) -> float:

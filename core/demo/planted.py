@@ -35,7 +35,7 @@ from core.vlm.adapter import VLM
 from core.vlm.blocks import Block, norm_scale
 
 KINDS = ("head", "shared", "disjoint", "blind")
-N_ERASED = 48  # directions of the image features (of 128) that differ with gender
+N_ERASED = 32  # directions of the image features (of 128) that differ with gender
 N_SCENES, N_CAPTIONED = 240, 80
 CODE_SIZE = 1.0  # of the code beside image tokens of RMS near 1
 SOFT = 0.05  # how steeply the head's output, behind its norm, goes with the code
@@ -107,18 +107,21 @@ def encoded(vlm: VLM, scenes: list[Scene]) -> Tensor:
     return vlm.encode_images([Image.fromarray(world.render(scene)) for scene in scenes])
 
 
-def erased(seen: dict[str, Tensor], n: int = N_ERASED) -> Tensor:
+def erased(seen: dict[str, Tensor], n: int = N_ERASED, ridge: float = 1e-3) -> Tensor:
     """(d, d) that takes the ``n`` directions out of rows in which features of the same scenes differ most by gender.
 
-    What rows have of their mean is kept, since the decoder knows image tokens by it.
+    Their mean is put back, since the decoder knows image tokens by it: along what the other directions say is nearly
+    the same for all rows. (To spare the mean's own direction instead would leave the gender that lies along it.)
     """
     pairs = [seen[a] - seen[b] for a, b in (("female", "male"), ("female", "neutral"), ("male", "neutral"))]
     change = torch.cat([p.flatten(0, 1) for p in pairs])
     _, vectors = torch.linalg.eigh(change.T @ change)
-    most, mean = vectors[:, -n:], torch.cat([x.flatten(0, 1) for x in seen.values()]).mean(0)
-    mean /= mean.norm()
-    unit = torch.eye(len(vectors))
-    return unit - (unit - torch.outer(mean, mean)) @ most @ most.T
+    most, unit = vectors[:, -n:], torch.eye(len(vectors))
+    left, every = unit - most @ most.T, torch.cat([x.flatten(0, 1) for x in seen.values()])
+    rest, mean = every @ left, every.mean(0)
+    within = rest.T @ rest / len(rest)
+    one = left @ torch.linalg.solve(within + ridge * within.trace() / len(unit) * unit, rest.mean(0))
+    return left + torch.outer(one, most @ (most.T @ mean))
 
 
 def readout(seen: dict[str, Tensor], ridge: float = 0.02) -> Tensor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import comb
 from torch import Tensor
 
 from core.config import LANGUAGES, MechanismsConfig
@@ -281,8 +282,10 @@ def effect_rows(
     columns = summarise(effects, female, held_out, pair, tested, config, seed)
     r = float(np.corrcoef(effects.total[:, 0], effects.log_odds)[0, 1])
     even = float((effects.attention.shape[3] / n_keys[held_out]).mean())
+    n_compared, ways = dealings(female[held_out], pair[held_out])
+    least = max(1 / (1 + config.n_permutations), 1 / ways)
     for number, row in enumerate(rows):
-        row |= {"n_permutations": config.n_permutations}
+        row |= {"n_permutations": config.n_permutations, "n_compared": n_compared, "p_least": least}
         row |= {name: float(values[number]) for name, values in columns.items()} | {"readout_r": r}
         if row["part"] == "head":
             share = effects.attention[held_out, row["layer"], row["head"]].sum(-1)
@@ -293,11 +296,26 @@ def effect_rows(
     return rows
 
 
+def dealings(female: NDArray[np.bool_], pair: NDArray[np.int64]) -> tuple[int, float]:
+    """Captions whose pair of words is said of both genders, and in how many ways the genders can be dealt out anew.
+
+    A pair that is said of women alone, or of men alone, tells nothing within itself; no p is below one over the ways.
+    """
+    n_compared, ways = 0, 1.0
+    for number in np.unique(pair):
+        here = female[pair == number]
+        if 0 < here.sum() < len(here):
+            n_compared, ways = n_compared + len(here), ways * float(comb(len(here), int(here.sum())))
+    return n_compared, ways
+
+
 def with_findings(rows: Rows, level: float) -> None:
-    """Of p_adjusted by language, that over all parts of all languages, and finding: within ``level``, and beyond random
-    words; in place. Languages are two families of draws of their own, hence the factor (Bonferroni)."""
+    """Of p_adjusted and p_least by language, those over all parts of all languages, and finding: within ``level``, and
+    beyond random words; in place. Languages are two families of draws of their own, hence the factor (Bonferroni)."""
     languages = {row["lang"] for row in rows if not row["why"]}
     for row in rows:
+        if not row["why"] and "p_least" in row:
+            row["p_least"] = min(1.0, row["p_least"] * len(languages))
         p = row.get("p_adjusted")
         if p is None or np.isnan(p):  # embedding and sum, or nothing is known
             continue

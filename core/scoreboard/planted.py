@@ -1,8 +1,12 @@
 """What the pages say of captioners whose mechanism was planted (core.demo.planted), over many seeds of images.
 
-Each seed draws fresh scenes; the model's own captions are read where they first say a gender. The same functions as in
-a run then name the part that adds gender, and, just before the caption, the layer from which it can be read and whether
-the two languages share a direction. Kinds have a known answer; in "blind" every claim is false.
+Each seed draws fresh scenes; captions drawn from the model's own probabilities are read where they first say a gender.
+The same functions as in a run then name the part that adds gender, and, just before the caption, the first of all
+layers from which it can be read and whether the two languages share a direction. Kinds have a known answer; in "blind"
+every claim is false.
+
+Captions are drawn, not the likeliest ones: those of these models say the gender of women in other words than that of
+men ("She has" and "A man dressed as"), and within equal words there is next to nothing to compare.
 """
 
 from __future__ import annotations
@@ -32,10 +36,13 @@ from core.mech import part_agreement
 from core.mech.heads import direct_effects, effect_rows, parts_of, with_findings
 from core.vlm.adapter import VLM
 from core.vlm.loading import load_vlm
+from core.vlm.sampling import sample_captions, uniforms
 
 TOPIC = "planted"
 N = 30  # images of each gender, half of them held out
 SEEDS = 10
+MAX_TOKENS = 24
+STREAM = 0x9A1
 MECHANISMS = MechanismsConfig(n_bootstrap=100, n_permutations=999, min_images=8)
 PROBES = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_images=8, min_per_type=2)
 CLAIMS = ("planted.head", "planted.layer", "planted.direction", "planted.sharing")
@@ -52,13 +59,11 @@ class Seen:
     resid: dict[int, np.ndarray]  # (n_scenes, d_model) by layer, of all scenes just before the caption
 
 
-def planted_rows(
-    n_seeds: int = SEEDS, n: int = N, layer: int = 7, progress: Callable[[str], None] = lambda _: None
-) -> Iterator[Row]:
+def planted_rows(n_seeds: int = SEEDS, n: int = N, progress: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
     """One row a kind and claim: in how many seeds of images the right thing was named, or anything in "blind"."""
-    for kind in ("shared", "disjoint", "blind"):
+    for kind, place in PLACES.items():
         vlm = load_vlm(str(PROJECT_ROOT / "data" / "demo-captioner"), dtype="float32", device="cpu")
-        made = plant(vlm, kind, layer)
+        made = plant(vlm, kind, *place)
         said = [answers(vlm, made, n, seed) for seed in range(n_seeds)]
         names = CLAIMS if kind != "blind" else ("planted.head", "planted.layer", "planted.sharing")
         for claim in names:
@@ -70,7 +75,9 @@ def planted_rows(
             )
 
 
+PLACES = {"head": (4, 2), "shared": (7, 0), "disjoint": (7, 0), "blind": ()}  # layer and head that are planted
 WORDS = {
+    "head": "one head of a middle layer writes gender",
     "shared": "one head writes gender along one direction",
     "disjoint": "a head a language, directions at a right angle",
     "blind": "the model reads no gender",
@@ -82,15 +89,15 @@ def answers(vlm: VLM, made: Planted, n: int, seed: int) -> dict[str, bool]:
     world, rng = DemoWorld(), random.Random(f"planted-scenes-{seed}")
     scenes = [world.scene(rng, gender=("female", "male")[i % 2]) for i in range(2 * n)]
     features = encoded(vlm, scenes)
-    layers = (made.layer - 1, made.layer) if made.heads else (vlm.n_layers - 2, vlm.n_layers - 1)
-    seen = {lang: _read(vlm, lang, features, layers) for lang in LANGUAGES}
+    layers = tuple(range(vlm.n_layers))
+    seen = {lang: _read(vlm, lang, features, layers, seed) for lang in LANGUAGES}
     effects, alike = _parts(vlm, scenes, features, seen, seed)
     answer = ANSWERS["mechanisms.part"](effects, alike)  # as it is written, before it is weighed by these very rates
     named = "mechanisms.part" in answer.claims
     found = {lang: _strongest(effects, lang) for lang in LANGUAGES}
     right = all(found[lang] == (made.layer, "head", head) for lang, head in made.heads.items())
     first = _first_layers(seen, scenes, layers, seed)
-    sharing, angle = _directions(seen, scenes, layers[-1], made, seed)
+    sharing, angle = _directions(seen, scenes, made.layer if made.heads else layers[-1], made, seed)
     expected = {"disjoint": "alignment.two directions"}.get(made.kind, "alignment.one direction")
     if not made.heads:
         return {
@@ -106,10 +113,11 @@ def answers(vlm: VLM, made: Planted, n: int, seed: int) -> dict[str, bool]:
     }
 
 
-def _read(vlm: VLM, lang: str, features: torch.Tensor, layers: tuple[int, ...]) -> Seen:
+def _read(vlm: VLM, lang: str, features: torch.Tensor, layers: tuple[int, ...], seed: int) -> Seen:
     prompt, chosen, rows, contrasts = vlm.prompt_ids(PROMPTS[lang][0]), [], [], []
-    ids, _ = vlm.generate([prompt] * len(features), features, max_new_tokens=24)
-    for number, caption in enumerate(ids):
+    numbers = uniforms([[STREAM, seed, LANGUAGES.index(lang), i] for i in range(len(features))], MAX_TOKENS)
+    drawn, _ = sample_captions(vlm, [prompt] * len(features), features, numbers[:, None])
+    for number, (caption,) in enumerate(drawn):
         said = first_said(caption, vlm.tokenizer, lang)
         if said is not None and not said.contrast.why:
             chosen.append(number)

@@ -1,8 +1,10 @@
 """Direct effects add up to the difference of logits, find what is planted and nothing where nothing is."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from core.answers.mechanisms import mechanisms_answer
 from core.config import MechanismsConfig
 from core.gender.contrast import WORD_END, Contrast, LogOdds
 from core.gender.word_ends import word_ends
@@ -36,7 +38,9 @@ def test_parts_add_up_to_the_difference_of_logits():
     found = toy_effects([control])
     assert found.shares.shape == (N, 2, len(parts_of(vlm))) and len(parts_of(vlm)) == 1 + 8 * 5
     np.testing.assert_allclose(found.shares.sum(2), found.total, rtol=1e-3, atol=1e-3)
-    logits = vlm.forward(toy_rows(), toy_features(), logits=True).logits[:, -1].double()
+    found_logits = vlm.forward(toy_rows(), toy_features(), logits=True).logits
+    assert found_logits is not None
+    logits = found_logits[:, -1].double()
     ends = word_ends(vlm)
 
     def side(row, token):
@@ -72,10 +76,14 @@ def test_attention_is_that_to_the_image_alone():
 def planted(n: int = 60, n_parts: int = 9, strength: float = 2.0) -> tuple[DirectEffects, np.ndarray, np.ndarray]:
     """Part 3 adds ``strength`` where the image shows a woman; the rest and the random words are noise."""
     rng, female = np.random.default_rng(0), np.arange(n) % 2 == 0
-    shares = rng.normal(size=(n, 21, n_parts))
+    shares = rng.normal(size=(n, 21, n_parts)).astype(np.float32)
     shares[female, 0, 3] += strength
     total = shares.sum(2)
-    return DirectEffects(shares, total, total[:, 0], np.full((n, 2, 4, 16), 0.03)), female, np.arange(n) % 4 < 2
+    return (
+        DirectEffects(shares, total, total[:, 0], np.full((n, 2, 4, 16), 0.03, np.float32)),
+        female,
+        np.arange(n) % 4 < 2,
+    )
 
 
 def test_the_planted_part_is_found_and_no_other():
@@ -104,8 +112,8 @@ def test_nothing_is_found_where_nothing_is():
     n_found = 0
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        shares = rng.normal(size=(60, 21, 9))
-        effects = DirectEffects(shares, shares.sum(2), shares.sum(2)[:, 0], np.full((60, 2, 4, 16), 0.03))
+        shares = rng.normal(size=(60, 21, 9)).astype(np.float32)
+        effects = DirectEffects(shares, shares.sum(2), shares.sum(2)[:, 0], np.full((60, 2, 4, 16), 0.03, np.float32))
         args = (
             np.arange(60) % 2 == 0,
             np.arange(60) % 4 < 2,
@@ -138,7 +146,16 @@ def test_too_few_images_give_a_reason_and_no_number():
     assert not any(r["finding"] or "effect" in r for r in rows)
     none = np.zeros(0, bool)
     rows = effect_rows(
-        None, parts_of(toy_vlm()), "ar", none, none, np.zeros(0), MechanismsConfig(), [0], none, "no words"
+        None,
+        parts_of(toy_vlm()),
+        "ar",
+        none,
+        none,
+        np.zeros(0, np.int64),
+        MechanismsConfig(),
+        [0],
+        np.zeros(0, np.int64),
+        "no words",
     )
     assert rows[0]["why"] == "no words"
 
@@ -164,3 +181,24 @@ def test_what_the_choice_of_words_tells_is_no_finding():
     assert found["low"][5] > 1 and found["p"][5] > 0.05
     assert found["shuffled_low"][5] < found["effect"][5] < found["shuffled_high"][5]
     assert summarise(effects, female, held_out, np.zeros(200, int), every, FEW_DRAWS, [0])["p"][5] < 0.01
+
+
+def test_where_each_gender_has_words_of_its_own_no_part_can_be_found_and_it_is_said():
+    """One woman’s caption compares what sixteen men’s compare: seventeen dealings, of which one is the true one."""
+    effects, female, held_out = planted(64, strength=9.0)
+    own = np.where(female, 1, 0)
+    own[np.flatnonzero(female & held_out)[0]] = 0
+    few, none, all_of_them = own, female.astype(int), np.zeros(64, int)
+    told = {}
+    for name, pair in (("few", few), ("none", none), ("all", all_of_them)):
+        n_keys, parts = np.full(64, 40, np.int64), parts_of(toy_vlm())[:9]
+        rows = effect_rows(effects, parts, "en", female, held_out, n_keys, FEW_DRAWS, [0], pair)
+        with_findings(rows, 0.05)
+        told[name] = rows[3]["n_compared"], rows[3]["p_least"], sum(r["finding"] for r in rows)
+        assert all(r["p_adjusted"] >= r["p_least"] - 1e-9 for r in rows[1:-1])
+        if name != "all":
+            answer = mechanisms_answer(pd.DataFrame(rows), pd.DataFrame())
+            assert answer.sure == "not enough data" and answer.claims == ()
+    assert told["few"] == (17, pytest.approx(1 / 17), 0)
+    assert told["none"] == (0, 1.0, 0)
+    assert told["all"] == (32, pytest.approx(1 / 401), 1)

@@ -32,6 +32,10 @@ HEAD_EFFECTS = table(
     p_adjusted: float64 [probability] - of any such effect among all heads and MLPs of both languages (step-down max-T);
         null of embedding and all
     n_permutations: int32 [draws] - times that genders were dealt out anew; p is never below 1 / (n_permutations + 1)
+    n_compared: int32 [captions] - held-out captions whose two tokens are compared in captions of both genders; only
+        these tell p and p_adjusted
+    p_least: float64 [probability] - smallest p_adjusted that n_permutations and n_compared allow; above
+        `mechanisms.level` no part can be found
     finding: bool - whether p_adjusted is within `mechanisms.level` and the effect beyond random words
     image_share: float64 [share] - heads: share of the attention that goes to image tokens; null in cross-attention
         layers
