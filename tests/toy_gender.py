@@ -61,7 +61,7 @@ def _strength(feature: int, view: str, lang: str) -> float:
 
 
 def _feature(key: dict[str, Any], view: str, lang: str, rng: random.Random) -> dict[str, Any]:
-    row = {**key, "lang": lang, "view": view, "finding": False, "direction": "", "why": ""}
+    row = {**key, "lang": lang, "view": view, "finding": False, "direction": "", "why": "", "shuffled_holds": 0}
     row |= {f"n_{g}_{s}": N[g][i] for g in GENDERS for i, s in enumerate(SPLITS)}
     if view == "image" and key["feature"] == 8:
         row |= {f"n_{g}_{s}": 7 for g in GENDERS for s in SPLITS}

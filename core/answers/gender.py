@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
 from core.frames import records
+from core.gender.effects import N_SHUFFLES
 
-CHANCE = 0.025  # a feature that knows no gender: same sign again, and the 95 % interval leaves 0.5
-ENOUGH = CHANCE / 0.05  # share of the selected that hold by chance in at most 5 %, however they hang together
 WORD = {"female": "women", "male": "men"}
 
 
@@ -40,13 +41,20 @@ def gender_answer(cell: pd.DataFrame, fdr: float, layer: int, lang: str, view: s
             "unclear",
         )
     women, men = (int((found["direction"] == g).sum()) for g in ("female", "male"))
+    by_chance = shuffled_counts(cell[cell["q_train"] <= fdr])
     text = (
         f"{where}, {len(found):,} of {n_tested:,} features tell images of women from those of men ({held_out}): "
         f"{women:,} fire more for women, {men:,} for men. They were selected on other images at a false discovery "
-        f"rate of {fdr:.0%}; of the {selected:,} selected, {CHANCE:.1%} would hold by chance, and {ENOUGH:.0%} of them "
-        "in at most one run of twenty, however alike features are."
+        f"rate of {fdr:.0%}; of the {selected:,} selected, {by_chance.mean():.1f} hold on average with the genders of "
+        f"the held-out images shuffled, and {by_chance.max():,} at most in {len(by_chance)} shuffles."
     )
-    return Answer(text + _clearest(cell, fdr, lang), "supported" if len(found) >= ENOUGH * selected else "unclear")
+    return Answer(text + _clearest(cell, fdr, lang), "supported" if len(found) > by_chance.max() else "unclear")
+
+
+def shuffled_counts(selected: pd.DataFrame) -> NDArray[np.int64]:
+    """How many of these features hold in each of N_SHUFFLES shuffles of the held-out images' genders."""
+    bits = selected["shuffled_holds"].to_numpy(dtype=np.int64)
+    return ((bits[:, None] >> np.arange(N_SHUFFLES)) & 1).sum(0)
 
 
 def clearest(cell: pd.DataFrame, fdr: float) -> pd.DataFrame:

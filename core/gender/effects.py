@@ -226,6 +226,7 @@ def cell_scores(x: csc_array, images: Images, config: GenderConfig, seed: list[i
     for name in ("auc", "d", "difference"):
         found |= {f"{name}_{part}": np.full(n_features, np.nan) for part in ("test", "low_test", "high_test")}
     found["p_test"] = np.full(n_features, np.nan)
+    found["shuffled_holds"] = np.zeros(n_features, np.int32)
     if known["train"]:
         found |= _train_scores(train, female)
         unit = spread_of(train, female)
@@ -235,6 +236,7 @@ def cell_scores(x: csc_array, images: Images, config: GenderConfig, seed: list[i
             test = select_rows(x, inside)
             found |= _test_scores(test, female, unit)
             shuffled[:, 1] = _shuffled_scores(test, female, unit, [*seed, 1])
+            found["shuffled_holds"] = holds_by_chance(test, female, found["auc_train"] - 0.5, shuffled[:, 1, 0])
         for name in found:
             if name.startswith(("auc", "d_", "difference", "p_")):
                 found[name] = np.where(silent, np.nan, found[name])
@@ -260,6 +262,25 @@ def _train_scores(x: csc_array, female: np.ndarray) -> Columns:
     auc, p = auc_and_p(sparse_ranks(x), female)
     d, difference = _cohen(x, female[None].astype(float))
     return {"auc_train": auc, "p_train": p, "d_train": d[0], "difference_train": difference[0]}
+
+
+def shuffled_aucs(x: csc_array, female: np.ndarray, seed: list[int]) -> Floats:
+    """AUC - 0.5 (N_SHUFFLES, n_columns) with women and men exchanged at random."""
+    rng = np.random.default_rng(seed)
+    mixed = np.stack([rng.permutation(female) for _ in range(N_SHUFFLES)]).astype(float)
+    return auc_of_weights(sparse_ranks(x), mixed) - 0.5
+
+
+def holds_by_chance(x: csc_array, female: np.ndarray, side: Floats, shuffled: Floats) -> NDArray[np.int32]:
+    """In which shuffles of held-out labels a feature holds: bit i of each column's number is shuffle i.
+
+    ``side`` (n_columns,) is positive where the training images say women; ``shuffled`` are ``shuffled_aucs``. Features
+    are shuffled together, so that those which say the same hold in the same shuffles.
+    """
+    n, n_female = len(female), int(female.sum())
+    variance = (n + 1 - sparse_ranks(x).ties / (n * (n - 1))) / (12 * n_female * (n - n_female))
+    held = np.sign(side) * shuffled > norm.ppf(0.975) * np.sqrt(np.maximum(variance, 0))
+    return (held.T @ (1 << np.arange(N_SHUFFLES))).astype(np.int32)
 
 
 def _shuffled_scores(x: csc_array, female: np.ndarray, unit: Floats, seed: list[int]) -> Floats:

@@ -210,8 +210,8 @@ feature is tested by Mann and Whitney's $U$ (1947), with Benjamini and Hochberg'
 layers and languages of the view: that *selects*. On the held-out images, which had no say in it, it is *scored*:
 $\mathrm{AUC} = P(z_{w} > z_{m}) + \tfrac12 P(z_{w} = z_{m})$ with Newcombe's interval (2006), $d$ and the difference of
 means with bootstrap intervals over images. A *finding* is selected, has the same sign again, and its held-out interval
-leaves 0.5 out. A feature that knows nothing of gender passes the second half once in 40 times: that is the number of
-chance in the sentence above. Grey band: where 95 % of held-out AUCs fall without any gender; for
+leaves 0.5 out. How many would hold by chance is counted in 20 shuffles of the held-out images' genders, of all features
+together. Grey band: where 95 % of held-out AUCs fall without any gender; for
 a feature that fires rarely the band is narrower, so that a finding may lie within the grey. *Effect on the output*:
 activation times the gradient of the log-odds of female against male words, where the model is about to say one.
 Agreement is Spearman's over the sizes, one ranking made on training and the other on held-out images; its grey

@@ -8,9 +8,9 @@ from scipy.stats import binomtest, norm
 
 from core.answers.bias import errors_answer, share_answer
 from core.answers.feature import layer_answer
-from core.answers.gender import ENOUGH, clearest, gender_answer
+from core.answers.gender import clearest, gender_answer
 from core.answers.interventions import ways_answer, ways_compared
-from core.gender.effects import auc_and_p, auc_interval, sparse_ranks
+from core.gender.effects import auc_and_p, auc_interval, holds_by_chance, shuffled_aucs, sparse_ranks
 from core.gender.findings import is_finding
 from core.intervals import difference, hochberg, paired_shares, q_values, wilson
 from core.scoreboard.worlds import Size, feature, interventions
@@ -30,6 +30,8 @@ def cell_of(rng, n, m, shift, alike=0.0):
     columns["auc_low_test"], columns["auc_high_test"] = auc_interval(codes, female, columns["auc_test"])
     frame = pd.DataFrame(columns).assign(feature=np.arange(m), finding=is_finding(columns, FDR), view="before")
     frame["direction"] = np.where(frame["auc_train"] > 0.5, "female", "male")
+    shuffled = shuffled_aucs(codes, female, [int(rng.integers(1 << 30))])
+    frame["shuffled_holds"] = holds_by_chance(codes, female, columns["auc_train"] - 0.5, shuffled)
     return frame.assign(**{f"n_{g}_test": n for g in ("female", "male")})
 
 
@@ -46,11 +48,14 @@ def test_features_that_say_the_same_hold_together_and_are_no_evidence_by_their_n
     rng, said = np.random.default_rng(1), []
     for _ in range(150):
         cell = cell_of(rng, 40, 30, 0.0, alike=0.5).assign(q_train=0.01)
-        cell["finding"] = is_finding(cell, FDR)
+        cell["finding"] = is_finding({str(name): cell[name].to_numpy() for name in cell}, FDR)
         said.append(gender_answer(cell, FDR, 3, "en", "before").sure == "supported")
     assert binomtest(sum(said), 150, 0.05, "greater").pvalue > 1e-3
+    few = cell_of(rng, 60, 30, 0.3).assign(q_train=0.01)  # a third hold, and shuffled hardly any
+    few["finding"] = is_finding({str(name): few[name].to_numpy() for name in few}, FDR)
+    assert few["finding"].mean() < 0.5 and gender_answer(few, FDR, 3, "en", "before").sure == "supported"
     real = cell_of(rng, 60, 30, 1.0)
-    assert gender_answer(real, FDR, 3, "en", "before").sure == "supported" and ENOUGH == 0.5
+    assert gender_answer(real, FDR, 3, "en", "before").sure == "supported"
 
 
 def test_no_feature_keeps_to_a_language_by_firing_once():

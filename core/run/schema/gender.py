@@ -64,6 +64,8 @@ GENDER_FEATURES = table(
     rank_d: int32 - 1 = largest Cohen's d on the training images, either sign
     rank_difference: int32 - 1 = largest difference of means on the training images, either sign
     rank_effect: int32 - 1 = largest effect on the training captions, either sign
+    shuffled_holds: int32 - in which of 20 shuffles of the held-out images' genders it would have held (same side as on
+        the training images, beyond 95 % of chance): bit i is shuffle i
     finding: bool - whether q_train is within the settings' FDR and, held out, the sign is the same and the interval of
         auc_test excludes 0.5
     direction: string - female or male by auc_train, else empty

@@ -11,7 +11,15 @@ from scipy.sparse import csc_array, csr_array
 from core.config import GenderConfig
 from core.features.labels import Candidates, label_rows
 from core.figures.gender import agreement_frame
-from core.gender.effects import Images, auc_and_p, auc_interval, cell_scores, sparse_ranks
+from core.gender.effects import (
+    Images,
+    auc_and_p,
+    auc_interval,
+    cell_scores,
+    holds_by_chance,
+    shuffled_aucs,
+    sparse_ranks,
+)
 from core.gender.findings import is_finding
 from core.gender.pairs import lifts
 from core.gender.rankings import agreement
@@ -46,6 +54,7 @@ def _cell(rng: np.random.Generator, size: Size, knows: int, lang: str = "en") ->
     columns = {"auc_train": auc, "p_train": p, "q_train": q_values(p), "auc_test": auc_test, "p_test": p_test}
     columns |= {"auc_low_test": low, "auc_high_test": high}
     frame = pd.DataFrame(columns).assign(feature=np.arange(size.d), lang=lang, view="before", why="")
+    frame["shuffled_holds"] = holds_by_chance(test, held_out, auc - 0.5, shuffled_aucs(test, held_out, [size.n]))
     frame["finding"], frame["direction"] = is_finding(columns, FDR), np.where(auc > 0.5, "female", "male")
     return frame.assign(**{f"n_{g}_{s}": size.n * (1 + (s == "train")) for g in ("female", "male") for s in SPLITS})
 
