@@ -31,6 +31,12 @@ def add_layers_tables(run_dir: str | Path, layers: Sequence[int] = (1, 3, 5), wh
         for source in (("en", "ar") if view != "image" else (lang,))
         for measure in MEASURES
     ]
+    probed += [
+        _probe(layer, view, lang, lang, measure, why, 0.8 + 0.05 * number)
+        for number, (layer, view) in enumerate(((0, "tower"), (1, "tower"), (-1, "projector")))
+        for lang in ("en", "ar")
+        for measure in MEASURES
+    ]
     read = [
         _lens(layer, number, position, lang, why)
         for number, layer in enumerate(layers)
@@ -59,7 +65,7 @@ def _probe(layer: int, view: str, lang: str, source: str, measure: str, why: str
         "trained_on": source,
         "measure": measure,
         "why": why,
-        "shared": view in ("image", "pixels"),
+        "shared": view in ("image", "pixels", "tower", "projector"),
         "n_images": 720,
         "n_female": 357,
         "n_male": 363,

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from core.mech.exchange import NUMBERS
 from core.mech.tables import TABLES, table
 from core.run import Run
 
@@ -31,6 +32,7 @@ def add_mechanisms_tables(
     rows: dict[str, Rows] = {name: [] for name in TABLES}
     for lang in ("en", "ar"):
         rows["head_effects"] += _effects(lang, n_layers, why)
+        rows["image_exchange"] += _exchanged(lang, layers, why)
         if not why:
             rows["head_attention"] += _maps(lang, n_layers)
             rows["head_readings"] += _readings(lang, n_layers, layers, sae_ids)
@@ -48,6 +50,21 @@ def add_mechanisms_tables(
     ]
     for name, of in TABLES.items():
         of.write(Run(run_dir), table(name, rows[name]))
+
+
+def _exchanged(lang: str, layers: Sequence[int], why: str) -> Rows:
+    rows: Rows = []
+    for i, layer in enumerate((-1, *layers)):
+        for change, share in (("direction", 0.8 / (1 + i)), ("all", 1 - 0.3 * i)):
+            key = {"lang": lang, "site": "decoder" if i else "projector", "layer": layer, "change": change, "why": why}
+            row = dict.fromkeys(NUMBERS, math.nan)
+            if not why:
+                row |= {"effect": 5 * share, "effect_low": 5 * share - 0.5, "effect_high": 5 * share + 0.5}
+                row |= {"share": share, "low": share - 0.1, "high": share + 0.1}
+                if (i, change) == (0, "direction"):
+                    row |= {"control": 0.1, "beyond": 0.7, "beyond_low": 0.5, "beyond_high": 0.9}
+            rows.append({**key, "n_images": 48, **row})
+    return rows
 
 
 def _effects(lang: str, n_layers: int, why: str) -> Rows:

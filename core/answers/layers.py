@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.layers import BOTH, probe_curves
+from core.figures.vision import vision_frame
 from core.frames import records
-from core.layers.measures import MARGIN
+from core.layers.measures import MARGIN, leaves_baseline
 
 CARRIERS = {"image": "the image tokens carry it", "before": "the positions before the first gendered word carry it"}
 
@@ -65,6 +67,61 @@ def _place(own: pd.DataFrame, curves: pd.DataFrame, place: str) -> str:
         else:
             said.append(f"{name} {_from(row)} (AUC {_number(row)})")
     return f"{CARRIERS[place]} {' and '.join(said)}"
+
+
+@says("layers.vision")
+def vision_answer(probes: pd.DataFrame) -> Answer:
+    """How much of gender a probe reads in the image tokens as they enter the language model, and in what is before."""
+    frame = vision_frame(probes, "auc").drop_duplicates("place")
+    there = frame[frame["view"] == "projector"]
+    if there.empty:
+        rows = probes[probes["view"].isin(("tower", "projector"))]
+        why = next((w for w in rows["why"] if w), "the image was not read there")
+        return Answer(f"How much of gender is there before the language model begins cannot be said: {why}.", "unclear")
+    row = records(there)[0]
+    clear = leaves_baseline(row, float(np.fmax(row["control"], 0.5)))
+    rest = [f"{what} {_number(r)}" for what, r in _around(frame)]
+    there_said = f"an AUC of {_number(row)}" if clear else f"no more than the control (AUC {_number(row)})"
+    text = (
+        f"Before the language model begins, a probe reads gender from its image tokens with {there_said}; "
+        f"{', '.join(rest)}{'; ' if rest else ''}n = {row['n']:,} images, {_control(there)}, chance 0.50."
+    )
+    return Answer(text, "supported" if clear else "unclear")
+
+
+def _around(frame: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+    """What stands beside it: the bare pixels, the vision tower from its first layer read to its last, the first and
+    the last decoder layer's image tokens; none of them chosen by its score."""
+    found = [("the bare pixels", r) for r in records(frame[frame["view"] == "pixels"])]
+    for view, name in (("tower", "layer {} of the vision tower"), ("image", "image tokens of decoder layer {}")):
+        rows = records(frame[frame["view"] == view])
+        found += [(name.format(r["layer"]), r) for r in (rows if len(rows) < 3 else (rows[0], rows[-1]))]
+    return found
+
+
+@says("layers.image direction")
+def exchange_answer(exchanged: pd.DataFrame) -> Answer:
+    """How much of what the image does to the gendered word goes with one direction of its tokens, and how far up."""
+    rows = exchanged[(exchanged["site"] == "projector") & (exchanged["change"] == "direction")]
+    known = rows[rows["why"] == ""]
+    if known.empty:
+        return Answer(f"Not measured: {rows['why'].iloc[0] if len(rows) else 'no caption'}.", "not enough data")
+    said = []
+    for row in records(known):
+        through = exchanged[(exchanged["lang"] == row["lang"]) & (exchanged["site"] == "decoder")]
+        through = through[through["change"] == "all"].sort_values("layer")
+        last = ""
+        if len(through):
+            top = through.iloc[-1]
+            last = f"; behind layer {top['layer']} {top['share']:.0%} of it still goes through the image tokens"
+        share = f"{row['share']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+        said.append(f"in {LANGUAGE_NAME[row['lang']]} {share} (shuffled genders {row['control']:.0%}){last}")
+    n = " to ".join(f"{n:,}" for n in sorted({known["n_images"].min(), known["n_images"].max()}))
+    text = (
+        f"Of what an image of the other gender does to the gendered word, one direction of the image tokens, as they "
+        f"enter the language model, carries {' and '.join(said)}; n = {n} captions."
+    )
+    return Answer(text, "supported" if (known["beyond_low"] > 0).all() and len(known) == len(rows) else "unclear")
 
 
 @says("layers.lens")

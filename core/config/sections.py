@@ -185,6 +185,7 @@ class LayersConfig:
     min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
     n_lens: int = _is(200, low=1)  # captions a language for the logit lens
     last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers
+    n_vision: int = _is(3, low=0, high=64)  # layers of the vision tower that are probed, first to last; 0 = none
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,7 @@ class MechanismsConfig:
     n_features: int = _is(24, low=2)  # features a layer and language whose pairs are counted
     n_pairs: int = _is(10, low=0)  # of these, pairs that are ablated together, and as many control pairs
     n_steps: int = _is(8, low=0)  # of integrated gradients; 0 = none
+    n_exchanged: int = _is(48, low=0, high=10_000)  # held-out captions a language with an image exchanged; 0 = none
     min_images: int = _is(10, low=2)  # of each gender and split, below which nothing is said
     level: float = _is(0.05, low=1e-6, high=0.5)  # of any false finding among all parts of both languages
     n_permutations: int = _is(2000, low=100)  # of the images' genders, from which p of heads and MLPs is counted

@@ -8,6 +8,7 @@ from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Chart, Legend, Mark, Note, Panel, Points, Rule, line
 from core.figures.palette import CONTROL, GENDER
 from core.frames import records
+from core.layers.measures import BEFORE
 
 PLACES = {
     "image": "at the image",
@@ -37,8 +38,12 @@ def probe_curves(probes: pd.DataFrame, measure: str, langs: tuple[str, ...] = ("
     Columns: place, lang, layer, value, low, high, control, control_low, control_high, chance, n, q, and of the control
     task selectivity with its ends, n_types, n_typed and no_control, empty in runs that did not ask for them.
     """
-    own = probes[(probes["measure"] == measure) & (probes["lang"] == probes["trained_on"]) & (probes["layer"] >= 0)]
-    own = own[own["lang"].isin(langs)].dropna(subset=["value"]).rename(columns={"view": "place", "n_images": "n"})
+    own = probes[(probes["measure"] == measure) & (probes["lang"] == probes["trained_on"])]
+    own = (
+        own[own["lang"].isin(langs) & ~own["view"].isin(BEFORE)]
+        .dropna(subset=["value"])
+        .rename(columns={"view": "place", "n_images": "n"})
+    )
     own["lang"] = own["lang"].where(~own["shared"].astype(bool), BOTH)
     own = own.drop_duplicates(["place", "lang", "layer"])
     columns = ["place", "lang", "layer", "value", "low", "high", "control", "control_low", "control_high", "chance"]

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 MARGIN = 0.05  # of AUC beyond the baseline, at which gender counts as there when it is asked how surely from where on
 MEASURES = ("auc", "balanced_accuracy", "accuracy")
 KEYS = ("method", "position", "lang")
+BEFORE = ("pixels", "tower", "projector")  # views of the image before the language model begins
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -125,7 +126,7 @@ def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
     intervals that hold for all recorded layers together (Bonferroni). -1: not even the last does. low and high of the
     layer are such ends too, since it was chosen among all of them.
     """
-    own = [r for r in probes if r["measure"] == "auc" and r["lang"] == r["trained_on"] and r["layer"] >= 0]
+    own = [r for r in probes if r["measure"] == "auc" and r["lang"] == r["trained_on"] and r["view"] not in BEFORE]
     series = [("probe", r["view"], r["lang"], r, float(np.fmax(r["control"], 0.5)), r["value"]) for r in own]
     series += [
         ("lens", r["position"], r["lang"], r, float(np.fmax(r["random_high"], r["shuffled_high"])), r["auc"])

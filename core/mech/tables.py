@@ -13,6 +13,7 @@ from core.run.schema.mechanisms import (
     HEAD_ATTENTION,
     HEAD_EFFECTS,
     HEAD_READINGS,
+    IMAGE_EXCHANGE,
     PART_AGREEMENT,
     PART_SHARES,
     PATCHING,
@@ -32,6 +33,7 @@ TABLES: dict[str, Table] = {
         FEATURE_PAIRS,
         PATCHING,
         PATCHING_CHECKS,
+        IMAGE_EXCHANGE,
     )
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from core.errors import UserError
 from core.vlm.batch import Batch, Features, Hidden, Ids
 from core.vlm.halving import Halving
 from core.vlm.prompts import Prompts
+from core.vlm.vision import tower_layers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,6 +118,19 @@ class Family(Prompts, ABC):
         rows, columns = self.patch_grid or (0, 0)
         return range(self.first_patch, self.first_patch + rows * columns)
 
+    @property
+    def vision_layers(self) -> list[nn.Module]:
+        """Layers of the vision tower that the projector builds on, in their order; [] where none is known."""
+        return tower_layers(self.model)
+
+    def image_tokens(self, features: Features) -> Float[Tensor, "rows tokens d_model"]:
+        """Of each image's features those that stand for it at the decoder's entrance."""
+        return features
+
+    def shown(self, states: Float[Tensor, "images tokens width"]) -> Float[Tensor, "images shown width"]:
+        """Of a tower layer's states those of the image itself, without padding."""
+        return states
+
     def embed(self, ids: Ids, is_image: Tensor, features: Features) -> Hidden:
         """Input embeddings (batch, positions, d_model) of whole rows, the images' features in their places."""
         # The image token's id may lie beyond the embedding, and its embedding is replaced anyway.
@@ -152,13 +167,16 @@ class Family(Prompts, ABC):
         """Features of images (n, *feature_shape), to be computed once per image and used for every prompt."""
         if not images:
             return torch.empty(0, *self.feature_shape, device=self.device, dtype=self.dtype)
-        chunk, squares = max(1, IMAGE_CHUNK_PIXELS // self.n_pixels), self.squared(images)
 
         def work(start: int, stop: int) -> Tensor:
-            parts = [self.image_features(squares[i : min(i + chunk, stop)]) for i in range(start, stop, chunk)]
-            return torch.cat(parts)
+            return torch.cat([self.image_features(chunk) for chunk in self.chunks(images[start:stop])])
 
-        return torch.cat(self.halving("images", work, len(squares)))
+        return torch.cat(self.halving("images", work, len(images)))
+
+    def chunks(self, images: list[Image]) -> Iterator[list[Image]]:
+        """Images, squared, in parts as large as the vision tower takes at once."""
+        size = max(1, IMAGE_CHUNK_PIXELS // self.n_pixels)
+        return (self.squared(images[i : i + size]) for i in range(0, len(images), size))
 
     def image_inputs(self, images: list[Any]) -> dict[str, Tensor]:
         """The image processor's tensors on the model's device, pixels in the model's precision."""

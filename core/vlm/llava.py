@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from PIL.Image import Image
+from torch import nn
 
 from core.vlm.adapter import VLM
 from core.vlm.batch import Features
@@ -24,6 +25,13 @@ class LlavaVLM(VLM):
     def patch_grid(self) -> tuple[int, int]:
         vision = self.model.config.vision_config
         return (vision.image_size // vision.patch_size,) * 2
+
+    @property
+    def vision_layers(self) -> list[nn.Module]:
+        """Up to the one whose states the projector takes, which is not the tower's last."""
+        found, taken = super().vision_layers, self.model.config.vision_feature_layer
+        at = max((n if n < 0 else n - len(found) - 1) for n in (taken if isinstance(taken, list | tuple) else [taken]))
+        return found[: len(found) + 1 + at]
 
     def image_features(self, images: list[Image]) -> Features:
         return torch.stack(tuple(self.model.get_image_features(**self.image_inputs(images)).pooler_output))

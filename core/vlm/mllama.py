@@ -40,6 +40,14 @@ class MllamaVLM(VLM):
         vision = self.model.model.vision_model
         return vision.max_num_tiles * vision.num_patches, self.d_model
 
+    def image_tokens(self, features: Features) -> Tensor:
+        return self.shown(features)
+
+    def shown(self, states: Tensor) -> Tensor:
+        """The states of the tiles that are not padding."""
+        tiles = states.unflatten(1, (self.model.model.vision_model.max_num_tiles, -1))
+        return tiles[:, : self._n_tiles].flatten(1, 2)
+
     def image_inputs(self, images: list[Any]) -> dict[str, Tensor]:
         found = super().image_inputs([[image] for image in images])
         return {name: found[name] for name in ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")}

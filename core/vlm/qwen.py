@@ -75,8 +75,11 @@ class Qwen3VLM(QwenVLM):
         deep = [torch.stack(tuple(layer)) for layer in found.deepstack_features]
         return torch.cat([torch.stack(tuple(found.pooler_output)), *deep], -1)
 
+    def image_tokens(self, features: Features) -> Tensor:
+        return features[..., : self.d_model]
+
     def embed(self, ids: Ids, is_image: Tensor, features: Features) -> Hidden:
-        return super().embed(ids, is_image, features[..., : self.d_model].contiguous())
+        return super().embed(ids, is_image, self.image_tokens(features).contiguous())
 
     def extra_inputs(self, batch: Batch | None) -> dict[str, Any]:
         if batch is None:

@@ -10,7 +10,7 @@ import streamlit as st
 from core.answers import layers as layers_answers
 from core.answers.nulls import layers_answer
 from core.config import LANGUAGE_NAME, only_language
-from core.figures import layers, nulls
+from core.figures import layers, nulls, vision
 from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import coverage, export, panels, pickers, policy, runs, states, text
@@ -42,6 +42,8 @@ def main() -> None:
         lang = pickers.language_picker(cat.languages)
         measure = MEASURES[pickers.choice("Measure", list(MEASURES), "measure", MEASURE_HELP)]
     by_layer(probes, lens, emergence, place, lang, measure)
+    before_the_language_model(probes, measure)
+    exchanged(cat)
     beside_random(cat, "caption" if place == "caption" else "before")
     first(emergence)
     transfer(cat, probes, measure)
@@ -77,6 +79,42 @@ def by_layer(
             f"{why[:1].upper()}{why[1:]}.",
             "Take a run with more images of women and of men.",
         )
+
+
+def before_the_language_model(probes: pd.DataFrame, measure: str) -> None:
+    """The same probe in the vision tower and in the image tokens as they enter the decoder."""
+    frame, answer = vision.vision_frame(probes, measure), layers_answers.vision_answer(probes)
+    panels.panel(
+        "Before the language model begins",
+        "the same probe, images and control in the vision tower, behind the projector, and at the image tokens",
+        f"layers-vision-{measure}",
+        frame,
+        vision.vision_figure(frame, measure),
+        answer.text,
+        shown=bool(frame["view"].isin(("tower", "projector")).any()),
+        key="vision",
+    )
+    text.said(answer, "cs-small")
+
+
+def exchanged(cat: Catalog) -> None:
+    """What becomes of the gendered word when image tokens are exchanged, whole or along one direction."""
+    rows = cat.frame("image_exchange") if cat.has("image_exchange") else pd.DataFrame()
+    if rows.empty:
+        return
+    answer = layers_answers.exchange_answer(rows)
+    known = rows.dropna(subset=["share"])
+    panels.panel(
+        "Does the word come from there?",
+        "image tokens exchanged for those of an image of the other gender that is most alike else",
+        "layers-exchange",
+        rows,
+        vision.exchange_figure(known),
+        answer.text,
+        shown=len(known) > 0,
+        key="exchange",
+    )
+    text.said(answer, "cs-small")
 
 
 def beside_random(cat: Catalog, view: str) -> None:
@@ -226,6 +264,8 @@ image, the same in training and held-out images, so that it can be learned by he
 (object × background in the demo), else the rarest word of people’s captions that at least five images share.
 **Selectivity**: the probe’s AUC less the control’s. A control near 1 says that the layer holds the types so plainly
 that a probe can read any labels of them. Grey: its 95 % interval over images and draws.
+**Before the language model**: the mean over the image's tokens of what layers of the vision tower give, and of the
+image tokens as the projector hands them over; once an image, for no question has come in yet.
 **Logit lens** (nostalgebraist 2020): the model's own final norm and unembedding on single residuals of held-out
 images, log-odds = logit of the woman's spelling − logit of the man's, at the token at which the first gendered word
 and its counterpart part; where one of them ends there, all tokens that end a word are summed. Before the caption,

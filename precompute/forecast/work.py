@@ -28,6 +28,7 @@ UMAP_SECONDS = 7.0  # to compile it, whatever the number of features
 NEUTRAL = 0.5  # of held-out images, those that show no gender, at most about that many
 INTERVENTION_BATCHES, ALIKE = 4, 3.0  # batches of captions written at once; changes of a kind that may share them
 EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and those of an empty image
+EXCHANGES = 11  # passes of a caption whose image tokens are exchanged before the first layer, its own among them
 FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
@@ -242,11 +243,11 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             trained_held=x.d_sae,
         ),
         "layers": Work(
-            images=lens,
+            images=lens + (at.n if config.layers.n_vision else 0),
             tokens=lens * at.length,
             model=True,
             disk=1e5,
-            seconds=n_layers * (0.6 + at.rows * at.d_model * 4e-6),
+            seconds=(n_layers + config.layers.n_vision / 3) * (0.6 + at.rows * at.d_model * 4e-6),
             host=LATE + 12 * at.rows * at.d_model,
             tokens_held=LENS_BATCH * at.length,
         ),
@@ -364,10 +365,12 @@ def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> W
     m = config.mechanisms
     n = min(m.n_ablated, at.n_test / 2)
     heads = 64 * m.batch_size * at.length * at.d_model * shape.n_layers  # bytes of what a dozen heads a layer write
+    exchanged = min(m.n_exchanged, at.n_test / 2)  # image tokens: some directions, then every layer in two ways
+    passes = exchanged * (EXCHANGES + 2 * at.n_layers)
     ablated = at.n_layers * n * (FIRES * (m.n_patched + m.n_features) + 2 * m.n_pairs)
     return Work(
-        images=at.languages * (m.n_images + n),
-        tokens=at.languages * (m.n_images + ablated) * at.length,
+        images=at.languages * (m.n_images + n + 3 * exchanged) + (m.n_images if exchanged else 0),
+        tokens=at.languages * (m.n_images + ablated + passes) * at.length,
         gradients=0.8 * at.languages * n * (2 + m.n_steps * at.n_layers) * at.length,
         model=True,
         seconds=1 + shape.n_layers * 0.2 + at.languages * ablated * 1.3e-3,

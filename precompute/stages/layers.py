@@ -32,11 +32,13 @@ from core.run import write_table
 from core.run.schema import Table
 from core.run.schema.layers import EMERGENCE, LENS, PROBES
 from core.samples.images import open_image
+from core.vlm.vision import PROJECTOR, spread, vision_states
 from precompute.context import Part, StageContext
 
 Rows = list[dict[str, Any]]
 PIXELS = 16  # a side, of the images that the pixel baseline sees
 BATCH = 16  # sequences at once for the model's last layer
+VISION_BATCH = 64  # images that are open at once
 N_RANDOM = 50  # draws of other words
 
 
@@ -57,12 +59,14 @@ def run(ctx: StageContext) -> dict:
     asked: dict[str, tuple[Table, Callable[[], Rows]]] = {
         "pixels": (PROBES, lambda: _probe(analyzer, _pixels(ctx, ids), -1, "pixels"))
     }
+    work = _Lens(ctx, samples)
+    if ctx.config.layers.n_vision:
+        asked["vision"] = PROBES, lambda: _vision(ctx, analyzer, work, ids)
     pooled = {layer: Pooled(ctx.run.dir, layer) for layer in layers}
     for layer in layers:
         for view in VIEWS:
             resid = lambda n=layer, v=view: _by_language(pooled[n].resid(v), ids, languages)  # noqa: E731
             asked[f"probes_{layer:02d}_{view}"] = PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v)
-    work = _Lens(ctx, samples)
     asked |= {f"lens_{lang}": (LENS, lambda c=lang: work.read(c)) for lang in languages}
     parts = {name: _part(ctx.work_dir / f"{name}.parquet", *one) for name, one in asked.items()}
     ctx.make(list(parts.values()), lambda n: ctx.progress(n, len(parts), "steps", "probes and lens"))
@@ -120,6 +124,27 @@ def _pixels(ctx: StageContext, sample_ids: np.ndarray) -> dict[str, np.ndarray]:
     return dict.fromkeys(ctx.config.samples.languages, images)
 
 
+def _vision(ctx: StageContext, analyzer: TransformerProbeAnalyzer, lens: _Lens, sample_ids: np.ndarray) -> Rows:
+    """Probes of the image before the language model begins; where no vision tower is known, a row that says so."""
+    languages = ctx.config.samples.languages
+    vlm = lens.model()
+    chosen = spread(len(vlm.vision_layers), ctx.config.layers.n_vision)
+    parts = [
+        vision_states(vlm, [open_image(ctx.run, int(i)) for i in sample_ids[start : start + VISION_BATCH]], chosen)
+        for start in range(0, len(sample_ids), VISION_BATCH)
+    ]
+    rows: Rows = []
+    for layer in (*chosen, PROJECTOR) if parts else ():
+        states = np.concatenate([part[layer].numpy() for part in parts])
+        view = "projector" if layer == PROJECTOR else "tower"
+        rows += _probe(analyzer, dict.fromkeys(languages, states), layer, view)
+    if not chosen:
+        why = f"no vision tower is known in models of type {vlm.model.config.model_type}"
+        unknown = dict.fromkeys(languages, np.full((len(sample_ids), 1), np.nan, np.float32))
+        rows += [{**row, "why": why} for row in _probe(analyzer, unknown, -1, "tower")]
+    return rows
+
+
 class _Compared(NamedTuple):
     """What the lens compares at the places of one position and language, and for what share of captions it speaks."""
 
@@ -138,6 +163,7 @@ class _Lens:
         self.gender = {s["sample_id"]: s["gender"] for s in samples}
         self.held_out = self._choose(samples)
         self.vlm: Any = None
+        self.opened = False
 
     def _choose(self, samples: Rows) -> list[int]:
         """Held-out images in random order: up to n_lens of women and men, and half as many neutral ones."""
@@ -191,12 +217,19 @@ class _Lens:
         row = lens.summarise(scores, [self.gender[i] for i in images], images, compared.why)
         return row | {"covered": compared.share}
 
-    def _open(self) -> None:
-        if self.vlm is not None:
-            return
-        from core.vlm import load_captioner
+    def model(self) -> Any:
+        """The captioner, loaded once."""
+        if self.vlm is None:
+            from core.vlm import load_captioner
 
-        self.vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
+            self.vlm = load_captioner(self.ctx.run, self.ctx.config.model, self.ctx.device)
+        return self.vlm
+
+    def _open(self) -> None:
+        if self.opened:
+            return
+        self.model()
+        self.opened = True
         self.tokens: TokenIndex = read_token_index(self.ctx.run)
         captions = self.ctx.run.table("captions", ["sample_id", "lang", "token_ids"])
         self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from core.mech import effects, heads, part_agreement, weights
+from core.mech import effects, exchange, heads, part_agreement, weights
 from core.mech.inputs import Inputs
 from core.mech.tables import TABLES, table
 from core.run import write_table
@@ -24,7 +24,7 @@ MAKES = {
     "readings": ("head_readings",),
     "features": ("feature_pairs", "patching", "patching_checks"),
 }
-"""The tables of each question; the weights' spectra are asked of no language."""
+"""The tables of each question; the weights' spectra are asked of no language, the exchange of images of all at once."""
 
 
 def run(ctx: StageContext) -> dict:
@@ -54,6 +54,7 @@ class _Work:
         self.files: list[tuple[str, Path]] = []
         self.done = 0
         self.parts = [self.part("weight_spectra", "", self.spectra)]
+        self.parts.append(self.part("image_exchange", "", lambda: {"image_exchange": self.exchanges()}))
         for lang in ctx.config.samples.languages:
             self.parts += [self.part(name, lang, make) for name, make in self.questions(lang).items()]
 
@@ -76,6 +77,10 @@ class _Work:
             found += weights.spectra(self.inputs.vlm, layer, self.ctx.config.seed)
             self.tick(f"weights of layer {layer}")
         return {"weight_spectra": found}
+
+    def exchanges(self) -> Rows:
+        """What image tokens carry, in every language: the directions are the same."""
+        return exchange.exchanges(self.inputs, self.tick)
 
     def questions(self, lang: str) -> dict[str, Callable[[], dict[str, Rows]]]:
         """What is asked of a language, by name."""

@@ -28,6 +28,7 @@ from core.figures import (
     sae_fit,
     screen,
     steering,
+    vision,
 )
 from core.figures.marks import Band, Bars, Box, Cells, Chart, Note, Points, Rule
 from core.figures.palette import CONTROL
@@ -52,6 +53,8 @@ INTERVALS = {
     "ranking_forest",
     "rates_dots",
     "layers_figure",
+    "vision_figure",
+    "exchange_figure",
     "transfer_figure",
     "difference_figure",
     "curves",
@@ -72,6 +75,8 @@ CONTROLS = {
     "agreement_bars",
     "selection_scatter",
     "layers_figure",
+    "vision_figure",
+    "exchange_figure",
     "curves",
     "modes",
     "ways",
@@ -90,6 +95,8 @@ COUNTED = {
     "beside_control",
     "rates_dots",
     "layers_figure",
+    "vision_figure",
+    "exchange_figure",
     "transfer_figure",
     "difference_figure",
     "curves",
@@ -144,6 +151,8 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
             "auc",
             0.74,
         ),
+        (vision.vision_figure, vision.vision_frame(cat.probes(), "auc"), "auc"),
+        (vision.exchange_figure, cat.frame("image_exchange")),
         (layers.transfer_figure, layers.transfer_curves(cat.probes(), "auc"), "auc"),
         (layers.difference_figure, layers.difference_curves(cat.lens(), "word", "ar")),
         (

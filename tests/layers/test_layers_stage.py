@@ -22,7 +22,9 @@ def test_a_stop_half_way_ends_in_the_same_bytes(small_run, tmp_path):
 def test_it_says_something_or_why_not_for_every_place_and_language(small_run):
     probes = pq.read_table(small_run / "probes.parquet").to_pylist()
     lens = pq.read_table(small_run / "lens.parquet").to_pylist()
-    assert {(r["view"], r["lang"]) for r in probes} >= {(v, c) for v in ("image", "before") for c in ("en", "ar")}
+    assert {(r["view"], r["lang"]) for r in probes} >= {
+        (v, c) for v in ("tower", "projector", "image", "before") for c in ("en", "ar")
+    }
     for row, value in [(r, r["value"]) for r in probes] + [(r, r["auc"]) for r in lens]:
         assert (value == value) != bool(row["why"]), row  # NaN is not equal to itself
     assert {r["layer"] for r in lens} == {3, 5, 7} and all(r["recorded"] == (r["layer"] < 7) for r in lens)

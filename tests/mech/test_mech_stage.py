@@ -26,3 +26,12 @@ def test_shares_add_up_and_every_number_is_there_or_has_a_reason(small_run):
             assert math.isclose(sum(r["effect"] for r in mine if r["part"] != "all"), whole, abs_tol=1e-3)
     checks = pq.read_table(small_run / "patching_checks.parquet").to_pylist()
     assert all((r["r"] is None) == bool(r["why"]) for r in checks)
+
+
+def test_exchanged_image_tokens_are_the_whole_effect_where_they_enter(small_run):
+    rows = pq.read_table(small_run / "image_exchange.parquet").to_pylist()
+    assert {r["lang"] for r in rows} == {"en", "ar"}
+    assert all((r["share"] is None) == bool(r["why"]) for r in rows)
+    for row in rows:
+        if row["site"] == "projector" and row["change"] == "all" and not row["why"]:
+            assert math.isclose(row["share"], 1, abs_tol=1e-9)

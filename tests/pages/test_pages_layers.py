@@ -15,6 +15,7 @@ from core.figures.screen import draw
 from core.run.reader import Catalog
 from tests.pages.visitor import Open, words
 from tests.toy_layers import add_layers_tables
+from tests.toy_mechanisms import add_mechanisms_tables
 from tests.toy_run import make_toy_run
 
 PAGE = "pages/languages/layers.py"
@@ -26,6 +27,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("demo", "few"):
         make_toy_run(root / name, n_samples=12, d_sae=16)
     add_layers_tables(root / "demo")
+    add_mechanisms_tables(root / "demo")
     add_layers_tables(root / "few", why="7 images of women; at least 20 are needed")
     return root
 
@@ -47,6 +49,14 @@ def test_the_page_answers_its_question_with_interval_control_and_n(visit: Open) 
     assert 'class="cs-sure unclear"' in said and "nothing to transfer" in said
 
 
+def test_the_page_begins_in_the_picture(visit: Open) -> None:
+    """Nothing is said of the decoder's first layer in the place of what enters it."""
+    said = words(visit())
+    assert "Before the language model begins, a probe reads gender from its image tokens with an AUC of 0.90" in said
+    assert "the bare pixels 0.74" in said and "layer 1 of the vision tower 0.85" in said
+    assert "one direction of the image tokens, as they enter the language model, carries in English 80%" in said
+
+
 def test_the_pickers_live_in_the_address(visit: Open) -> None:
     at = visit(where="Before the word", lang="Arabic", measure="Balanced accuracy", position="Just before the caption")
     assert at.session_state["where"] == "Before the word" and at.session_state["measure"] == "Balanced accuracy"
@@ -63,7 +73,15 @@ def test_too_few_images_are_said_and_no_number_is(visit: Open) -> None:
 def test_the_catalogue_gives_own_and_transferred_probes_apart(cat: Catalog) -> None:
     own, other = cat.probes("auc", transfer=False), cat.probes("auc", transfer=True)
     assert (own["lang"] == own["trained_on"]).all() and (other["lang"] != other["trained_on"]).all()
-    assert list(dict.fromkeys(own["view"])) == ["pixels", "image", "prompt", "before", "caption"]
+    assert list(dict.fromkeys(own["view"])) == [
+        "pixels",
+        "tower",
+        "projector",
+        "image",
+        "prompt",
+        "before",
+        "caption",
+    ]
     assert len(cat.lens("word", "ar")) == 3 and len(cat.emergence()) == 12
 
 

@@ -9,7 +9,9 @@ from core.run.reader.views import Tables, equal
 
 TOKENS_SHOWN = 5
 SHARED_SORTS = ("size", "effect_en", "effect_ar", "feature")
-VIEW_ORDER = "CASE view WHEN 'pixels' THEN 0 WHEN 'image' THEN 1 WHEN 'prompt' THEN 2 WHEN 'before' THEN 3 ELSE 4 END"
+VIEWS = ("pixels", "tower", "projector", "image", "prompt", "before", "caption")
+_PLACES = " ".join(f"WHEN '{view}' THEN {i}" for i, view in enumerate(VIEWS))
+VIEW_ORDER = f"CASE view {_PLACES} END"
 
 
 class CrosslingualQueries(Tables):

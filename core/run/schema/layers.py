@@ -7,8 +7,10 @@ PROBES = table(
     "layers",
     "a layer, view, pair of languages and measure. Numbers are NaN where `why` says so",
     """
-    layer: int32 - 0-based number of the decoder block that is read; -1 for the image without the model (view pixels)
-    view: string - pixels, image, prompt, before or caption
+    layer: int32 - 0-based number of the decoder block that is read, in the view tower of the vision tower's layer; -1
+        for the image without the model (view pixels), for the projector, and for a tower that cannot be read
+    view: string - pixels, tower (mean of the vision tower's states), projector (mean of the image tokens as they enter
+        the decoder), image, prompt, before or caption
     lang: string - language in which the probe is tested
     trained_on: string - language in which it was trained
     measure: string - auc, balanced_accuracy or accuracy

@@ -249,3 +249,28 @@ PATCHING_CHECKS = table(
     why: string - why there is no r, else empty
     """,
 )
+IMAGE_EXCHANGE = table(
+    "image_exchange",
+    "mechanisms",
+    "a language, place and change: what the log-odds of the own gender's word lose when image tokens are "
+    "exchanged for those of an image of the other gender, on held-out captions",
+    """
+    lang: string - language of the caption: en or ar
+    site: string - `projector` (the image tokens as they enter the decoder) or `decoder` (after a layer)
+    layer: int32 - 0-based number of the decoder block after which image tokens are exchanged; -1 at the projector
+    change: string - `direction` (their components along the gender direction alone) or `all` (the image tokens whole)
+    n_images: int32 [captions] - held-out captions whose image tokens were exchanged, half of women's images
+    effect: float64 [log-odds] - mean loss of the own gender's word against its counterpart by the exchange
+    effect_low: float64 [log-odds] - lower end of the 95 % interval of the mean loss over images
+    effect_high: float64 [log-odds] - upper end of the 95 % interval of the mean loss over images
+    share: float64 [share] - effect over that of the whole exchange at the projector, which is all that the image does
+    low: float64 [share] - lower end of the 95 % interval of share over images
+    high: float64 [share] - upper end of the 95 % interval of share over images
+    control: float64 [share] - mean share of directions of training images whose genders are dealt out anew; at the
+        projector alone
+    beyond: float64 [share] - share less control
+    beyond_low: float64 [share] - lower end of the 95 % interval of beyond over images and directions
+    beyond_high: float64 [share] - upper end of the 95 % interval of beyond over images and directions
+    why: string - why nothing can be said of shares, else empty
+    """,
+)

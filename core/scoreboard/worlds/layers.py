@@ -11,6 +11,7 @@ from core.config import LayersConfig
 from core.layers.lens import LensScores, LogitLens
 from core.layers.measures import emergence, with_q
 from core.layers.probes import TransformerProbeAnalyzer
+from core.mech.exchange import N_SHUFFLED, share_row
 from core.scoreboard.worlds import LANGS, Size, along, world
 
 CONFIG = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_per_type=2)
@@ -91,6 +92,58 @@ def apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
 @world("true", "one direction in both languages", "layers.transfer", sizes=FEW, worlds=10)
 def one(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
     return (pd.DataFrame(_probes(rng, size, 1.5, ("before",))),)
+
+
+def _seen(rng: np.random.Generator, size: Size, strength: float) -> tuple[pd.DataFrame]:
+    """An image's states in three layers of a tower and behind the projector, with the pixels' accidents in all."""
+    female, kind = np.repeat([True, False], size.n), rng.integers(0, 20, 2 * size.n)
+    analyzer = TransformerProbeAnalyzer(female, kind=kind, config=CONFIG)
+    pixels = rng.standard_normal((2 * size.n, size.d))
+    rows: list[dict[str, Any]] = []
+    for number, (view, layer) in enumerate((("tower", 0), ("tower", 1), ("tower", 2), ("projector", -1))):
+        x = np.sqrt(SHARED) * pixels + np.sqrt(1 - SHARED) * rng.standard_normal(pixels.shape)
+        x[:, number] += strength * np.where(female, 1, -1)
+        rows += [{"layer": layer, "view": view, **row} for row in analyzer.analyze(dict.fromkeys(LANGS, x))]
+    with_q(rows, [])
+    return (pd.DataFrame(rows),)
+
+
+@world("false", "no image token holds gender", "layers.vision", sizes=FEW, worlds=100)
+def unseen(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _seen(rng, size, 0.0)
+
+
+@world("true", "tower and projector hold gender", "layers.vision", sizes=FEW, worlds=10)
+def seen(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _seen(rng, size, 1.5)
+
+
+def _exchanged(rng: np.random.Generator, size: Size, carried: float) -> tuple[pd.DataFrame]:
+    """What captions lose by an exchange of image tokens; every direction carries some of it, the gender's ``carried``
+    more. Images lose more or less in both languages alike."""
+    common = rng.standard_normal(size.n)
+    rows = []
+    for lang in LANGS:
+        whole = 3 + np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * rng.standard_normal(size.n)
+        shares = rng.gamma(1.0, 0.1, 1 + N_SHUFFLED)
+        shares[0] += carried
+        effects = shares[:, None] * whole + 0.3 * rng.standard_normal((1 + N_SHUFFLED, size.n))
+        key = {"lang": lang, "site": "projector", "layer": -1, "change": "direction", "n_images": size.n, "why": ""}
+        rows.append({**key, **share_row(whole, effects[0], effects[1:])})
+    return (pd.DataFrame(rows),)
+
+
+EXCHANGED = along((20, 50, 140), at=Size(50))
+
+
+@world("false", "the gender's direction carries what any does", "layers.image direction", sizes=EXCHANGED)
+def like_any(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _exchanged(rng, size, 0.0)
+
+
+@world("true", "the gender's direction carries half", "layers.image direction", sizes=EXCHANGED, worlds=40)
+def carries(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _exchanged(rng, size, 0.5)
 
 
 class _NoModel:
