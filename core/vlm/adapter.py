@@ -13,6 +13,7 @@ from contextlib import ExitStack, nullcontext, suppress
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.errors import UserError
@@ -22,6 +23,7 @@ from core.vlm.halving import edits_of, join_captured
 from core.vlm.hooks import EditFn, LastLayerReached, capture, editing
 from core.vlm.prefix import Prefix, begun_behind, joined, selected
 
+LOGITS = 2**25  # at once while captions are scored: a caption of 128 tokens at a vocabulary of 262,144
 DROP_SHARE = 0.75  # where so many rows or fewer of a batch are still being written, the others leave it
 
 
@@ -135,9 +137,17 @@ class VLM(Family):
         width, found = batch.ids.shape[1], []
         for i, row in enumerate(rows):
             start = width - len(row) + self.n_prompt(row)
-            scores = self.head(hidden[i, start - 1 : width - 1]).float().log_softmax(-1)
-            found.append(scores.gather(1, batch.ids[i, start:, None])[:, 0])
+            found.append(self._log_probs_of(hidden[i, start - 1 : width - 1], batch.ids[i, start:]))
         return found
+
+    def _log_probs_of(self, hidden: Float[Tensor, "n d_model"], ids: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Natural log-probability of each token, given the state that foretells it; a few rows of logits at a time."""
+        size = max(1, LOGITS // len(self.never_written))
+        parts = [
+            self.head(some).float().log_softmax(-1).gather(1, said[:, None])[:, 0]
+            for some, said in zip(hidden.split(size), ids.split(size), strict=True)
+        ]
+        return torch.cat(parts)
 
     @torch.inference_mode()
     def log_probs_behind(
@@ -158,11 +168,11 @@ class VLM(Family):
     ) -> list[Tensor]:
         images = sorted({image for image, _ in captions})
         batch, cache = self._lay_out([prompt] * len(images), features[images]), self.new_cache()
-        first = self.head(self._whole_pass(batch, cache)[:, -1:])
+        first = self._whole_pass(batch, cache)[:, -1:]
         at = torch.tensor([images.index(image) for image, _ in captions], device=self.device)
         longest = max(len(ids) for _, ids in captions)
         ids = torch.tensor([[*own, *[self.pad_id] * (longest - len(own))] for _, own in captions], device=self.device)
-        logits = first[at]
+        before = first[at]  # (captions, longest, d_model): the state before each token
         if longest > 1:
             read = ids[:, :-1]
             mask = torch.cat([batch.mask[at], torch.ones_like(read)], 1)
@@ -170,9 +180,10 @@ class VLM(Family):
             kinds = torch.full_like(read, CAPTION, dtype=torch.int8)
             embeds = self.model.get_input_embeddings()(read)
             hidden = self._pass(embeds, mask, position, kinds, None, selected(cache, at))
-            logits = torch.cat([logits, self.head(hidden)], 1)
-        scores = logits.float().log_softmax(-1).gather(2, ids[..., None])[..., 0]
-        return [row[: len(own)] for row, (_, own) in zip(scores, captions, strict=True)]
+            before = torch.cat([before, hidden], 1)
+        lengths = [len(own) for _, own in captions]
+        said = torch.arange(longest, device=self.device) < torch.tensor(lengths, device=self.device)[:, None]
+        return list(self._log_probs_of(before[said], ids[said]).split(lengths))
 
     def stream(
         self,

@@ -125,6 +125,21 @@ def test_caption_log_probs_are_those_of_the_logits():
     assert_same(found[3], expected)
 
 
+def test_scores_of_captions_never_hold_more_logits_than_they_may(monkeypatch):
+    """At a vocabulary of 262,144 the logits of one batch of captions, held at once, took 12 GB."""
+    vlm, rows, features = toy_vlm(), toy_rows(), toy_features()
+    prompt = rows[0]
+    captions = [(i % 2, rows[3][vlm.n_prompt(rows[3]) :][: 11 - i]) for i in range(10)]
+    whole, alone = vlm.log_probs_behind(prompt, features[:2], captions), vlm.caption_log_probs(rows, features)
+    held, head, vocab = [], vlm.head, len(vlm.never_written)
+    monkeypatch.setattr("core.vlm.adapter.LOGITS", 3 * vocab)
+    monkeypatch.setattr(vlm, "head", lambda hidden: held.append(hidden.shape[:-1].numel()) or head(hidden))
+    parts = vlm.log_probs_behind(prompt, features[:2], captions)
+    assert max(held) <= 3 and sum(held) == sum(len(ids) for _, ids in captions)
+    for a, b in zip([*parts, *vlm.caption_log_probs(rows, features)], [*whole, *alone], strict=True):
+        assert len(a) == len(b) and (not len(a) or torch.allclose(a, b, atol=1e-4))
+
+
 def test_kinds_say_what_each_token_is():
     vlm, rows = toy_vlm(), toy_rows()
     kinds = vlm.token_kinds(rows[2])
