@@ -85,6 +85,18 @@ def add_nulls_tables(run_dir: str | Path, difference: float = 0.25) -> None:
         for kind, value in (("trained", 0.5), ("random", 0.45)):
             ends = {"value": value, "low": value - 0.1, "high": value + 0.1, "floor": 0.0, "ceiling": 0.8}
             aligned.append({**key, "kind": kind, "view": "before", "n_features": 20, **ends, "why": ""})
+    others = []
+    for layer, sae_id in layers.items():
+        for view in ("before", "caption"):
+            for measure in ("direction_cosine", "clbas"):
+                for number, name in enumerate(("gender", *(f"object: {n}" for n in range(6)))):
+                    ratio = 0.98 if not number else 0.3 + 0.02 * number + (0.5 if view == "caption" else 0.0)
+                    row = {"layer": layer, "sae_id": sae_id, "view": view, "contrast": name, "measure": measure}
+                    row |= {"source": "annotation" if number else "gender", "n_with": 60, "n_without": 200, "why": ""}
+                    for key, value in (("value", 0.8 * ratio), ("floor", 0.0), ("ceiling", 0.8), ("ratio", ratio)):
+                        low, high = ("low", "high") if key == "value" else (f"{key}_low", f"{key}_high")
+                        row |= {key: value, low: value - 0.05, high: value + 0.05}
+                    others.append(row)
     last = max(row["feature"] for row in features)
     recurrence = [
         {
@@ -105,5 +117,6 @@ def add_nulls_tables(run_dir: str | Path, difference: float = 0.25) -> None:
     ]
     made = {"null_findings": found, "null_probes": probes, "null_layers": of_layers, "recurrence": recurrence}
     made |= {"null_detectors": beside, "sae_quality": quality, "null_labels": labels, "null_alignment": aligned}
+    made |= {"null_others": others}
     for name, rows in made.items():
         write_rows(run, name, rows)

@@ -8,6 +8,7 @@ from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.gender import VIEW_NAMES, of_language
 from core.frames import records
+from core.nulls.beside import BesideOthers, beside_others
 
 TRAINED, RANDOM = "trained", "random"
 RIVALS = {
@@ -107,3 +108,46 @@ def layers_answer(rows: pd.DataFrame, lang: str, view: str) -> Answer:
         f"{len(here)} layers (n = {row['n_female_test']} women and {row['n_male_test']} men held out)."
     )
     return Answer(text, "supported" if len(beyond) == len(here) else "unclear")
+
+
+MORE, LESS = "nulls.gender aligns more", "nulls.gender aligns less"
+WHAT = {"direction_cosine": "the direction", "clbas": "the effects on features (CLBAS)"}
+BOTH_LEVEL = 1 - 0.05 / len(WHAT)  # either measure may be told
+
+
+@says(MORE, LESS)
+def others_answer(rows: pd.DataFrame, layer: int, view: str) -> Answer:
+    """Whether gender is more alike in the two languages than other things that images show; rows of null_others."""
+    here = rows[(rows["layer"] == layer) & (rows["view"] == view)] if len(rows) else rows
+    said, claims, compared = [], [], 0
+    for measure, what in WHAT.items():
+        of = here[here["measure"] == measure] if len(here) else here
+        gender = records(of[of["source"] == "gender"]) if len(of) else []
+        others = records(of[of["source"] != "gender"]) if len(of) else []
+        if not gender or pd.isna(gender[0]["ratio"]):
+            continue
+        found = beside_others(gender[0], others, BOTH_LEVEL)
+        own = _over_ceiling(gender[0])
+        if found is None:
+            known = sum(pd.notna(row["ratio"]) for row in others)
+            said.append(f"{what} of gender {own}; of {len(others)} other contrasts {known} can be told from noise")
+            continue
+        compared += 1
+        claims += [MORE] if found.low > 0 else [LESS] if found.high < 0 else []
+        said.append(f"{what} of gender {own}, {_how(found)}")
+    if not said:
+        return Answer("Whether gender is more alike than other things cannot be said.", "not enough data")
+    text = f"At layer {layer}, {VIEW_NAMES.get(view, view)}, over what equal ones would show: {'; '.join(said)}."
+    sure = "supported" if claims else "unclear" if compared else "not enough data"
+    return Answer(text, sure, tuple(dict.fromkeys(claims)))
+
+
+def _how(found: BesideOthers) -> str:
+    than = "more alike than" if found.low > 0 else "less alike than" if found.high < 0 else "not told from"
+    apart = ", ".join(f"{value:+.2f}" for value in (found.low, found.high))
+    numbers = f"{found.least:.2f} to {found.most:.2f}; gender less one more of them {found.difference:+.2f} [{apart}]"
+    return f"{than} {found.n} other contrasts of the same images ({numbers})".replace("-", "−")
+
+
+def _over_ceiling(row: dict) -> str:
+    return _within(row, "ratio")

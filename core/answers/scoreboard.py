@@ -45,6 +45,8 @@ PLAIN = {
     "mechanisms.pairs interact": "What two features do does not add up",
     "nulls.beyond random": "The dictionary tells gender better than random directions",
     "nulls.beyond random weights": "The model tells gender better than one of random weights",
+    "nulls.gender aligns less": "Gender is less alike in the languages than other things",
+    "nulls.gender aligns more": "Gender is more alike in the languages than other things",
     "nulls.recurs": "Features come back in another dictionary",
     "planted.direction": "The measured direction of gender is the planted one",
     "planted.head": "The head that is named first is the planted one",

@@ -263,6 +263,7 @@ class NullsConfig:
     n_seeds: int = _is(1, low=0, high=20)  # trainings of the layer's SAE that differ in the seed alone
     frozen_decoder: bool = True  # an SAE whose directions stay random
     random_model: bool = True  # an SAE, and probes of every layer, of the model with weights drawn at random
+    other_attributes: tuple[str, ...] = _is(("object", "style", "background"))  # annotated, beside gender; else words
     n_random_images: int = _is(600, low=0)  # that the randomised model reads; 0 = all
     steps: int = _is(0, low=0)  # of frozen decoder and randomised model; 0 = train.steps
 

@@ -6,12 +6,15 @@ from html import escape
 from typing import Any
 
 import pandas as pd
+import streamlit as st
 
+from core.answers.nulls import others_answer
 from core.config import LANGUAGE_NAME
 from core.frames import records
 from core.run.reader import Catalog
 from pages.kit import export, text
 
+OTHERS = {"direction_cosine": "direction", "clbas": "effects on features (CLBAS)"}
 READ = {"before": "Before the gendered word", "caption": "Whole caption"}
 MEASURES = {
     "sparse probing": "A word or thing told by its best features",
@@ -72,6 +75,37 @@ def alignment_line(cat: Catalog, layer: int, view: str) -> None:
             f'<p class="cs-small">On images of women and men alone CLBAS is {told["trained"]}; of a random dictionary '
             f"that is as sparse {told['random']}. What random directions reach as well is no work of the features.</p>"
         )
+
+
+def others(cat: Catalog, layer: int, view: str) -> None:
+    """Whether gender is more alike in the two languages than what else images show, and what else that is."""
+    if not cat.has("null_others"):
+        return
+    rows = cat.frame("null_others", layer=layer, view=view)
+    text.heading(
+        "Is it gender, or anything that an image shows?",
+        "the same measures for annotated values, or for words of people’s captions, against the rest; women and men "
+        "alike often on both sides",
+    )
+    text.said(others_answer(rows, layer, view))
+    if rows.empty:
+        return
+    with st.expander("Each contrast"):
+        shown = [
+            [
+                escape(one["contrast"]),
+                OTHERS[one["measure"]],
+                within(one, "ratio"),
+                within(one, "value"),
+                within(one, "floor"),
+                "–" if pd.isna(one["ceiling"]) else f"{one['ceiling']:.2f}",
+                f"{one['n_with']:,} and {one['n_without']:,}",
+            ]
+            for one in records(rows.sort_values(["measure", "ratio"], ascending=[False, False], kind="stable"))
+        ]
+        head = ["Contrast", "Measure", "Over its ceiling", "Value", "Dealt out anew", "Ceiling", "Images with, without"]
+        text.html(text.table(head, shown, numeric=(2, 3, 4, 5, 6)))
+        export.downloads(f"alignment-others-{layer}-{view}", rows)
 
 
 def labels_line(cat: Catalog, layer: int) -> None:

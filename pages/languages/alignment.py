@@ -69,6 +69,7 @@ def main() -> None:
         "Six measures of what the languages share, by layer",
         key="curves",
     )
+    nulls.others(cat, layer, view)
     panels.panel(
         "One dictionary for both languages: whose are its features?",
         alignment_answers.classes_note(classes),

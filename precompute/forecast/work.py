@@ -277,7 +277,8 @@ def _null(config: Config, at: Counts, fired: float) -> Work:
         trained=steps * config.train.batch_tokens * at.d_sae,
         encoded=at.n_layers * n.n_random * text * at.d_sae + layers * (2 * n.n_seeds + 3) * text * at.d_sae,
         seconds=at.n_layers * at.languages * (0.8 + at.d_sae * 3e-4)
-        + at.n_layers * (0.5 + asked * (at.rows * fired * 5e-7 + at.d_sae * 1e-4) + dense * 2e-6),
+        + at.n_layers * (0.5 + asked * (at.rows * fired * 5e-7 + at.d_sae * 1e-4) + dense * 2e-6)
+        + at.n_layers * (at.languages > 1) * (0.3 + dense * 1.5e-6),  # other contrasts than gender
         model=drawn or config.activations.store == "none",
         disk=at.n_layers * asked * 2e3 + layers * at.d_sae * 40,
         passing=share * at.n_layers * at.stored * row_bytes + 24 * at.d_model * at.d_sae,

@@ -7,6 +7,7 @@ after a kill is kept, and a training goes on from its checkpoint.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from core.features.labels import Candidates, attributes_of, candidates
 from core.features.pooled import Pooled
 from core.features.tokens import LANGUAGES, read_token_index
 from core.gender.findings import shuffled_labels
+from core.layers.control_task import telling_words
 from core.nulls.codes import VIEWS, CaptionCodes, TextRows, axes, components, encoded, text_rows
+from core.nulls.contrasts import Contrast, contrast_rows, gender_contrast, other_contrasts
 from core.nulls.detectors import detector_rows
 from core.nulls.dictionaries import DRAW, random_dictionary
 from core.nulls.findings import (
@@ -52,6 +55,7 @@ from core.run.schema.nulls import (
     NULL_FINDINGS,
     NULL_LABELS,
     NULL_LAYERS,
+    NULL_OTHERS,
     NULL_PROBES,
     RECURRENCE,
     SAE_QUALITY,
@@ -62,7 +66,7 @@ from core.vlm import load_captioner
 from precompute.context import Part, StageContext
 
 TABLES = (
-    *(RECURRENCE, NULL_LAYERS, NULL_DETECTORS, SAE_QUALITY, NULL_LABELS, NULL_ALIGNMENT),
+    *(RECURRENCE, NULL_LAYERS, NULL_DETECTORS, SAE_QUALITY, NULL_LABELS, NULL_ALIGNMENT, NULL_OTHERS),
     *(NULL_FINDINGS, NULL_PROBES),  # the last of a part says that it is whole
 )
 PERCENT = 100
@@ -187,7 +191,23 @@ class _Work:
         if len(pooled.languages) > 1:
             rows = {kind: alignment_row(codes, self.asked, told, self.seed) for kind, codes in kinds.items()}
             made[NULL_ALIGNMENT] = [{"kind": kind, **row} for kind, row in rows.items()]
+            least = self.asked.config.min_images
+            made[NULL_OTHERS] = contrast_rows(pooled, self.contrasts, self.is_train, least, self.seed)
         return made
+
+    @functools.cached_property
+    def contrasts(self) -> list[Contrast]:
+        """Women and men, and what else images show: annotated, or in words of people's captions."""
+        images, lang = self.ctx.run.images(), self.ctx.config.samples.languages[0]
+        attributes = [json.loads(text or "{}") for text in images["attributes"]]
+        texts: list[list[str]] = [[] for _ in attributes]
+        for row in self.ctx.run.table("references", ["sample_id", "lang", "text"]).to_pylist():
+            if row["lang"] == lang:
+                texts[row["sample_id"]].append(row["text"])
+        words = telling_words(texts, lang, self.asked.config.min_images)
+        wanted, gender = self.config.other_attributes, self.asked.gender
+        others = other_contrasts(attributes, words, wanted, gender, self.is_train, self.seed)
+        return [gender_contrast(gender), *others]
 
     @functools.cached_property
     def candidates(self) -> list[Candidates]:

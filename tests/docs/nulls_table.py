@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.answers.nulls import others_answer
 from core.figures.nulls import KINDS
 
 VIEW = "before"
@@ -45,6 +46,9 @@ def main(folder: Path) -> None:
         f"{r.kind} {r.value:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in _of(aligned, layer=layer).itertuples()
     )
     print(f"CLBAS: {told}.")
+    beside = pd.read_parquet(folder / "null_others.parquet")
+    for view in ("before", "caption"):
+        print(f"Gender beside other things, {view}: {others_answer(beside, layer, view).text}")
 
 
 def _of(frame: pd.DataFrame, **equal: object) -> pd.DataFrame:

@@ -42,6 +42,7 @@ def make_run(folder: Path, strength: float = 2.0, layers: tuple[int, ...] = (1, 
         for n, lang in enumerate(("en", "ar") if arabic else ("en",))
     ]
     write_table(run.path("captions.parquet"), pa.Table.from_pylist(said))
+    write_table(run.path("references.parquet"), pa.Table.from_pylist([{**row, "n": 0} for row in said]))
     rows = [
         {
             "sample_id": i,

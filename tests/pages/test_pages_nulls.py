@@ -55,6 +55,12 @@ def test_a_run_without_the_stage_stands_and_says_how_to_get_it(visit: Open) -> N
     assert "At the image no other dictionary was asked" in words(visit(GENDER, when="At the image"))
 
 
+def test_alignment_says_whether_gender_is_more_alike_than_other_things(visit: Open) -> None:
+    said = words(visit(ALIGNMENT, layer="3"))
+    assert "of gender 0.98 [0.93, 1.03], more alike than 6 other contrasts" in said and "object: 5" in said
+    assert "not told from 6 other contrasts" in words(visit(ALIGNMENT, layer="3", when="Whole caption"))
+
+
 def test_a_feature_says_whether_it_comes_back(visit: Open) -> None:
     assert "Recurs in the other training" in words(visit(FEATURE, layer="3", feature="0"))
     assert "Does not recur in the other training" in words(visit(FEATURE, layer="3", feature="1"))

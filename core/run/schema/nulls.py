@@ -193,3 +193,32 @@ NULL_ALIGNMENT = table(
     why: string - why numbers are missing, else empty
     """,
 )
+NULL_OTHERS = table(
+    "null_others",
+    "nulls",
+    "a contrast of images (women and men; one value of an annotated attribute, or one word of people's captions, and "
+    "the rest, genders alike often on both sides) and a measure of how alike English and Arabic hold it, in a layer",
+    SAE_KEY,
+    """
+    view: string - positions: before (end of the prompt up to the first gendered word), caption
+    contrast: string - gender, "attribute: value", or the word
+    source: string - gender, annotation or word
+    measure: string - direction_cosine (of the contrast's directions in both languages, over training images) or clbas
+        (of its effects on the run's features, over held-out images)
+    n_with: int32 [images] - images that show it (gender: of women), over which the measure is taken
+    n_without: int32 [images] - images of the rest (gender: of men)
+    value: float64 - the measure
+    low: float64 - lower end of the 95 % interval of the measure
+    high: float64 - upper end of the 95 % interval of the measure
+    floor: float64 - with the contrast dealt out anew over the images, mean
+    floor_low: float64 - with the contrast dealt out anew, lower end of the 95 % range
+    floor_high: float64 - with the contrast dealt out anew, upper end of the 95 % range
+    ceiling: float64 - what equal effects would show with so many images
+    ceiling_low: float64 - lower end of the 95 % interval of what equal effects would show
+    ceiling_high: float64 - upper end of the 95 % interval of what equal effects would show
+    ratio: float64 - value / ceiling; null where one side cannot be told from noise
+    ratio_low: float64 - lower end of the 95 % interval of ratio (Fieller)
+    ratio_high: float64 - upper end of the 95 % interval of ratio (Fieller)
+    why: string - why numbers are missing, else empty
+    """,
+)

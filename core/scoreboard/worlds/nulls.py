@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csc_array
 
+from core.agreement import Kind, agreement
 from core.config import GenderConfig
 from core.nulls.codes import CaptionCodes
 from core.nulls.findings import RANDOM, TRAINED, Asked, ask, compared
@@ -119,3 +120,51 @@ def as_well(rng: np.random.Generator, size: Size) -> tuple:
 @world("true", "random weights tell nothing", "nulls.beyond random weights", sizes=DEEP, worlds=20, thin=True)
 def nothing_in_random(rng: np.random.Generator, size: Size) -> tuple:
     return _layers(rng, size, 2 * STRENGTH, 0.0)
+
+
+N_OTHERS = 9
+
+
+def _aligned(
+    rng: np.random.Generator, size: Size, gender: tuple[float, float], others: tuple[float, float]
+) -> tuple[pd.DataFrame, int, str]:
+    """Contrasts whose directions in the two languages have a cosine drawn from a range; all of the same images."""
+    common = rng.standard_normal((2 * size.n, size.d))
+    noise = {lang: np.sqrt(0.5) * (common + rng.standard_normal(common.shape)) for lang in ("en", "ar")}
+    rows = []
+    for number in range(1 + N_OTHERS):
+        present = np.zeros(2 * size.n, bool)
+        present[rng.permutation(2 * size.n)[: size.n if number == 0 else max(20, size.n // 4)]] = True
+        same = rng.uniform(*(others if number else gender))
+        u, v = np.linalg.qr(rng.standard_normal((size.d, 2)))[0].T
+        side = np.where(present, 2.0, -2.0)
+        x = [noise["en"] + np.outer(side, u), noise["ar"] + np.outer(side, same * u + np.sqrt(1 - same**2) * v)]
+        key = {"layer": 3, "view": VIEW, "contrast": str(number), "source": "word" if number else "gender"}
+        kinds: dict[str, Kind] = {"direction_cosine": "cosine", "clbas": "identity"}
+        for measure, kind in kinds.items():
+            rows.append(key | {"measure": measure, **agreement(x[0], x[1], present, kind, 0).__dict__})
+    return pd.DataFrame(rows), 3, VIEW
+
+
+ALIGNED = along((50, 140), at=Size(50, 192))
+MORE, LESS = "nulls.gender aligns more", "nulls.gender aligns less"
+
+
+@world("false", "gender is one thing among others", MORE, LESS, sizes=ALIGNED, worlds=100)
+def among_others(rng: np.random.Generator, size: Size) -> tuple:
+    return _aligned(rng, size, (0.5, 1.0), (0.5, 1.0))
+
+
+@world("false", "all have one direction in both languages", MORE, LESS, sizes=ALIGNED, worlds=60)
+def all_alike(rng: np.random.Generator, size: Size) -> tuple:
+    return _aligned(rng, size, (1.0, 1.0), (1.0, 1.0))
+
+
+@world("true", "gender alone has one direction", MORE, sizes=ALIGNED, worlds=20)
+def gender_alone(rng: np.random.Generator, size: Size) -> tuple:
+    return _aligned(rng, size, (1.0, 1.0), (0.2, 0.5))
+
+
+@world("true", "all but gender have one direction", LESS, sizes=ALIGNED, worlds=20)
+def all_but_gender(rng: np.random.Generator, size: Size) -> tuple:
+    return _aligned(rng, size, (0.2, 0.5), (0.9, 1.0))
