@@ -59,6 +59,7 @@ def main() -> None:
         table(shown, layer, len(features[features["alive"]]), picked)
     with right:
         atlas(run, features[features["alive"]], kept, picked, chosen, layer)
+    nulls.list_line(runs.catalog(run), layer)
     nulls.labels_line(runs.catalog(run), layer)
     if chosen is None:
         states.empty("Select a row of the table or a point of the map.", "Its strongest images appear here.")
@@ -218,6 +219,8 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         with st.container(width="stretch"):
             text.html('<p class="cs-small" style="margin:0">Click a point, or draw round some with the lasso.</p>')
         export.downloads(f"map-layer-{layer}", alive, chart, key="download-map")
+    if view == "Neighbours":
+        nulls.map_line(runs.catalog(run), layer)
 
 
 RECUR = "Whether the dictionary, trained again with another seed, has a feature that fires and points like this one."

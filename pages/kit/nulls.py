@@ -125,6 +125,61 @@ def labels_line(cat: Catalog, layer: int) -> None:
         )
 
 
+def list_line(cat: Catalog, layer: int) -> None:
+    """What the columns of the feature list give where nothing is: ♀♂ and Recurs."""
+    said = []
+    if cat.has("null_findings"):
+        found = cat.frame("null_findings", layer=layer, view="before")
+        for lang, rows in found.groupby("lang", sort=False):
+            of = rows.groupby("kind")["best_auc_test"].mean().dropna()
+            if {"trained", "random", "shuffled labels"} <= set(of.index):
+                said.append(
+                    f"{LANGUAGE_NAME[str(lang)]} {of['trained']:.2f}, of random directions {of['random']:.2f}, with "
+                    f"labels shuffled {of['shuffled labels']:.2f}"
+                )
+    told = [f"♀♂ of the feature that training images put first: {'; '.join(said)}"] if said else []
+    recurrence = cat.frame("recurrence", layer=layer) if cat.has("recurrence") else pd.DataFrame()
+    known = recurrence[recurrence["recurs"].notna()] if len(recurrence) else recurrence
+    if len(known):
+        hits, chance = (int(known[name].astype(bool).sum()) for name in ("recurs", "recurs_shuffled"))
+        told.append(f"with another seed {hits:,} of {len(known):,} recur, over shuffled tokens {chance:,}")
+    if told:
+        text.html(f'<p class="cs-small">Beside the columns: {escape("; ".join(told))}.</p>')
+
+
+def map_line(cat: Catalog, layer: int) -> None:
+    """How near the neighbours on the map are, beside directions drawn at random."""
+    if not cat.has("recurrence") or (recurrence := cat.frame("recurrence", layer=layer)).empty:
+        return
+    near = cat.frame("features", layer=layer)
+    cosines = [values[0] for values in near.loc[near["alive"], "neighbour_cosines"] if len(values)]
+    floor = recurrence["cosine_floor"].median()
+    if cosines:
+        middle = float(pd.Series(cosines).median())
+        text.html(
+            f'<p class="cs-small" style="margin:0">Cosine with the nearest other feature: {middle:.2f} in the middle; '
+            f"of directions drawn at random with the same spread {floor:.2f}. A map shows groups of those too.</p>"
+        )
+
+
+def findings_note(cat: Catalog, layer: int, lang: str, view: str) -> str:
+    """How many random directions tell women from men, for a sentence that counts features; "" where not asked."""
+    if not cat.has("null_findings"):
+        return ""
+    found = cat.frame("null_findings", layer=layer, lang=lang, view=view, kind="random")
+    if found.empty or found["n_findings"].isna().all():
+        return ""
+    n, of = found["n_findings"].mean(), found["n_features"].mean()
+    return f"Of random directions {n:,.0f} of {of:,.0f} do: the count is no evidence, the page says what is."
+
+
+def others_note(cat: Catalog, layer: int, view: str) -> str:
+    """Whether gender is more alike in the languages than other things, in one line; "" where not asked."""
+    if not cat.has("null_others"):
+        return ""
+    return others_answer(cat.frame("null_others", layer=layer, view=view), layer, view).text
+
+
 def quality(cat: Catalog) -> None:
     """What the SAEs are worth beside how well they rebuild, each figure beside a random dictionary's."""
     if not cat.has("sae_quality"):

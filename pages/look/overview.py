@@ -4,13 +4,14 @@ import math
 from html import escape
 
 import pandas as pd
+import streamlit as st
 
 from core.config import LANGUAGE_NAME
 from core.frames import tuples
 from core.run import Manifest, Run
 from core.run.reader import Catalog
 from core.samples.sources import knowledge
-from pages.kit import links, pipeline, policy, runs, text
+from pages.kit import links, nulls, pipeline, policy, runs, text
 from pages.kit.images import GridItem, grid
 from pages.look.overview_questions import Question, listed, questions
 
@@ -79,8 +80,9 @@ def share(value: float) -> str:
     return f"{value:.1%}" if value == value else "–"
 
 
-def quality(saes: pd.DataFrame) -> str:
-    """One line a layer: how well the features stand for it, each figure beside its control."""
+def quality(saes: pd.DataFrame, untrained: dict[int, float]) -> str:
+    """One line a layer: how well the features stand for it, each figure beside its control; ``untrained``: the loss
+    that a dictionary recovers which has not been trained."""
     rows = [
         [
             f"{int(s.layer)}",
@@ -88,6 +90,7 @@ def quality(saes: pd.DataFrame) -> str:
             share(getattr(s, "explained_variance_median", math.nan)),
             share(getattr(s, "explained_variance_random", math.nan)),
             share(s.loss_recovered),
+            share(untrained.get(int(s.layer), math.nan)),
             f"{s.ce_clean:.2f} → {s.ce_spliced:.2f}",
             f"{s.ce_ablated:.2f}",
             share(s.dead_share),
@@ -102,13 +105,14 @@ def quality(saes: pd.DataFrame) -> str:
         "Middle token",
         "Untrained",
         "Loss recovered",
+        "Untrained",
         "Loss → rebuilt",
         "Its average",
         "Dead",
         "Active at once",
         "Test tokens",
     ]
-    return text.table(head, rows, numeric=range(10))
+    return text.table(head, rows, numeric=range(11))
 
 
 def trust_note() -> str:
@@ -116,7 +120,7 @@ def trust_note() -> str:
     variance, loss = text.term("Explained variance"), text.term("Loss recovered")
     return (
         f'<p class="cs-small">On images that were not used for learning. {variance}: 0% is no more than the '
-        "average; beside it what a dictionary reaches that has not been trained. "
+        "average; beside both what a dictionary reaches that has not been trained. "
         f"{loss}: 100% is as well as the model itself, 0% as badly as with the layer’s average in its place. "
         f"{text.term('Dead', 'Dead features')} never respond.</p>"
     )
@@ -153,8 +157,14 @@ def main() -> None:
     policy.show_labels_line(run, cat)
     if cat.has("saes"):
         text.heading("How far the features can be trusted")
-        text.html(quality(cat.saes()))
+        fit = cat.sae_fit() if cat.has("sae_fit") else pd.DataFrame(columns=["layer", "kind", "lang"])
+        fit = fit[(fit["kind"] == "all") & (fit["lang"] == "both")]
+        untrained = {} if fit.empty else dict(zip(fit["layer"], fit["loss_recovered_random"], strict=True))
+        text.html(quality(cat.saes(), untrained))
         text.html(trust_note())
+        if cat.has("sae_quality"):
+            with st.expander("What are they worth beyond that, beside a random dictionary?"):
+                nulls.quality(cat)
         text.method(METHOD)
 
 

@@ -24,6 +24,7 @@ from core.run import Run, manifest_version
 from core.run.reader import Catalog
 from core.words import caption_gender, find, matched_gender
 from core.words.generic import UNMARKED
+from pages.kit import nulls
 from pages.kit.runs import catalog
 
 FEW = 30  # below this many cases nothing is said
@@ -59,6 +60,8 @@ def _questions(run_dir: str, version: str) -> list[Question]:
     genders = functools.cache(lambda: caption_genders(cat, policy))  # counted only where an analysis has not run
     matched = functools.cache(lambda: caption_genders(cat, ""))
     gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders())
+    layer = chosen_layer(cat, run.config().gender.fdr)
+    beside = nulls.findings_note(cat, layer, cat.languages[0], VIEW) if layer is not None else ""
     if only := only_language(cat.languages):
         agree = apart = Answer(f"{only[:1].upper()}{only[1:]}.", "not enough data")
     else:
@@ -72,6 +75,7 @@ def _questions(run_dir: str, version: str) -> list[Question]:
             "gender",
             "gender",
             "See the features that know a woman from a man",
+            beside,
         ),
         _card(
             "Do English and Arabic agree?",
@@ -80,6 +84,7 @@ def _questions(run_dir: str, version: str) -> list[Question]:
             "crosslingual",
             "alignment",
             "See what is missing" if only else "Compare the two languages",
+            "" if only or not cat.has("alignment") else nulls.others_note(cat, middle_layer(cat), VIEW),
         ),
         _card(
             "Which layers and features?",
@@ -116,21 +121,29 @@ def steered(cat: Catalog) -> Question:
     return Question(title, "", "", needs, "steering", "Go to the steering laboratory")
 
 
-def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: str) -> Question:
-    """A card whose answer is whole once its stage is done, and says until then which one is waited for."""
+def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: str, beside: str = "") -> Question:
+    """A card whose answer is whole once its stage is done, and says until then which one is waited for; ``beside`` is
+    what the same gives where there is nothing."""
     after = " This is what the captions say; what goes on inside needs" if answer.text else "Needs"
-    return Question(title, answer.text, answer.sure, "" if done else f"{after} the stage {stage}.", page, link)
+    return Question(title, answer.text, answer.sure, beside if done else f"{after} the stage {stage}.", page, link)
 
 
-def gender_features(cat: Catalog, fdr: float) -> Answer | None:
+def chosen_layer(cat: Catalog, fdr: float) -> int | None:
     """The layer in which training images select most, before the first gendered word, in the first language."""
     if not cat.has("gender_features"):
         return None
-    counts, lang = cat.gender_counts(fdr), cat.languages[0]
-    counts = counts[(counts["view"] == VIEW) & (counts["lang"] == lang)]
+    counts = cat.gender_counts(fdr)
+    counts = counts[(counts["view"] == VIEW) & (counts["lang"] == cat.languages[0])]
     if counts.empty:
         return None
-    layer = int(counts["layer"].iloc[int(counts["n_selected"].argmax())])  # held-out images are to tell, not to choose
+    return int(counts["layer"].iloc[int(counts["n_selected"].argmax())])  # held-out images are to tell, not to choose
+
+
+def gender_features(cat: Catalog, fdr: float) -> Answer | None:
+    """What the gender features of that layer are."""
+    layer, lang = chosen_layer(cat, fdr), cat.languages[0]
+    if layer is None:
+        return None
     return gender_answers.gender_answer(cat.gender_features(layer, lang, VIEW), fdr, layer, lang, VIEW)
 
 

@@ -36,7 +36,7 @@ def test_the_page_leads_with_what_separates_the_sae_from_random_directions(visit
     assert "the count is no evidence: 3 of its 60 features tell women from men, and so do 12 of 60" in said
     assert "held-out AUC 0.95 [0.91, 0.99], against 0.70" in said and "difference +0.25 [+0.20, +0.30]" in said
     assert "not told from a principal component" in said, "what needs no training and does as well is named"
-    assert said.index("no evidence") < said.index("by chance"), "the count comes after"
+    assert said.index("no evidence") < said.index("hold on average"), "the count comes after"
     assert "random model’s SAE" in said and "random model’s SAE" not in words(visit(GENDER, layer="1"))
 
 
@@ -87,3 +87,15 @@ def test_a_random_dictionary_stands_beside_scores_labels_and_quality(visit: Open
     feature = words(visit(FEATURE, layer="3", feature="0"))
     assert "difference of means" in feature and "−0.04 [−0.09, +0.01]" in feature
     assert "Does it take a dictionary?" not in words(visit(FEATURE, layer="3", feature="2"))
+
+
+def test_the_list_and_the_map_stand_beside_what_nothing_gives(visit: Open) -> None:
+    said = words(visit(BROWSER, layer="3"))
+    assert "English 0.95, of random directions 0.70, with labels shuffled 0.50" in said
+    assert "over shuffled tokens 0" in said and "of directions drawn at random with the same spread 0.25" in said
+    assert "drawn at random" not in words(visit(BROWSER, layer="1"))  # no other dictionary was trained there
+
+
+def test_the_overview_shows_its_nulls(visit: Open) -> None:
+    said = words(visit("pages/look/overview.py"))
+    assert "Of random directions 12 of 60 do" in said and "other contrasts" in said and "Random dictionary" in said
