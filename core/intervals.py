@@ -85,6 +85,22 @@ def paired_shares(only_a: int, only_b: int, both: int, n: int) -> tuple[float, f
     return float(value), float(low), float(high), float(p)
 
 
+def paired_ratio(n_a: int, n_b: int, n_both: int) -> tuple[float, float, float]:
+    """Units that have a over those that have b, with its 95 % interval; ``n_both`` have both. NaN where none has b.
+
+    Bonett and Price (2006, Journal of Educational and Behavioral Statistics 31, 403): Wilson's intervals of both among
+    the units that have either, narrowed by how far the two go together; holds where a is in none of them.
+    """
+    if n_b <= 0:
+        return float("nan"), float("nan"), float("nan")
+    either = n_a + n_b - n_both
+    apart = np.sqrt((n_a + n_b - 2 * n_both + 2) / ((n_a + 1) * (n_b + 1)))
+    alone = [np.sqrt((1 - (n + 1) / (either + 2)) / (n + 1)) for n in (n_a, n_b)]
+    level = 2 * norm.cdf(norm.ppf(0.975) * apart / sum(alone)) - 1
+    (low_a, high_a), (low_b, high_b) = (wilson(n, either, float(level)) for n in (n_a, n_b))
+    return n_a / n_b, float(low_a / high_b), float(high_a / low_b)
+
+
 def auc_variance(auc: ArrayLike, n_a: ArrayLike, n_b: ArrayLike) -> Floats:
     """Variance of an AUC of n_a against n_b values without ties where the true one is ``auc`` (Newcombe 2006, 5)."""
     auc, n_a, n_b = (np.asarray(x, float) for x in (auc, n_a, n_b))

@@ -56,7 +56,7 @@ def specific(arm: Arm, lang: str) -> tuple[float, float]:
     if arm.draw >= 0 or arm.method not in (FEATURES, MEANS, PROBE):
         return 0.0, 0.0
     share = min(1.0, 0.2 + 0.03 * arm.k) if arm.method == FEATURES else 0.9
-    return (share if arm.layer == 3 else 0.1), 0.0
+    return (share if 3 in (arm.layer, arm.with_layer) else 0.1), 0.0
 
 
 def nothing(arm: Arm, lang: str) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from core.intervals import hochberg, paired_shares
 
 ALPHA = 0.05  # of the adjusted p
 SPECIFIC, FEW = "specific effect", "not enough data"
-UNTRAINED = "trained less random dictionaries"
+UNTRAINED, BOTH = "trained less random dictionaries", "both layers less "
 
 
 def headline(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,6 +95,29 @@ def least_layer_line(effects: pd.DataFrame, verdicts: pd.DataFrame) -> str:
         f"{'; '.join(said)}; n = {_range(rows['n_images'])} images, {one['n_controls']} control sets. It is a layer "
         "like the others and no control: an effect there is a finding."
     )
+
+
+@says("interventions.two layers")
+def pair_answer(comparisons: pd.DataFrame) -> Answer:
+    """What two layers changed together do beside each alone, either and the sum; rows of intervention_comparisons."""
+    mine = comparisons[(comparisons["outcome"] == "clean") & comparisons["comparison"].str.startswith(BOTH)]
+    if mine.empty:
+        return Answer("No two layers were changed together.", FEW)
+    said = []
+    for lang, rows in mine.groupby("lang", sort=False):
+        by = {str(r.comparison).removeprefix(BOTH): r for r in tuples(rows)}
+        apart = [
+            f"{100 * by[name].difference:+.0f} points "
+            f"{_interval(by[name].difference_low, by[name].difference_high)} {words}".replace("  ", " ")
+            for name, words in (("either", "over what one of them alone changes"), ("the sum", "over the sum"))
+        ]
+        alone = [f"the {name} alone {_percent(by[f'the {name}'].other)}" for name in ("lower", "upper")]
+        said.append(f"{LANGUAGE_NAME[str(lang)]} {_percent(by['either'].first)}, {', '.join([*alone, *apart])}")
+    text = f"Two layers changed together, clean changes: {'; '.join(said)} (n = {_range(mine['n_images'])} images)."
+    either = mine[mine["comparison"] == f"{BOTH}either"]
+    if either["why"].any():
+        return Answer(text, FEW)
+    return Answer(text, "supported" if (either["difference_low"] > 0).all() else "unclear")
 
 
 @says("interventions.ways apart", "interventions.ways")

@@ -30,6 +30,7 @@ PLAIN = {
     "interventions.specific": "Gender features change captions more than matched ones",
     "interventions.trained": "The SAE’s features change captions more than a random dictionary’s",
     "interventions.transfer": "One language’s features change the other’s captions",
+    "interventions.two layers": "Two layers together change more captions than either alone",
     "interventions.ways": "Features and the difference of means change as much",
     "interventions.ways apart": "Features and the difference of means differ",
     "layers.carried": "Layers hold the gender of the image",

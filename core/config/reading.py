@@ -256,6 +256,11 @@ def _interventions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         if not given or len(set(given)) < len(given) or not set(given) <= set(known):
             text = f"interventions.{name}: expected some of {', '.join(known)}, each once, got {list(given)}"
             yield (f"interventions.{name}",), text
+    if missing := set(c.pair) - set(c.layers or config.activations.layers):
+        text = f"interventions.pair: expected layers among which the interventions choose, which do not have {missing}"
+        yield ("interventions.pair", "interventions.layers"), text
+    if len(c.pair) > 2 or len(set(c.pair)) < len(c.pair):
+        yield ("interventions.pair",), f"interventions.pair: expected two layers, or one for none, got {list(c.pair)}"
     for section in ("interventions", "crosslingual"):
         if missing := sorted(set(getattr(config, section).layers) - set(config.activations.layers)):
             text = f"{section}.layers: expected some of activations.layers, which do not have {missing}"

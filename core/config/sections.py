@@ -214,15 +214,16 @@ class InterventionsConfig:
     """What is changed in the model, on which held-out images, against which controls."""
 
     layers: tuple[int, ...] = _is((), low=0)  # among which the development images choose; () = activations.layers
-    k: tuple[int, ...] = _is((1, 5, 10, 25, 50, 100, 200), low=1)  # features changed together, nested
+    k: tuple[int, ...] = _is((1, 5, 25, 100, 200), low=1)  # features changed together, nested
     headline: int = _is(25, low=1)  # the k with which layer, strength and ranking are chosen
     modes: tuple[str, ...] = ("swap", "ablate", "neutralise")  # in the first, every k has all controls
     rankings: tuple[str, ...] = ("auc", "effect")  # of the table gender_features
     strengths: tuple[float, ...] = _is((0.25, 0.5, 1.0, 2.0), low=0.0)  # of swap, in max_act
     directions: tuple[str, ...] = ("difference of means", "probe direction", "LEACE")  # LEACE: where it is installed
-    n_controls: int = _is(25, low=2)  # sets of other features, matched one to one
-    n_few: int = _is(10, low=2)  # the same where they only draw a band, and those drawn uniformly
+    n_controls: int = _is(19, low=2)  # sets of other features, matched one to one; the fewest that give a p of 5 %
+    n_few: int = _is(5, low=2)  # the same where they only draw a band, and those drawn uniformly
     n_dictionaries: int = _is(5, low=0, high=50)  # random ones, whose features stand beside the trained one's; 0 = none
+    pair: tuple[int, ...] = _is((), low=0)  # layers changed together; () = the chosen and the next best; one = none
     n_images: int = _is(500, low=4)  # images on which the designs are judged
     n_development: int = _is(100, low=4)  # other held-out images, on which layer, strength and ranking are chosen
     neutral_en: str = "Describe the image. Use gender-neutral words."

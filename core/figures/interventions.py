@@ -35,6 +35,8 @@ ALONG = {"Number of features": "k", "Strength": "strength", "Layer": "layer"}
 PARTS = {"k": ("sets",), "strength": ("dose",), "layer": ("layers",)}
 AXES = {"k": "features changed together", "strength": "strength, in the features’ own maximum", "layer": "layer"}
 MODE_NAMES = {"swap": "other gender put in", "ablate": "gender taken out", "neutralise": "set to the middle", "": ""}
+WIDEST = 300.0  # percent; an interval that reaches further is cut at the edge
+WAYS = ("sets", "two layers", "nulls", "directions", "prompts", "identity")
 SYMBOLS = {"en": "circle", "ar": "diamond"}
 LANGS = ("en", "ar")
 
@@ -192,6 +194,8 @@ def way_name(row: Any) -> str:
         return fixed[method]
     if method == "random dictionary":
         return f"{k} features of a random dictionary: {MODE_NAMES[mode]}"
+    if part == "two layers":
+        return f"{k} features in each of layers {row.layer} and {row.with_layer}: {MODE_NAMES[mode]}"
     what = f"{k} features" if method == "features" else method
     what += {"transfer": " of the other language"}.get(part, "")
     what += f" of layer {row.layer}" if part == "layers" or note == "headline" else ""
@@ -203,14 +207,13 @@ def _drawn(note: str) -> str:
 
 
 def ways_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
-    """One row a way to change captions and language, beside its controls: features, those of a random dictionary,
-    directions, prompt, identity."""
+    """One row a way to change captions and language, beside its controls: features, those of two layers, of a random
+    dictionary, directions, prompt, identity."""
     mine = effects[effects["outcome"] == outcome]
-    keep = (mine["note"] == "headline") | mine["part"].isin(["nulls", "directions", "prompts", "identity"])
-    mine = mine[keep].copy()
+    mine = mine[(mine["note"] == "headline") | mine["part"].isin(WAYS[1:])].copy()
     mine["way"] = [way_name(r) for r in tuples(mine)]
-    order = {"sets": 0, "nulls": 1, "directions": 2, "prompts": 3, "identity": 4}
-    mine["place"] = mine["part"].map(order) * 1000 + mine["mode"].map({"swap": 0, "ablate": 100, "": 200})
+    place = {part: 1000 * number for number, part in enumerate(WAYS)}
+    mine["place"] = mine["part"].map(place) + mine["mode"].map({"swap": 0, "ablate": 100, "": 200})
     return mine.sort_values(["place", "design", "lang"], ascending=[True, True, False]).reset_index(drop=True)
 
 
@@ -353,9 +356,56 @@ def terms_frame(terms: pd.DataFrame, mode: str, most: int = 24) -> pd.DataFrame:
     """The gendered words that change most, by language, with target minus controls at every k of a mode."""
     mine = terms[(terms["mode"] == mode) & (terms["method"] == "features") & (terms["sets"] == "own")].copy()
     mine["change"] = mine["specific"].where(mine["specific"].notna(), mine["effect"])
+    mine = mine[mine["change"].notna()]
     size = mine.assign(size=mine["change"].abs()).groupby(["lang", "gender", "lemma"])["size"].max()
     kept = size.groupby("lang").nlargest(most // 2).reset_index(level=0, drop=True).index
     return mine[mine.set_index(["lang", "gender", "lemma"]).index.isin(kept)].reset_index(drop=True)
+
+
+def percent_frame(terms: pd.DataFrame, mode: str) -> pd.DataFrame:
+    """Every gendered word of the headline of a mode: captions that hold it unedited and edited, change in percent."""
+    mine = terms[(terms["note"] == "headline") & (terms["mode"] == mode)]
+    columns = ["lang", "gender", "lemma", "n_images", "n_before", "n_after", "percent", "percent_low", "percent_high"]
+    mine = mine[[*columns, "percent_control", "why_percent"]]
+    return mine.sort_values(["lang", "gender", "n_before", "lemma"], ascending=[False, True, False, True]).reset_index(
+        drop=True
+    )
+
+
+def percent_bars(frame: pd.DataFrame) -> Chart:
+    """Signed change of each gendered word's captions in percent with 95 % intervals, and under controls (grey)."""
+    known, panels, tall = frame[frame["percent"].notna()], [], 1
+    right = min(WIDEST, max(100.0, float(known["percent_high"].max()))) if len(known) else 100.0
+    for column, lang in enumerate(_langs(known), start=1):
+        part = known[known["lang"] == lang]
+        y, rows = list(range(len(part))), tuples(part)
+        tall = max(tall, len(part))
+        ends = part["percent_low"], part["percent_high"].clip(upper=1.2 * right)
+        data = [
+            f"{r.lemma}: {r.n_before} of {r.n_images} captions unedited, {r.n_after} edited<br>{r.percent:+.0f} % "
+            f"[{r.percent_low:+.0f}, {r.percent_high:+.0f}]; controls {r.percent_control:+.0f} %"
+            for r in tuples(part)
+        ]
+        marks: list[Mark] = [
+            Points(part["percent_control"], y, "controls", CONTROL, "line-ns", 18, edge=(2.4, CONTROL)),
+            Points(part["percent"], y, "", lang, SYMBOLS[lang], 9, x_ends=ends, data=data, hover="%{customdata}"),
+            line([0, 0], [-0.6, len(part) - 0.4], dash="dot"),
+        ]
+        names = [f"{r.lemma} ({r.gender[0]}), {r.n_before} → {r.n_after}" for r in rows]
+        y_axis = Axis(ticks=y, labels=names, range=(len(part) - 0.4, -0.6), grid=False)
+        x_axis = Axis("change of the captions with the word, %", range=(-108, 1.05 * right))
+        panels.append(Panel(marks, x_axis, y_axis, LANGUAGE_NAME[lang], column=column))
+    return Chart(panels, max(220, 120 + 26 * tall), (12, 12, 50, 34), gaps=(0.2, None), inches=6.6)
+
+
+def too_rare(frame: pd.DataFrame) -> str:
+    """The words without a change in percent, with the captions that hold them unedited and edited."""
+    return "; ".join(
+        f"{LANGUAGE_NAME[lang]}: "
+        + ", ".join(f"{r.lemma} ({r.gender[0]}) {r.n_before} → {r.n_after}" for r in tuples(part))
+        for lang in LANGS
+        if len(part := frame[(frame["lang"] == lang) & frame["percent"].isna()])
+    )
 
 
 def terms_heat(frame: pd.DataFrame) -> Chart:

@@ -25,6 +25,8 @@ MODES = ("swap", "ablate", "neutralise")
 HEADLINE, LEAST, UNIFORM = "headline", "least separating layer", "uniform controls"
 FIXED = (HEADLINE, UNTRAINED)  # notes of questions that were fixed beforehand, each one question: it keeps its p
 LESS_UNTRAINED = "trained less random dictionaries"
+LESS_LOWER, LESS_UPPER = "both layers less the lower", "both layers less the upper"
+LESS_BOTH = ("both layers less either", "either"), ("both layers less the sum", "sum")
 TARGET = -1  # the draw of what is asked about; controls count from 0
 
 
@@ -39,6 +41,7 @@ class Arm:
     ranking the features come from: "own", that of the caption's language, or "cross", the other's. ``draw`` is TARGET,
     or the number of a control; ``uniform``: that control was drawn uniformly from the live features, not matched.
     ``dictionary``: the number of the random dictionary whose features are changed, -1 for those of the run's SAE.
+    ``with_layer``: a higher layer that is changed in the same passes, with a strength and a ranking of its own.
     """
 
     method: str
@@ -51,13 +54,25 @@ class Arm:
     draw: int = TARGET
     uniform: bool = False
     dictionary: int = -1
+    with_layer: int = -1
+    with_strength: float = 0.0
+    with_ranking: str = ""
+
+    @property
+    def parts(self) -> tuple[Arm, ...]:
+        """The changes of one layer each that it is made of, the lower first."""
+        if self.with_layer < 0:
+            return (self,)
+        alone = replace(self, with_layer=-1, with_strength=0.0, with_ranking="")
+        above = {"layer": self.with_layer, "strength": self.with_strength, "ranking": self.with_ranking}
+        return alone, replace(alone, **above)
 
 
 @dataclass(frozen=True)
 class Design:
     """A question: what does ``target`` do to captions that its controls do not? ``part`` is where it is shown."""
 
-    part: str  # identity, sets, modes, controls, nulls, transfer, layers, dose, directions, prompts
+    part: str  # identity, sets, modes, controls, nulls, transfer, layers, two layers, dose, directions, prompts
     target: Arm
     controls: tuple[Arm, ...] = ()
     note: str = ""
@@ -70,7 +85,8 @@ class Design:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one arm does on the same images less what others do: their ``mean``, as a random draw of all such."""
+    """What one arm does on the same images less what others do: their ``mean``, as a random draw of all such, or the
+    "sum" of what each changes, or what "either" changes (``core.interventions.statistics.paired``)."""
 
     name: str
     arm: Arm
@@ -94,6 +110,7 @@ class Settings:
     last_layer: int = -1  # of the model, where it has an SAE; nothing reads the image tokens after it
     languages: tuple[str, ...] = LANGUAGES  # in which captions are written
     n_dictionaries: int = 0  # random ones
+    pair: tuple[int, ...] = ()  # layers changed together; () = the headline's and the next best separating one
 
 
 @dataclass(frozen=True)
@@ -104,6 +121,7 @@ class Choice:
     by_layer: Mapping[int, Arm]  # of the first mode
     direction: Mapping[str, Arm]  # mode -> arm of the difference of means
     least_layer: int  # whose features tell women from men least, on training images: a layer like others, no control
+    pair: Arm | None = None  # of the first mode, in two layers at once
     untrained: Arm | None = None  # the headline with a random dictionary's features
 
 
@@ -150,11 +168,30 @@ def choose(settings: Settings, scores: Mapping[Arm, float], separation: Mapping[
     features = {mode: best(of(FEATURES, mode)) for mode in tried}
     features = _with_neutral(settings, features)
     others = [layer for layer in settings.layers if layer != features[first].layer]
+    like = first if first in tried else tried[0]
+    by_layer = {layer: replace(best(of(FEATURES, like, layer)), mode=first) for layer in settings.layers}
+    beside = max(others, key=lambda layer: (separation[layer], -layer), default=-1)
     return Choice(
         features,
-        {layer: best(of(FEATURES, first, layer)) for layer in settings.layers},
+        by_layer,
         {mode: best(of(MEANS, mode)) for mode in tried},
         min(others, key=lambda layer: (separation[layer], layer), default=-1),
+        _both(features[first], by_layer, settings.pair or (features[first].layer, beside)),
+    )
+
+
+def _both(head: Arm, by_layer: Mapping[int, Arm], layers: Sequence[int]) -> Arm | None:
+    """The best arms of two layers as one; None where the layers are not two of those that were tried."""
+    alone = {**by_layer, head.layer: head}
+    if len(set(layers)) < 2 or not set(layers) <= set(alone):
+        return None
+    below, above = (alone[layer] for layer in sorted(layers))
+    return replace(
+        below,
+        mode=head.mode,
+        with_layer=above.layer,
+        with_strength=above.strength,
+        with_ranking=above.ranking,
     )
 
 
@@ -182,9 +219,8 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
                 found.append(with_controls("sets", replace(arm, k=k), settings.n_controls, note))
             else:
                 found.append(with_controls("modes", replace(arm, k=k), settings.n_few))
-        if mode in (first, "ablate"):
+        if mode == "ablate":  # what published ratios are of
             found.append(with_controls("controls", arm, settings.n_few, UNIFORM))
-        if mode == "ablate":
             hook = replace(arm, method=REPLACED)
             found += [with_controls("controls", hook, settings.n_few, note) for note in ("", UNIFORM)]
     if untrained := dictionaries(settings, choice):
@@ -195,6 +231,8 @@ def designs(settings: Settings, choice: Choice) -> list[Design]:
         if layer != head.layer:
             note = LEAST if layer == choice.least_layer else ""
             found.append(with_controls("layers", arm, settings.n_controls, note))
+    if choice.pair:
+        found.append(with_controls("two layers", choice.pair, settings.n_controls))
     for strength in settings.strengths:
         if first == "swap" and strength != head.strength:
             found.append(with_controls("dose", replace(head, strength=strength), settings.n_few))
@@ -237,7 +275,12 @@ def dictionaries(settings: Settings, choice: Choice) -> list[Arm]:
 def comparisons(settings: Settings, choice: Choice) -> list[Comparison]:
     """Arms that are held against each other on the same images."""
     head, untrained = choice.features[settings.modes[0]], tuple(dictionaries(settings, choice))
-    return [Comparison(LESS_UNTRAINED, head, untrained)] if untrained else []
+    found = [Comparison(LESS_UNTRAINED, head, untrained)] if untrained else []
+    if choice.pair:
+        below, above = choice.pair.parts
+        found += [Comparison(LESS_LOWER, choice.pair, (below,)), Comparison(LESS_UPPER, choice.pair, (above,))]
+        found += [Comparison(name, choice.pair, (below, above), how) for name, how in LESS_BOTH]
+    return found
 
 
 def with_controls(part: str, target: Arm, n: int, note: str = "") -> Design:
@@ -263,9 +306,10 @@ def count_arms(settings: Settings) -> tuple[int, int]:
         for mode in tried_modes(settings)
     }
     arm = _with_neutral(settings, arm)
-    by_layer = {layer: replace(arm[settings.modes[0]], layer=layer) for layer in settings.layers}
+    head = arm[settings.modes[0]]
+    by_layer = {layer: replace(head, layer=layer) for layer in settings.layers}
     means = {mode: replace(a, method=MEANS, sets="", ranking="", k=0) for mode, a in arm.items() if mode in tried}
-    choice = Choice(arm, by_layer, means, -1)
+    choice = Choice(arm, by_layer, means, -1, _both(head, by_layer, settings.pair or settings.layers[:2]))
     untrained = tried_untrained(settings, choice)
     choice = with_untrained(choice, untrained, dict.fromkeys(untrained, 0.0))
     confirmed = arms_of(designs(settings, choice), comparisons(settings, choice))
@@ -298,6 +342,7 @@ def planned(config: Config, n_images: int) -> Amount:
         tuple(c.directions),
         languages=config.samples.languages,
         n_dictionaries=c.n_dictionaries,
+        pair=tuple(c.pair),
     )
     tried, confirmed = count_arms(settings)
     n_test, fresh = round(n_images * config.samples.test_share), knowledge(config.samples).makes_images

@@ -82,6 +82,7 @@ class Inputs:
             last if last in layers else -1,
             self.whole.samples.languages,
             c.n_dictionaries,
+            tuple(c.pair),
         )
 
     def _n_layers(self) -> int:
@@ -203,7 +204,7 @@ class Inputs:
 
     def prepare(self, questions: Sequence[Design]) -> None:
         """Control sets and directions of the arms that were chosen."""
-        own = [a for q in questions for a in q.controls if a.sets and a.dictionary < 0]
+        own = [part for q in questions for a in q.controls if a.sets and a.dictionary < 0 for part in a.parts]
         wanted = {(a.layer, a.ranking, a.uniform) for a in own}
         for layer, ranking, uniform in sorted(wanted):
             there = Candidates.of_layer(self.features, layer, decoder_norm(self.writer.saes[layer]))

@@ -245,7 +245,7 @@ def paired(figure: Figure, how: str = "mean") -> Paired:
         return replace(found, why=f"{n} images; {MIN_IMAGES} are needed")
     if how == "mean" and 1 < n_others < MIN_CONTROLS:
         return replace(found, why=f"{n_others} draws; {MIN_CONTROLS} are needed")
-    if n_others == 1:
+    if n_others == 1 or how == "either":
         only = [float(((first > b) if a else (b > first)).sum()) for a, b in ((True, together), (False, together))]
         both = float(((first > 0) & (together > 0)).sum())
         _, low, high, _ = paired_shares(int(only[0]), int(only[1]), int(both), n)
@@ -254,6 +254,8 @@ def paired(figure: Figure, how: str = "mean") -> Paired:
         low, high = (float(end) for end in mean_interval(apart_by)[1:])
         if how == "mean":
             low, high = _over_draws(apart_by, others.mean(1))
+    if np.isnan(low):
+        return replace(found, why=f"they differ on fewer than {MIN_VARIED} images")
     return replace(found, difference_low=low, difference_high=high)
 
 

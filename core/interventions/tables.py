@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import LANGUAGES
+from core.intervals import paired_ratio
 from core.interventions.designs import FIXED, Arm, Comparison, Design
 from core.interventions.outcomes import MEASURES, PRIMARY, Reader, measured, term_counts
 from core.interventions.statistics import MIN_IMAGES, Compared, Figure, apart, compare, paired
@@ -25,7 +26,8 @@ from core.run.schema.interventions import (
 
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
 COMPARED = (*NEEDED, "flipped", "unnamed")  # plain shares, in which arms are held against each other
-TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a row
+MIN_HELD = 5  # captions that hold a word unedited, below which its change has no percent
+TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a share
 
 
 class Results:
@@ -131,7 +133,8 @@ def comparisons_table(compared: Sequence[Comparison], results: Results, baseline
 def terms_table(
     questions: Sequence[Design], results: Results, baseline: Arm, readers: Mapping[str, Reader], n_draws: int, seed: int
 ) -> pd.DataFrame:
-    """A row a design, language and gendered word: share of the captions in which it comes or goes, beside the controls.
+    """A row a design, language and gendered word: share of the captions in which it comes or goes, beside the controls,
+    and the signed change of the captions that hold it.
 
     Swapping puts a word into some captions and takes it out of others, which would cancel in a count.
     """
@@ -141,14 +144,35 @@ def terms_table(
             arms = arms_with(design, baseline)
             texts = [results.rows(arm, lang)["text"].tolist() for arm in arms]
             counts = [term_counts(t, readers[lang]) for t in texts[:2]]
-            least = TERM_SHARE * len(texts[0])
-            words = sorted(key for key in {*counts[0], *counts[1]} if max(c[key] for c in counts) >= max(2, least))
+            least = max(2, TERM_SHARE * len(texts[0]))
+            words = sorted({*counts[0], *counts[1]})
             holds = _holds(texts, words, readers[lang])
             for place, (lemma, gender) in enumerate(words):
+                key = {**_key(number, design, results, lang), "lemma": lemma, "gender": gender}
+                key |= percent(holds[:, :, place])
+                if max(key["n_before"], key["n_after"]) < least:
+                    why = f"in {key['n_before']} captions unedited and {key['n_after']} edited; {least:g} are needed"
+                    rows.append({**key, "n_images": len(texts[0]), "n_controls": len(design.controls), "why": why})
+                    continue
                 top = np.abs(holds[:, :, place] - holds[:1, :, place])
                 found = compare(Figure(top, np.ones_like(top)), n_draws, [seed, place])
-                rows.append({**_key(number, design, results, lang), "lemma": lemma, "gender": gender, **asdict(found)})
+                rows.append({**key, **asdict(found)})
     return pd.DataFrame(rows, columns=INTERVENTION_TERMS.names)
+
+
+def percent(holds: np.ndarray) -> dict[str, Any]:
+    """Signed change in percent of the captions that hold a word; ``holds`` (n_arms, n_images) 1 or 0, in the order of
+    ``arms_with``."""
+    before, after = holds[0], holds[1]
+    n_before, n_after = int(before.sum()), int(after.sum())
+    found: dict[str, Any] = {"n_before": n_before, "n_after": n_after, "why_percent": ""}
+    if n_before < MIN_HELD:
+        return found | {"why_percent": f"in {n_before} captions unedited; {MIN_HELD} are needed"}
+    ratio, low, high = paired_ratio(n_after, n_before, int((before * after).sum()))
+    found |= {"percent": 100 * (ratio - 1), "percent_low": 100 * (low - 1), "percent_high": 100 * (high - 1)}
+    if len(holds) > 2:
+        found["percent_control"] = 100 * (float(holds[2:].sum(1).mean()) / n_before - 1)
+    return found
 
 
 def _holds(texts: Sequence[Sequence[str]], words: Sequence[tuple[str, str]], reader: Reader) -> np.ndarray:

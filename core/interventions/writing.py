@@ -73,8 +73,8 @@ def together(arms: Sequence[Arm], n_rows: int, batch_size: int) -> list[list[Arm
     return groups
 
 
-def _kind(arm: Arm) -> tuple[str, str, int, int]:
-    return arm.method, arm.mode, arm.layer, arm.dictionary
+def _kind(arm: Arm) -> tuple[str, str, int, int, int]:
+    return arm.method, arm.mode, arm.layer, arm.dictionary, arm.with_layer
 
 
 @dataclass
@@ -127,6 +127,8 @@ class CaptionWriter:
         return self._made[key]
 
     def _edits(self, arm: Arm, lang: str, toward: int) -> list[Edit]:
+        if arm.with_layer >= 0:
+            return [edit for part in arm.parts for edit in self._edits(part, lang, toward)]
         if arm.method not in (FEATURES, UNTRAINED, NO_WAY_OUT, ZERO):
             return direction_edits(arm, lang, toward) if arm.mode else []
         name, chosen = self.dictionary_name(arm), self.set_of(arm, lang)

@@ -65,6 +65,8 @@ def main() -> None:
     ratios(effects)
     arms = interventions_answers.ways_compared(effects)
     ways(effects, outcome, cat.intervention_pairs(*arms) if arms else pd.DataFrame())
+    if cat.has("intervention_comparisons"):
+        text.said(interventions_answers.pair_answer(cat.intervention_comparisons()))
     left, right = st.columns([2, 3], gap="large")
     with left:
         transfer(cat, effects)
@@ -261,9 +263,17 @@ def selectivity(cat: Catalog) -> None:
 
 
 def words(cat: Catalog, effects: pd.DataFrame) -> None:
-    """Which gendered words come and go."""
-    head = interventions_answers.headline(effects)
-    frame = interventions.terms_frame(cat.intervention_terms(), head.iloc[0]["mode"]) if len(head) else head
+    """Which gendered words come and go, and by how many percent."""
+    head, terms = interventions_answers.headline(effects), cat.intervention_terms()
+    if head.empty:
+        states.empty("No gendered word stands in enough captions.", "At least 3 % of them, edited or not.")
+        return
+    asked = effects.loc[effects["note"] == "headline", "mode"]
+    modes = {interventions.MODE_NAMES[mode]: mode for mode in dict.fromkeys(asked)}
+    mode = modes[st.selectbox("What is done to the features", list(modes), key="words-mode", width=300)]
+    if "percent" in terms:  # a run of a version that did not count
+        percents(interventions.percent_frame(terms, mode))
+    frame = interventions.terms_frame(terms, mode)
     panels.panel(
         "Which words come and go",
         "captions in which the word comes or goes, in points beyond the controls; "
@@ -277,6 +287,25 @@ def words(cat: Catalog, effects: pd.DataFrame) -> None:
     )
     if frame.empty:
         states.empty("No gendered word stands in enough captions.", "At least 3 % of them, edited or not.")
+
+
+def percents(frame: pd.DataFrame) -> None:
+    """Signed change of each word in percent, both languages side by side, and the words that are too rare."""
+    shown = bool(frame["percent"].notna().any())
+    panels.panel(
+        "By how many percent",
+        "captions that hold the word unedited → edited, change with 95 % intervals paired by image; grey: the controls",
+        "interventions-percent",
+        frame,
+        interventions.percent_bars(frame),
+        "Change of each gendered word in percent",
+        shown=shown,
+        key="percent",
+    )
+    if rare := interventions.too_rare(frame):
+        text.html(
+            f'<p class="cs-small">Too rare for a percentage (fewer than 5 captions unedited): {escape(rare)}.</p>'
+        )
 
 
 def judged(verdicts: pd.DataFrame) -> None:

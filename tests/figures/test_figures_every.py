@@ -118,7 +118,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawn]:
         add(run.dir)
     add_toy_bias(run)
     add_toy_interventions(run)
-    return {function.__name__: (function, args) for function, *args in _figures(Catalog(run.dir))}
+    return {function.__name__: (function, tuple(args)) for function, *args in _figures(Catalog(run.dir))}
 
 
 def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
@@ -172,6 +172,7 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (interventions.ways, interventions.ways_frame(effects, "clean"), "clean"),
         (interventions.transfer_matrix, interventions.transfer_frame(effects, "clean"), "clean"),
         (interventions.selectivity, interventions.selectivity_frame(cat.intervention_arms())),
+        (interventions.percent_bars, interventions.percent_frame(cat.intervention_terms(), "swap")),
         (interventions.terms_heat, interventions.terms_frame(cat.intervention_terms(), "swap")),
         (mechanisms.heads_figure, cat.head_effects(), "3.1"),
         (mechanisms.spectrum_figure, mechanisms.spectrum_curves(cat.weight_spectra(), 3, 1)),
@@ -234,14 +235,15 @@ def test_no_figure_type_is_left_out_here(drawn: dict[str, Drawn]) -> None:
 def test_it_is_drawn_on_the_screen_and_on_paper(drawn: dict[str, Drawn], name: str) -> None:
     function, args = drawn[name]
     chart = function(*args)
-    light, dark = screen.draw(chart), screen.draw(chart, dark=True)
+    light: Any = screen.draw(chart)
+    dark: Any = screen.draw(chart, dark=True)
     marks = [m for p in chart.panels for m in p.marks]
     assert len(light.data) == len(dark.data) == sum(not isinstance(m, (Rule, Box, Note)) for m in marks)
     assert light.layout.font.color != dark.layout.font.color and light.layout.height == chart.height
     fig = paper.draw(chart)
     assert len([ax for ax in fig.axes if ax.get_label() != "<colorbar>"]) == len(chart.panels)
-    points = sum(len(m.x) for m in marks if isinstance(m, Points) and len(m.symbol) and m.opacity != 0)
-    assert points == sum(len(c.get_offsets()) for ax in fig.axes for c in ax.collections if _is_marks(c))
+    points = sum(np.size(m.x) for m in marks if isinstance(m, Points) and len(m.symbol) and m.opacity != 0)
+    assert points == sum(np.shape(c.get_offsets())[0] for ax in fig.axes for c in ax.collections if _is_marks(c))
     fig.set_layout_engine("none")  # where everything stands takes most of the time
     assert paper.render(fig, "svg", dpi=40).startswith(b"<?xml")
 
@@ -254,7 +256,8 @@ def _is_marks(collection: Any) -> bool:
 def test_of_nothing_it_is_drawn_empty(drawn: dict[str, Drawn], name: str) -> None:
     function, args = drawn[name]
     chart = function(*[arg.head(0) if isinstance(arg, pd.DataFrame) else arg for arg in args])
-    assert screen.draw(chart).layout.height > 0
+    drawn_empty: Any = screen.draw(chart)
+    assert drawn_empty.layout.height > 0
     assert len(paper.draw(chart).axes) >= len(chart.panels)
 
 

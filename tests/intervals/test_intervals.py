@@ -1,9 +1,9 @@
 """Intervals cover what they should, and multiplicity is held where there is nothing."""
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
-from core.intervals import mean_interval, percentile_interval, q_values, resampled_counts, wilson
+from core.intervals import mean_interval, paired_ratio, percentile_interval, q_values, resampled_counts, wilson
 
 
 def test_wilson_is_that_of_scipy_for_every_count():
@@ -68,3 +68,17 @@ def test_under_the_null_findings_are_rare_and_a_strong_effect_is_found():
 def test_untested_features_take_no_part():
     q = q_values([0.01, np.nan, 0.04])
     assert np.isnan(q[1]) and np.allclose(q[[0, 2]], [0.02, 0.04])
+
+
+def test_a_paired_ratio_holds_the_truth_also_where_nothing_is_left():
+    rng, shares = np.random.default_rng(0), ((0.3, 0.3), (0.3, 0.03), (0.25, 0.5))
+    for before, after in shares:
+        ease = rng.standard_normal((1200, 30))
+        held = [
+            np.sqrt(0.6) * ease + np.sqrt(0.4) * rng.standard_normal(ease.shape) < norm.ppf(p) for p in (before, after)
+        ]
+        counts = [(a.sum(), b.sum(), (a & b).sum()) for b, a in zip(*held, strict=True) if b.sum() >= 5]
+        ends = np.array([paired_ratio(*map(int, one))[1:] for one in counts])
+        inside = int(((ends[:, 0] <= after / before) & (after / before <= ends[:, 1])).sum())
+        assert binomtest(inside, len(ends), 0.93, "less").pvalue > 1e-3
+    assert paired_ratio(0, 8, 0)[0] == 0 and paired_ratio(0, 8, 0)[2] < 1 and np.isnan(paired_ratio(3, 0, 0)).all()

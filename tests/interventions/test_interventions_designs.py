@@ -90,6 +90,20 @@ def test_the_unedited_model_comes_first_and_no_arm_twice():
     assert count_arms(SETTINGS) == (len(grid(SETTINGS)) + len(tried), len(arms))
 
 
+def test_two_layers_are_changed_as_each_is_alone_and_held_against_both():
+    best = choice(Arm(FEATURES, "swap", 3, 1.0, "own", "auc", 25))
+    (asked,) = [d for d in designs(SETTINGS, best) if d.part == "two layers"]
+    below, above = asked.target.parts
+    assert (below, above) == (best.by_layer[1], best.features["swap"]) and (below.layer, above.layer) == (1, 3)
+    assert [c.parts[1].draw for c in asked.controls] == list(range(20))
+    held = {c.name: c.others for c in comparisons(SETTINGS, best)}
+    assert held["both layers less the upper"] == (above,) and held["both layers less the sum"] == (below, above)
+    assert set(arms_of(designs(SETTINGS, best))) >= {below, above}
+    for alone in (replace(SETTINGS, pair=(3,)), replace(SETTINGS, layers=(3,))):
+        best = choose(alone, dict.fromkeys(grid(alone)[1:], 0.0), {1: 0.1, 3: 0.4})
+        assert best.pair is None and not comparisons(alone, best)
+
+
 def test_a_random_dictionary_is_asked_what_the_headline_is_in_the_strength_that_serves_it_best():
     tried, best = whole(1.0)
     (asked,) = [d for d in designs(SETTINGS, best) if d.part == "nulls"]
@@ -97,14 +111,13 @@ def test_a_random_dictionary_is_asked_what_the_headline_is_in_the_strength_that_
     assert [a.strength for a in tried] == [0.5, 1.0] and head.strength == 0.5 and asked.target.strength == 1.0
     assert replace(asked.target, method=FEATURES, strength=0.5, dictionary=-1) == head
     assert {replace(c, draw=TARGET) for c in asked.controls} == {asked.target} and len(asked.controls) == 20
-    (held,) = comparisons(SETTINGS, best)
+    held = comparisons(SETTINGS, best)[0]
     assert held.arm == head and [a.dictionary for a in held.others] == [0, 1, 2, 3, 4]
     assert {a.method for a in held.others} == {UNTRAINED} and len({a.strength for a in held.others}) == 1
     middle = replace(SETTINGS, modes=("neutralise",))
     assert not tried_untrained(middle, choose(middle, dict.fromkeys(grid(middle)[1:], 0.0), {1: 0.1, 3: 0.4}))
-    assert not comparisons(SETTINGS, choice()) and UNTRAINED not in {
-        d.target.method for d in designs(SETTINGS, choice())
-    }
+    assert all(c.others[0].method == FEATURES for c in comparisons(SETTINGS, choice()))
+    assert all(d.part != "nulls" for d in designs(SETTINGS, choice()))
 
 
 def test_the_plan_counts_captions_before_anything_runs():

@@ -148,9 +148,24 @@ def test_to_the_middle_the_activations_become_the_mean_of_women_and_men(made, mo
     assert edits == found.edits(arm, Row(1, "en", "female"))
 
 
+def test_two_layers_are_edited_in_the_same_passes_as_each_is_alone(ran):
+    ctx, _ = ran
+    arms = pd.read_parquet(ctx.run.path("intervention_arms.parquet"))
+    both = arms[(arms["with_layer"] == 7) & (arms["phase"] == "confirmation")]
+    assert len(both) == 3 and (both["layer"] == 3).all() and sorted(both["draw"]) == [-1, 0, 1]
+    found = inputs.Inputs(ctx.run, ctx.config, "cpu", ctx.log).writer
+    arm = Arm(FEATURES, "swap", 3, 1.0, "own", "auc", 3, with_layer=7, with_strength=1.0, with_ranking="auc")
+    row = Row(0, "en", "male")
+    assert found.edits(arm, row) == [edit for part in arm.parts for edit in found.edits(part, row)]
+    assert sorted(found.hooks([(arm, row)])) == [3, 7]
+    held = pd.read_parquet(ctx.run.path("intervention_comparisons.parquet"))
+    assert set(held["comparison"]) == {f"both layers less {x}" for x in ("the lower", "the upper", "either", "the sum")}
+
+
 def test_controls_are_none_of_the_targets_and_nested(ran):
     arms = pd.read_parquet(ran[0].run.path("intervention_arms.parquet"))
     mine = arms[(arms["method"] == FEATURES) & (arms["phase"] == "confirmation") & (arms["sets"] == "own")]
+    mine = mine[mine["with_layer"] < 0]
     for (layer, _, _), part in mine[mine["draw"] >= 0].groupby(["layer", "draw", "uniform"]):
         target = set(mine[(mine["layer"] == layer) & (mine["draw"] == -1)]["features_en"].explode())
         for row in tuples(part):

@@ -122,3 +122,18 @@ def test_arms_that_do_the_same_differ_by_nothing_and_the_opposite_by_everything(
     few = Figure(apart_.top[:, :10], apart_.bottom[:, :10])
     assert np.isnan(paired(few).difference_low) and "20 are needed" in paired(few).why
     assert "5 are needed" in paired(Figure(apart_.top[:4], apart_.bottom[:4])).why
+
+
+def test_two_that_add_up_are_their_sum_and_one_of_them_is_either():
+    low, high = np.arange(40) < 10, (np.arange(40) >= 10) & (np.arange(40) < 22)
+    adds = Figure(np.stack([0.0 * low, low | high, low, high]).astype(float), np.ones((4, 40)))
+    assert paired(adds, "sum").difference == 0 == paired(adds, "either").difference
+    only = Figure(np.stack([0.0 * low, low, low, low]).astype(float), np.ones((4, 40)))
+    assert (
+        paired(only, "either").difference == 0 > paired(only, "either").difference_low
+        and paired(only, "sum").difference == -0.25
+    )
+    assert paired(only, "sum").difference_high < 0
+    more = Figure(np.stack([0.0 * low, ~low, low, low]).astype(float), np.ones((4, 40)))
+    assert paired(more, "either").difference == 0.5 and paired(more, "either").difference_low > 0.1
+    assert "fewer than 5 images" in paired(adds, "sum").why

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from core.interventions.tables import percent
 from core.interventions.verdicts import DAMAGE, EFFECT, FEW, NOTHING, SPECIFIC
 from tests.toy_interventions import destructive, nothing, specific, toy_interventions, unspecific
 
@@ -55,3 +56,26 @@ def test_effects_grow_with_nested_k_as_planted(toy):
 def test_words_of_both_genders_come_and_go(toy):
     terms = toy.terms.query("part == 'sets' and k == 25 and mode == 'swap' and lang == 'en' and lemma == 'he'")
     assert len(terms) == 1 and terms["effect_low"].item() <= terms["effect"].item() <= terms["effect_high"].item()
+
+
+def test_a_word_that_is_swapped_away_falls_by_so_many_percent_and_its_counterpart_rises(toy):
+    """In the toys 95 % of captions change their gender, and controls change none."""
+    mine = toy.terms.query("note == 'headline' and mode == 'swap' and lang == 'en'").set_index("lemma")
+    known = mine[mine["percent"].notna()]
+    assert (known["percent_low"] <= known["percent"]).all() and (known["percent"] <= known["percent_high"]).all()
+    assert (known["percent_control"] == 0).all() and (
+        known["percent"] == 100 * (known["n_after"] / known["n_before"] - 1)
+    ).all()
+    rare = mine[mine["n_before"] < 5]
+    assert len(rare) and rare["why_percent"].str.contains("5 are needed").all() and rare["percent"].isna().all()
+    assert (mine["n_before"] + mine["n_after"] > 0).all(), "what stands in one caption has its row"
+
+
+def test_percent_is_of_the_captions_before_and_signed():
+    gone = percent(np.array([[1.0] * 8 + [0.0] * 16, [0.0] * 24, *[[1.0] * 8 + [0.0] * 16] * 3]))
+    assert gone["percent"] == gone["percent_low"] == -100 < gone["percent_high"] < 0 == gone["percent_control"]
+    doubled = percent(np.array([[1.0] * 8 + [0.0] * 16, [1.0] * 16 + [0.0] * 8]))
+    assert doubled["percent"] == 100 and doubled["percent_low"] > 0 and "percent_control" not in doubled
+    moved = percent(np.array([[1.0] * 8 + [0.0] * 16, [0.0] * 16 + [1.0] * 8]))  # comes where it was not
+    assert moved["percent"] == 0 and moved["percent_low"] < 0 < moved["percent_high"]
+    assert "percent" not in percent(np.array([[1.0] * 4 + [0.0] * 20, [0.0] * 24]))

@@ -30,7 +30,7 @@ def test_a_specific_effect_is_said_with_its_controls_and_n(visit):
     said = words(at)
     assert "(specific effect)" in said and "under matched controls" in said and "n = 30 images, 20 control sets" in said
     assert '<span class="cs-sure yes">supported' in said
-    assert len(at.get("plotly_chart")) == 7 and "LEACE is not among the directions" in said
+    assert len(at.get("plotly_chart")) == 8 and "LEACE is not among the directions" in said
 
 
 def test_what_a_random_dictionary_gives_stands_beside_the_verdict(visit):
@@ -46,7 +46,7 @@ def test_what_a_random_dictionary_gives_stands_beside_the_verdict(visit):
 @pytest.mark.parametrize("along", ["Strength", "Layer", "?"])
 def test_every_curve_and_outcome_can_be_asked_for(visit, along):
     at = visit(INTERVENTIONS, run="demo", along=along, shown="Length")
-    assert len(at.get("plotly_chart")) == 7
+    assert len(at.get("plotly_chart")) == 8
 
 
 def test_ratios_stand_beside_each_other_by_controls_and_hook(visit):
@@ -126,3 +126,12 @@ def test_where_nothing_that_was_tried_could_be_scored_the_page_says_so(cache, vi
     effects.loc[(effects["part"] == "grid") & (effects["lang"] == "en"), "target"] = 0.25
     table.write(run, table.of_frame(effects))
     assert "<td>–" in words(visit(INTERVENTIONS, run="unscored")).replace(' class="num"', "")
+
+
+def test_two_layers_and_words_in_percent_are_told_with_those_that_are_too_rare(visit):
+    said = words(visit(INTERVENTIONS, run="demo"))
+    assert "over what one of them alone changes" in said and "the lower alone" in said
+    assert "Too rare for a percentage" in said and "→" in said
+    at = visit(INTERVENTIONS, run="demo")
+    at.selectbox(key="words-mode").set_value("gender taken out").run()
+    assert not at.exception and len(at.get("plotly_chart")) == 8

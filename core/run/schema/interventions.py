@@ -17,11 +17,14 @@ _ARM = """
     draw: int32 - -1: what is asked about; from 0: the number of a control
     uniform: bool - whether a control was drawn uniformly from all live features, not matched with the target
     dictionary: int32 - number of the random dictionary whose features are changed, -1 for the run's SAE or none
+    with_layer: int32 - higher layer that is changed in the same passes, -1 where one alone is
+    with_strength: float64 - strength of what is changed there
+    with_ranking: string - ranking by which the features that are changed there were chosen
 """
 _DESIGN = """
     design: int32 - number of the question, -1 in the grid
     part: string - identity, sets, modes (further k of modes but the first), controls (drawn or put in otherwise),
-        nulls, transfer, layers, dose, directions, prompts; grid: tried on development images
+        nulls, transfer, layers, two layers, dose, directions, prompts; grid: tried on development images
     note: string - headline (fixed on the development images), least separating layer, uniform controls (the controls
         are not matched), random dictionary (the headline's question put to one), or empty
     arm: int32 - number of the arm that is asked about, in intervention_arms
@@ -58,8 +61,8 @@ INTERVENTION_ARMS = table(
     _ARM,
     """
     sae_id: string - SAE whose features are changed, else null
-    features_en: list of int32 - features changed while an English caption is written
-    features_ar: list of int32 - features changed while an Arabic caption is written
+    features_en: list of int32 - features changed while an English caption is written; of two layers those of the lower
+    features_ar: list of int32 - features changed while an Arabic caption is written; of two layers those of the lower
     leans_en: list of int8 - of each of features_en: 1 more active on women's training images, -1 on men's; of a
         control, its partner's
     leans_ar: list of int8 - of each of features_ar: 1 more active on women's training images, -1 on men's; of a
@@ -162,7 +165,8 @@ INTERVENTION_COMPARISONS = table(
     "a comparison of changes of the model on the same images, by language and share of captions (`outcome`)",
     """
     comparison: string - trained less random dictionaries: the headline beside the same number of features of random
-        directions, chosen by the same ranking on the same training images
+        directions, chosen by the same ranking on the same training images; both layers less the lower, the upper,
+        either (captions that one of the two alone changes), the sum (of what each alone changes)
     arm: int32 - number of the first change, in intervention_arms
     others: list of int32 - numbers of the changes that it is compared with
     lang: string - language of the caption: en or ar
@@ -170,7 +174,7 @@ INTERVENTION_COMPARISONS = table(
     n_images: int32 [images] - images on which all of them were made
     n_others: int32 [arms] - changes that the first one is compared with
     first: float64 [share] - share under the first change
-    other: float64 [share] - the others': their mean
+    other: float64 [share] - the others': their mean, of either or of the sum as `comparison` says
     difference: float64 [share] - first - other
     difference_low: float64 [share] - lower end of the 95 % interval of difference over images and, where the others are
         draws, over draws
@@ -182,14 +186,21 @@ INTERVENTION_COMPARISONS = table(
 INTERVENTION_TERMS = table(
     "intervention_terms",
     "interventions",
-    "a design, language and gendered word that stands in at least 3 % of the captions: the share of captions "
-    "in which it comes or goes (swapping does both, which would cancel in a count)",
+    "a design, language and gendered word: the share of captions in which it comes or goes (swapping does both, which "
+    "would cancel in a count), where it stands in at least 3 % of them, and the signed change of its captions",
     _DESIGN,
     _ARM,
     """
     lang: string - language of the caption: en or ar
     lemma: string - gendered word, as in the lexicon
     gender: string - gender of the word
+    n_before: int32 [captions] - captions that hold the word unedited
+    n_after: int32 [captions] - captions that hold the word under the change
+    percent: float64 [percent] - 100 (n_after / n_before - 1); null where fewer than 5 captions hold it unedited
+    percent_low: float64 [percent] - lower end of the 95 % interval of percent, paired by image
+    percent_high: float64 [percent] - upper end of the 95 % interval of percent, paired by image
+    percent_control: float64 [percent] - the same under the controls, their mean
+    why_percent: string - why there is no percent, or empty
     """,
     _COMPARED,
     """

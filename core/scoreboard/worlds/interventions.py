@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from core.interventions.designs import LESS_UNTRAINED, UNTRAINED
+from core.interventions.designs import LESS_BOTH, LESS_LOWER, LESS_UNTRAINED, LESS_UPPER, UNTRAINED
 from core.interventions.statistics import Figure, compare, paired
 from core.interventions.tables import verdicts_table
 from core.scoreboard.worlds import LANGS, Size, along, world
 
-CONTROLS, DRAWS = 25, 200
+CONTROLS, DRAWS = 19, 200
 SPREAD = 0.03  # of the share of captions that control sets change
 SHARED = 0.5  # of what makes a caption easy to change, between arms
 
 
-def _design(
+def design(
     rng: np.random.Generator,
     n: int,
     target: float,
@@ -51,13 +51,13 @@ def _design(
     return rows
 
 
-def _key(design: int, **given: object) -> dict:
+def keyed(design: int, **given: object) -> dict:
     base = {"design": design, "part": "sets", "note": "", "method": "features", "mode": "swap", "sets": "own"}
     return base | {"k": 25, "layer": 3, "strength": 1.0} | given
 
 
 def _headline(rng: np.random.Generator, size: Size, target: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    effects = pd.DataFrame(_design(rng, size.n, target, 0.2, _key(0, note="headline")))
+    effects = pd.DataFrame(design(rng, size.n, target, 0.2, keyed(0, note="headline")))
     return effects, verdicts_table(effects)
 
 
@@ -83,7 +83,7 @@ def _untrained(rng: np.random.Generator, size: Size, spread: float, random: floa
         top[1:] = np.sqrt(SHARED) * image + np.sqrt(1 - SHARED) * own < norm.ppf(p)[:, None]
         found = asdict(paired(Figure(top, np.ones_like(top))))
         rows.append({"comparison": LESS_UNTRAINED, "lang": lang, "outcome": "clean", **found})
-    effects = pd.DataFrame(_design(rng, size.n, 0.3, 0.1, _key(0, note=UNTRAINED)))
+    effects = pd.DataFrame(design(rng, size.n, 0.3, 0.1, keyed(0, note=UNTRAINED)))
     return effects, verdicts_table(effects), pd.DataFrame(rows)
 
 
@@ -97,12 +97,44 @@ def beyond_random(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, .
     return _untrained(rng, size, 0.0, 0.2)
 
 
+def _pair(rng: np.random.Generator, size: Size, more: float) -> tuple[pd.DataFrame]:
+    """Two layers that change 30 % and 40 % alone; together ``more`` than the captions that one of them changes."""
+    image, rows = rng.standard_normal(size.n), []
+    seen = norm.ppf([0.3, 0.4]) / np.sqrt(1 - SHARED)
+    ease = np.sqrt(SHARED / (1 - SHARED)) * rng.standard_normal(20_000)
+    both = 1 - np.prod([norm.sf(cut - ease) for cut in seen], axis=0).mean()
+    for lang in LANGS:
+        own = rng.standard_normal((3, size.n))
+        top = np.zeros((4, size.n))
+        p = np.array([both + more, 0.3, 0.4])
+        top[1:] = np.sqrt(SHARED) * image + np.sqrt(1 - SHARED) * own < norm.ppf(p)[:, None]
+        figure = Figure(top, np.ones_like(top))
+        for name, arms, how in (
+            (LESS_LOWER, [0, 1, 2], "mean"),
+            (LESS_UPPER, [0, 1, 3], "mean"),
+            *((name, [0, 1, 2, 3], how) for name, how in LESS_BOTH),
+        ):
+            found = asdict(paired(Figure(figure.top[arms], figure.bottom[arms]), how))
+            rows.append({"comparison": name, "lang": lang, "outcome": "clean", **found})
+    return (pd.DataFrame(rows),)
+
+
+@world("false", "both change what either does", "interventions.two layers", sizes=along(), worlds=200, thin=True)
+def as_either(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _pair(rng, size, 0.0)
+
+
+@world("true", "both change 30 % more than either", "interventions.two layers", sizes=along(), worlds=20, thin=True)
+def beyond_either(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame]:
+    return _pair(rng, size, 0.3)
+
+
 def _ways(rng: np.random.Generator, size: Size, means: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     image, first, second = rng.standard_normal(size.n), [], []
-    rows = _design(rng, size.n, 0.5, 0.1, _key(0, note="headline"), image=image, changed=first)
-    key = _key(1, method="difference of means", part="directions")
-    rows += _design(rng, size.n, means, 0.1, key, image=image, changed=second)
-    rows += _design(rng, size.n, 0.2, 0.1, _key(2, method="neutral prompt", mode="", part="prompts"), controls=0)
+    rows = design(rng, size.n, 0.5, 0.1, keyed(0, note="headline"), image=image, changed=first)
+    key = keyed(1, method="difference of means", part="directions")
+    rows += design(rng, size.n, means, 0.1, key, image=image, changed=second)
+    rows += design(rng, size.n, 0.2, 0.1, keyed(2, method="neutral prompt", mode="", part="prompts"), controls=0)
     pairs = [
         {
             "lang": lang,
@@ -151,8 +183,8 @@ def ways_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.D
 
 
 def _transfer(rng: np.random.Generator, size: Size, crossed: float) -> tuple[pd.DataFrame]:
-    rows = _design(rng, size.n, 0.6, 0.1, _key(0, note="headline"))
-    rows += _design(rng, size.n, crossed, 0.1, _key(1, part="transfer", sets="cross"))
+    rows = design(rng, size.n, 0.6, 0.1, keyed(0, note="headline"))
+    rows += design(rng, size.n, crossed, 0.1, keyed(1, part="transfer", sets="cross"))
     return (pd.DataFrame(rows),)
 
 
