@@ -53,6 +53,7 @@ def main() -> None:
     with two:
         panels.pushes(row, name)
     panels.neighbours(cat, layer, feature)
+    nulls.neighbours_line(cat, layer, feature)
     gender_panel.numbers(cat, layer, feature)
     nulls.detectors(cat, layer, feature)
     panels.statistics(row, layer, feature)

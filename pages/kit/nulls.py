@@ -162,6 +162,18 @@ def map_line(cat: Catalog, layer: int) -> None:
         )
 
 
+def neighbours_line(cat: Catalog, layer: int, feature: int) -> None:
+    """The largest cosine that directions drawn at random have with this feature's, below its neighbours."""
+    if not cat.has("recurrence"):
+        return
+    floor = cat.frame("recurrence", layer=layer, feature=feature)["cosine_floor"].dropna()
+    if len(floor):
+        text.html(
+            f'<p class="cs-small">The nearest of as many directions drawn at random with the same spread has a cosine '
+            f"of {floor.max():.2f}.</p>"
+        )
+
+
 def findings_note(cat: Catalog, layer: int, lang: str, view: str) -> str:
     """How many random directions tell women from men, for a sentence that counts features; "" where not asked."""
     if not cat.has("null_findings"):
