@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from core.crosslingual import earlier
 from core.crosslingual.clbas import CASES, OVER, VARIANTS
 from core.crosslingual.language import CLASSES
 from core.crosslingual.measures import measure_row
@@ -24,13 +25,15 @@ FELLED = "3 images have a caption in both languages; 40 are needed"
 
 
 def add_crosslingual_tables(run_dir: str | Path, one_language: bool = False, few_images: bool = False) -> None:
-    """Write the nine tables; ``one_language`` and ``few_images`` give what the stage writes in those cases."""
+    """Write the tables; ``one_language`` and ``few_images`` give what the stage writes in those cases."""
     run_dir, rng = Path(run_dir), random.Random(0)
     saes = pq.read_table(run_dir / "saes.parquet", columns=["layer", "sae_id", "d_sae"]).to_pylist()
     rows: dict[str, list[dict[str, Any]]] = {
         "alignment": [],
         "gender_directions": [],
         "clbas": [],
+        "feature_overlap": [],
+        "earlier_scores": [],
         "language_features": [],
         "language_classes": [],
         "shared_gender": [],
@@ -46,6 +49,15 @@ def add_crosslingual_tables(run_dir: str | Path, one_language: bool = False, few
         rows["alignment"] += [layer | {"view": view} | row for view in VIEWS for row in _similarity(rng)]
         rows["gender_directions"] += [layer | {"view": v} | row for v in VIEWS for row in _directions(rng, few_images)]
         rows["clbas"] += [layer | row for row in _scores(rng, few_images)]
+        if not few_images:
+            n = {"n_female": 60, "n_male": 60}
+            rows["feature_overlap"] += [layer | n | _overlap(k, v) for v in ("before", "caption") for k in (1, 2, 5)]
+            rows["earlier_scores"] += [
+                layer | n | _earlier(score, case, v)
+                for v in ("before", "caption")
+                for score in earlier.SCORES
+                for case in earlier.CASES
+            ]
         rows["language_classes"] += [layer | _class(kind, n) for n, kind in enumerate(CLASSES)]
         for feature in range(sae["d_sae"]):
             key = layer | {"feature": feature, "sae_id": sae["sae_id"]}
@@ -72,6 +84,17 @@ def add_crosslingual_tables(run_dir: str | Path, one_language: bool = False, few
         ]
     for name, some in rows.items():
         write_table(run_dir / f"{name}.parquet", table_of_rows(name, some))
+
+
+def _overlap(k: int, view: str) -> dict[str, Any]:
+    row = {"k": k, "view": view, "n_features": 12, "value": 0.4, "low": 0.3, "high": 0.5, "floor": 0.05}
+    row |= {"floor_high": 0.1, "ceiling": 0.8, "ceiling_low": 0.7, "ceiling_high": 0.9}
+    return row | {"ratio": 0.47, "ratio_low": 0.35, "ratio_high": 0.6}
+
+
+def _earlier(score: str, case: str, view: str) -> dict[str, Any]:
+    row = {"score": score, "case": case, "view": view, "n_draws": 4, "n_features": 12}
+    return row | {"value": 0.5, "low": 0.45, "high": 0.55}
 
 
 def _numbers(value: float, floor: float = 0.05, ceiling: float = 0.95) -> dict[str, float]:

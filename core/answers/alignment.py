@@ -22,6 +22,37 @@ CASE_NAMES = {
     "labels shuffled": "Labels shuffled",
     "effects at random": "Effects at random",
 }
+EARLIER_CASES = {
+    "measured": "This run",
+    "labels shuffled": "Labels shuffled",
+    "images paired at random": "Images paired at random",
+    "same language twice": "English with itself",
+}
+EARLIER = {
+    "clfa": (
+        "CLFA, mean similarity of aligned features",
+        "compares how features are distributed, not on which images they fire: the pairing of images changes nothing, "
+        "so that it has no floor",
+    ),
+    "clbas_published": (
+        "CLBAS = Σ s |b_en − b_ar| / Σ s",
+        "a difference: lower is more alike. Least where nothing is (labels shuffled), for it grows with the effects "
+        "and pairs features that are none’s partner",
+    ),
+    "hbl_en": (
+        "HBL, bias attribution of this layer, English",
+        "mean |women − men| over units: grows with the scale of a layer and with noise, so that it compares no parts",
+    ),
+    "hbl_ar": ("HBL, bias attribution of this layer, Arabic", "as in English"),
+    "sbi": (
+        "SBI, share of the bias taken away",
+        "what is left is set to one half and not measured: the same whatever is changed",
+    ),
+    "transport": (
+        "Optimal transport of activations on the same images, mean correlation of partners on other images",
+        "0 where images are paired at random, and at most what one language reaches with itself",
+    ),
+}
 WHERE = {"before": "before the first gendered word", "caption": "over the whole caption"}
 
 
@@ -102,6 +133,51 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
         row["Beyond chance"] = "yes" if float(cases["measured"]["low"]) > highest else "no"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+@says("alignment.same strongest", "alignment.other strongest")
+def overlap_answer(rows: pd.DataFrame, k: int) -> Answer:
+    """Whether the k features that tell gender best are the same in both; ``rows`` of one layer and view."""
+    here = records(rows[rows["k"] == k])
+    if not here:
+        return Answer("There are too few images of women or of men, or too few features.", "not enough data")
+    row = here[0]
+    n = f"n = {row['n_female']:,} images of women and {row['n_male']:,} of men, each half ranking one language"
+    text = f"Of the {k} features that tell gender best, {within_share(row)} are the same in English and Arabic"
+    beside = f"labels shuffled {row['floor']:.0%}, one language with itself {row['ceiling']:.0%}"
+    if pd.isna(row["ratio"]):
+        return Answer(f"{text} ({beside}): whether they could be more cannot be told; {n}.", "unclear")
+    over = f"over that {within(row, 'ratio')}"
+    claims: tuple[str, ...] = ()
+    if row["ratio_low"] > NEARLY_SAME and row["low"] > row["floor_high"]:
+        how, claims = "as many as one language could show", ("alignment.same strongest",)
+    elif row["ratio_high"] < NEARLY_SAME:
+        how, claims = "fewer than if they were the same", ("alignment.other strongest",)
+    else:
+        how = "whether all could be the same cannot be told"
+    return Answer(f"{text}, {how} ({beside}, {over}; {n}).", "supported" if claims else "unclear", claims)
+
+
+def within_share(row: dict[str, Any]) -> str:
+    """A share with its interval, in percent."""
+    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def earlier_table(rows: pd.DataFrame) -> list[list[str]]:
+    """Of one layer and view, a line a formula: its name, what it gives in each case, and what that shows."""
+    found = []
+    for score, (name, shows) in EARLIER.items():
+        cases = {row["case"]: row for row in records(rows[rows["score"] == score])}
+        if cases:
+            found.append([name, *(_case(cases.get(case)) for case in EARLIER_CASES), shows])
+    return found
+
+
+def _case(row: dict[str, Any] | None) -> str:
+    if row is None or pd.isna(row["value"]):
+        return "–"
+    spread = f" [{row['low']:.2f}, {row['high']:.2f}]" if row["high"] - row["low"] >= 0.005 else ""
+    return f"{row['value']:.2f}{spread}"
 
 
 @says("alignment.grammar")

@@ -11,6 +11,8 @@ PLAIN = {
     "alignment.grammar": "Features follow the grammatical gender of things",
     "alignment.features of one language": "Gender features keep to one language",
     "alignment.one direction": "Gender has nearly the same direction in both languages",
+    "alignment.other strongest": "The features that tell gender best are others in the other language",
+    "alignment.same strongest": "The features that tell gender best are the same in both languages",
     "alignment.shared": "The languages share what they know of gender",
     "alignment.shared features": "Gender features work in both languages",
     "alignment.two directions": "Gender has two directions in the two languages",

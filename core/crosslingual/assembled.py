@@ -17,7 +17,7 @@ from core.crosslingual.tables import TABLES, table_of_columns, table_of_rows
 
 Rows = list[dict[str, Any]]
 Part = tuple[Rows, Columns]
-PARTS = ("languages", "residuals", "gender", "words", "separate")
+PARTS = ("languages", "residuals", "gender", "words", "overlap", "separate")
 
 
 def assembled(

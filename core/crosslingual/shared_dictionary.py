@@ -13,15 +13,17 @@ from scipy.sparse import csr_array
 from core.config import CrosslingualConfig
 from core.crosslingual.clbas import CASES, OVER, VARIANTS, GenderedCodes, control_table
 from core.crosslingual.contrastive import ContrastiveLanguageAnalyzer
+from core.crosslingual.earlier import earlier_rows
 from core.crosslingual.grammatical import MIN_WORDS, labellings, person_genders, word_genders
 from core.crosslingual.language import Columns, LanguageSpecificFeatureIdentifier
+from core.crosslingual.overlap import gendered, overlap_rows
 from core.crosslingual.pairs import PairedCodes, paired_codes, paired_images, paired_residuals
 from core.crosslingual.sharing import gender_sharing, gendered_codes
 from core.features.pooled import Pooled
 
 VIEWS = ("prompt", "before", "caption")  # image tokens come before the question: there the languages cannot differ
 GENDER_VIEWS = ("before", "caption")
-GENDER_STREAM, WORD_STREAM = 71, 72
+GENDER_STREAM, WORD_STREAM, OVERLAP_STREAM = 71, 72, 73
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,25 @@ class SharedDictionary:
             found = gender_sharing(codes)
             columns.append(found | {"view": np.full(len(found["feature"]), view, dtype=object)})
         return rows, joined(columns)
+
+    def overlap(self) -> list[dict[str, Any]]:
+        """Rows of feature_overlap and of earlier_scores, without layer, for each gender view with enough images."""
+        rows: list[dict[str, Any]] = []
+        for number, view in enumerate(GENDER_VIEWS):
+            images = self.images(view)
+            gender = self.gender[images]
+            n = {f"n_{g}": int((gender == g).sum()) for g in ("female", "male")}
+            if min(n.values()) < 2 * self.config.min_images:  # a half of them ranks a language
+                continue
+            effects = gendered(self.blocks(view, images), gender, self.config.min_images)
+            known = images[np.isin(gender, ("female", "male"))]
+            key = [self.seed, OVERLAP_STREAM, self.pooled.layer, number]
+            found = {
+                "feature_overlap": overlap_rows(effects, key),
+                "earlier_scores": earlier_rows(effects, paired_residuals(self.pooled, view, known), key),
+            }
+            rows += [{"table": table, "view": view, **n, **row} for table, part in found.items() for row in part]
+        return rows
 
     def words(self, stands: csr_array, female: NDArray) -> Columns:
         """Columns of grammatical_gender.parquet, without layer; empty where too few words of a gender are known.

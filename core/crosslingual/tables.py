@@ -13,6 +13,8 @@ from core.run.schema import Table
 from core.run.schema.crosslingual import (
     ALIGNMENT,
     CLBAS,
+    EARLIER_SCORES,
+    FEATURE_OVERLAP,
     GENDER_DIRECTIONS,
     GRAMMATICAL_GENDER,
     LANGUAGE_CLASSES,
@@ -34,6 +36,8 @@ TABLES: dict[str, Table] = {
         CLBAS,
         SHARED_GENDER,
         GRAMMATICAL_GENDER,
+        FEATURE_OVERLAP,
+        EARLIER_SCORES,
     )
 }
 

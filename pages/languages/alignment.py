@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.answers import alignment as alignment_answers
 from core.config import LANGUAGE_NAME, only_language
-from core.figures import alignment
+from core.figures import alignment, overlap
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.feature import is_word, visible
 from core.frames import records
@@ -80,7 +80,9 @@ def main() -> None:
         key="classes",
     )
     gender_features(run, cat, layer, view)
+    strongest(cat, layer, view)
     score_card(scores, layer, view)
+    earlier(cat, layer, view)
     nulls.alignment_line(cat, layer, view)
     apart(cat, scores, layer)
     grammar(cat, layer)
@@ -124,6 +126,39 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
         text.html(f'<p class="cs-small">{told}, the clearest of this layer{"" if len(strongest) else ": none"}</p>')
         if len(strongest):
             preview(run, cat, shown[shown["feature"] == int(strongest.iloc[0])].iloc[0], layer)
+
+
+def strongest(cat: Catalog, layer: int, view: str) -> None:
+    """Of the k features that tell gender best, how many are the same in both languages; k is chosen."""
+    rows = cat.frame("feature_overlap", layer=layer, view=view) if cat.has("feature_overlap") else pd.DataFrame()
+    if rows.empty:
+        return
+    ks = sorted(int(k) for k in rows["k"])
+    at = 25 if 25 in ks else ks[-1]
+    k = int(st.select_slider("Features of each language, k", ks, value=at, key="k", bind="query-params", width=320))
+    answer = alignment_answers.overlap_answer(rows, k)
+    panels.panel(
+        "Are the features that tell gender best the same?",
+        "each language ranks them on other images; grey: labels shuffled, dotted: one language with itself",
+        f"feature-overlap-{layer}-{view}",
+        rows,
+        overlap.overlap_figure(rows, k),
+        answer.text,
+        key="overlap",
+    )
+    text.said(answer, "cs-small")
+
+
+def earlier(cat: Catalog, layer: int, view: str) -> None:
+    """The earlier study's formulas, folded, each beside what it gives where there is nothing and where all is one."""
+    rows = cat.frame("earlier_scores", layer=layer, view=view) if cat.has("earlier_scores") else pd.DataFrame()
+    if rows.empty:
+        return
+    with st.expander("Formulas of the earlier study"):
+        head = ["Formula", *alignment_answers.EARLIER_CASES.values(), "What it shows"]
+        lines = [[escape(cell) for cell in line] for line in alignment_answers.earlier_table(rows)]
+        text.html(text.table(head, lines))
+        export.downloads(f"earlier-scores-{layer}-{view}", rows)
 
 
 def score_card(scores: pd.DataFrame, layer: int, view: str) -> None:
@@ -207,7 +242,10 @@ ceiling* their ratio, 1 for one direction, with Fieller's (1954) interval; chanc
 *Gender read across*: AUC on held-out images of the direction learned in the other language. *CLBAS*: with $e_\ell(f)$
 the gender effect of feature $f$ in standard deviations on held-out images,
 $\max\bigl(0,\ \tfrac{2\langle e_{en}, e_{ar}\rangle}{|e_{en}|^2 + |e_{ar}|^2}\bigr)$, the product again of different
-images alone, over the 64 features of the largest effect on the training images. A feature is *English only* (*Arabic
+images alone, over the 64 features of the largest effect on the training images.
+*Features that tell gender best*: English ranks them on one half of the images, Arabic on the other, both ways round
+over many halves; in common are those of one sign; over the ceiling: $(v - f)/(c - f)$ with $f$ from shuffled labels and
+$c$ one language on both halves. A feature is *English only* (*Arabic
 only*) when nine tenths of its activation lie there, interval included, and swapping languages within images hardly
 ever gives as much; *shared* when it is at most twice as strong in one language and high on the same images in both.
 *Follows the word*: AUC of feminine over masculine words, words being the units, against relabelled words and against

@@ -236,7 +236,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
         "crosslingual": Work(
             train_steps=separate,
             trained=separate * x.batch_tokens * x.d_sae,
-            seconds=n_layers * (0.3 + at.d_sae * 7e-4 + at.rows * fired * 1e-6),
+            seconds=n_layers * (0.8 + at.d_sae * 7e-4 + at.rows * fired * 1e-6 + at.n * at.d_sae * 8e-7),
             disk=n_layers * at.d_sae * 200 + own,
             host=LATE + 2 * pooled + 32 * at.d_model * x.d_sae,
             cells_held=x.batch_tokens * x.d_sae,

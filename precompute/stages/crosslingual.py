@@ -73,6 +73,7 @@ class _Work:
             "languages": lambda: ([], make().languages()),
             "residuals": lambda: (_tagged(*make().residuals()), {}),
             "gender": lambda: make().gender_scores(),
+            "overlap": lambda: (make().overlap(), {}),
             "words": lambda: ([], make().words(*words_for_things(self.ctx.run, self.things))),
         }
         return [_part(folder, name, step) for name, step in steps.items()]

@@ -146,7 +146,7 @@ def test_all_tables_are_written_and_progress_only_grows(done):
     run, record, seen = done
     assert all(len(table(run, name)) for name in TABLES)
     assert record["rows"] == sum(len(table(run, name)) for name in TABLES)
-    assert [d for d, _ in seen] == sorted(d for d, _ in seen) and seen[-1] == (13, 13)
+    assert [d for d, _ in seen] == sorted(d for d, _ in seen) and seen[-1] == (15, 15)
     assert len(list(run.path("language_saes").iterdir())) == 4
     assert table(run, "language_saes")["language_sae_id"].nunique() == 4, "other seeds are other dictionaries"
 

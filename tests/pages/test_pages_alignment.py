@@ -32,7 +32,7 @@ def test_the_page_shows_all_its_evidence(visit: Open) -> None:
         "Do English and Arabic share what they know?" in said and "At layer 3, before the first gendered word" in said
     )
     assert "supported" in said and "chance up to" in said
-    assert len(at.get("plotly_chart")) == 5 and len(at.get("popover")) == 6
+    assert len(at.get("plotly_chart")) == 6 and len(at.get("popover")) == 8
     assert "layer=3&amp;feature=0" in said and "hardly fires" in said and "fires: shared" in said
 
 
@@ -41,6 +41,18 @@ def test_a_score_that_shuffled_labels_reach_is_called_so(visit: Open, cache: Pat
     table = alignment_answers.control_rows(scores).set_index("score")["Beyond chance"]
     assert table["clbas"] == "yes" and set(table.drop("clbas")) == {"no"}
     assert "Labels shuffled" in words(visit(layer="1"))
+
+
+def test_k_is_chosen_and_its_overlap_stands_between_floor_and_ceiling(visit: Open) -> None:
+    said = words(visit(layer="3", k="2"))
+    assert "Of the 2 features that tell gender best, 40% [30%, 50%] are the same in English and Arabic" in said
+    assert "labels shuffled 5%, one language with itself 80%, over that 0.47 [0.35, 0.60]" in said
+    assert "Of the 5 features" in words(visit(layer="3"))
+
+
+def test_the_earlier_formulas_say_what_they_cannot_show(visit: Open) -> None:
+    said = words(visit(layer="3"))
+    assert "CLBAS = Σ s |b_en − b_ar| / Σ s" in said and "the same whatever is changed" in said
 
 
 @pytest.mark.parametrize(("kind", "features"), [("Shared", {0}), ("One language", {1, 2})])

@@ -195,3 +195,47 @@ GRAMMATICAL_GENDER = table(
     follows: string - what it follows: word, person, both, neither, not enough data
     """,
 )
+FEATURE_OVERLAP = table(
+    "feature_overlap",
+    "crosslingual",
+    "a layer, view and k: how many of the k features that tell gender best are the same in English and in Arabic, "
+    "the one ranked on other images than the other",
+    """
+    layer: int32 - 0-based number of the decoder block whose output is meant
+    view: string - before or caption
+    k: int32 [features] - features of the largest gender effects, by size, in each language
+    n_features: int32 [features] - features that fire on enough captions, of which the k are
+    n_female: int32 [images] - images of women, one half of which ranks either language
+    n_male: int32 [images] - images of men, one half of which ranks either language
+    value: float64 [share] - share of k that is among the k of both languages and has one sign
+    low: float64 [share] - lower end of the 95 % interval of the share over images
+    high: float64 [share] - upper end of the 95 % interval of the share over images
+    floor: float64 [share] - share in common with the images' genders dealt out anew, alike in both languages
+    floor_high: float64 [share] - 97.5th percentile of the share with genders dealt out anew
+    ceiling: float64 [share] - share that one language, ranked on either half, has in common with itself, mean of both
+    ceiling_low: float64 [share] - lower end of the 95 % interval of the ceiling over images
+    ceiling_high: float64 [share] - upper end of the 95 % interval of the ceiling over images
+    ratio: float64 - (value - floor) / (ceiling - floor); null where floor and ceiling cannot be told apart
+    ratio_low: float64 - lower end of Fieller's 95 % interval of the ratio
+    ratio_high: float64 - upper end of Fieller's 95 % interval of the ratio
+    """,
+)
+EARLIER_SCORES = table(
+    "earlier_scores",
+    "crosslingual",
+    "a layer, view, score and case: formulas of the earlier study, on the run and where nothing or everything is there",
+    """
+    layer: int32 - 0-based number of the decoder block whose output is meant
+    view: string - before or caption
+    score: string - clfa, clbas_published, hbl_en, hbl_ar, sbi; transport: partners by optimal transport of activations
+        on the same images
+    case: string - measured, labels shuffled, images paired at random, same language twice (on halves of the images)
+    value: float64 - what the formula gives, mean over the draws of the case
+    low: float64 - lower end of the central 95 % of the draws
+    high: float64 - upper end of the central 95 % of the draws
+    n_draws: int32 [draws] - halves of the images or shuffles; 1 where nothing is drawn
+    n_features: int32 [features] - features with the largest gender effects in either language
+    n_female: int32 [images] - images of women that it is taken over
+    n_male: int32 [images] - images of men that it is taken over
+    """,
+)

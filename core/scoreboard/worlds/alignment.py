@@ -9,6 +9,7 @@ from scipy.sparse import csc_array, csr_array
 from core.agreement import agreement
 from core.crosslingual.clbas import GenderedCodes
 from core.crosslingual.grammatical import class_follows, labellings, word_genders
+from core.crosslingual.overlap import Effects, overlap_rows
 from core.crosslingual.pairs import PairedCodes
 from core.crosslingual.sharing import class_sharing, gender_sharing
 from core.scoreboard.worlds import LANGS, Size, along, world
@@ -140,3 +141,56 @@ def no_grammar(rng: np.random.Generator, size: Size) -> tuple:
 @world("true", "a tenth follows grammar", "alignment.grammar", sizes=along((50, 140), at=Size(50, 192)), worlds=20)
 def grammar(rng: np.random.Generator, size: Size) -> tuple:
     return _grammar(rng, size, 4.0)
+
+
+def _strongest(rng: np.random.Generator, size: Size, same: float, strength: float = 1.0) -> tuple[pd.DataFrame, int]:
+    """``d`` features, 25 of which know gender in each language, a share ``same`` of them in both; heavy tails."""
+    female = np.arange(2 * size.n) % 2 == 0
+    common, side = rng.standard_normal((2 * size.n, size.d)), np.where(female, 0.5, -0.5)[:, None]
+    true = np.zeros((2, size.d))
+    effects = strength * (rng.gamma(2, 0.35, 25) + 0.2) * rng.choice([-1, 1], 25)
+    both = rng.permutation(25) < round(same * 25)
+    true[0, :25] = effects
+    true[1, :25], true[1, 25:50] = effects * both, effects * ~both
+    x = {}
+    for lang, effect in zip(LANGS, true, strict=True):
+        noise = np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * rng.standard_normal(common.shape)
+        x[lang] = (np.maximum(noise, 0) + side * effect).astype(np.float32)
+        x[lang] /= x[lang].std(0)
+    rows = pd.DataFrame(overlap_rows(Effects(x, female), [int(rng.integers(1 << 30))], (25,)))
+    return rows.assign(n_female=size.n, n_male=size.n), 25
+
+
+STRONGEST = along((20, 50, 140, 400), at=Size(50, 300))
+
+
+@world("false", "half of the strongest are the same", "alignment.same strongest", sizes=STRONGEST, worlds=60)
+def half_same(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, int]:
+    return _strongest(rng, size, 0.5)
+
+
+@world(
+    "false",
+    "no feature tells gender best",
+    "alignment.same strongest",
+    "alignment.other strongest",
+    sizes=STRONGEST,
+    worlds=60,
+)
+def none_strongest(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, int]:
+    return _strongest(rng, size, 1.0, 0.0)
+
+
+@world("false", "the strongest are the same", "alignment.other strongest", sizes=STRONGEST, worlds=60)
+def all_same(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, int]:
+    return _strongest(rng, size, 1.0)
+
+
+@world("true", "the strongest are the same", "alignment.same strongest", sizes=STRONGEST, worlds=20)
+def all_same_said(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, int]:
+    return _strongest(rng, size, 1.0)
+
+
+@world("true", "half of the strongest are the same", "alignment.other strongest", sizes=STRONGEST, worlds=20)
+def half_same_said(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, int]:
+    return _strongest(rng, size, 0.5)
