@@ -192,10 +192,15 @@ COLUMNS += ("recurs: true, other rows", "absorbed", "kinds' rows on their gender
 def line(one: Found) -> str:
     """A row of the table."""
     kinds = "with their gender alone" if one.hierarchy else "with either gender"
-    cells = [one.architecture, kinds, f"{one.explained:.2f}", f"{one.cosine:.2f}", f"{one.recovered:.0%}"]
-    cells += [f"{one.labelled:.0%}; {one.labelled_shuffled:.0%}", f"{one.recurs:.0%}, {one.others_recur:.0%}"]
-    cells += [f"{one.absorbed:.0%}", f"{one.swallowed:+.2f}"]
+    cells = [one.architecture, kinds, f"{one.explained:.2f}", f"{one.cosine:.2f}", percent(one.recovered)]
+    cells += [f"{percent(one.labelled)}; {percent(one.labelled_shuffled)}"]
+    cells += [f"{percent(one.recurs)}, {percent(one.others_recur)}", percent(one.absorbed), f"{one.swallowed:+.2f}"]
     return f"| {' | '.join(cells)} |"
+
+
+def percent(value: float) -> str:
+    """A dash for what there is nothing of."""
+    return "–" if np.isnan(value) else f"{value:.0%}"
 
 
 def main() -> int:

@@ -163,7 +163,7 @@ def ways_apart(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.D
     "features change 50 %, means 20 %",
     "interventions.ways",
     sizes=along((140, 400, 1000)),
-    worlds=40,
+    worlds=80,
     thin=True,
 )
 def not_alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -67,9 +67,10 @@ def _carried(
 
 
 FEW = along((20, 50), at=Size(20, 48, 2))
+WIDE = along((20, 50), (640,), at=Size(20, 48, 2))
 
 
-@world("false", "no layer holds gender", "layers.carried", sizes=FEW, worlds=60)
+@world("false", "no layer holds gender", "layers.carried", sizes=WIDE, worlds=60)
 def nothing(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return _carried(rng, size, 0.0)
 

@@ -29,10 +29,10 @@ def _parts(layers: int) -> list[Part]:
 
 
 def effects(
-    rng: np.random.Generator, size: Size, strength: Mapping[str, Mapping[Part, float]]
+    rng: np.random.Generator, size: Size, strength: Mapping[str, Mapping[Part, float]], alike: bool = True
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """head_effects and part_agreement of two languages, whose images are the same; parts add ``strength`` by gender,
-    given by language and in spreads of the part.
+    given by language and in spreads of the part. Without ``alike`` no part_agreement, which takes longest.
 
     Parts differ in size as in trained models (log-normal), and share of the noise lies in the images.
     """
@@ -59,20 +59,25 @@ def effects(
             gender = "female" if female[i] else "male"
             shares.append({"lang": lang, "sample_id": i, "gender": gender, "pair": pair[i], "shares": x[i, 1:]})
     with_findings(rows, 0.05)
-    return pd.DataFrame(rows), pd.DataFrame(part_agreement.rows(rows, shares, Config()))
+    return pd.DataFrame(rows), pd.DataFrame(part_agreement.rows(rows, shares, Config()) if alike else [])
 
 
 SIZES = along(N, layers=(1, 34), at=Size(50, 0, 8))
 
 
-@world("false", "no part reads gender", "mechanisms.part", "mechanisms.alike", sizes=SIZES, worlds=40, thin=True)
+@world("false", "no part reads gender", "mechanisms.alike", sizes=SIZES, worlds=40, thin=True)
 def nothing(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
     return effects(rng, size, {})
 
 
+@world("false", "no part reads gender", "mechanisms.part", sizes=SIZES, worlds=100, thin=True)
+def no_part(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return effects(rng, size, {}, alike=False)
+
+
 @world("true", "one head writes gender", "mechanisms.part", sizes=SIZES, worlds=20, thin=True)
 def one_head(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return effects(rng, size, {lang: {PLANTED: 1.5} for lang in LANGS})
+    return effects(rng, size, {lang: {PLANTED: 1.5} for lang in LANGS}, alike=False)
 
 
 @world("false", "another head in either language", "mechanisms.alike", sizes=SIZES, worlds=40, thin=True)
@@ -88,7 +93,7 @@ def alike(rng: np.random.Generator, size: Size) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _head(rng: np.random.Generator, size: Size, strength: float) -> tuple[dict[str, Any], pd.DataFrame]:
-    table, _ = effects(rng, size, {lang: {PLANTED: strength} for lang in LANGS})
+    table, _ = effects(rng, size, {lang: {PLANTED: strength} for lang in LANGS}, alike=False)
     mine = table[(table["layer"] == PLANTED.layer) & (table["head"] == PLANTED.head) & (table["lang"] == "en")]
     return dict(mine.iloc[0]), pd.DataFrame()
 
