@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -97,6 +99,36 @@ def least_layer_line(effects: pd.DataFrame, verdicts: pd.DataFrame) -> str:
     )
 
 
+def ratios_line(frame: pd.DataFrame) -> str:
+    """Why ratios to controls fall; ``frame`` as of core.figures.interventions.ratios_frame, outcome "changed"."""
+    said = []
+    for lang, rows in frame.groupby("lang", sort=False):
+        by = {(r.hook, r.drawn): r for r in tuples(rows)}
+        cells = [by.get((hook, drawn)) for hook in ("error kept", "error lost") for drawn in ("matched", "uniform")]
+        if any(cell is None for cell in cells):
+            continue
+        told = [f"{_percent(r.target)} against {_percent(r.control)} ({_times(r)})" for r in cells if r is not None]
+        said.append(
+            f"{LANGUAGE_NAME[str(lang)]}, with the SAE’s error kept: {told[0]} for matched controls, {told[1]} for "
+            f"uniform ones; with it lost, as published: {told[2]} and {told[3]}"
+        )
+    if not said:
+        return ""
+    n, sets = _range(frame["n_images"]), _range(frame["n_controls"])
+    return (
+        f"Captions whose gender changes under target and controls, and the ratio. {'. '.join(said)}. A reconstruction "
+        "that loses the error changes captions by itself, in target and controls alike, and draws the ratio toward 1; "
+        "matched controls fire as often and write as strongly, so that what is left is not how much is changed. "
+        f"n = {n} images, {sets} control sets."
+    )
+
+
+def _times(row: Any) -> str:
+    if not np.isfinite(row.ratio):
+        return "no ratio, the controls’ effect may be 0"
+    return f"{row.ratio:.1f} times [{row.ratio_low:.1f}, {row.ratio_high:.1f}]"
+
+
 @says("interventions.two layers")
 def pair_answer(comparisons: pd.DataFrame) -> Answer:
     """What two layers changed together do beside each alone, either and the sum; rows of intervention_comparisons."""
@@ -109,7 +141,10 @@ def pair_answer(comparisons: pd.DataFrame) -> Answer:
         apart = [
             f"{100 * by[name].difference:+.0f} points "
             f"{_interval(by[name].difference_low, by[name].difference_high)} {words}".replace("  ", " ")
-            for name, words in (("either", "over what one of them alone changes"), ("the sum", "over the sum"))
+            for name, words in (
+                ("either", "over what one of them alone changes"),
+                ("the sum", "beside the sum of both"),
+            )
         ]
         alone = [f"the {name} alone {_percent(by[f'the {name}'].other)}" for name in ("lower", "upper")]
         said.append(f"{LANGUAGE_NAME[str(lang)]} {_percent(by['either'].first)}, {', '.join([*alone, *apart])}")

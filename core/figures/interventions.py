@@ -92,6 +92,7 @@ def modes_frame(effects: pd.DataFrame, outcome: str) -> pd.DataFrame:
     return mine.sort_values(["lang", "mode", "k"], ascending=[False, False, True]).reset_index(drop=True)
 
 
+MODE_DASHES = {"swap": "solid", "ablate": "dash", "neutralise": "dashdot"}
 MODE_SYMBOLS = {"swap": "circle", "ablate": "square", "neutralise": "diamond"}
 
 
@@ -113,7 +114,7 @@ def modes(frame: pd.DataFrame, outcome: str) -> Chart:
                     lang,
                     MODE_SYMBOLS[mode],
                     9,
-                    dash="solid",
+                    dash=MODE_DASHES[mode],
                     y_ends=_interval(mine),
                     group=mode,
                     legend=column == 1,
@@ -367,9 +368,8 @@ def percent_frame(terms: pd.DataFrame, mode: str) -> pd.DataFrame:
     mine = terms[(terms["note"] == "headline") & (terms["mode"] == mode)]
     columns = ["lang", "gender", "lemma", "n_images", "n_before", "n_after", "percent", "percent_low", "percent_high"]
     mine = mine[[*columns, "percent_control", "why_percent"]]
-    return mine.sort_values(["lang", "gender", "n_before", "lemma"], ascending=[False, True, False, True]).reset_index(
-        drop=True
-    )
+    order = {"by": ["lang", "gender", "n_before", "lemma"], "ascending": [False, True, False, True]}
+    return mine.sort_values(**order).reset_index(drop=True)
 
 
 def percent_bars(frame: pd.DataFrame) -> Chart:

@@ -26,6 +26,7 @@ from core.run.schema.interventions import (
 
 NEEDED = (PRIMARY, "changed", "damaged")  # for a verdict
 COMPARED = (*NEEDED, "flipped", "unnamed")  # plain shares, in which arms are held against each other
+ANY = "any word"  # of a gender
 MIN_HELD = 5  # captions that hold a word unedited, below which its change has no percent
 TERM_SHARE = 0.03  # of the captions that a word must stand in under some arm of a design, to have a share
 
@@ -147,6 +148,10 @@ def terms_table(
             least = max(2, TERM_SHARE * len(texts[0]))
             words = sorted({*counts[0], *counts[1]})
             holds = _holds(texts, words, readers[lang])
+            genders = sorted({gender for _, gender in words})
+            any_word = [holds[:, :, [w[1] == gender for w in words]].max(2) for gender in genders]
+            holds = np.concatenate([holds, *(one[:, :, None] for one in any_word)], axis=2)
+            words += [(ANY, gender) for gender in genders]
             for place, (lemma, gender) in enumerate(words):
                 key = {**_key(number, design, results, lang), "lemma": lemma, "gender": gender}
                 key |= percent(holds[:, :, place])

@@ -156,6 +156,7 @@ def modes(effects: pd.DataFrame, outcome: str) -> None:
     known = effects.loc[effects["target"].notna(), "outcome"]
     task = next(name for name in ("right_object", "content_kept") if name == "content_kept" or (known == name).any())
     said = "lines: the gender features, 95 % intervals over images; grey: the mean of their controls; dotted: unedited"
+    said += f"; n = {int(effects['n_images'].max())} images" if effects["n_images"].notna().any() else ""
     columns = st.columns(2, gap="large")
     for column, name, title in zip(columns, (outcome, task), ("By what is done to them", "The task"), strict=True):
         frame = interventions.modes_frame(effects, name)
@@ -174,13 +175,22 @@ def modes(effects: pd.DataFrame, outcome: str) -> None:
 
 def ratios(effects: pd.DataFrame) -> None:
     """How many times the controls' effect the target's is, by the way the controls are drawn and the hook."""
-    head = ["Hook", "Controls", "Captions", "Figure", "Target", "Controls’ effect", "Difference", "Ratio", "Sets"]
+    head = [
+        "Hook",
+        "Controls",
+        "Captions",
+        "Figure",
+        "Target",
+        "Controls’ effect",
+        "Difference",
+        "Ratio",
+        "Sets",
+        "Images",
+    ]
     rows = []
     for name in ("clean", "changed"):
         for r in tuples(interventions.ratios_frame(effects, name)):
-            ends = (
-                f"[{100 * r.specific_low:.0f}, {100 * r.specific_high:.0f}]" if r.specific_low == r.specific_low else ""
-            )
+            ends = _ends(r.specific_low, r.specific_high)
             times = (
                 f"{r.ratio:.1f} [{r.ratio_low:.1f}, {r.ratio_high:.1f}]" if r.ratio == r.ratio else "controls may be 0"
             )
@@ -191,18 +201,25 @@ def ratios(effects: pd.DataFrame) -> None:
                     r.drawn,
                     LANGUAGE_NAME[r.lang],
                     escape(interventions.OUTCOMES[name]),
-                    interventions.shown(r.effect, name),
+                    f"{interventions.shown(r.effect, name)} {_ends(r.effect_low, r.effect_high)}",
                     interventions.shown(change, name),
                     f"{interventions.shown(r.specific, name)} {ends}",
                     times,
                     str(r.n_controls),
+                    str(r.n_images),
                 ]
             )
     with st.expander("How large a ratio is depends on controls and hook"):
         if not rows:
             states.empty("This run has no other controls.", "Taking features out is not among interventions.modes.")
             return
-        text.html(text.table(head, rows, numeric=range(4, 9)))
+        told = interventions_answers.ratios_line(interventions.ratios_frame(effects, "changed"))
+        text.html(f'<p class="cs-small">{escape(told)}</p>')
+        text.html(text.table(head, rows, numeric=range(4, 10)))
+
+
+def _ends(low: float, high: float) -> str:
+    return f"[{100 * low:.0f}, {100 * high:.0f}]" if low == low else ""
 
 
 def ways(effects: pd.DataFrame, outcome: str, pairs: pd.DataFrame) -> None:

@@ -52,6 +52,7 @@ def test_every_curve_and_outcome_can_be_asked_for(visit, along):
 def test_ratios_stand_beside_each_other_by_controls_and_hook(visit):
     said = words(visit(INTERVENTIONS, run="demo"))
     assert all(word in said for word in ("error kept", "error lost", "matched", "uniform", "controls may be 0"))
+    assert "draws the ratio toward 1" in said and "n = 30 images, 5 to 20 control sets" in said
 
 
 def test_captions_are_read_before_and_after(visit):

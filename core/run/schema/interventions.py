@@ -192,7 +192,7 @@ INTERVENTION_TERMS = table(
     _ARM,
     """
     lang: string - language of the caption: en or ar
-    lemma: string - gendered word, as in the lexicon
+    lemma: string - gendered word, as in the lexicon; any word: any of its gender
     gender: string - gender of the word
     n_before: int32 [captions] - captions that hold the word unedited
     n_after: int32 [captions] - captions that hold the word under the change
