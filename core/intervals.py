@@ -13,6 +13,7 @@ from scipy.stats import binomtest, false_discovery_control, norm
 from scipy.stats import t as student
 
 MIN_VARIED = 5  # units whose value is not 0, below which a mean of rare values has no interval
+MORE_DIGITS = 3  # behind which an end is at its null for whoever reads
 BISECTIONS = 40  # halvings of an interval within 0 to 1
 Floats = NDArray[np.float64]
 
@@ -224,6 +225,23 @@ def influence_interval(
     if n_varied is not None:
         known = known & ((np.asarray(n_varied) >= MIN_VARIED) | (np.asarray(n_varied) == n))
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def told(value: float, low: float, high: float, null: float = 0.0, form: str = ".2f") -> str:
+    """A number with its interval, as pages print it: "0.41 [0.12, 0.70]", in the same digits throughout.
+
+    Where an end that is not ``null`` would be rounded to it, all three get as many digits more as say on which side it
+    lies, if MORE_DIGITS are enough. ``form`` is a format of Python with its digits, such as ".2f", "+.2f" or ".0%".
+    """
+    sign, digits, kind = form[: form.index(".")], int(form[form.index(".") + 1 : -1]), form[-1]
+    ways = [f"{sign}.{digits + more}{kind}" for more in range(MORE_DIGITS + 1)]
+    ends = [end for end in (low, high) if end != null]
+    way = next((w for w in ways if all(_as_told(end, w) != _as_told(null, w) for end in ends)), form)
+    return f"{value:{way}} [{low:{way}}, {high:{way}}]"
+
+
+def _as_told(number: float, way: str) -> float:
+    return float(f"{number:{way}}".rstrip("%"))
 
 
 def resampled_counts(n_units: int, n_draws: int, seed: int | list[int]) -> NDArray[np.int32]:

@@ -25,7 +25,6 @@ SMALLEST = (
     "features.n_per_quantile=1",
     "features.n_quantiles=2",
     "gender.min_images=2",
-    "gender.n_bootstrap=50",
     "gender.n_attributed=4",
     "crosslingual.n_permutations=50",
     "crosslingual.n_bootstrap=50",

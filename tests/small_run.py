@@ -19,7 +19,6 @@ SMALL = (
     "features.n_examples=6",
     "features.n_per_quantile=2",
     "gender.min_images=5",
-    "gender.n_bootstrap=100",
     "gender.n_attributed=8",
     "nulls.n_random=2",
     "nulls.n_shuffles=2",

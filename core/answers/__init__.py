@@ -8,11 +8,12 @@ is not marked "supported" (core.claims).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.claims import AT_MOST, RATES, Rate
+from core.intervals import told
 
 NEARLY_SAME = 0.8  # an agreement over its ceiling whose whole interval lies above is called the same
 CLAIMS: dict[str, Callable[..., Answer]] = {}
@@ -71,7 +72,7 @@ def weigh(answer: Answer, rates: dict[str, Rate]) -> Answer:
     return replace(answer, note=f"{worst.told()}.")
 
 
-def within(row: dict[str, Any], name: str = "value") -> str:
+def within(row: Mapping[Any, Any], name: str = "value", null: float = 0.0, form: str = ".2f") -> str:
     """A number of a row with its interval: the columns value, low and high, or name, name_low and name_high."""
     low, high = ("low", "high") if name == "value" else (f"{name}_low", f"{name}_high")
-    return f"{row[name]:.2f} [{row[low]:.2f}, {row[high]:.2f}]"
+    return told(float(row[name]), float(row[low]), float(row[high]), null, form)

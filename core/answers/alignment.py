@@ -127,8 +127,7 @@ def control_rows(clbas: pd.DataFrame) -> pd.DataFrame:
             if one is None or pd.isna(one["value"]):  # only CLBAS has a ceiling that is more than 1 by definition
                 row[title] = "–"
                 continue
-            interval = "" if one["low"] == one["high"] else f" [{one['low']:.2f}, {one['high']:.2f}]"
-            row[title] = f"{one['value']:.2f}{interval}"
+            row[title] = f"{one['value']:.2f}" if one["low"] == one["high"] else within(one)
         highest = max(float(cases[case]["high"]) for case in ("labels shuffled", "effects at random"))
         row["Beyond chance"] = "yes" if float(cases["measured"]["low"]) > highest else "no"
         rows.append(row)
@@ -241,7 +240,7 @@ def apart_note(fit: pd.DataFrame, score: pd.DataFrame, layer: int) -> str:
     over = "over its ceiling"
     ratio = f", over that {within(dict(cases.loc[over]))}" if over in cases.index else ""
     return (
-        f"{text}. CLBAS of partners: {one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}]; labels shuffled up "
+        f"{text}. CLBAS of partners: {within(dict(one))}; labels shuffled up "
         f"to {floor['high']:.2f}, within one language {most['value']:.2f}{ratio}."
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from core.answers import Answer, says
+from core.answers import Answer, says, within
 from core.bias import MATCHED, MEANING, NOT_MATCHED, counted
 from core.config import LANGUAGE_NAME
 from core.figures.bias import DIFFERENCE, PANELS
 from core.frames import records, tuples
-from core.intervals import difference, hochberg, wilson
+from core.intervals import difference, hochberg, told, wilson
 
 ALL = "all"
 FEW = 20  # neutral images below which nothing is said
@@ -54,8 +54,7 @@ def recovery_answer(metrics: pd.DataFrame, attribute: str, source: str, roles: p
         return Answer(f"What was planted cannot be compared with what the captions say: {why}.", "not enough data")
     counts = {int(row["n"]) for row in known.values()}
     said = ", ".join(
-        f"{PANELS[lang]} r = {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        + (f" over {int(row['n'])} {attribute}s" if len(counts) > 1 else "")
+        f"{PANELS[lang]} r = {within(row)}" + (f" over {int(row['n'])} {attribute}s" if len(counts) > 1 else "")
         for lang, row in known.items()
     )
     untold = {PANELS[row["lang"]]: row["why"] for row in records(mine) if row["lang"] not in known and row["why"]}
@@ -82,7 +81,7 @@ def _steeper(metrics: pd.DataFrame, attribute: str) -> str:
     rows = rows[(rows["attribute"] == attribute) & rows["lang"].isin(list(LANGUAGE_NAME))]
     if rows.empty:
         return ""
-    said = ", ".join(f"{r.value:.2f} [{r.low:.2f}, {r.high:.2f}] in {LANGUAGE_NAME[r.lang]}" for r in tuples(rows))
+    said = ", ".join(f"{told(r.value, r.low, r.high, 1.0)} in {LANGUAGE_NAME[r.lang]}" for r in tuples(rows))
     rule = ": above 1, a preference has become a rule" if (rows["low"] > 1).all() else ""
     return f" They are no measure of the belief itself: slope {said}{rule}."
 

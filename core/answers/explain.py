@@ -7,7 +7,7 @@ import pandas as pd
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.frames import records, tuples
-from core.intervals import hochberg
+from core.intervals import hochberg, told
 
 
 @says("explain.fits")
@@ -21,8 +21,9 @@ def fits_answer(rows: pd.DataFrame) -> Answer:
     for row in records(scored):
         n = f"n = {row['n_fires_test']} that fire it, {row['n_silent_test']} that do not"
         parts.append(
-            f"{LANGUAGE_NAME[row['lang']]} fits the held-out images that fire it with AUC {row['auc_test']:.2f} "
-            f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] ({n}); texts of {row['n_controls']} other "
+            f"{LANGUAGE_NAME[row['lang']]} fits the held-out images that fire it with AUC "
+            f"{told(row['auc_test'], row['auc_low_test'], row['auc_high_test'], 0.5)} ({n}); "
+            f"texts of {row['n_controls']} other "
             f"features {row['control']:.2f} on average, {row['control_high']:.2f} at their 95th percentile"
         )
         clear.append(bool(row["auc_low_test"] > 0.5 and row["auc_test"] > row["control_high"]))

@@ -14,6 +14,7 @@ from core.config import LANGUAGE_NAME
 from core.figures.gender import MORE, SCORES, VIEW_NAMES, n_images, named, of_language
 from core.frames import records
 from core.gender.effects import N_SHUFFLES
+from core.intervals import told
 
 WORD = {"female": "women", "male": "men"}
 
@@ -107,7 +108,7 @@ def lift_answer(lift: Mapping[str, Any] | None) -> Answer:
     n_base, value, low, high = (lift[name.format(side)] for name in ("n_{}", "lift_{}", "lift_{}_low", "lift_{}_high"))
     text = (
         f"Of the {lift['n_top']} held-out images of a woman or a man that fire it most, {n_side} show "
-        f"{WORD[side]}, against {n_base} of all {n_all}: lift {value:.2f} [{low:.2f}, {high:.2f}], "
+        f"{WORD[side]}, against {n_base} of all {n_all}: lift {told(value, low, high, 1.0)}, "
         "where 1 is no difference."
     )
     return Answer(text, "supported" if low > 1 else "unclear")
@@ -138,8 +139,9 @@ def label_answer(rows: pd.DataFrame) -> Answer:
         why = next((w for w in rows["why"] if w), "it fires too seldom") if len(rows) else "it was not looked for"
         return Answer(f"No label: {why}.", "not enough data")
     parts = [
-        f"{LANGUAGE_NAME[row['lang']]} “\u2068{row['candidate']}\u2069” {row['auc_test']:.2f} "
-        f"[{row['auc_low_test']:.2f}, {row['auc_high_test']:.2f}] (n = {row['n_fires_test']} captions that fire "
+        f"{LANGUAGE_NAME[row['lang']]} “\u2068{row['candidate']}\u2069” "
+        f"{told(row['auc_test'], row['auc_low_test'], row['auc_high_test'], 0.5)} (n = "
+        f"{row['n_fires_test']} captions that fire "
         f"it and {row['n_silent_test']} that do not)"
         for row in records(known)
     ]

@@ -11,7 +11,7 @@ from core.answers import NEARLY_SAME, Answer, says, within
 from core.config import LANGUAGE_NAME
 from core.figures.mechanisms import part_name
 from core.frames import records
-from core.intervals import q_values
+from core.intervals import q_values, told
 
 ADD_UP = 0.2  # of the sum of both effects: what two do beyond it is called little
 
@@ -90,7 +90,7 @@ def _called(row: pd.Series) -> str:
 
 
 def _number(row: pd.Series | dict[str, Any], digits: int = 2) -> str:
-    return f"{row['effect']:.{digits}f} [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+    return told(float(row["effect"]), float(row["low"]), float(row["high"]), form=f".{digits}f")
 
 
 @says("mechanisms.head")
@@ -164,8 +164,9 @@ def patching_answer(checks: pd.DataFrame) -> Answer:
     worst, steep = own.iloc[int(own["r"].argmin())], own.iloc[int((own["slope"] - 1).abs().argmax())]
     firm = bool((own["low"] > own["control_high"]).all())
     text = (
-        f"One gradient ranks features as ablating them one by one does: r = {worst['r']:.2f} [{worst['low']:.2f}, "
-        f"{worst['high']:.2f}] at worst ({_where(worst)}; predictions dealt out anew {worst['control_low']:.2f} to "
+        f"One gradient ranks features as ablating them one by one does: r = "
+        f"{told(worst['r'], worst['low'], worst['high'])} at worst ({_where(worst)}; predictions dealt out "
+        f"anew {worst['control_low']:.2f} to "
         f"{worst['control_high']:.2f})"
     )
     text += f", rank correlation ≥ {own['spearman'].min():.2f}; but sizes are off: true effects are up to "

@@ -151,7 +151,6 @@ class GenderConfig:
 
     fdr: float = _is(0.05, low=1e-6, high=0.5)  # Benjamini-Hochberg over all features and layers
     min_images: int = _is(20, low=2)  # of each gender, below which nothing is said
-    n_bootstrap: int = _is(500, low=50)  # no longer read: intervals have a closed form; kept for settings that give it
     n_attributed: int = _is(96, low=0)  # captions a language on which gradient times activation is taken; 0 = none
     label_auc: float = _is(0.75, low=0.5, high=1.0)  # held-out AUC below which a feature gets no label
     n_matched: int = _is(12, low=1)  # images a gender in the gender-balanced pairs

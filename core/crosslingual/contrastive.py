@@ -29,10 +29,8 @@ class ContrastiveLanguageAnalyzer:
     ``seed`` may be a list, so that every layer and view has its own random numbers.
     """
 
-    def __init__(
-        self, n_bootstrap: int = 500, n_permutations: int = 500, min_images: int = 20, seed: int | list[int] = 0
-    ):
-        self.n_bootstrap, self.n_permutations, self.min_images = n_bootstrap, n_permutations, min_images
+    def __init__(self, n_permutations: int = 500, min_images: int = 20, seed: int | list[int] = 0):
+        self.n_permutations, self.min_images = n_permutations, min_images
         self.seed = [seed] if isinstance(seed, int) else list(seed)
 
     def similarity(self, x: Residuals, train: NDArray) -> Iterator[dict[str, Any]]:

@@ -58,9 +58,7 @@ class SharedDictionary:
         for number, view in enumerate(VIEWS):
             images = self.images(view)
             key = [self.seed, self.pooled.layer, number]
-            analyzer = ContrastiveLanguageAnalyzer(
-                self.config.n_bootstrap, self.config.n_permutations, self.config.min_images, key
-            )
+            analyzer = ContrastiveLanguageAnalyzer(self.config.n_permutations, self.config.min_images, key)
             x, train = paired_residuals(self.pooled, view, images), self.train[images]
             similarity += [{"view": view, **row} for row in analyzer.similarity(x, train)]
             directions += [{"view": view, **row} for row in analyzer.directions(x, self.gender[images], train)]

@@ -10,6 +10,7 @@ from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Bars, Chart, Legend, Mark, Panel, Points, Rule, line
 from core.figures.palette import CONTROL
 from core.frames import records
+from core.intervals import told
 
 PANELS = {
     "cka": "Same geometry (CKA)",
@@ -155,7 +156,7 @@ def _over(row: dict[str, Any]) -> str:
     """The value over its ceiling, or nothing where that is not known."""
     if pd.isna(row["ratio"]):
         return ""
-    return f"<br>over its ceiling {row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
+    return f"<br>over its ceiling {told(row['ratio'], row['ratio_low'], row['ratio_high'])}"
 
 
 def classes_figure(frame: pd.DataFrame) -> Chart:

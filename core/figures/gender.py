@@ -16,7 +16,7 @@ from core.figures.feature import isolated
 from core.figures.marks import Axis, Bars, Box, Chart, Legend, Note, Panel, Points, Rule, rows
 from core.figures.palette import CONTROL, GENDER
 from core.frames import records
-from core.intervals import clopper_pearson
+from core.intervals import clopper_pearson, told
 
 VIEW_NAMES = {
     "before": "before the first gendered word",
@@ -62,8 +62,10 @@ class Score:
         value, low, high = (row[f"{column}_{part}"] for part in ("test", "low_test", "high_test"))
         if pd.isna(value):
             return "–"
-        one, two, three = (self._text(number, self._digits(value)) for number in (value, low, high))
-        return f"{one} [{two}, {three}]" if pd.notna(low) else f"{one} (fires too seldom for an interval)"
+        if pd.isna(low):
+            return f"{self.show(value)} (fires too seldom for an interval)"
+        form = f"{'' if self.nothing else '+'}.{self._digits(value)}f"
+        return told(float(value), float(low), float(high), self.nothing, form).replace("-", "−")
 
 
 SCORES = {
@@ -175,7 +177,7 @@ def selection_scatter(cell: pd.DataFrame, fdr: float, chosen: int | None = None,
 
 def _card(frame: pd.DataFrame) -> np.ndarray:
     ends = zip(frame["auc_low_test"], frame["auc_high_test"], strict=True)
-    within = [f"[{low:.2f}, {high:.2f}]" for low, high in ends]
+    within = [told(low, low, high, 0.5).partition(" ")[2] for low, high in ends]
     names = [isolated(name) for name in frame["name"]]
     return np.array(list(zip(frame["feature"], names, within, strict=True)), dtype=object).reshape(-1, 3)
 

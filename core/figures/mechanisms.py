@@ -11,6 +11,7 @@ from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Band, Cells, Chart, ColourBar, Legend, Mark, Note, Panel, Points, Shades, line
 from core.figures.palette import CONTROL, GENDER, LIGHT, PUOR, STEERED
 from core.frames import records
+from core.intervals import told
 
 MLP, INK = "MLP", LIGHT.ink  # the ink of marks on cells, which are light in both themes
 METHODS = {
@@ -155,7 +156,7 @@ def network_figure(nodes: pd.DataFrame, edges: pd.DataFrame) -> Chart:
             continue
         said = f"{r['feature_a']} and {r['feature_b']}: on {r['n_both']:,} images both, PMI {r['pmi']:+.2f} bits"
         if r["n_ablated"]:
-            within = f"{r['interaction']:+.3f} [{r['low']:.3f}, {r['high']:.3f}]"
+            within = told(r["interaction"], r["low"], r["high"], form="+.3f")
             said += f"<br>both {r['effect_both']:+.2f}, beyond the sum {within}"
         marks += [
             line([x0, x1], [y0, y1], colour, "", dash, width, 0.9 if r["beyond"] else 0.45),
@@ -215,7 +216,7 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
             )
         row = checks[(checks["method"] == method) & (checks["chosen"] == "all")].dropna(subset=["r"])
         for r in records(row.head(1)):
-            said = f"r = {r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}], slope {r['slope']:.2f}"
+            said = f"r = {told(r['r'], r['low'], r['high'])}, slope {r['slope']:.2f}"
             marks.append(Note(0.03, 0.97, said, "left", "top", x_in="panel", y_in="panel"))
         y = Axis("true change of the log-odds" if column == 1 else "", range=(-reach, reach))
         panels.append(Panel(marks, Axis("predicted", range=(-wide, wide)), y, METHODS[method], column=column))

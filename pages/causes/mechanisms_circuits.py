@@ -11,6 +11,7 @@ from core.answers import mechanisms as mechanisms_answers
 from core.config import LANGUAGE_NAME
 from core.figures import mechanisms
 from core.frames import records
+from core.intervals import told
 from core.run.reader import Catalog
 from pages.kit import export, panels, states, text
 from pages.kit.examples import feature_link
@@ -98,7 +99,7 @@ def patching(cat: Catalog, lang: str, layer: int) -> None:
             escape(r["language"]),
             str(r["layer"]),
             mechanisms.METHODS[r["method"]],
-            f"{r['r']:.2f} [{r['low']:.2f}, {r['high']:.2f}]",
+            told(r["r"], r["low"], r["high"]),
             f"{r['control_low']:.2f} to {r['control_high']:.2f}",
             f"{r['spearman']:.2f}",
             f"{r['slope']:.2f}",

@@ -13,6 +13,7 @@ from core.answers import mechanisms as mechanisms_answers
 from core.config import LANGUAGE_NAME
 from core.figures import mechanisms
 from core.frames import records
+from core.intervals import told
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import export, images, panels, pickers, text
@@ -150,7 +151,7 @@ def directions(readings: pd.DataFrame, name: str) -> None:
 
 
 def _within(row: dict[str, Any], name: str) -> str:
-    return f"{row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}]"
+    return told(row[name], row[f"{name}_low"], row[f"{name}_high"], form="+.2f")
 
 
 def _ends(row: dict[str, Any], name: str) -> str:

@@ -14,6 +14,7 @@ from core.figures import alignment, overlap
 from core.figures.alignment import CLASSES, SHARING
 from core.figures.feature import is_word, visible
 from core.frames import records
+from core.intervals import told
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import export, nulls, panels, pickers, policy, runs, states, text
@@ -121,9 +122,9 @@ def gender_features(run: Run, cat: Catalog, layer: int, view: str) -> None:
         head = ["Feature", "Words", "Effect, women − men", "Tells women from men"]
         text.html(text.table(head, rows, numeric=(0,)))
     shown = layer_features(run, layer)
-    for told, kinds in (("Shared", ("shared",)), ("One language only", ("english", "arabic"))):
+    for title, kinds in (("Shared", ("shared",)), ("One language only", ("english", "arabic"))):
         strongest = frame.loc[frame["sharing"].isin(kinds), "feature"]
-        text.html(f'<p class="cs-small">{told}, the clearest of this layer{"" if len(strongest) else ": none"}</p>')
+        text.html(f'<p class="cs-small">{title}, the clearest of this layer{"" if len(strongest) else ": none"}</p>')
         if len(strongest):
             preview(run, cat, shown[shown["feature"] == int(strongest.iloc[0])].iloc[0], layer)
 
@@ -227,8 +228,8 @@ def named(feature: dict[str, Any]) -> str:
 def effect(feature: dict[str, Any], lang: str) -> str:
     """The effect in one language with its interval, on one line."""
     value, low, high = (float(feature[f"{name}_{lang}"]) for name in ("effect", "low", "high"))
-    told = "hardly fires" if low == value == high == 0 else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
-    return f'<span style="white-space:nowrap">{LANGUAGE_NAME[lang]} {told}</span>'
+    said = "hardly fires" if low == value == high == 0 else told(value, low, high, form="+.2f").replace("-", "−")
+    return f'<span style="white-space:nowrap">{LANGUAGE_NAME[lang]} {said}</span>'
 
 
 METHOD = r"""

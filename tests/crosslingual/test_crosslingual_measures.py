@@ -148,9 +148,7 @@ def test_different_images_do_not_take_the_images_in_common_for_agreement():
 @pytest.mark.parametrize(("same", "expected"), [(True, 1.0), (False, 0.0)])
 def test_directions_agree_where_they_are_the_same_and_not_where_they_are_apart(same, expected):
     x, female = gendered_residuals(np.random.default_rng(1), 4.0, same)
-    rows = ContrastiveLanguageAnalyzer(100, 60, 20).directions(
-        x, np.where(female, "female", "male"), np.arange(N) % 3 > 0
-    )
+    rows = ContrastiveLanguageAnalyzer(60, 20).directions(x, np.where(female, "female", "male"), np.arange(N) % 3 > 0)
     rows = {(r["measure"], r["lang"], r["other"]): r for r in rows}
     found = rows["direction_cosine", "en", "ar"]
     assert found["value"] == pytest.approx(expected, abs=0.15) and found["ceiling"] > 0.85
@@ -164,10 +162,10 @@ def test_directions_say_nothing_of_shuffled_labels_nor_of_few_images():
     rng = np.random.default_rng(2)
     x, female = gendered_residuals(rng, 4.0, True)
     gender = np.where(rng.permutation(female), "female", "male")
-    rows = list(ContrastiveLanguageAnalyzer(100, 60, 20).directions(x, gender, np.arange(N) % 3 > 0))
+    rows = list(ContrastiveLanguageAnalyzer(60, 20).directions(x, gender, np.arange(N) % 3 > 0))
     for row in rows[1:]:
         assert row["floor_low"] - 0.05 <= row["value"] <= row["floor_high"] + 0.05
-    few = ContrastiveLanguageAnalyzer(100, 60, 20).directions(
+    few = ContrastiveLanguageAnalyzer(60, 20).directions(
         x, np.where(np.arange(N) < 12, "female", "male"), np.arange(N) % 3 > 0
     )
     assert all(row["value"] is None and "20 of each are needed" in row["why"] for row in few)

@@ -72,7 +72,7 @@ def dictionary(lang: str = "en", n: int = 60) -> Dictionary:
 
 
 LABELS, TRAIN = np.arange(60) % 2 == 0, np.arange(60) < 30
-ALIGNER, CONTRAST = CrossLingualFeatureAligner(TRAIN, 20), ContrastiveLanguageAnalyzer(20, 20)
+ALIGNER, CONTRAST = CrossLingualFeatureAligner(TRAIN, 20), ContrastiveLanguageAnalyzer(20)
 WRONG = {
     "A dict has no logits": lambda: LogitLens({}),
     "not given by layer": lambda: LogitLens(Reading()).top_words(torch.eye(4)),

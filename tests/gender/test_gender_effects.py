@@ -21,7 +21,7 @@ from core.gender.effects import (
 )
 from tests.gender.gender_toys import genders, noise
 
-CONFIG = GenderConfig(n_bootstrap=200, min_images=10)
+CONFIG = GenderConfig(min_images=10)
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,7 +11,7 @@ from core.scoreboard.worlds import Size
 from core.scoreboard.worlds.gender import _rankings
 from tests.gender.gender_toys import genders, noise, write_pooled
 
-CONFIG = GenderConfig(n_bootstrap=60, min_images=15, n_matched=5)
+CONFIG = GenderConfig(min_images=15, n_matched=5)
 N = 240
 PLANTED = {(3, 0), (3, 5), (7, 2)}  # layer, feature
 

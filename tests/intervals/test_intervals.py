@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import binomtest, norm
 
-from core.intervals import mean_interval, paired_ratio, percentile_interval, q_values, resampled_counts, wilson
+from core.intervals import mean_interval, paired_ratio, percentile_interval, q_values, resampled_counts, told, wilson
 
 
 def test_wilson_is_that_of_scipy_for_every_count():
@@ -82,3 +82,10 @@ def test_a_paired_ratio_holds_the_truth_also_where_nothing_is_left():
         inside = int(((ends[:, 0] <= after / before) & (after / before <= ends[:, 1])).sum())
         assert binomtest(inside, len(ends), 0.93, "less").pvalue > 1e-3
     assert paired_ratio(0, 8, 0)[0] == 0 and paired_ratio(0, 8, 0)[2] < 1 and np.isnan(paired_ratio(3, 0, 0)).all()
+
+
+def test_an_end_beside_its_null_says_on_which_side_it_lies():
+    assert told(0.09, 0.0004, 0.18, form="+.2f") == "+0.0900 [+0.0004, +0.1800]"
+    assert told(0.55, 0.497, 0.6, null=0.5) == "0.550 [0.497, 0.600]"
+    assert told(0.09, -0.02, 0.18) == "0.09 [-0.02, 0.18]" and told(0.0, 0.0, 0.0) == "0.00 [0.00, 0.00]"
+    assert told(0.3, 1e-9, 0.4) == "0.30 [0.00, 0.40]"  # no more digits where they do not help

@@ -18,7 +18,6 @@ TINY = (
     "train.k=4",
     "train.steps=60",
     "gender.min_images=2",
-    "gender.n_bootstrap=50",
     "gender.n_attributed=4",
     "layers.n_folds=2",
     "layers.n_bootstrap=50",

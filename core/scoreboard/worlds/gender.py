@@ -28,7 +28,7 @@ from core.scoreboard.worlds import LANGS, Size, along, world
 
 FDR = 0.05
 ALIKE = 0.3  # correlation of any two features over the images
-CONFIG = GenderConfig(n_bootstrap=50)
+CONFIG = GenderConfig()
 
 
 def _codes(rng: np.random.Generator, n: int, d: int, knows: int, strength: float) -> tuple[csc_array, np.ndarray]:
