@@ -32,6 +32,6 @@ def overlap_figure(rows: pd.DataFrame, k: int) -> Chart:
         ),
     ]
     ticks = [t for t in (1, 2, 5, 10, 25, 50, 100, 200) if len(rows) and t <= rows["k"].max()]
-    x = Axis("k, features of the largest gender effect in each language", ticks=ticks, labels=map(str, ticks), log=True)
+    x = Axis("k, features of each language", ticks=ticks, labels=map(str, ticks), log=True)
     y = Axis("share in common", range=(0, 1.05), step=0.25, format=".0%")
     return Chart([Panel(marks, x, y)], 360, (58, 14, 92, 12), Legend(-0.3))
