@@ -67,7 +67,7 @@ def _carried(
 
 
 FEW = along((20, 50), at=Size(20, 48, 2))
-WIDE = along((20, 50), (640,), at=Size(20, 48, 2))
+WIDE = along((20, 50), (640,), (12,), at=Size(20, 48, 2))
 
 
 @world("false", "no layer holds gender", "layers.carried", sizes=WIDE, worlds=60)
