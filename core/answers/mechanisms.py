@@ -32,7 +32,7 @@ def mechanisms_answer(effects: pd.DataFrame, alike: pd.DataFrame) -> Answer:
         first = own.iloc[int(own["effect_train"].abs().argmax())]
         heads = own[own["part"] == "head"]["effect"].sum() / total["effect"]
         beyond = bool(first["finding"]) and not first["low"] <= 0 <= first["high"]
-        could = first["p_least"] <= LEVEL
+        could = first.get("p_least", 0.0) <= LEVEL  # a run of before did not ask
         sure = "unclear" if could and not beyond and sure == "supported" else sure if could else "not enough data"
         n_found, n = int(own["finding"].sum()), len(own)
         mlps = 1 - heads - _embedding(rows) / total["effect"]

@@ -85,6 +85,7 @@ def test_an_answer_is_unclear_where_the_first_part_is_within_its_controls(cat: C
     effects = cat.head_effects()
     alike = cat.part_agreement()
     assert mechanisms_answers.mechanisms_answer(effects, alike).sure == "supported"
+    assert mechanisms_answers.mechanisms_answer(effects.drop(columns="p_least"), alike).sure == "supported"
     assert mechanisms_answers.mechanisms_answer(effects.assign(finding=False), alike).sure == "unclear"
     checks = cat.patching_checks()
     assert mechanisms_answers.patching_answer(checks).sure == "supported"
