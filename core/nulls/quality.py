@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
-from scipy.stats import t
 from threadpoolctl import threadpool_limits
 
 from core.features.labels import Candidates
 from core.features.pooled import Pooled
 from core.gender.effects import auc_of_weights, enough, image_codes, images_of, select_rows, sparse_ranks
-from core.intervals import wilson
+from core.intervals import mean_interval, wilson
 from core.nulls.codes import CaptionCodes
 from core.nulls.findings import TOO_FEW, Asked, Fitted, fit_probe, image_residuals
 from core.nulls.scores import placed
@@ -31,6 +30,7 @@ RARE, OFTEN = 0.03, 0.5  # share of training images on which a concept is
 ALIGNED = 0.025  # cosine with the probe of the feature that is thought to have absorbed (SAEBench)
 PORTION = 0.4  # of the probe's projection that it makes up
 CHANGED = 5  # gender features that are changed
+MIN_CONCEPTS = 5  # below which their mean has no interval
 MIN_PRESENT = 5  # held-out images with a concept below which it is not asked
 
 
@@ -68,7 +68,7 @@ def quality_rows(
     present, names = present[:, asked_of], [there.names[chosen[c]] for c in asked_of]
     probes = [fit_probe(resid[train], present[train, c]) for c in range(len(names))]
     gender = fit_probe(resid[train], female[train])
-    rows = [_mean("residual probing", 0, _aucs(resid[~train], probes, present[~train]))]
+    rows = [mean_over_concepts("residual probing", 0, _aucs(resid[~train], probes, present[~train]))]
     rows = [key | {"kind": "residual", **row} for row in rows]
     for kind, (codes, decoder) in kinds.items():
         x = select_rows(image_codes(codes.codes(VIEW), images), inside)
@@ -88,15 +88,20 @@ def _aucs(resid: NDArray, probes: Sequence[Fitted], present: NDArray) -> list[fl
     return [float(placed(one.scores(resid), present[:, c]).auc[0]) for c, one in enumerate(probes)]
 
 
-def _mean(measure: str, k: int, values: Sequence[float]) -> dict[str, Any]:
-    """Mean over concepts with Student's interval; concepts are the units."""
-    n = len(values)
+def mean_over_concepts(measure: str, k: int, values: Sequence[float]) -> dict[str, Any]:
+    """Mean AUC over concepts, which are the units, with the interval of what they lack of 1.
+
+    None of fewer than MIN_CONCEPTS, nor where all are told alike: two at 1 do not say that the next one is.
+    """
+    n, lacking = len(values), 1 - np.asarray(values, float)
     row: dict[str, Any] = {"measure": measure, "k": k, "n": n, "unit": "concepts", "why": "" if n else "no concepts"}
     if n:
-        half = t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        mean = float(np.mean(values))
-        row |= {"value": mean, "low": None, "high": None}
-        row |= {"low": float(mean - half), "high": float(mean + half)} if n > 1 else {}
+        mean, low, high = (float(x) for x in mean_interval(lacking))
+        row |= {"value": 1 - mean, "low": None, "high": None}
+        if n < MIN_CONCEPTS or np.ptp(lacking) == 0 or np.isnan(low):
+            row["why"] = "too few concepts, or all told alike: no interval"
+        else:
+            row |= {"low": 1 - min(high, 1.0), "high": 1 - max(low, 0.0)}
     return row
 
 
@@ -115,7 +120,7 @@ def sparse_probing(x: csc_array, present: NDArray, train: NDArray) -> list[dict[
             else:
                 score = fit_probe(columns[train], present[train, c]).scores(columns[~train])
             values.append(float(placed(score, present[~train, c]).auc[0]))
-        rows.append(_mean("sparse probing", k, values))
+        rows.append(mean_over_concepts("sparse probing", k, values))
     return rows
 
 

@@ -7,7 +7,7 @@ from scipy.sparse import csc_array
 from core.features.labels import candidates
 from core.nulls.detectors import differences, intervals
 from core.nulls.findings import fit_probe
-from core.nulls.quality import absorption, concepts, disentanglement, sparse_probing
+from core.nulls.quality import absorption, concepts, disentanglement, mean_over_concepts, sparse_probing
 from core.nulls.scores import difference, placed
 
 N, D, KINDS = 400, 16, 4
@@ -44,6 +44,19 @@ def test_of_a_clean_dictionary_nothing_is_absorbed_and_gender_alone_is_changed(w
     found = asked(padded, more, resid, female, train, present)
     assert found["absorption"] == 0 and found["cause"] == 1 and found["isolation"] == 1
     assert found["disentanglement"] == 1
+
+
+def test_a_mean_over_concepts_lies_between_0_and_1_and_few_concepts_have_no_interval():
+    """Two concepts told perfectly said 1.00 [1.00, 1.00], and nine of .89 to 1 ended at 1.04."""
+    few, alike = mean_over_concepts("probing", 1, [1.0, 1.0]), mean_over_concepts("probing", 1, [1.0] * 9)
+    assert few["value"] == alike["value"] == 1 and few["low"] is alike["low"] is None and few["why"] and alike["why"]
+    nine = mean_over_concepts("probing", 1, [0.7, 0.95, 1.0, 1.0, 0.99, 1.0, 0.98, 1.0, 0.97])
+    assert 0.5 < nine["low"] < nine["value"] < nine["high"] <= 1
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        row = mean_over_concepts("probing", 1, 1 - rng.beta(1, 9, 9))  # truth .9
+        held += row["low"] <= 0.9 <= row["high"]
+    assert held > 0.92 * 400
 
 
 def test_a_feature_that_takes_over_on_some_images_is_absorption(world):
