@@ -197,11 +197,12 @@ def grammar_answer(counts: pd.DataFrame, frame: pd.DataFrame, layer: int) -> Ans
         f"beyond what the same images give in English; at layer {layer}, {here:,} follow the gender of the person."
     )
     if not follow:
-        best = frame.nsmallest(1, "p_word_ar").iloc[0]
+        best = frame.nlargest(1, "size_word").iloc[0]
         text += (
             f" The nearest here, feature {int(best['feature'])}, has AUC {best['auc_word_ar']:.2f} in Arabic and "
             f"{best['auc_word_en']:.2f} in English "
-            f"(p = {best['p_word_ar']:.2g}, q = {best['q_word_ar']:.2g})."
+            f"(p = {best['p_word_adjusted']:.2g} over all features and layers, "
+            f"{int(best['n_labellings']):,} labellings)."
         )
     return Answer(text, "supported" if follow else "unclear")
 

@@ -17,6 +17,7 @@ from scipy.stats import mannwhitneyu, rankdata
 
 from core.crosslingual.pairs import PairedCodes
 from core.intervals import q_values
+from core.multiplicity import ROUNDING, two_samples
 
 FOLLOWS = ("word", "person", "both", "neither", "not enough data")
 MOST_LABELLINGS = 50_000  # all ways to label the words are tried where there are no more than these
@@ -39,34 +40,50 @@ def labellings(female: NDArray, seed: list[int]) -> NDArray:
     return np.concatenate([female[None], drawn])
 
 
-def word_genders(codes: PairedCodes, stands: csr_array, female: NDArray, tried: NDArray, first: int = 0) -> Columns:
-    """Per feature: AUC of feminine over masculine words in Arabic and in English captions, and p by relabelling words.
+def word_genders(
+    codes: PairedCodes, stands: csr_array, female: NDArray, tried: NDArray, enough: NDArray, first: int = 0
+) -> tuple[Columns, NDArray]:
+    """Per feature: AUC of feminine over masculine words in Arabic and English captions, and how far it follows words.
 
-    ``stands`` (n_images, n_words) says which words a caption has; ``female`` (n_words,). p_word_ar is two-sided for
-    the Arabic AUC, p_word_difference for Arabic - English, of all ``tried`` labellings (the true one is among them).
+    ``stands`` (n_images, n_words) says which words a caption has; ``female`` (n_words,). size_word is the smaller of
+    two |t| (Welch) of feminine against masculine words: of Arabic means, and of what is left of these when English
+    means of the same images are taken out (regression over words). p_word is counted over all ``tried`` labellings (the
+    true one is among them). Also the largest size_word of each labelling (n_tried,), over features that are ``enough``
+    (n_features,), for ``layer_p``.
     """
     k, rest = int(female.sum()), int((~female).sum())
     share = csr_array(stands.T / np.asarray(stands.sum(axis=0)).ravel()[:, None])
-    ranks = {"ar": rankdata((share @ codes.ar).toarray(), axis=0), "en": rankdata((share @ codes.en).toarray(), axis=0)}
-
-    def auc(labels: NDArray, of: NDArray) -> NDArray:
-        return (labels.astype(np.float32) @ of.astype(np.float32) - k * (k + 1) / 2) / (k * rest)
-
-    seen = {lang: auc(female[None], of)[0] for lang, of in ranks.items()}
-    columns: Columns = {
-        "feature": np.arange(first, first + codes.en.shape[1]),
-        "auc_word_ar": seen["ar"],
-        "auc_word_en": seen["en"],
-    }
-    centre = {"ar": 0.5, "difference": 0.0}
-    value = {"ar": seen["ar"], "difference": seen["ar"] - seen["en"]}
-    beyond = {name: np.zeros(len(seen["ar"]), np.int64) for name in centre}
+    means = {lang: (share @ getattr(codes, lang)).toarray().astype(float) for lang in ("ar", "en")}
+    ranks = {lang: female @ rankdata(m, axis=0) for lang, m in means.items()}
+    auc = {lang: (total - k * (k + 1) / 2) / (k * rest) for lang, total in ranks.items()}
+    ar, en = (_standard(means[lang]) for lang in ("ar", "en"))
+    left = ar - (ar * en).mean(0) * en
+    left = np.where(np.abs(left) > 1e-6, left, 0.0)  # the same in both languages but for rounding
+    seen, beyond, largest = np.zeros(len(enough)), np.zeros(len(enough), np.int64), []
     for labels in np.array_split(tried, max(1, len(tried) // 2000)):
-        drawn = {"ar": auc(labels, ranks["ar"])}
-        drawn["difference"] = drawn["ar"] - auc(labels, ranks["en"])
-        for name, middle in centre.items():
-            beyond[name] += (np.abs(drawn[name] - middle) >= np.abs(value[name] - middle) - 1e-5).sum(0)
-    return columns | {f"p_word_{name}": n / len(tried) for name, n in beyond.items()}
+        both = [two_samples(x, female, labels, np.zeros(len(female), int)) for x in (ar, left)]
+        size = np.minimum(*both)
+        seen = size[0]
+        beyond += (size[1:] >= seen * (1 - ROUNDING)).sum(0)
+        largest.append(size[1:, enough].max(1, initial=0.0))
+    columns: Columns = {"feature": np.arange(first, first + len(enough)), "size_word": seen}
+    columns |= {"auc_word_ar": auc["ar"], "auc_word_en": auc["en"], "p_word": beyond / len(tried)}
+    return columns, np.concatenate(largest)
+
+
+def _standard(x: NDArray) -> NDArray:
+    spread = x.std(0)
+    return np.divide(x - x.mean(0), spread, out=np.zeros_like(x), where=spread > 0)
+
+
+def layer_p(size: NDArray, largest: NDArray) -> NDArray:
+    """p of size_word (n_features,) over all features of a layer: the share of labellings whose ``largest`` reaches it.
+
+    Max-T (Westfall and Young 1993): a p counted from 20,000 labellings feature by feature and then multiplied by
+    thousands of features would lose whatever stands alone.
+    """
+    reached = len(largest) - np.searchsorted(np.sort(largest), size * (1 - ROUNDING))
+    return np.maximum(reached, 1) / len(largest)
 
 
 def person_genders(arabic: csr_array, female: NDArray, train: NDArray) -> Columns:
@@ -85,13 +102,16 @@ def person_genders(arabic: csr_array, female: NDArray, train: NDArray) -> Column
 
 
 def class_follows(columns: Columns, fdr: float, min_images: int) -> Columns:
-    """Adds q values (over all rows with enough captions) and ``follows``.
+    """Adds p_word_adjusted (over all features and layers), q_person (over all rows with enough captions), ``follows``.
 
-    word: the Arabic AUC and its difference from English are both beyond chance; person: women and men differ.
+    word: more of the word's gender than chance, in Arabic and beyond English; person: women and men differ.
     """
     enough = columns["n_ar"] >= min_images
-    names = ("word_ar", "word_difference", "person")
-    q = {f"q_{name}": q_values(np.where(enough, columns[f"p_{name}"], np.nan)) for name in names}
-    word, person = (q["q_word_ar"] <= fdr) & (q["q_word_difference"] <= fdr), q["q_person"] <= fdr
-    choices = [~enough, word & person, word, person]
-    return columns | q | {"follows": np.select(choices, ["not enough data", "both", "word", "person"], "neither")}
+    layers = len(np.unique(columns["layer"])) if "layer" in columns else 1
+    adjusted = np.where(enough, np.minimum(1.0, columns["p_word_layer"] * layers), np.nan)
+    q_person = q_values(np.where(enough, columns["p_person"], np.nan))
+    word, person = adjusted <= fdr, q_person <= fdr
+    follows = np.select(
+        [~enough, word & person, word, person], ["not enough data", "both", "word", "person"], "neither"
+    )
+    return columns | {"p_word_adjusted": adjusted, "q_person": q_person, "follows": follows}

@@ -14,7 +14,7 @@ from core.config import CrosslingualConfig
 from core.crosslingual.clbas import CASES, OVER, VARIANTS, GenderedCodes, control_table
 from core.crosslingual.contrastive import ContrastiveLanguageAnalyzer
 from core.crosslingual.earlier import earlier_rows
-from core.crosslingual.grammatical import MIN_WORDS, labellings, person_genders, word_genders
+from core.crosslingual.grammatical import MIN_WORDS, labellings, layer_p, person_genders, word_genders
 from core.crosslingual.language import Columns, LanguageSpecificFeatureIdentifier
 from core.crosslingual.overlap import gendered, overlap_rows
 from core.crosslingual.pairs import PairedCodes, paired_codes, paired_images, paired_residuals
@@ -111,13 +111,18 @@ class SharedDictionary:
         if few or too_few_of_a_gender(gender, train, self.config.min_images):
             return {}
         known, tried = np.isin(gender, ("female", "male")), labellings(female, [self.seed, WORD_STREAM])
-        rows, parts = stands[images], []
+        rows, parts, largest = stands[images], [], np.zeros(len(tried))
         for first, codes in self.blocks("caption", images):
             arabic = csr_array(codes.ar)
             persons = person_genders(arabic[np.flatnonzero(known)], gender[known] == "female", train[known])
             fired = {"n_ar": np.diff(codes.ar.indptr), "n_en": np.diff(codes.en.indptr)}
-            parts.append(word_genders(codes, rows, female, tried, first) | persons | fired)
+            enough = fired["n_ar"] >= self.config.min_images
+            found, most = word_genders(codes, rows, female, tried, enough, first)
+            largest = np.maximum(largest, most)
+            parts.append(found | persons | fired)
         columns = joined(parts)
+        columns |= {"p_word_layer": layer_p(columns["size_word"], largest)}
+        columns |= {"n_labellings": np.full(len(columns["feature"]), len(tried))}
         words = {"n_words_female": int(female.sum()), "n_words_male": int((~female).sum())}
         return columns | {name: np.full(len(columns["feature"]), n) for name, n in words.items()}
 

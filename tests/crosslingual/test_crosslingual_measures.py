@@ -18,7 +18,7 @@ from core.crosslingual import (
 from core.crosslingual.clbas import concordance, cosine
 from core.crosslingual.contrastive import auc, auc_with_interval
 from core.crosslingual.geometry import cka, debiased_cka, predicted_share, subspace_share
-from core.crosslingual.grammatical import class_follows, labellings, person_genders, word_genders
+from core.crosslingual.grammatical import class_follows, labellings, layer_p, person_genders, word_genders
 from core.crosslingual.pairs import PairedCodes
 from core.crosslingual.sharing import class_sharing, gender_sharing, gendered_codes
 from core.scoreboard.worlds import Size
@@ -281,9 +281,25 @@ def test_features_of_the_word_and_of_the_person_are_told_apart():
     en = np.hstack([np.zeros_like(ending), person, car, meaning, rng.random((n, 60))])
     codes, tried = PairedCodes(sparse(en), sparse(ar)), labellings(feminine, [0])
     assert len(tried) == 12_870  # all ways to choose 8 of 16
-    columns = word_genders(codes, stands, feminine, tried) | person_genders(csr_array(codes.ar), female, train)
+    columns, largest = word_genders(codes, stands, feminine, tried, np.ones(92, bool))
+    columns |= person_genders(csr_array(codes.ar), female, train)
+    columns |= {"p_word_layer": layer_p(columns["size_word"], largest)}
     found = class_follows(columns | {"n_ar": np.full(92, n)}, 0.05, 20)
     assert set(found["follows"][:8]) == {"word"} and set(found["follows"][8:16]) == {"person"}
     assert set(found["follows"][16:32]) == {"neither"} and (found["follows"][32:] != "neither").mean() < 0.1
     assert found["auc_word_ar"][0] == 1 and found["auc_person"][8] == 1
     assert found["auc_word_ar"][32:].mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_one_feature_of_thousands_that_follows_words_is_found():
+    """Its p of 1 / 20,000 times 4,000 features was .2: nothing that stands alone could be found."""
+    rng, n, n_words, d = np.random.default_rng(1), 400, 20, 4000
+    word, feminine = np.arange(n) % n_words, np.arange(n_words) < 10
+    stands = csr_array((np.ones(n), (np.arange(n), word)), shape=(n, n_words))
+    ar = firing(rng, n, d, 0.1)
+    ar[:, 7] = feminine[word] * (1 + rng.random(n))
+    codes, tried = PairedCodes(sparse(firing(rng, n, d, 0.1)), sparse(ar)), labellings(feminine, [0])[:4000]
+    columns, largest = word_genders(codes, stands, feminine, tried, np.ones(d, bool))
+    columns |= {"p_word_layer": layer_p(columns["size_word"], largest), "p_person": np.ones(d), "n_ar": np.full(d, n)}
+    found = class_follows(columns, 0.05, 20)["follows"]
+    assert found[7] == "word" and (found == "word").sum() <= 2

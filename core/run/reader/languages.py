@@ -64,7 +64,7 @@ class CrosslingualQueries(Tables):
         page = "" if limit is None else f" LIMIT {int(limit)}"
         return self._query(
             f"SELECT {', '.join(['g.*', *extra])} FROM grammatical_gender g {joins} WHERE g.layer = $layer "
-            f"ORDER BY g.p_word_ar NULLS LAST, g.p_word_difference NULLS LAST, g.feature{page}",
+            f"ORDER BY g.p_word_adjusted NULLS LAST, g.size_word DESC NULLS LAST, g.feature{page}",
             {"layer": int(layer)},
         )
 

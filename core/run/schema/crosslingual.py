@@ -185,10 +185,12 @@ GRAMMATICAL_GENDER = table(
     n_words_male: int32 [words] - masculine words for things
     auc_word_ar: float64 - AUC of feminine over masculine words for things, Arabic captions
     auc_word_en: float64 - control: AUC on the same images and words, English captions
-    p_word_ar: float64 [probability] - of auc_word_ar, two-sided, genders of words permuted
-    q_word_ar: float64 [probability] - p_word_ar after Benjamini and Hochberg
-    p_word_difference: float64 [probability] - of auc_word_ar - auc_word_en, two-sided, genders of words permuted
-    q_word_difference: float64 [probability] - p_word_difference after Benjamini and Hochberg
+    size_word: float64 - the smaller of two |t| of feminine against masculine words: of Arabic means, and of what
+        English means of the same images leave of them
+    n_labellings: int32 [labellings] - ways to call as many words feminine that were tried
+    p_word: float64 [probability] - share of these labellings with a size_word as large, of this feature alone
+    p_word_adjusted: float64 [probability] - share of these labellings in which any feature of the layer has a size_word
+        as large, times the number of layers
     auc_person: float64 - AUC of women over men, Arabic captions of held-out images
     p_person: float64 [probability] - Mann-Whitney on training images
     q_person: float64 [probability] - p_person after Benjamini and Hochberg

@@ -8,7 +8,7 @@ from scipy.sparse import csc_array, csr_array
 
 from core.agreement import agreement
 from core.crosslingual.clbas import GenderedCodes
-from core.crosslingual.grammatical import class_follows, labellings, word_genders
+from core.crosslingual.grammatical import class_follows, labellings, layer_p, word_genders
 from core.crosslingual.overlap import Effects, overlap_rows
 from core.crosslingual.pairs import PairedCodes
 from core.crosslingual.sharing import class_sharing, gender_sharing
@@ -127,8 +127,14 @@ def _grammar(rng: np.random.Generator, size: Size, follow: float) -> tuple[pd.Da
         for extra in (np.zeros_like(grammar), grammar)
     ]
     tried = labellings(female, [0])[:2000]
-    columns = word_genders(PairedCodes(*(csc_array(x) for x in codes)), stands, female, tried)
-    columns |= {"n_ar": np.full(size.d, 2 * size.n), "p_person": np.ones(size.d)}
+    enough = np.ones(size.d, bool)
+    columns, largest = word_genders(PairedCodes(*(csc_array(x) for x in codes)), stands, female, tried, enough)
+    columns |= {
+        "p_word_layer": layer_p(columns["size_word"], largest),
+        "n_ar": np.full(size.d, 2 * size.n),
+        "p_person": np.ones(size.d),
+        "n_labellings": np.full(size.d, len(tried)),
+    }
     frame = pd.DataFrame(class_follows(columns, 0.05, 20)).assign(n_words_female=10, n_words_male=10)
     return frame["follows"].value_counts().rename_axis("follows").rename("n").reset_index(), frame, 3
 
