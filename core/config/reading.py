@@ -22,6 +22,10 @@ PROJECT_ROOT = SOURCE_ROOT if (SOURCE_ROOT / "app.py").is_file() else Path.cwd()
 PRESETS_DIR = SOURCE_ROOT / "precompute" / "presets"
 
 
+GONE = ("gender.n_bootstrap", "mechanisms.fdr")
+"""Settings of earlier versions that nothing reads any more: runs that were made with them open as before."""
+
+
 def load_config(preset: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a preset (its name, or the path of a TOML file), apply ``key=value`` overrides and check everything.
 
@@ -48,8 +52,17 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 
 def config_from_dict(tree: Mapping[str, Any]) -> Config:
-    """Build a Config from ``config_to_dict``'s form; missing keys take their defaults, unknown ones are refused."""
-    return _build({k: dict(v) if isinstance(v, Mapping) else v for k, v in tree.items()}, "the saved settings", [])
+    """Build a Config from ``config_to_dict``'s form; missing keys take their defaults, unknown ones are refused.
+
+    Those that an earlier version has saved and that are gone are left out.
+    """
+    known = {
+        section: {key: v for key, v in value.items() if f"{section}.{key}" not in GONE}
+        if isinstance(value, Mapping)
+        else value
+        for section, value in tree.items()
+    }
+    return _build(known, "the saved settings", [])
 
 
 def fingerprint_part(config: Config, name: str) -> Any:
@@ -99,7 +112,7 @@ def _apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> list[str
             continue
         section, dot, name = key.partition(".")
         if key not in all_keys():
-            mistakes.append(f"--set {item}: unknown key {key}{_nearest(key)}")
+            mistakes.append(f"--set {item}: {_unknown(key)}")
         elif dot:
             tree.setdefault(section, {})[name] = _parse(text, typing.get_type_hints(SECTIONS[section])[name])
         else:
@@ -119,6 +132,10 @@ def _parse(text: str, hint: Any) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text  # the type check says what was expected
+
+
+def _unknown(key: str) -> str:
+    return "no setting any more; leave it out" if key in GONE else f"unknown key{_nearest(key)}"
 
 
 def _nearest(key: str) -> str:
@@ -145,7 +162,7 @@ def _build(tree: dict[str, Any], where: str, mistakes: list[str]) -> Config:
         given = tree.get(section, {})
         given = given if isinstance(given, Mapping) else {}
         known = {f.name: f for f in fields(cls)}
-        mistakes += [f"{section}.{k}: unknown key{_nearest(f'{section}.{k}')}" for k in given if k not in known]
+        mistakes += [f"{section}.{k}: {_unknown(f'{section}.{k}')}" for k in given if k not in known]
         values[section] = cls(
             **{k: _checked(k, given, f"{section}.{k}", cls, f, mistakes, bad) for k, f in known.items()}
         )

@@ -1,6 +1,7 @@
 """Settings: presets load, mistakes are told all at once, nothing unknown passes."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,14 @@ def test_presets_load_and_survive_json(name):
     config = load_config(name)
     assert config.name == name
     assert config_from_dict(json.loads(json.dumps(config_to_dict(config)))) == config
+
+
+def test_runs_of_an_earlier_version_open():
+    """Its settings as they were saved; what is gone since then is left out, and told to whom sets it."""
+    saved = json.loads((Path(__file__).parent / "settings-0.3.0.json").read_text(encoding="utf-8"))
+    assert config_from_dict(saved).gender.fdr == saved["gender"]["fdr"]
+    with pytest.raises(UserError, match="no setting any more"):
+        load_config("demo", ["gender.n_bootstrap=5"])
 
 
 def test_all_mistakes_come_at_once():
