@@ -24,6 +24,7 @@ MOST_LABELLINGS = 50_000  # all ways to label the words are tried where there ar
 N_LABELLINGS = 20_000
 MIN_WORDS = 5  # of either gender
 LABEL_STREAM = 61
+WORD_LEVEL = 0.01  # of any feature that follows no word being said to, over all layers
 Columns = dict[str, NDArray]
 
 
@@ -110,7 +111,7 @@ def class_follows(columns: Columns, fdr: float, min_images: int) -> Columns:
     layers = len(np.unique(columns["layer"])) if "layer" in columns else 1
     adjusted = np.where(enough, np.minimum(1.0, columns["p_word_layer"] * layers), np.nan)
     q_person = q_values(np.where(enough, columns["p_person"], np.nan))
-    word, person = adjusted <= fdr, q_person <= fdr
+    word, person = adjusted <= WORD_LEVEL, q_person <= fdr
     follows = np.select(
         [~enough, word & person, word, person], ["not enough data", "both", "word", "person"], "neither"
     )
