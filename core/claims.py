@@ -17,7 +17,7 @@ from core.intervals import wilson
 TABLE = Path(__file__).with_name("claims.tsv")
 KINDS = ("false", "true", "interval")
 AT_MOST = 0.05  # of the worlds in which a claim is false, in which it may be made and still be called supported
-MIN_WORLDS = 100  # simulated worlds below which a rate decides nothing
+MIN_WORLDS = 100  # simulated worlds below which a rate calls nothing supported
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from core.claims import AT_MOST, RATES, Rate
+from core.claims import AT_MOST, MIN_WORLDS, RATES, Rate
 from core.intervals import told
 
 NEARLY_SAME = 0.8  # an agreement over its ceiling whose whole interval lies above is called the same
@@ -58,11 +58,16 @@ def made(answer: Answer, claims: tuple[str, ...]) -> Answer:
 
 
 def weigh(answer: Answer, rates: dict[str, Rate]) -> Answer:
-    """With the rate of the worst of its claims as its note; no longer "supported" where that is above AT_MOST."""
+    """With the rate of the worst of its claims as its note; no longer "supported" where that is above AT_MOST, nor
+    where it rests on fewer than MIN_WORLDS worlds or was not measured."""
     known = [rates[claim] for claim in answer.claims if claim in rates]
-    if not known:
+    few = len(known) < len(answer.claims) or any(rate.worlds < MIN_WORLDS for rate in known)
+    worst = max(known, key=lambda rate: (rate.too_high, rate.share), default=None)
+    if answer.sure == "supported" and few and not (worst and worst.too_high):
+        seen = f"{worst.told()}: too few" if worst else "How often such a sentence is wrong was not measured: none"
+        return replace(answer, sure="unclear", note=f"{seen} to call it supported.")
+    if worst is None:
         return answer
-    worst = max(known, key=lambda rate: (rate.too_high, rate.share))
     if answer.sure == "supported" and worst.too_high:
         return replace(
             answer,

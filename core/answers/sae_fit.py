@@ -23,7 +23,10 @@ def origin(saes: pd.DataFrame) -> str:
 
 @says("sae_fit.fits")
 def fit_answer(saes: pd.DataFrame, fit: pd.DataFrame) -> Answer:
-    """How much they explain at each kind of position, in the layer where it is least."""
+    """How much they explain at each kind of position, in the layer where it is least.
+
+    Supported where it is surely (lower end) at least ENOUGH everywhere.
+    """
     known = fit[(fit["lang"] == BOTH) & fit["kind"].isin(list(KINDS))].dropna(subset=["explained_variance"])
     if known.empty or known["n_images"].min() < FEW:
         n = int(known["n_images"].min()) if len(known) else 0
@@ -40,7 +43,8 @@ def fit_answer(saes: pd.DataFrame, fit: pd.DataFrame) -> Answer:
             )
     n = int(known["n_images"].min())
     text = f"In the layer where it is least, explained variance is {'; '.join(parts)}; n = {n:,} held-out images."
-    return Answer(text, "unclear" if cautions(fit) else "supported")
+    surely = bool((known["explained_variance_low"] >= ENOUGH).all())  # with 20 images .45 is found to be .5 and more
+    return Answer(text, "supported" if surely and not cautions(fit) else "unclear")
 
 
 def cautions(fit: pd.DataFrame) -> list[str]:

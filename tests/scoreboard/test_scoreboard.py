@@ -11,7 +11,7 @@ import pytest
 
 import core.answers
 from core.answers import CLAIMS, Answer, made, weigh
-from core.claims import AT_MOST, ROWS, Row, rates, read, written
+from core.claims import AT_MOST, MIN_WORLDS, ROWS, Row, rates, read, written
 from core.scoreboard.measure import measure
 from core.scoreboard.worlds import TOPICS, Size, World, all_worlds
 
@@ -71,9 +71,17 @@ def test_a_size_at_which_a_claim_is_surely_made_too_often_is_not_hidden_by_the_o
     assert weigh(answer, rates([by_chance, large])).sure == "supported"
 
 
-def test_too_few_worlds_decide_nothing():
+def test_a_rate_that_is_hardly_known_supports_nothing():
     answer = Answer("It is so.", "supported", ("topic.claim",))
-    assert weigh(answer, rates([row(hits=2, worlds=20)])).sure == "supported"
+    assert weigh(answer, rates([row(hits=0, worlds=MIN_WORLDS - 1)])).sure == "unclear"
+    assert weigh(answer, rates([row(hits=0, worlds=MIN_WORLDS)])).sure == "supported"
+    assert weigh(answer, {}).sure == "unclear"
+    assert weigh(Answer("It is so.", "supported"), {}).sure == "supported", "what claims nothing needs no rate"
+
+
+def test_every_claim_has_been_measured_in_enough_worlds():
+    few = {claim: rates(ROWS)[claim].worlds if claim in rates(ROWS) else 0 for claim in CLAIMS}
+    assert not {claim: n for claim, n in few.items() if n < MIN_WORLDS}
 
 
 def test_a_sentence_counts_by_the_worst_of_its_claims_and_of_their_worlds():
