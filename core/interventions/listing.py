@@ -50,7 +50,8 @@ def arms_table(
 
 
 def _arm_row(inputs: Inputs, moved: Mapping[str, float], number: int, phase: str, arm: Arm) -> dict[str, Any]:
-    row: dict[str, Any] = {"arm": number, "phase": phase, **vars(arm), "sae_id": None, **moved}
+    row: dict[str, Any] = {"arm": number, "phase": phase, **vars(arm), "sae_id": None, "dictionary_id": None}
+    row |= moved
     here = inputs.settings.languages if arm.sets else ()
     chosen: dict[str, list] = {lang: inputs.writer.set_of(arm, lang) if lang in here else [] for lang in LANGUAGES}
     for lang in LANGUAGES:
@@ -60,7 +61,7 @@ def _arm_row(inputs: Inputs, moved: Mapping[str, float], number: int, phase: str
     other = inputs.writer.untrained.get(arm.dictionary)
     if every:
         column = other.column if other else partial(inputs.column, arm.layer)
-        row["sae_id"] = inputs.writer.dictionary_name(arm)
+        row["dictionary_id" if other else "sae_id"] = inputs.writer.dictionary_name(arm)
         row["firing_rate"] = float(np.mean(column("density")[every]))
         row["activation"] = float(np.mean(column("mean")[every]))
     distance = (other.sets if other else inputs.feature_sets).distance

@@ -61,6 +61,7 @@ INTERVENTION_ARMS = table(
     _ARM,
     """
     sae_id: string - SAE whose features are changed, else null
+    dictionary_id: string - content hash of the random dictionary whose features are changed, else null
     features_en: list of int32 - features changed while an English caption is written; of two layers those of the lower
     features_ar: list of int32 - features changed while an Arabic caption is written; of two layers those of the lower
     leans_en: list of int8 - of each of features_en: 1 more active on women's training images, -1 on men's; of a
