@@ -24,6 +24,7 @@ from core.layers.measures import accuracy_ends, auc, auc_ends
 Floats = NDArray[np.float64]
 Ends = tuple[Floats, Floats]
 SIZES = (10, 20, 50, 100)
+FEWEST = 20  # samples with an interval, below which their coverage is no number
 LEAST = 0.93  # coverage that is asked for at a nominal .95
 
 
@@ -39,11 +40,11 @@ class Row(NamedTuple):
 
 
 def covered(name: str, case: str, n: str, ends: Ends, truth: float) -> Row:
-    """Coverage of ``truth``; rounding at 0 and 1 forgiven."""
+    """Coverage of ``truth``, rounding at 0 and 1 forgiven; NaN where fewer than FEWEST samples have an interval."""
     low, high = (np.asarray(end, float) for end in ends)
     known = np.isfinite(low) & np.isfinite(high)
     inside = (low - 1e-9 <= truth) & (truth <= high + 1e-9)
-    hit = float(inside[known].mean()) if known.any() else float("nan")
+    hit = float(inside[known].mean()) if known.sum() >= FEWEST else float("nan")
     return Row(name, case, n, hit, float(known.mean()), float((high - low)[known].mean()) if known.any() else hit)
 
 
@@ -143,7 +144,7 @@ def probes(rng: np.random.Generator, n_worlds: int) -> Iterator[Row]:
 
 def missed(row: Row) -> float:
     """Share of all samples that show an interval without the truth."""
-    return row.shown * (1 - row.coverage) if row.shown else 0.0
+    return 0.0 if np.isnan(row.coverage) else row.shown * (1 - row.coverage)
 
 
 TABLES = (shares, scores, rare, means, indices, probes)
@@ -161,7 +162,7 @@ def main(n_worlds: int) -> int:
     short = 0
     for row in rows(n_worlds):
         short += missed(row) > 1 - LEAST + 2.6 * np.sqrt(LEAST * (1 - LEAST) / n_worlds)
-        shown = f"{row.coverage:.3f}" if row.shown else "–"
+        shown = "–" if np.isnan(row.coverage) else f"{row.coverage:.3f}"
         print(f"| {row.interval} | {row.case} | {row.n} | {shown} | {row.shown:.2f} | {row.width:.2f} |", flush=True)
     print(f"{short} rows miss the truth in more than {1 - LEAST:.2f}, by more than {n_worlds} samples explain.")
     return int(short > 0)

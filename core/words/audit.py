@@ -1,6 +1,6 @@
 """Gendered words in captions before and after something was done to a model: counts, rates, intervals, flips.
 
-Captions may come from any model. Units are images: all captions of one image are counted and resampled together.
+Captions may come from any model. Units are images: all captions of one image are counted together.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from core.intervals import percentile_interval, q_values, resampled_counts
+from core.intervals import MIN_VARIED, influence_interval, q_values
 from core.words.captions import NAMED, Hit, caption_gender, decides, find
 from core.words.generic import POLICIES, UNMARKED, under
 from core.words.lexicon import Word, split_words
 
+Floats = NDArray[np.float64]
 GENDERS = ("male", "female", UNMARKED, "neutral")
 MIN_IMAGES = 20  # below which nothing is concluded
 SLOW = 13  # so few differences with ties are tested exactly, which takes a while
-MOST_WEIGHTS = 20_000_000  # of the bootstrap at once
+ROUNDING = 1e-9  # below which a rate has not changed
 TOTAL = "gendered words"  # for women and men; those that agree with persons and things alike are counted apart
 AGREEMENT = "verbs, adjectives"
 MOVED = ("before", "after", "change", "change_low", "change_high")
@@ -78,15 +79,13 @@ def audit(
     lang: str,
     lexicon: str | Path = "",
     terms: Sequence[str] = (),
-    n_draws: int = 2000,
-    seed: int = 0,
     policy: str = UNMARKED,
 ) -> Audit:
     """Compare ``before`` with ``after`` (columns, with image_id) in the captions of one language.
 
     ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. ``policy`` is what the generic
     masculine counts as (``core.words.generic.POLICIES``). With fewer than MIN_IMAGES images there are counts, but no
-    interval and no p.
+    interval and no p; what changes on fewer than MIN_VARIED images has no interval.
     """
     images, place = np.unique(frame["image_id"].astype(str), return_inverse=True)
     sides = [_Side(frame[side], lang, lexicon, terms) for side in ("before", "after")]
@@ -94,7 +93,7 @@ def audit(
 
     def counted(by: str, keys: Sequence[tuple[str, str]]) -> pd.DataFrame:
         counts = [_matrix(side.counts[by], keys, place, len(images)) for side in sides]
-        return _table(lang, keys, counts, tokens, n_draws, seed)
+        return _table(lang, keys, counts, tokens)
 
     generic = any(count["gender", UNMARKED] for side in sides for count in side.counts[UNMARKED])
     total = [("total", TOTAL)]
@@ -178,8 +177,6 @@ def _table(
     keys: Sequence[tuple[str, str]],
     counts: Sequence[np.ndarray],
     tokens: Sequence[np.ndarray],
-    n_draws: int,
-    seed: int,
 ) -> pd.DataFrame:
     """One row a key, and one for the words themselves."""
     columns = [np.column_stack([count, n]) for count, n in zip(counts, tokens, strict=True)]
@@ -213,12 +210,8 @@ def _table(
             table[f"{prefix}p"] = [signed_rank(column) for column in values.T]
             table[f"{prefix}q"] = _over_words(table, f"{prefix}p")
     if enough:
-        drawn = _bootstrap(columns, n_draws, seed)
-        for name, values in (("change", drawn[0]), ("rate", drawn[1])):
-            known = np.isfinite(values).any(0)  # no rate without a word
-            if known.any():
-                interval = percentile_interval(values[:, known])
-                table.loc[known, f"{name}_low"], table.loc[known, f"{name}_high"] = interval
+        for name, ends in zip(("change", "rate"), _intervals(*columns), strict=True):
+            table[f"{name}_low"], table[f"{name}_high"] = ends
     last = table["kind"] == "tokens"
     table.loc[last, [c for c in table if c.startswith("rate_")]] = float("nan")
     return table[list(COLUMNS)]
@@ -249,17 +242,25 @@ def _exact(nonzero: tuple[float, ...]) -> float:
     return float(wilcoxon(nonzero).pvalue)
 
 
-def _bootstrap(columns: Sequence[np.ndarray], n_draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Changes of counts and of rates (n_draws, n_keys each), the same images drawn before and after."""
-    n_images = len(columns[0])
-    size = max(1, MOST_WEIGHTS // n_images)
-    changes, rates = [], []
-    for number, start in enumerate(range(0, n_draws, size)):
-        weights = resampled_counts(n_images, min(size, n_draws - start), [seed, number])
-        before, after = (weights @ c for c in columns)
-        changes.append(after - before)
-        rates.append(_rate(after, after[:, -1:]) - _rate(before, before[:, -1:]))
-    return np.concatenate(changes), np.concatenate(rates)
+def _intervals(before: Floats, after: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+    """Ends (n_keys,) of the changes of counts and of rates, from counts (n_images, n_keys), the last those of words.
+
+    A rate of all words is a ratio of sums, linearised over images, which are the same before and after; it moves by the
+    images where the count does, or, where it does on none, by those where the number of words does.
+    """
+    n, by_image = len(before), after - before
+    moved = (by_image != 0).sum(0)
+    changes = influence_interval(by_image.sum(0), by_image - by_image.mean(0), n, moved)
+    rates, influence = [], []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for counts in (before, after):
+            rates.append(_rate(counts.sum(0), counts[:, -1].sum()))
+            influence.append((1000 * counts - rates[-1] * counts[:, -1:]) / counts[:, -1].sum())
+    moves = influence[1] - influence[0]
+    moves[np.abs(moves) < ROUNDING] = 0.0
+    change = rates[1] - rates[0]
+    change[np.abs(change) < ROUNDING] = 0.0
+    return changes, influence_interval(change, moves, n, np.where(moved, moved, moved[-1]))
 
 
 def _flips(before: Sequence[str], after: Sequence[str]) -> dict[tuple[str, str], int]:
@@ -282,10 +283,10 @@ def conclusion(table: pd.DataFrame) -> tuple[str, str]:
         )
     count, rate, length = (_sign(total, "change"), _sign(total, "rate"), _sign(tokens, "change"))
     counts = (
-        f"gendered words go from {total['before']:,} to {total['after']:,} ({total['change']:+,}, interval "
-        f"{total['change_low']:+,.0f} to {total['change_high']:+,.0f}; n = {n:,} images)"
+        f"gendered words go from {total['before']:,} to {total['after']:,} "
+        f"({total['change']:+,}, {_interval(total, 'change', '+,.0f')}; n = {n:,} images)"
     )
-    interval = f"{total['rate_change']:+.1f}, interval {total['rate_low']:+.1f} to {total['rate_high']:+.1f}"
+    interval = f"{total['rate_change']:+.1f}, {_interval(total, 'rate', '+.1f')}"
     rates = f"per 1,000 words from {total['rate_before']:.1f} to {total['rate_after']:.1f} ({interval})"
     words = f"from {tokens['before']:,} to {tokens['after']:,} words"
     alone = "This file has no control: whether any other change of the model would do the same it cannot say."
@@ -309,6 +310,12 @@ def conclusion(table: pd.DataFrame) -> tuple[str, str]:
         return f"Gendered words became {way}, by number and by rate: {counts}; {rates}. {alone}", "supported"
     seen = "the number alone does not show it" if count == 0 else "the number moves the other way"
     return f"Among all words, gendered ones became {way}: {rates}; {seen}: {counts}. {alone}", "supported"
+
+
+def _interval(row: pd.Series, name: str, form: str) -> str:
+    if not np.isfinite(row[f"{name}_low"]):
+        return f"no interval: fewer than {MIN_VARIED} images change"
+    return f"interval {row[f'{name}_low']:{form}} to {row[f'{name}_high']:{form}}"
 
 
 def _sign(row: pd.Series, name: str) -> int:

@@ -247,7 +247,7 @@ def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[
             for r in results
         },
         "not_enough_data": list(absent),
-        "units": "images; rates are per 1,000 words; intervals are paired bootstraps at 95 %; p are two-sided "
+        "units": "images; rates are per 1,000 words; intervals are of 95 %, over images; p are two-sided "
         "Wilcoxon tests, q of single words adjusted after Benjamini and Hochberg",
     }
     write_json(folder / "audit.json", tree)

@@ -246,7 +246,7 @@ def test_where_the_masculine_is_said_of_anyone_counting_it_as_men_is_wrong_and_m
 
 def changed(before: str, after: str, policy: str = UNMARKED, n: int = 40):
     frame = pd.DataFrame({"image_id": range(n), "before": [before] * n, "after": [after] * n})
-    return audit(frame, "ar", n_draws=100, policy=policy)
+    return audit(frame, "ar", policy=policy)
 
 
 def test_a_womans_word_made_generic_is_a_word_less_or_a_man_more():
@@ -260,7 +260,7 @@ def test_a_womans_word_made_generic_is_a_word_less_or_a_man_more():
     for one in (lost, turned):
         by = one.policies.set_index("policy")
         assert by["change"].to_dict() == {UNMARKED: -40, "male": 0, "left out": -40} and "male" in one.sensitivity
-    assert np.isfinite(lost.policies["change_low"]).all()
+    assert np.isfinite(lost.policies["change_low"]).tolist() == [True, False, True]  # by "male" none changes
 
 
 def test_without_a_generic_masculine_no_policy_decides_and_none_is_named():
