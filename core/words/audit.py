@@ -5,7 +5,6 @@ Captions may come from any model. Units are images: all captions of one image ar
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
-from core.intervals import MIN_VARIED, influence_interval, q_values
+from core.intervals import influence_interval, q_values
 from core.words.captions import NAMED, Hit, caption_gender, decides, find
 from core.words.generic import POLICIES, UNMARKED, under
 from core.words.lexicon import Word, split_words
@@ -24,7 +23,7 @@ from core.words.lexicon import Word, split_words
 Floats = NDArray[np.float64]
 GENDERS = ("male", "female", UNMARKED, "neutral")
 MIN_IMAGES = 20  # below which nothing is concluded
-SLOW = 13  # so few differences with ties are tested exactly, which takes a while
+EXACT = 50  # so few differences are tested exactly
 ROUNDING = 1e-9  # below which a rate has not changed
 TOTAL = "gendered words"  # for women and men; those that agree with persons and things alike are counted apart
 AGREEMENT = "verbs, adjectives"
@@ -56,7 +55,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Audit:
-    """Of one language: a row a term (COLUMNS; rates are per 1,000 words), flips (before, after, n), and its sentence.
+    """Of one language: a row a term (COLUMNS; rates are per 1,000 words) and flips (before, after, n).
 
     ``terms``: kind is "total", "gender", "agreement", "word", "term" (asked for) or "tokens", which has no rate.
     ``policies``: gendered words before and after, and captions that name another gender after, under each policy for
@@ -68,8 +67,6 @@ class Audit:
     n_captions: int
     terms: pd.DataFrame
     flips: pd.DataFrame
-    conclusion: str
-    sure: str
     policies: pd.DataFrame
     sensitivity: str
 
@@ -85,7 +82,7 @@ def audit(
 
     ``terms`` are counted beside the lexicon's words, whole, without taking prefixes off. ``policy`` is what the generic
     masculine counts as (``core.words.generic.POLICIES``). With fewer than MIN_IMAGES images there are counts, but no
-    interval and no p; what changes on fewer than MIN_VARIED images has no interval.
+    interval and no p; what changes on fewer than five images has no interval.
     """
     images, place = np.unique(frame["image_id"].astype(str), return_inverse=True)
     sides = [_Side(frame[side], lang, lexicon, terms) for side in ("before", "after")]
@@ -108,9 +105,8 @@ def audit(
         turned = sum(n for (a, b), n in flips[one].items() if a != b)
         rows.append({"policy": one, **row[list(MOVED)].to_dict(), "turned": turned})
     policies = pd.DataFrame(rows, columns=["policy", *MOVED, "turned"])
-    text, sure = conclusion(table)
     said = pd.DataFrame([(a, b, n) for (a, b), n in flips[policy].items()], columns=["before", "after", "n"])
-    return Audit(lang, len(images), len(frame), table, said, text, sure, policies, _sensitivity(policies, policy))
+    return Audit(lang, len(images), len(frame), table, said, policies, _sensitivity(policies, policy))
 
 
 def _sensitivity(policies: pd.DataFrame, policy: str) -> str:
@@ -229,17 +225,21 @@ def _rate(counts: np.ndarray, n_words: np.ndarray) -> np.ndarray:
 
 
 def signed_rank(differences: np.ndarray) -> float:
-    """Two-sided p of Wilcoxon's (1945) test over images, zeros left out; NaN where all are zero."""
+    """Two-sided p of Wilcoxon's (1945) test over images, zeros left out; NaN where all are zero.
+
+    Up to EXACT differences over all signs that they could have, ties included; beyond, the normal approximation.
+    """
     nonzero = differences[np.isfinite(differences) & (differences != 0)]
-    if len(nonzero) > SLOW:
-        return float(wilcoxon(nonzero).pvalue)
-    return _exact(tuple(sorted(nonzero.tolist()))) if len(nonzero) else float("nan")
-
-
-@functools.lru_cache(4096)
-def _exact(nonzero: tuple[float, ...]) -> float:
-    """The same of few differences, which scipy enumerates; rare words share their patterns."""
-    return float(wilcoxon(nonzero).pvalue)
+    if not len(nonzero):
+        return float("nan")
+    if len(nonzero) > EXACT:
+        return float(wilcoxon(nonzero, method="approx").pvalue)
+    ranks = np.rint(2 * rankdata(np.abs(nonzero))).astype(int)  # doubled, since ties have halves
+    chance = np.ones(1)  # of each sum of the ranks of positive differences, rank by rank
+    for rank in ranks:
+        chance = (np.pad(chance, (0, rank)) + np.pad(chance, (rank, 0))) / 2
+    seen = int(ranks[nonzero > 0].sum())
+    return float(min(1.0, 2 * min(chance[: seen + 1].sum(), chance[seen:].sum())))
 
 
 def _intervals(before: Floats, after: Floats) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
@@ -267,57 +267,3 @@ def _flips(before: Sequence[str], after: Sequence[str]) -> dict[tuple[str, str],
     """How many captions went from each named gender to each, in the order of NAMED."""
     count = Counter(zip(before, after, strict=True))
     return {(a, b): count[a, b] for a in NAMED for b in NAMED if count[a, b]}
-
-
-def conclusion(table: pd.DataFrame) -> tuple[str, str]:
-    """What may and may not be said of the words for women and men, and its mark, from a table of ``audit``."""
-    total = table[table["kind"] == "total"].iloc[0]
-    tokens = table[table["kind"] == "tokens"].iloc[0]
-    n = int(total["n_images"])
-    if total["why"]:
-        return f"Not enough data: {total['why']}. Nothing may be concluded.", "not enough data"
-    if not total["before"] and not total["after"]:
-        return (
-            f"No word of the lexicon names a woman or a man in {n:,} images: there is nothing to compare.",
-            "not enough data",
-        )
-    count, rate, length = (_sign(total, "change"), _sign(total, "rate"), _sign(tokens, "change"))
-    counts = (
-        f"gendered words go from {total['before']:,} to {total['after']:,} "
-        f"({total['change']:+,}, {_interval(total, 'change', '+,.0f')}; n = {n:,} images)"
-    )
-    interval = f"{total['rate_change']:+.1f}, {_interval(total, 'rate', '+.1f')}"
-    rates = f"per 1,000 words from {total['rate_before']:.1f} to {total['rate_after']:.1f} ({interval})"
-    words = f"from {tokens['before']:,} to {tokens['after']:,} words"
-    alone = "This file has no control: whether any other change of the model would do the same it cannot say."
-    if length:
-        alone = f"The captions also went {words}: a rate moves by itself where what is cut stood late. {alone}"
-    if not count and not rate:
-        said = f"No change can be shown: {counts}; {rates}. That is no proof that there is none."
-        return said, "unclear"
-    if not np.isfinite(total["rate_change"]):
-        return f"The captions are empty on one side ({words}): no rate can be compared; {counts}.", "unclear"
-    if rate == 0:
-        why = {-1: "got shorter", 1: "got longer", 0: "changed in length"}[length]
-        fell = "falls" if count < 0 else "rises"
-        return (
-            f"The number {fell}, but the captions {why} ({words}): {counts}; {rates}, a change that cannot be told "
-            "from none. It may not be concluded that words for women and men in particular were affected.",
-            "unclear",
-        )
-    way = "rarer" if rate < 0 else "more frequent"
-    if count == rate:
-        return f"Gendered words became {way}, by number and by rate: {counts}; {rates}. {alone}", "supported"
-    seen = "the number alone does not show it" if count == 0 else "the number moves the other way"
-    return f"Among all words, gendered ones became {way}: {rates}; {seen}: {counts}. {alone}", "supported"
-
-
-def _interval(row: pd.Series, name: str, form: str) -> str:
-    if not np.isfinite(row[f"{name}_low"]):
-        return f"no interval: fewer than {MIN_VARIED} images change"
-    return f"interval {row[f'{name}_low']:{form}} to {row[f'{name}_high']:{form}}"
-
-
-def _sign(row: pd.Series, name: str) -> int:
-    """-1 or 1 where the interval of a change excludes 0, else 0."""
-    return -1 if row[f"{name}_high"] < 0 else 1 if row[f"{name}_low"] > 0 else 0

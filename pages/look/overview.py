@@ -67,7 +67,8 @@ def card(q: Question) -> str:
     answer = ""
     if q.answer:
         sure = f" {text.sure_mark(q.sure)}" if q.sure else ""
-        answer = f"<p>{escape(q.answer)}{sure}</p>"
+        note = f'<p class="cs-small cs-rate">{escape(q.note)}</p>' if q.note else ""
+        answer = f"<p>{escape(q.answer)}{sure}</p>{note}"
     return (
         f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
         f'<p class="cs-small">{escape(q.missing)}</p>'

@@ -6,20 +6,20 @@ Each answer is the sentence of the page that goes deeper; where its analysis has
 from __future__ import annotations
 
 import functools
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import streamlit as st
 
 from core.answers import Answer
 from core.answers import alignment as alignment_answers
+from core.answers import captions as captions_answers
 from core.answers import gender as gender_answers
 from core.answers import interventions as interventions_answers
 from core.answers import layers as layers_answers
-from core.config import LANGUAGE_NAME, only_language
+from core.answers.captions import NOTHING
+from core.config import only_language
 from core.figures import alignment
-from core.intervals import clopper_pearson
 from core.run import Run, manifest_version
 from core.run.reader import Catalog
 from core.words import caption_gender, find, matched_gender
@@ -27,9 +27,7 @@ from core.words.generic import UNMARKED
 from pages.kit import nulls
 from pages.kit.runs import catalog
 
-FEW = 30  # below this many cases nothing is said
 VIEW = "before"  # the positions that the gendered word cannot have written
-NOTHING = Answer("", "")
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class Question:
     """A card: the question, the answer so far ("" where there is none), how sure it is, and what comes next.
 
     `sure` is "supported", "unclear", "not enough data" or "". `page` is where to look, `link` what it is called.
+    `note`: how often such an answer is wrong where there is nothing.
     """
 
     title: str
@@ -45,6 +44,7 @@ class Question:
     missing: str
     page: str
     link: str
+    note: str = ""
 
 
 def questions(run: Run) -> list[Question]:
@@ -59,13 +59,13 @@ def _questions(run_dir: str, version: str) -> list[Question]:
     policy = run.config().words.generic_masculine
     genders = functools.cache(lambda: caption_genders(cat, policy))  # counted only where an analysis has not run
     matched = functools.cache(lambda: caption_genders(cat, ""))
-    gender = gender_features(cat, run.config().gender.fdr) or seen_gender(genders())
+    gender = gender_features(cat, run.config().gender.fdr) or captions_answers.seen_answer(genders())
     layer = chosen_layer(cat, run.config().gender.fdr)
     beside = nulls.findings_note(cat, layer, cat.languages[0], VIEW) if layer is not None else ""
     if only := only_language(cat.languages):
         agree = apart = Answer(f"{only[:1].upper()}{only[1:]}.", "not enough data")
     else:
-        agree, apart = compared(cat) or agreement(matched()), language_specific(cat)
+        agree, apart = compared(cat) or captions_answers.agreement_answer(matched()), language_specific(cat)
     done = bool(only) or cat.has("alignment")
     return [
         _card(
@@ -111,7 +111,9 @@ def steered(cat: Catalog) -> Question:
     title = "Can it be steered?"
     if cat.has("intervention_effects"):
         answer = interventions_answers.main_answer(cat.intervention_effects(), cat.intervention_verdicts())
-        return Question(title, answer.text, answer.sure, "", "interventions", "See what it does, beside its controls")
+        return Question(
+            title, answer.text, answer.sure, "", "interventions", "See what it does, beside its controls", answer.note
+        )
     needs = "Needs the features: the stage features."
     if cat.has("features"):
         needs = (
@@ -125,7 +127,8 @@ def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: s
     """A card whose answer is whole once its stage is done, and says until then which one is waited for; ``beside`` is
     what the same gives where there is nothing."""
     after = " This is what the captions say; what goes on inside needs" if answer.text else "Needs"
-    return Question(title, answer.text, answer.sure, beside if done else f"{after} the stage {stage}.", page, link)
+    missing = beside if done else f"{after} the stage {stage}."
+    return Question(title, answer.text, answer.sure, missing, page, link, answer.note)
 
 
 def chosen_layer(cat: Catalog, fdr: float) -> int | None:
@@ -171,7 +174,7 @@ def language_specific(cat: Catalog) -> Answer:
         return NOTHING
     layer = middle_layer(cat)
     answer = alignment_answers.sharing_answer(cat.shared_gender(layer, VIEW))
-    return Answer(f"At layer {layer}: {answer.text}", answer.sure)
+    return replace(answer, text=f"At layer {layer}: {answer.text}")
 
 
 def middle_layer(cat: Catalog) -> int:
@@ -198,46 +201,6 @@ def named_gender(text: str, lang: str, policy: str = UNMARKED) -> str:
     hits = find(text, lang)
     named = caption_gender(hits, policy) if policy else matched_gender(hits)
     return named if named in ("male", "female") else ""
-
-
-def seen_gender(genders: pd.DataFrame) -> Answer:
-    """How often the words of a caption name the gender that the image is labelled with, by language."""
-    shown = genders[genders["gender"].isin(["male", "female"])] if len(genders) else genders
-    if len(shown) < FEW:
-        return NOTHING
-    hits = {name: int((shown[lang] == shown["gender"]).sum()) for lang, name in LANGUAGE_NAME.items() if lang in shown}
-    parts = [f"{name} {rate(n, len(shown))}" for name, n in hits.items()]
-    low = min(float(clopper_pearson(n, len(shown))[0]) for n in hits.values())
-    major = max(Counter(shown["gender"]).values()) / len(shown)
-    text = (
-        f"In its words: on images of a woman or a man, the caption names that gender in {listed(parts)} "
-        f"of {len(shown):,} images; always naming the commoner one would give {major:.0%}."
-    )
-    return Answer(text, "supported" if low > major else "unclear")
-
-
-def agreement(genders: pd.DataFrame) -> Answer:
-    """How often both captions of a neutral image name the same gender, against pairs of different images."""
-    if genders.empty:
-        return NOTHING
-    pairs = genders[(genders["gender"] == "neutral") & (genders["en"] != "") & (genders["ar"] != "")]
-    if len(pairs) < FEW:
-        return NOTHING
-    same, n = int((pairs["en"] == pairs["ar"]).sum()), len(pairs)
-    chance = sum(float((pairs["en"] == g).mean() * (pairs["ar"] == g).mean()) for g in ("male", "female"))
-    low, high = clopper_pearson(same, n)
-    text = (
-        f"On images that show no gender, both captions say the same one, by words that both genders must say alike, in "
-        f"{rate(same, n)} of {n:,} images in which both say one; captions of different images would agree in "
-        f"{chance:.0%}."
-    )
-    return Answer(text, "supported" if not low <= chance <= high else "unclear")
-
-
-def rate(hits: int, n: int) -> str:
-    """A share with its interval, as "71% [67–74]"."""
-    low, high = clopper_pearson(hits, n)
-    return f"{hits / n:.0%} [{low * 100:.0f}–{high * 100:.0f}]"
 
 
 def listed(parts: list[str]) -> str:

@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     )
     scoreboard.add_argument("--quick", action="store_true", help="a quarter of the worlds")
     scoreboard.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    scoreboard.add_argument("--only", default="", metavar="A,B", help="these topics alone; the others keep their rows")
+    scoreboard.add_argument("--only", default="", metavar="A,B", help="these topics or claims alone; others keep rows")
     scoreboard.add_argument("--dry", action="store_true", help="print, and write neither the rates nor the page")
 
     planted = add("planted", "a captioner whose mechanism of gender is known, made from the demo's by editing weights")

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from core.answers.audit import audit_answer
 from core.errors import UserError
 from core.run import atomic_path, write_json, write_table
 from core.samples.encodings import decode_table
@@ -210,7 +211,10 @@ def _show(console: Console, result: Audit, terms: bool) -> None:
     console.print(
         f"Captions whose gender turned: {sum(row['n'] for row in turned):,} of {result.n_captions:,} ({flips})"
     )
-    console.print(f"{result.conclusion} [{result.sure}]", markup=False, style="bold", soft_wrap=True)
+    answer = audit_answer(result.terms)
+    console.print(f"{answer.text} [{answer.sure}]", markup=False, style="bold", soft_wrap=True)
+    if answer.note:
+        console.print(answer.note, markup=False, style="dim", soft_wrap=True)
     if result.sensitivity:
         console.print(result.sensitivity, markup=False, soft_wrap=True)
 
@@ -237,8 +241,9 @@ def _write(folder: Path, file: Path, results: Sequence[Audit], absent: Sequence[
             r.lang: {
                 "n_images": r.n_images,
                 "n_captions": r.n_captions,
-                "conclusion": r.conclusion,
-                "sure": r.sure,
+                "conclusion": (answer := audit_answer(r.terms)).text,
+                "sure": answer.sure,
+                "note": answer.note,
                 "flips": r.flips.to_dict("records"),
                 "terms": [_plain(row) for row in r.terms.to_dict("records")],
                 "policies": [_plain(row) for row in r.policies.to_dict("records")],

@@ -19,12 +19,24 @@ PAGE = PROJECT_ROOT / "docs" / "scoreboard.md"
 
 
 def command(args: argparse.Namespace) -> int:
-    """0; a topic that was asked for alone takes the place of its own rows, the others stay."""
-    asked = tuple(t for t in args.only.split(",") if t) or KNOWN
-    if unknown := [t for t in asked if t not in KNOWN]:
-        raise UserError(f"There is no topic {unknown[0]!r}.", f"Known: {', '.join(KNOWN)}.", "Give --only TOPIC.")
-    started, rows = time.monotonic(), [] if set(asked) == set(KNOWN) else [r for r in ROWS if r.topic not in asked]
-    for row in measure([w for w in all_worlds() if w.topic in asked], args.seed, args.quick, progress=say):
+    """0; a topic or a claim that was asked for alone takes the place of its own rows, the others stay."""
+    asked, worlds = tuple(t.strip() for t in args.only.split(",") if t.strip()) or KNOWN, all_worlds()
+    claims = {claim for world in worlds for claim in world.claims}
+    if unknown := [t for t in asked if t not in (*KNOWN, *claims)]:
+        raise UserError(
+            f"There is no topic and no claim {unknown[0]!r}.",
+            f"Topics: {', '.join(KNOWN)}; claims stand in docs/scoreboard.md.",
+            "Give --only TOPIC or --only CLAIM.",
+        )
+
+    def wanted(topic: str, claim: str) -> bool:
+        return topic in asked or claim in asked
+
+    started, rows = time.monotonic(), [row for row in ROWS if not wanted(row.topic, row.claim)]
+    drawn = [world for world in worlds if any(wanted(world.topic, claim) for claim in world.claims)]
+    for row in measure(drawn, args.seed, args.quick, progress=say):
+        if not wanted(row.topic, row.claim):
+            continue
         low, high = row.interval
         share = f"{row.hits} of {row.worlds} [{low:.2f}, {high:.2f}]"
         say(f"  {row.claim} ({row.kind}): n = {row.n}, d = {row.d}, layers = {row.layers}: {share}")

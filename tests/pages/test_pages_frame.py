@@ -329,18 +329,6 @@ def test_a_heat_map_can_be_reached_by_keyboard(cache):
         images.tile_html(Run(cache / "demo"), images.GridItem(999))
 
 
-def test_agreement_is_unclear_at_chance_and_supported_when_full():
-    n = 400
-    en = ["male", "female"] * (n // 2)
-    frame = pd.DataFrame({"gender": ["neutral"] * n, "en": en, "ar": en})
-    answer = overview_questions.agreement(frame)
-    assert "100%" in answer.text and "agree in 50%" in answer.text and answer.sure == "supported"
-    frame["ar"] = ["male", "male", "female", "female"] * (n // 4)
-    answer = overview_questions.agreement(frame)
-    assert answer.text.count("50%") == 2 and answer.sure == "unclear"
-    assert overview_questions.agreement(frame.head(10)) == overview_questions.NOTHING
-
-
 def test_a_caption_that_names_both_genders_names_none():
     assert overview_questions.named_gender("a man and a woman", "en") == ""
     assert overview_questions.named_gender("a woman and her dog", "en") == "female"

@@ -16,6 +16,8 @@ from core.scoreboard.measure import measure
 from core.scoreboard.worlds import TOPICS, Size, World, all_worlds
 
 ANSWERS = Path(core.answers.__file__).parent
+CODE = ANSWERS.parent.parent
+ELSEWHERE = [path for room in ("core", "pages", "precompute") for path in sorted((CODE / room).rglob("*.py"))]
 
 
 def row(kind: str = "false", hits: int = 0, worlds: int = 200, world: str = "nothing", n: int = 20) -> Row:
@@ -28,9 +30,24 @@ def test_whatever_can_be_marked_supported_names_its_claims(path):
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef) or not (node.returns and ast.unparse(node.returns) == "Answer"):
             continue
-        holds = any(isinstance(n, ast.Constant) and n.value == "supported" for n in ast.walk(node))
+        holds = any(map(_is_mark, ast.walk(node)))
         named = any(isinstance(d, ast.Call) and ast.unparse(d.func) == "says" for d in node.decorator_list)
         assert named or not holds, f"{path.stem}.{node.name} can say supported and names no claim"
+
+
+def test_nothing_else_calls_a_sentence_supported():
+    """A page that marks a sentence of its own, or hands the mark about, would have no rate."""
+    marked = {"core/answers": "sentences", "core/scoreboard": "worlds", "pages/kit/text.py": "how a mark looks"}
+    for path in ELSEWHERE:
+        name = path.relative_to(CODE).as_posix()
+        if name.startswith(tuple(marked)):
+            continue
+        found = [n.lineno for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if _is_mark(n)]
+        assert not found, f"{name} holds the mark in line {found}; a function of core.answers has to say it"
+
+
+def _is_mark(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == "supported"
 
 
 def test_every_claim_has_worlds_in_which_it_is_false_and_in_which_it_is_true():
