@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from core.answers import Answer, says, within
@@ -122,7 +123,8 @@ def amplification_answer(metrics: pd.DataFrame, attribute: str) -> Answer:
             "There are too few images with references that name a gender to measure amplification.", "not enough data"
         )
     parts = [
-        f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} [{100 * r.low:+.0f}, {100 * r.high:+.0f}]"
+        f"{LANGUAGE_NAME[r.lang]} {r.source} {100 * r.value:+.0f} "
+        + (f"[{100 * r.low:+.0f}, {100 * r.high:+.0f}]" if np.isfinite(r.low) else "(too few differ for an interval)")
         for r in tuples(mine.sort_values(["source", "lang"], ascending=False))
     ]
     greedy = mine[mine["source"] == "greedy"]

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from core.intervals import clopper_pearson, difference, percentile_interval, resampled_counts, wilson
+from core.intervals import (
+    clopper_pearson,
+    difference,
+    influence_interval,
+    percentile_interval,
+    resampled_counts,
+    wilson,
+)
 
 MIN_GROUPS = 8  # below which a correlation over groups says nothing
 METRICS = ("correlation", "calibration_error", "slope")
@@ -163,15 +170,23 @@ def corpus(counts: pd.DataFrame, value: pd.Series) -> Corpus:
     return Corpus(tuple(sums.index), given / given.sum(1, keepdims=True), overall)
 
 
+def _zhao_weights(known: Corpus) -> np.ndarray:
+    """What counts of each rise (n_groups, 2): that of the gender that the corpus favours."""
+    return (known.given_group > 1 / len(GENDERS)).astype(float)
+
+
+def _directional_weights(known: Corpus) -> np.ndarray:
+    """Up where the corpus joins gender and group, down elsewhere; the mean over genders."""
+    return np.where(known.given_group > known.overall, 1.0, -1.0) / len(GENDERS)
+
+
 def zhao(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.ndarray:
     """Mean over groups of the rise of P(g | group) for the gender that the corpus favours there (its share > 1/2).
 
     ``own`` and ``reference`` (..., n_groups, 2) shares of captions and references on the same images; (...) back. A
     group that the corpus splits evenly adds 0. Zhao et al. (2017), arXiv 1707.09457.
     """
-    favoured = known.given_group > 1 / len(GENDERS)
-    rise = np.where(favoured, own - reference, 0.0).sum(-1)
-    return np.nanmean(rise, axis=-1)
+    return np.nanmean((_zhao_weights(known) * (own - reference)).sum(-1), axis=-1)
 
 
 def directional(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.ndarray:
@@ -180,9 +195,7 @@ def directional(own: np.ndarray, reference: np.ndarray, known: Corpus) -> np.nda
     y is 1 where the corpus joins gender and group more often than independence would. Wang and Russakovsky
     (2021), arXiv 2102.12594.
     """
-    joined = known.given_group > known.overall
-    rise = np.where(joined, 1.0, -1.0) * (own - reference)
-    return np.nanmean(rise.mean(-1), axis=-1)
+    return np.nanmean((_directional_weights(known) * (own - reference)).sum(-1), axis=-1)
 
 
 def amplification(
@@ -194,7 +207,8 @@ def amplification(
     seed: int,
     min_images: int,
 ) -> dict[str, Measured]:
-    """Both metrics, with intervals from a bootstrap over images.
+    """Both metrics, with intervals over images: shares of groups are ratios of sums, linearised; none where captions
+    and references say otherwise on fewer than MIN_VARIED images. ``n_draws`` are those of the control.
 
     ``own`` and ``reference`` are image counts of captions that name each gender (columns male and female) on the same
     held-out images; ``known`` comes from other images, so that what is favoured is not chosen on the noise that is
@@ -210,28 +224,44 @@ def amplification(
         why = f"{n} images with a gender in caption and reference; {min_images} are needed"
         return dict.fromkeys(AMPLIFICATIONS, not_enough(n, why))
     member = (value.to_numpy()[:, None] == np.asarray(known.groups)).astype(float)
-    weights = np.vstack([np.ones((1, len(value))), resampled_counts(len(value), n_draws, [seed, 0])])
     rng = np.random.default_rng([seed, 1])
     dealt = mine[rng.permuted(np.tile(np.arange(len(mine)), (n_draws, 1)), axis=1)]
-    flat, by_chance = (
-        _shares(weights[:1], theirs, member),
-        _normalised(np.stack([dealt[:, :, g] @ member for g in range(len(GENDERS))], axis=-1)),
-    )
+    by_chance = _normalised(np.stack([dealt[:, :, g] @ member for g in range(len(GENDERS))], axis=-1))
+    own_shares, shares = (_normalised(member.T @ counts) for counts in (mine, theirs))
     result = {}
-    for name, metric in zip(AMPLIFICATIONS, (zhao, directional), strict=True):
-        drawn = metric(_shares(weights, mine, member), _shares(weights, theirs, member), known)
-        chance = metric(by_chance, flat, known)
-        low, high = percentile_interval(drawn[1:])
+    for name, metric, weigh in zip(
+        AMPLIFICATIONS, (zhao, directional), (_zhao_weights, _directional_weights), strict=True
+    ):
+        amplified, chance = float(metric(own_shares, shares, known)), metric(by_chance, shares, known)
         control_low, control_high = percentile_interval(chance)
-        result[name] = Measured(
-            float(drawn[0]), float(low), float(high), n, float(chance.mean()), float(control_low), float(control_high)
-        )
+        low, high = _amplified_interval(amplified, mine, theirs, member, weigh(known))
+        control = float(chance.mean()), float(control_low), float(control_high)
+        result[name] = Measured(amplified, low, high, n, *control)
     return result
 
 
-def _shares(weights: np.ndarray, counts: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """P(gender | group) (n_draws, n_groups, 2) of weighted images; NaN where a group names none in a draw."""
-    return _normalised(np.stack([weights @ (counts[:, [g]] * member) for g in range(len(GENDERS))], axis=-1))
+def _amplified_interval(
+    value: float, mine: np.ndarray, theirs: np.ndarray, member: np.ndarray, weights: np.ndarray
+) -> tuple[float, float]:
+    """Interval of the mean over groups of a weighted rise of shares, from what each image adds to it.
+
+    Within a group an image stands for n / (n - 1) of its square, for its share is taken of the same images; a group of
+    one image scatters as images of the others do.
+    """
+    size, rise = member.sum(0), np.zeros((len(mine), member.shape[1]))
+    for side, counts in ((1.0, mine), (-1.0, theirs)):
+        named, share = member.T @ counts.sum(1), _normalised(member.T @ counts)
+        apart = member * (counts @ weights.T - counts.sum(1, keepdims=True) * (share * weights).sum(1))
+        rise += side * np.divide(apart, named, out=np.full_like(apart, np.nan), where=named > 0)
+    there = np.isfinite(rise).all(0)  # groups in which captions and references name a gender
+    rise, size, member = rise[:, there] * size[there], size[there], member[:, there]
+    many = size > 1
+    rise *= np.sqrt(size / np.maximum(size - 1, 1))
+    rise[:, ~many] = member[:, ~many] * np.sqrt((rise[:, many] ** 2).sum() / max(size[many].sum(), 1))
+    influence = (rise / size).sum(1) / max(len(size), 1)
+    n_varied = int((np.nan_to_num(_normalised(mine)) != np.nan_to_num(_normalised(theirs))).any(1).sum())
+    low, high = influence_interval(value, influence, len(mine), n_varied)
+    return float(low), float(high)
 
 
 def _normalised(sums: np.ndarray) -> np.ndarray:

@@ -208,9 +208,9 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
                     size=8,
                     y_ends=(part["low"], part["high"]),
                     bar=1,
-                    data=part[["feature", "n_fires", "low", "high"]].to_numpy(),
+                    data=part.assign(ends=_ends(part))[["feature", "n_fires", "ends"]].to_numpy(),
                     hover="feature %{customdata[0]}: predicted %{x:+.3f}, true %{y:+.3f} "
-                    "[%{customdata[2]:.3f}, %{customdata[3]:.3f}]<br>fires on %{customdata[1]} captions",
+                    "%{customdata[2]}<br>fires on %{customdata[1]} captions",
                     legend=first,
                 )
             )
@@ -230,6 +230,12 @@ def patching_figure(patched: pd.DataFrame, checks: pd.DataFrame) -> Chart:
         titles=(13, "center"),
         inches=7.2,
     )
+
+
+def _ends(part: pd.DataFrame) -> list[str]:
+    """Intervals as text; what changes few captions has none."""
+    pairs = zip(part["low"], part["high"], strict=True)
+    return [f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "(no interval)" for low, high in pairs]
 
 
 def by_layer(checks: pd.DataFrame) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.config import LANGUAGES, MechanismsConfig
 from core.features.pooled import Pooled
-from core.intervals import percentile_interval, q_values, resampled_counts
+from core.intervals import mean_interval, q_values
 from core.mech.inputs import Inputs
 from core.mech.interactions import InteractionPatternAnalyzer, interaction
 from core.mech.patching import METHODS, Predicted, ablate, agreement, predict
@@ -146,8 +146,7 @@ def patched_rows(work: FeatureEffects, layer: int, lang: str, plan: Plan, seed: 
     features = [*plan.strongest, *plan.random]
     true = np.stack(work.true(layer, [(f,) for f in features]), 1) if features else np.zeros((work.n, 0))
     methods = {m: work.predicted(layer, m, features) for m in METHODS if m in work.test[layer]}
-    counts = resampled_counts(work.n, work.config.n_bootstrap, seed)
-    low, high = percentile_interval(counts @ true / work.n) if features else (np.zeros(0),) * 2
+    _, low, high = mean_interval(true)
     fires = (work.predicted(layer, "fires", features) > 0).sum(0)
     train = np.asarray(work.train[layer]["gradient"].mean(0)).ravel()
     rows = [

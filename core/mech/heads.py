@@ -22,7 +22,7 @@ from torch import Tensor
 from core.config import LANGUAGES, MechanismsConfig
 from core.gender.attribution import Target
 from core.gender.contrast import LogOdds, pair_numbers, random_contrasts
-from core.intervals import mean_interval, percentile_interval, resampled_counts, shuffled_within
+from core.intervals import mean_interval, percentile_interval, shuffled_within, skewed_interval, two_groups
 from core.mech.inputs import Inputs
 from core.multiplicity import step_down, two_samples
 from core.vlm.batch import KINDS
@@ -156,9 +156,7 @@ def summarise(
     gap = lambda x, who: x[who].mean(0) - x[~who].mean(0)  # noqa: E731
     columns = {"effect": gap(own[:, 0], label), "effect_train": gap(both[~held_out][:, 0], female[~held_out])}
     columns |= {"mean_female": own[label, 0].mean(0), "mean_male": own[~label, 0].mean(0)}
-    draws = [resampled_counts(int(who.sum()), config.n_bootstrap, [*seed, i]) for i, who in enumerate((label, ~label))]
-    boot = [w @ own[who, 0] / who.sum() for w, who in zip(draws, (label, ~label), strict=True)]
-    columns["low"], columns["high"] = percentile_interval(boot[0] - boot[1])
+    columns["low"], columns["high"] = skewed_interval(*two_groups(own[:, 0], label))
     rng = np.random.default_rng([*seed, 2])
     dealt = np.stack([shuffled_within(label, pair[held_out], rng) for _ in range(config.n_permutations)])
     centred = own[:, 0] - own[:, 0].mean(0)

@@ -93,7 +93,7 @@ embedding, heads and MLPs have added; with the last norm's scale held, each part
 the man's) is a dot product, and the shares add up (Elhage et al. 2021; Wang et al. 2022, arXiv 2211.00593). Compared
 are the tokens at which the first gendered word and its counterpart in the other gender part; where one of them ends
 there, all tokens that end a word, as likely as they are. A head counts behind the norm after attention. *Effect*:
-mean at images of women less that at images of men, held-out images, 95 % bootstrap over images. *Controls*: image
+mean at images of women less that at images of men, held-out images, 95 % over images. *Controls*: image
 genders dealt out anew among captions that compare the same two words (p adjusted over all parts and both languages,
 step-down max-T: Westfall and Young 1993); two other tokens in the place of each pair. What a part does through later
 layers is not in it. **Attention** is computed from the queries and keys of the model's own pass. **Weights**: OV

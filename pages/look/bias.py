@@ -115,7 +115,8 @@ def shown(row: dict, digits: int) -> str:
     value, low, high, chance_low, chance_high = (
         f"{row[name]:.{digits}f}" for name in ("value", "low", "high", "control_low", "control_high")
     )
-    return f'{value} [{low}, {high}] <span class="cs-small">chance {chance_low} to {chance_high}</span>'
+    interval = "(too few differ for an interval)" if pd.isna(row["low"]) else f"[{low}, {high}]"
+    return f'{value} {interval} <span class="cs-small">chance {chance_low} to {chance_high}</span>'
 
 
 def groups(roles: pd.DataFrame, planted: str) -> str:

@@ -108,6 +108,18 @@ def test_the_planted_part_is_found_and_no_other():
     assert rows[1]["image_even"] == pytest.approx(0.4) and rows[1]["image_share"] == pytest.approx(0.48)
 
 
+def test_intervals_of_effects_hold_the_truth_at_ten_images_a_gender():
+    """2,000 parts that add .5 where a woman is: .944 of them, here above .93 (2.8 standard errors)."""
+    rng, female = np.random.default_rng(1), np.arange(22) % 2 == 0
+    shares = rng.normal(size=(22, 1, 2000)).astype(np.float32)
+    shares[female] += 0.5
+    effects = DirectEffects(shares, shares.sum(2), shares.sum(2)[:, 0], np.zeros((22, 1, 1, 1), np.float32))
+    few = MechanismsConfig(n_permutations=100)
+    held_out = np.arange(22) < 20
+    found = summarise(effects, female, held_out, np.zeros(22, int), np.ones(2001, bool), few, [0])
+    assert ((found["low"] <= 0.5) & (found["high"] >= 0.5))[:-1].mean() > 0.93
+
+
 def test_nothing_is_found_where_nothing_is():
     n_found = 0
     for seed in range(5):

@@ -76,8 +76,8 @@ BIAS_METRICS = table(
     attribute: string - annotated attribute, `all` for every image, empty where none is meant
     group: string - images meant: female, male, female-male and male-female (differences), labelled, neutral
     value: float64 - the metric; null where there is not enough data
-    low: float64 - lower end of the 95 % interval of value
-    high: float64 - upper end of the 95 % interval of value
+    low: float64 - lower end of the 95 % interval of value; null where captions and references differ on few images
+    high: float64 - upper end of the 95 % interval of value; null where captions and references differ on few images
     n: int32 - images or groups that it rests on
     unit: string - what n counts: images, or groups (values of the attribute)
     control: float64 - what chance gives

@@ -220,8 +220,8 @@ PATCHING = table(
     n_images: int32 [captions] - held-out captions on which it was ablated
     n_fires: int32 [captions] - held-out captions on which it fires
     true: float64 [log-odds] - mean change of the log-odds of a woman's word when it is ablated
-    low: float64 [log-odds] - lower end of the 95 % interval of true over images
-    high: float64 [log-odds] - upper end of the 95 % interval of true over images
+    low: float64 [log-odds] - lower end of the 95 % interval of true over images; null where it changes fewer than five
+    high: float64 [log-odds] - upper end of the 95 % interval of true over images; null where it changes fewer than five
     gradient: float64 [log-odds] - change predicted by gradient times activation
     integrated: float64 [log-odds] - change predicted by integrated gradients; null where they were not taken
     direct: float64 [log-odds] - change by the feature's own words alone
