@@ -37,7 +37,8 @@ PAIRS = ((0, 1), (0, 0), (1, 1))
 class Agreement:
     """``value`` as it looks, ``floor`` the same with the images' genders dealt out anew, ``ceiling`` if the two were
     equal; ``ratio`` = value / ceiling, the agreement without noise: 1 for equal effects at any number of images. All
-    with 95 % intervals (of the floor: range). NaN where the effects of one side cannot be told from noise.
+    with 95 % intervals (of the floor: range). NaN where the effects of one side cannot be told from noise, and of the
+    ratio and the ceiling's ends where the ceiling is known beforehand.
     """
 
     value: float
@@ -47,11 +48,11 @@ class Agreement:
     floor_low: float
     floor_high: float
     ceiling: float
-    ceiling_low: float
-    ceiling_high: float
-    ratio: float
-    ratio_low: float
-    ratio_high: float
+    ceiling_low: float = NAN
+    ceiling_high: float = NAN
+    ratio: float = NAN
+    ratio_low: float = NAN
+    ratio_high: float = NAN
 
 
 def agreement(

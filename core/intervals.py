@@ -66,6 +66,25 @@ def difference(
     return value, value - down, value + up
 
 
+def quotient(
+    a: tuple[float, float, float], b: tuple[float, float, float], r: float = 0.0
+) -> tuple[float, float, float]:
+    """a / b with its interval from (value, low, high) of both, whose errors have correlation ``r``; NaN unless b's lies
+    above 0 (Donner and Zou 2012, Statistical Methods in Medical Research 21, 347: all R for which the interval of
+    a - R b, as in ``difference``, holds 0)."""
+    (top, top_low, top_high), (bottom, bottom_low, bottom_high) = a, b
+    if not bottom_low > 0:
+        return float("nan"), float("nan"), float("nan")
+    ends = []
+    for side, end in ((-1, top_low), (1, top_high)):
+        own, other = abs(top - end), bottom_high - bottom if side * end < 0 else bottom - bottom_low
+        square = bottom**2 - other**2
+        middle = top * bottom - r * own * other
+        spread = middle**2 - square * (top**2 - own**2)
+        ends.append((middle + side * np.sqrt(max(spread, 0.0))) / square if square > 0 else side * float("inf"))
+    return top / bottom, float(ends[0]), float(ends[1])
+
+
 def paired_shares(only_a: int, only_b: int, both: int, n: int) -> tuple[float, float, float, float]:
     """Share of a less that of b on the same ``n`` units with its 95 % interval, and p of their being equal.
 

@@ -15,7 +15,7 @@ from core.crosslingual.geometry import cka, predicted_share, subspace_share
 from core.crosslingual.measures import measure_row
 from core.crosslingual.pairs import LANGUAGES
 from core.errors import UserError
-from core.intervals import auc_interval, auc_variance, ratio_interval
+from core.intervals import auc_interval, auc_variance, quotient, ratio_interval
 
 RANK_SHARE = 8  # the shared subspace has d_model / RANK_SHARE directions
 CKA_STREAM, COSINE_STREAM, AUC_STREAM, SHARE_STREAM = 31, 32, 33, 34
@@ -108,14 +108,15 @@ class ContrastiveLanguageAnalyzer:
         )  # the first is true, in the others images have each other's labels, for learning and for scoring
         weights = labels / labels.sum(1, keepdims=True) - ~labels / (~labels).sum(1, keepdims=True)
         women, men = np.flatnonzero(female[~train]), np.flatnonzero(~female[~train])
-        found = {}
+        found, above = {}, {}
         for lang in LANGUAGES:
             directions = weights @ x[lang][train]
             for other in LANGUAGES:
                 scores = directions @ x[other][~train].T
                 floor = auc(scores, scored)[1:]
                 low, high = np.quantile(floor, [0.025, 0.975])
-                found[lang, other] = auc_with_interval(scores[0][women], scores[0][men]) | {
+                above[lang, other] = _above(scores[0][women], scores[0][men])
+                found[lang, other] = auc_with_interval(above[lang, other]) | {
                     "floor": float(np.mean(floor)),
                     "floor_low": float(low),
                     "floor_high": float(high),
@@ -125,6 +126,7 @@ class ContrastiveLanguageAnalyzer:
             ceiling = {"ceiling": 1.0}
             if best:
                 ceiling = {"ceiling": best["value"], "ceiling_low": best["low"], "ceiling_high": best["high"]}
+                ceiling |= auc_over(above[lang, other], above[other, other])
             yield measure_row(
                 "direction_auc", int((~train).sum()), "held-out images", numbers | ceiling, lang=lang, other=other
             )
@@ -163,15 +165,37 @@ def auc(scores: NDArray, female: NDArray) -> NDArray:
     return ((ranks * female).sum(-1) - n_female * (n_female + 1) / 2) / (n_female * n_male)
 
 
-def auc_with_interval(women: NDArray, men: NDArray) -> dict[str, float]:
+def _above(women: NDArray, men: NDArray) -> NDArray:
+    """Of each woman's score and each man's (n_women, n_men) whether hers is above his; one half where equal."""
+    return (women[:, None] > men[None, :]) + 0.5 * (women[:, None] == men[None, :])
+
+
+def _scatter(one: NDArray, other: NDArray) -> float:
+    """Covariance of two AUCs of the same women and men, from their ``_above`` (DeLong et al. 1988)."""
+    return sum(np.cov(one.mean(axis), other.mean(axis))[0, 1] / one.shape[1 - axis] for axis in (0, 1))
+
+
+def auc_with_interval(above: NDArray) -> dict[str, float]:
     """AUC of women's scores over men's with its interval: Newcombe's (2006, method 5), or as much wider as the scores
-    scatter more (DeLong et al. 1988)."""
-    above = (women[:, None] > men[None, :]) + 0.5 * (women[:, None] == men[None, :])
+    scatter more (DeLong et al. 1988). ``above``: (n_women, n_men), of each pair whether hers is above his."""
     value, (n_women, n_men) = float(above.mean()), above.shape
-    scatter = above.mean(1).var(ddof=1) / n_women + above.mean(0).var(ddof=1) / n_men
     expected = float(auc_variance(value, n_women, n_men))
-    low, high = auc_interval(value, n_women, n_men, max(1.0, scatter / expected) if expected > 0 else 1.0)
+    spread = max(1.0, _scatter(above, above) / expected) if expected > 0 else 1.0
+    low, high = auc_interval(value, n_women, n_men, spread)
     return {"value": value, "low": float(low), "high": float(high)}
+
+
+def auc_over(above: NDArray, best: NDArray) -> dict[str, float]:
+    """(AUC - 0.5) over that of ``best``, both of the same women and men: ratio, ratio_low, ratio_high.
+
+    From the intervals of both and the correlation of what each image adds to them (0 where one AUC is 1, and what it
+    is cannot be told). NaN where the interval of ``best`` reaches 0.5.
+    """
+    one, other = (auc_with_interval(x) for x in (above, best))
+    length = np.sqrt(_scatter(above, above) * _scatter(best, best))
+    r = float(np.clip(_scatter(above, best) / length, -1, 1)) if length > 0 else 0.0
+    beyond = [(x["value"] - 0.5, x["low"] - 0.5, x["high"] - 0.5) for x in (one, other)]
+    return dict(zip(("ratio", "ratio_low", "ratio_high"), quotient(beyond[0], beyond[1], r), strict=True))
 
 
 def _with_interval(top: NDArray, bottom: NDArray) -> dict[str, float]:

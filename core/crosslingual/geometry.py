@@ -5,27 +5,14 @@ All take two (n_images, d_model) arrays whose rows are the same images, and neve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from core.agreement import Agreement
 
 N_GROUPS = 20  # of images left out in turn, for the standard error
 N_SHUFFLES, MAX_SHUFFLED = 25, 1000  # the floor is measured on at most so many images
 RIDGE = 1e-2  # of the mean variance of the predictors, times the number of images
-
-
-@dataclass(frozen=True)
-class Similarity:
-    """A similarity in [., 1] with its 95 % interval, its floor (mean and 95 % range) and its ceiling."""
-
-    value: float
-    low: float
-    high: float
-    floor: float
-    floor_low: float
-    floor_high: float
-    ceiling: float
 
 
 def debiased_cka(x: NDArray, y: NDArray) -> float:
@@ -38,7 +25,7 @@ def debiased_cka(x: NDArray, y: NDArray) -> float:
     return _ratio(_hsic(x, y), _hsic(x, x), _hsic(y, y))
 
 
-def cka(x: NDArray, y: NDArray, seed: int | list[int]) -> Similarity:
+def cka(x: NDArray, y: NDArray, seed: int | list[int]) -> Agreement:
     """``debiased_cka`` with a delete-a-group jackknife interval and shuffled pairs as floor; the ceiling is 1."""
     x, y = _centred(x), _centred(y)
     value = debiased_cka(x, y)
@@ -48,7 +35,7 @@ def cka(x: NDArray, y: NDArray, seed: int | list[int]) -> Similarity:
     error = float(np.sqrt((N_GROUPS - 1) / N_GROUPS * np.square(left - left.mean()).sum()))
     some = rng.permutation(len(x))[:MAX_SHUFFLED]
     floor = _shuffled_cka(_centred(x[some]), _centred(y[some]), rng)
-    return Similarity(value, value - 1.96 * error, min(1.0, value + 1.96 * error), *floor, 1.0)
+    return Agreement(value, value - 1.96 * error, min(1.0, value + 1.96 * error), *floor, 1.0)
 
 
 def subspace_share(x: NDArray, y: NDArray, train: NDArray, rank: int) -> NDArray:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csc_array, csr_array
+from scipy.stats import norm
 
 from core.agreement import agreement
 from core.crosslingual import (
@@ -16,7 +17,7 @@ from core.crosslingual import (
     control_table,
 )
 from core.crosslingual.clbas import concordance, cosine
-from core.crosslingual.contrastive import auc, auc_with_interval
+from core.crosslingual.contrastive import _above, auc, auc_over, auc_with_interval
 from core.crosslingual.geometry import cka, debiased_cka, predicted_share, subspace_share
 from core.crosslingual.grammatical import class_follows, labellings, layer_p, person_genders, word_genders
 from core.crosslingual.pairs import PairedCodes
@@ -156,6 +157,8 @@ def test_directions_agree_where_they_are_the_same_and_not_where_they_are_apart(s
     assert rows["direction_auc", "en", "en"]["value"] > 0.95
     other = rows["direction_auc", "en", "ar"]
     assert (other["low"] > other["floor_high"]) == same
+    assert other["ratio_low"] <= expected <= other["ratio_high"] and other["ratio_high"] - other["ratio_low"] < 1
+    assert rows["direction_auc", "en", "en"]["ratio"] is None, "a language's own direction is the ceiling"
 
 
 def test_directions_say_nothing_of_shuffled_labels_nor_of_few_images():
@@ -174,7 +177,7 @@ def test_directions_say_nothing_of_shuffled_labels_nor_of_few_images():
 def test_auc_counts_ties_half_and_lies_in_its_interval():
     scores, female = np.array([1.0, 2, 2, 3]), np.array([False, True, False, True])
     assert auc(scores, female) == pytest.approx(3.5 / 4)
-    found = auc_with_interval(scores[female], scores[~female])
+    found = auc_with_interval(_above(scores[female], scores[~female]))
     assert found["value"] == pytest.approx(3.5 / 4) and 0 < found["low"] < 3.5 / 4 < found["high"] < 1
 
 
@@ -303,3 +306,26 @@ def test_one_feature_of_thousands_that_follows_words_is_found():
     columns |= {"p_word_layer": layer_p(columns["size_word"], largest), "p_person": np.ones(d), "n_ar": np.full(d, n)}
     found = class_follows(columns, 0.05, 20)["follows"]
     assert found[7] == "word" and (found == "word").sum() <= 2
+
+
+def over_held_out(rng, n, strengths, shared=0.5):
+    """Ratio of two directions' AUCs over .5 on the same n + n images, whose scores share half of the accidents."""
+    common = rng.standard_normal(2 * n)
+    own = [np.sqrt(shared) * common + np.sqrt(1 - shared) * rng.standard_normal(2 * n) for _ in strengths]
+    scores = [x + np.sqrt(2) * norm.ppf(auc) * (np.arange(2 * n) < n) for x, auc in zip(own, strengths, strict=True)]
+    return auc_over(*(_above(x[:n], x[n:]) for x in scores))
+
+
+@pytest.mark.parametrize(("n", "truth"), [(20, (0.9, 0.9)), (20, (0.7, 0.95)), (50, (0.8, 0.99))])
+def test_what_one_language_reads_of_the_others_is_held_over_what_it_reads_itself(n, truth):
+    rng, expected = np.random.default_rng(n), (truth[0] - 0.5) / (truth[1] - 0.5)
+    found = [over_held_out(rng, n, truth) for _ in range(80)]
+    assert np.mean([one["ratio_low"] <= expected <= one["ratio_high"] for one in found]) >= 0.85
+    assert np.mean([one["ratio_low"] > expected for one in found]) <= 0.1
+
+
+def test_no_ratio_over_a_direction_that_reads_nothing_and_ends_where_both_read_all():
+    rng = np.random.default_rng(0)
+    assert np.isnan(over_held_out(rng, 20, (0.8, 0.5))["ratio"])
+    full = auc_over(np.ones((20, 20)), np.ones((20, 20)))
+    assert full["ratio"] == 1 and full["ratio_low"] < 0.95 and full["ratio_high"] > 1.05

@@ -12,10 +12,11 @@ _MEASURE = """
     ceiling: float64 - value that one language reaches with itself
     ceiling_low: float64 - lower end of the 95 % interval of the ceiling
     ceiling_high: float64 - upper end of the 95 % interval of the ceiling
-    ratio: float64 - how far value lies from 0 to the ceiling: 1 where the languages agree as one does with itself; null
-        where that cannot be told from noise, for AUC, and where the ceiling is 1 by definition
-    ratio_low: float64 - lower end of the 95 % interval of the ratio, value and ceiling drawn together
-    ratio_high: float64 - upper end of the 95 % interval of the ratio, value and ceiling drawn together
+    ratio: float64 - how far value lies from 0 to the ceiling: 1 where the languages agree as one does with itself; of
+        AUC and shared variance from chance; null where that cannot be told from noise, and where the ceiling is 1 by
+        definition
+    ratio_low: float64 - lower end of the 95 % interval of the ratio, value and ceiling of the same images
+    ratio_high: float64 - upper end of the 95 % interval of the ratio, value and ceiling of the same images
     n: int32 - units the value rests on
     unit: string - what n counts
     why: string - why there is no value, else empty
