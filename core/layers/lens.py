@@ -19,7 +19,13 @@ from torch import Tensor
 
 from core.config import LayersConfig
 from core.errors import UserError
-from core.intervals import clopper_pearson, percentile_interval, resampled_counts, shuffled_within
+from core.intervals import (
+    clopper_pearson,
+    influence_interval,
+    percentile_interval,
+    resampled_counts,
+    shuffled_within,
+)
 from core.layers.measures import auc, auc_ends
 
 CHUNK_ELEMENTS = 1 << 24  # positions x vocabulary at once (64 MiB in float32)
@@ -194,11 +200,12 @@ class LogitLens:
             return row
         counts = resampled_counts(group.max() + 1, self.config.n_bootstrap, [self.seed, 4])
         weights = np.vstack([np.ones(len(group)), counts[:, group].astype(float)])
-        means = {g: _mean(scores.difference, gender == g, weights) for g in ("female", "male", "neutral")}
-        for g, draws in means.items():
-            _put(row, f"difference_{g}", draws)
-        _put(row, "effect", means["female"] - means["male"])
-        _put(row, "entropy", _mean(scores.entropy, np.ones(len(group), bool), weights))
+        sides = {g: _parts(scores.difference, gender == g, group) for g in ("female", "male", "neutral")}
+        for g, (mean, parts) in sides.items():
+            _put(row, f"difference_{g}", mean, parts)
+        women, men = sides["female"], sides["male"]
+        _put(row, "effect", women[0] - men[0], women[1], -men[1])
+        _put(row, "entropy", *_parts(scores.entropy, np.ones(len(group), bool), group))
         row["rank_median"], row["offset"] = float(np.median(scores.rank)), scores.offset
         n_first = int((scores.rank == 1).sum())
         row["first"] = n_first / len(group)
@@ -251,17 +258,22 @@ def _read(
     return tuple(part.cpu().double().numpy() for part in found)
 
 
-def _mean(values: NDArray, chosen: NDArray[np.bool_], weights: NDArray) -> NDArray[np.float64]:
-    """Weighted mean of the chosen positions for every row of ``weights``; NaN where none is drawn."""
-    total = weights[:, chosen].sum(1)
-    sums = weights[:, chosen] @ values[chosen]
-    return np.divide(sums, total, out=np.full(len(weights), np.nan), where=total > 0)
+def _parts(values: NDArray, chosen: NDArray[np.bool_], group: NDArray[np.int_]) -> tuple[float, NDArray[np.float64]]:
+    """Mean of the chosen positions, NaN where there are none, and what each image that has one adds to it."""
+    n = np.bincount(group[chosen])
+    sums = np.bincount(group[chosen], values[chosen])[n > 0]
+    n = n[n > 0]
+    mean = float(sums.sum() / n.sum()) if len(n) else float("nan")
+    return mean, (sums - mean * n) / max(n.sum(), 1)
 
 
-def _put(row: dict[str, Any], name: str, draws: NDArray) -> None:
-    if np.isfinite(draws[0]):
-        low, high = percentile_interval(draws[1:])
-        row[name], row[f"{name}_low"], row[f"{name}_high"] = float(draws[0]), float(low), float(high)
+def _put(row: dict[str, Any], name: str, value: float, *parts: NDArray) -> None:
+    """The value with its interval over images, of one group or of two that have no image in common."""
+    if np.isfinite(value):
+        n = sum(map(len, parts))
+        each = [one * np.sqrt(len(one) / max(len(one) - 1, 1) * (n - 1) / n) for one in parts]
+        low, high = influence_interval(value, np.concatenate(each), n)
+        row[name], row[f"{name}_low"], row[f"{name}_high"] = value, float(low), float(high)
 
 
 @contextlib.contextmanager

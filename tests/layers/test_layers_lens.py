@@ -1,5 +1,7 @@
 """The logit lens reads a planted next word, says nothing where there is none, and is the model at its last layer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,6 +59,21 @@ def test_where_nothing_is_planted_it_is_chance():
     assert np.mean(np.array(p) > 0.05) >= 0.8
     _, _, row = read(0.0)
     assert row["first"] < 0.2 and row["rank_median"] > 10
+
+
+def test_intervals_of_differences_hold_the_truth_at_twenty_images_a_gender(monkeypatch):
+    """Exponential, .5 more at women: .93 is asked, 3.3 standard errors of 400 worlds below it allowed."""
+    monkeypatch.setattr("core.layers.lens.N_SHUFFLED", 20)  # of the AUC, which is not asked here
+    rng, female = np.random.default_rng(4), np.arange(40) < 20
+    _, scores, _ = read(0.0, n=40)
+    missed = {"difference_male": 0, "effect": 0}
+    quick = LogitLens(Reading(), replace(QUICK, n_bootstrap=50, min_images=20), 0)
+    for _ in range(400):
+        drawn = replace(scores, difference=rng.exponential(1, 40) + 0.5 * female)
+        row = quick.summarise(drawn, np.where(female, "female", "male"))
+        for name, truth in (("difference_male", 1.0), ("effect", 0.5)):
+            missed[name] += not row[f"{name}_low"] <= truth <= row[f"{name}_high"]
+    assert max(missed.values()) < 400 * (0.07 + 3.3 * np.sqrt(0.07 * 0.93 / 400)), missed
 
 
 def test_random_words_tell_less_than_the_words_for_women_and_men():
