@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from core.intervals import auc_interval, auc_variance, clopper_pearson, q_values
+from core.intervals import auc_interval, auc_variance, clopper_pearson, hochberg, q_values
 
 Array = NDArray[np.float64]
 MARGIN = 0.05  # of AUC beyond the baseline, at which gender counts as there when it is asked how surely from where on
+ERROR = 0.05  # of runs in which a layer before the first true one may be named
 MEASURES = ("auc", "balanced_accuracy", "accuracy")
 KEYS = ("method", "position", "lang")
 BEFORE = ("pixels", "tower", "projector")  # views of the image before the language model begins
@@ -119,7 +120,9 @@ def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
     give (95th percentile), and what the words that are compared tell by themselves (shuffled labels, upper end),
     whichever is larger. ``layer`` is -1 where no recorded layer does; ``is_lowest`` says that it is the lowest one
     recorded, so that it may have been there before; ``n_after`` of the ``n_later`` layers above it hold it too.
-    ``why`` is set where nothing can be said.
+    ``why`` is set where nothing can be said. The layer that is named comes before the first true one in at most ERROR
+    of runs, over the layers and languages of a method and position together (Hochberg 1988): that many layers are
+    looked at from below is no reason to find gender early.
 
     How sure is the layer? The first at which the true AUC lies MARGIN beyond the baseline is, with 95 %, one of those
     from ``earliest`` to ``latest``: the first whose upper end reaches that, and the first whose lower end does, of
@@ -132,31 +135,41 @@ def emergence(probes: Rows, lens: Rows) -> list[dict[str, Any]]:
         ("lens", r["position"], r["lang"], r, float(np.fmax(r["random_high"], r["shuffled_high"])), r["auc"])
         for r in lens
     ]
+    asked: dict[tuple[str, str], list[int]] = {}
+    for place, one in enumerate(series):
+        asked.setdefault(one[:2], []).append(place)
+    named = np.zeros(len(series), bool)
+    for places in asked.values():
+        named[places] = hochberg([series[place][3]["p"] for place in places]) <= ERROR
     found = []
     for key in dict.fromkeys(s[:3] for s in series):
-        layers = sorted(((s[3], s[4], s[5]) for s in series if s[:3] == key), key=lambda s: s[0]["layer"])
+        layers = sorted(
+            ((*s[3:], bool(may)) for s, may in zip(series, named, strict=True) if s[:3] == key),
+            key=lambda s: s[0]["layer"],
+        )
         found.append(dict(zip(KEYS, key, strict=True)) | _first(layers))
     return found
 
 
-def _first(layers: Iterable[tuple[Mapping[str, Any], float, float]]) -> dict[str, Any]:
+def _first(layers: Iterable[tuple[Mapping[str, Any], float, float, bool]]) -> dict[str, Any]:
     layers = list(layers)
-    clear = [leaves_baseline(row, baseline) for row, baseline, _ in layers]
-    why = next((row["why"] for row, _, _ in layers if row["why"]), "")
+    clear = [leaves_baseline(row, baseline) for row, baseline, _, _ in layers]
+    first = [there and may for there, (_, _, _, may) in zip(clear, layers, strict=True)]
+    why = next((row["why"] for row, _, _, _ in layers if row["why"]), "")
     n = layers[0][0]["n_female"] + layers[0][0]["n_male"]
     empty = {"layer": -1, "is_lowest": False, "value": np.nan, "low": np.nan, "high": np.nan, "baseline": np.nan}
     empty |= {"earliest": -1, "latest": -1}
     out = {**empty, "n_later": 0, "n_after": 0, "n_images": n, "n_layers": len(layers), "why": why}
     if why:
         return out
-    ends = [simultaneous(row, value, len(layers)) for row, _, value in layers]
-    needed = [max(0.5, baseline) + MARGIN for _, baseline, _ in layers]
+    ends = [simultaneous(row, value, len(layers)) for row, _, value, _ in layers]
+    needed = [max(0.5, baseline) + MARGIN for _, baseline, _, _ in layers]
     for name, side in (("earliest", 1), ("latest", 0)):
-        reached = (row["layer"] for (row, _, _), end, at in zip(layers, ends, needed, strict=True) if end[side] >= at)
+        reached = (row["layer"] for (row, *_), end, at in zip(layers, ends, needed, strict=True) if end[side] >= at)
         out[name] = next(reached, -1)
-    if any(clear):
-        at = clear.index(True)
-        row, baseline, value = layers[at]
+    if any(first):
+        at = first.index(True)
+        row, baseline, value, _ = layers[at]
         out |= {"layer": row["layer"], "is_lowest": at == 0, "value": value, "low": ends[at][0], "high": ends[at][1]}
         out |= {"baseline": max(0.5, baseline), "n_later": len(layers) - at - 1, "n_after": sum(clear[at + 1 :])}
     return out

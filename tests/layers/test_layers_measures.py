@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from core.config import LayersConfig
-from core.intervals import auc_interval
+from core.intervals import auc_interval, auc_variance
 from core.layers import TransformerProbeAnalyzer
 from core.layers.measures import accuracies, auc, emergence, simultaneous, with_q
 from tests.layers.layers_toys import QUICK, images, residuals
@@ -113,31 +113,47 @@ def test_the_lens_must_beat_other_words_the_choice_of_words_and_the_number_of_te
     assert (found["method"], found["layer"]) == ("lens", layer)
 
 
-def told_layers(rng: np.random.Generator, n: int, truth: list[float]) -> dict:
-    """Emergence of layers of these AUCs, whose scores share half of the images' accidents."""
+def told_layers(rng: np.random.Generator, n: int, truth: list[float], languages: tuple[str, ...] = ("en",)) -> list:
+    """Emergence of layers of these AUCs, whose scores share half of the images' accidents, by language."""
+    rows = [row for lang in languages for row in rows_of(rng, n, truth, lang)]
+    with_q(rows, [])
+    return emergence(rows, [])
+
+
+def rows_of(rng: np.random.Generator, n: int, truth: list[float], lang: str) -> list[dict]:
     female, rows = np.arange(2 * n) < n, []
     common = rng.standard_normal(2 * n)
     for layer, one in enumerate(truth):
         score = np.sqrt(0.5) * (common + rng.standard_normal(2 * n)) + np.sqrt(2) * norm.ppf(one) * female
         value = float(auc(score, female, np.zeros(2 * n, int), np.ones((1, 2 * n)))[0])
         low, high = (float(end) for end in auc_interval(value, n, n))
-        names = {"measure": "auc", "lang": "en", "trained_on": "en", "view": "before", "layer": layer, "why": ""}
-        numbers = {"value": value, "low": low, "high": high, "control": 0.5, "q": 0.01 if low > 0.5 else 0.5}
+        names = {"measure": "auc", "lang": lang, "trained_on": lang, "view": "before", "layer": layer, "why": ""}
+        p = float(2 * norm.sf(abs(value - 0.5) / np.sqrt(auc_variance(0.5, n, n))))
+        numbers = {"value": value, "low": low, "high": high, "control": 0.5, "p": p}
         rows.append({**names, **numbers, "n_female": n, "n_male": n})
-    (found,) = emergence(rows, [])
-    return found
+    return rows
+
+
+def test_a_layer_before_the_first_true_one_is_named_in_at_most_one_of_twenty_runs():
+    """Seven layers of two languages that know nothing, and a last one: by q alone one of the seven is named in 7 %."""
+    rng, early, last = np.random.default_rng(5), 0, 0
+    for _ in range(400):
+        layers = [one["layer"] for one in told_layers(rng, 40, [0.5] * 7 + [0.95], ("en", "ar"))]
+        early += min(layers) in range(7)
+        last += layers == [7, 7]
+    assert early <= 0.05 * 400 + 10 and last > 0.93 * 400, (early, last)
 
 
 def test_the_first_layer_is_given_with_the_layers_among_which_it_lies():
     """The first at which the AUC truly is 0.05 beyond the control; the named one alone is right in under .7."""
     rng, truth = np.random.default_rng(0), [0.5, 0.52, 0.54, 0.58, 0.66, 0.8, 0.9]
-    found = [told_layers(rng, 100, truth) for _ in range(150)]
+    found = [told_layers(rng, 100, truth)[0] for _ in range(150)]
     inside = np.mean([one["earliest"] <= 3 <= one["latest"] for one in found])
     assert inside > 0.93 and np.mean([one["layer"] == 3 for one in found]) < 0.7
     assert max(one["latest"] for one in found) <= 5
-    sharp = [told_layers(rng, 200, [0.5, 0.5, 0.95, 0.95]) for _ in range(5)]
+    sharp = [told_layers(rng, 200, [0.5, 0.5, 0.95, 0.95])[0] for _ in range(5)]
     assert all(one["latest"] == 2 for one in sharp)
-    assert told_layers(rng, 100, [0.5, 0.5])["latest"] == -1
+    assert told_layers(rng, 100, [0.5, 0.5])[0]["latest"] == -1
 
 
 def test_the_interval_of_the_named_layer_holds_for_all_of_them():
