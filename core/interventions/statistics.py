@@ -1,4 +1,4 @@
-"""Paired statistics of interventions: bootstrap over images and control draws together, permutation of whole sets.
+"""Paired statistics of interventions: intervals over images and control draws together, permutation of whole sets.
 
 Captions of one image are resampled together under every arm, so that all differences are paired; control sets are
 resampled as whole sets. All tests are two-sided.
@@ -113,7 +113,7 @@ def compare(figure: Figure, n_draws: int, seed: int | list[int]) -> Compared:
         return Compared(**found, why=f"{n_controls} controls; {MIN_CONTROLS} are needed" if n_controls else "")
     sets = resampled_counts(n_controls, n_draws, [*seeds, 2])
     control = np.einsum("ds,ds->d", sets / n_controls, drawn[:, controls])
-    found["specific_low"], found["specific_high"] = _interval(drawn[:, target] - control)
+    found["specific_low"], found["specific_high"] = _specific_interval(figure)
     sets_apart = apart(figure)
     found["p_specific"] = float(step_down(sets_apart[:1], sets_apart[1:, None])[0])
     return Compared(**found, **_ratio(effect, found["control"] - plain["baseline"], drawn, control))
@@ -259,12 +259,27 @@ def paired(figure: Figure, how: str = "mean") -> Paired:
     return replace(found, difference_low=low, difference_high=high)
 
 
-def _over_draws(by_image: Floats, by_draw: Floats) -> tuple[float, float]:
-    """Interval of a mean over images and over draws, with Satterthwaite's degrees of freedom."""
+def _specific_interval(figure: Figure) -> tuple[float, float]:
+    """Of target less the mean of the controls, over images and control sets; NaN where one has none or all are 0."""
+    controls = range(2, len(figure.top))
+    by_image = len(figure.top[0]) * np.mean([_by_image(figure, 1, one) for one in controls], axis=0)
+    by_draw = figure.values()[2:]
+    if not (np.isfinite(by_image).all() and np.isfinite(by_draw).all() and figure.top[1:].any()):
+        return NAN, NAN
+    is_share = bool((figure.bottom == 1).all() and (figure.top >= 0).all() and (figure.top <= 1).all())
+    grain = 1.0 if is_share else float(np.abs(figure.top[1:]).max() / figure.bottom[1:].mean())
+    return _over_draws(by_image, by_draw, grain, 1.0 if is_share else np.inf)
+
+
+def _over_draws(by_image: Floats, by_draw: Floats, grain: float = 1.0, most: float = 1.0) -> tuple[float, float]:
+    """Interval of a mean over images and over draws, with Satterthwaite's degrees of freedom.
+
+    ``grain`` is what one image can add times their number; the mean lies within -``most`` and ``most``.
+    """
     parts = [x.var(ddof=1) / len(x) for x in (by_image, by_draw)]
     # one draw that did otherwise by a single image could have been among these: no certainty from equal ones
-    parts[0] = max(parts[0], 1 / len(by_image) ** 2)
+    parts[0] = max(parts[0], (grain / len(by_image)) ** 2)
     error, value = float(np.sqrt(sum(parts))), float(by_image.mean())
     freedom = sum(parts) ** 2 / sum(p**2 / (len(x) - 1) for p, x in zip(parts, (by_image, by_draw), strict=True))
     reach = error * float(student.ppf(0.975, freedom))
-    return max(value - reach, -1.0), min(value + reach, 1.0)
+    return max(value - reach, -most), min(value + reach, most)

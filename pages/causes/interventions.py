@@ -398,7 +398,7 @@ A **random dictionary** has as many random directions as the SAE has features, a
 features are ranked, its strength chosen, and its controls matched as the SAE’s are.
 
 A caption counts when it named one gender unedited. **Clean**: it now names another or none, and keeps three quarters
-of its words of content (those in at most a fifth of all captions). Intervals are a bootstrap over images and control
+of its words of content (those in at most a fifth of all captions). Intervals are over images and control
 sets together; $p$ exchanges whole sets, so with 25 controls it cannot fall below 1/26. *Adjusted*: step-down max-T
 (Westfall and Young 1993) over all designs in both languages, from whole draws of controls, 5 % counts; the one design
 that was fixed beforehand keeps its $p$. Surprise is the mean negative log-probability under the unedited model.

@@ -35,6 +35,17 @@ def test_the_interval_of_target_minus_controls_knows_that_controls_differ():
     assert covered >= 0.6 and of_images_alone < 0.95  # the target is one draw: p_specific, not this, is the test
 
 
+@pytest.mark.parametrize(("target", "control"), [(0.05, 0.05), (0.95, 0.1)])
+def test_target_minus_controls_holds_the_truth_at_twenty_images(target, control):
+    """19 control sets that differ by a third: .93 is asked, 3.3 standard errors of 200 worlds below it allowed."""
+    rng, n, held = np.random.default_rng(0), 20, 0
+    for i in range(200):
+        sets = np.r_[target, np.clip(rng.normal(control, control / 3, 19), 0, 1)]
+        found = compare(shares(np.zeros(n), *(rng.random((20, n)) < sets[:, None])), 50, i)
+        held += found.specific_low - 1e-9 <= target - control <= found.specific_high + 1e-9
+    assert held > 200 * (0.93 - 3.3 * np.sqrt(0.07 * 0.93 / 200))
+
+
 def test_where_all_is_there_the_figures_are_known():
     n = 30
     found = compare(shares(np.zeros(n), np.ones(n), *np.zeros((25, n))), 200, 0)
