@@ -39,12 +39,13 @@ from core.vlm.loading import load_vlm
 from core.vlm.sampling import sample_captions, uniforms
 
 TOPIC = "planted"
-N = 30  # images of each gender, half of them held out
+N = 30  # images of each gender whose captions are written, half of them held out
+READ = 2  # times as many are read by probes: 30 + 30 leave their control task too uncertain for 16 layers
 SEEDS = 10
 MAX_TOKENS = 24
 STREAM = 0x9A1
 MECHANISMS = MechanismsConfig(n_bootstrap=100, n_permutations=999, min_images=8)
-PROBES = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=2, min_images=8, min_per_type=2)
+PROBES = LayersConfig(n_folds=3, n_bootstrap=60, n_controls=10, min_images=8, min_per_type=2)
 CLAIMS = ("planted.head", "planted.layer", "planted.direction", "planted.sharing")
 VIEW = "prompt"
 
@@ -69,10 +70,8 @@ def planted_rows(n_seeds: int = SEEDS, n: int = N, progress: Callable[[str], Non
         for claim in names:
             hits = sum(one[claim] for one in said)
             progress(f"{TOPIC}: {kind}: {claim} in {hits} of {n_seeds}")
-            world = WORDS[kind]
-            yield Row(
-                TOPIC, claim, "false" if kind == "blind" else "true", world, n, vlm.d_model, vlm.n_layers, n_seeds, hits
-            )
+            truth, units = "false" if kind == "blind" else "true", n if claim == "planted.head" else n * READ
+            yield Row(TOPIC, claim, truth, WORDS[kind], units, vlm.d_model, vlm.n_layers, n_seeds, hits)
 
 
 PLACES = {"head": (4, 2), "shared": (7, 0), "disjoint": (7, 0), "blind": ()}  # layer and head that are planted
@@ -87,10 +86,10 @@ WORDS = {
 def answers(vlm: VLM, made: Planted, n: int, seed: int) -> dict[str, bool]:
     """By claim, whether it was made and right; with nothing planted, whether anything was said."""
     world, rng = DemoWorld(), random.Random(f"planted-scenes-{seed}")
-    scenes = [world.scene(rng, gender=("female", "male")[i % 2]) for i in range(2 * n)]
+    scenes = [world.scene(rng, gender=("female", "male")[i % 2]) for i in range(2 * n * READ)]
     features = encoded(vlm, scenes)
     layers = tuple(range(vlm.n_layers))
-    seen = {lang: _read(vlm, lang, features, layers, seed) for lang in LANGUAGES}
+    seen = {lang: _read(vlm, lang, features, 2 * n, layers, seed) for lang in LANGUAGES}
     effects, alike = _parts(vlm, scenes, features, seen, seed)
     answer = ANSWERS["mechanisms.part"](effects, alike)  # as it is written, before it is weighed by these very rates
     named = "mechanisms.part" in answer.claims
@@ -113,10 +112,10 @@ def answers(vlm: VLM, made: Planted, n: int, seed: int) -> dict[str, bool]:
     }
 
 
-def _read(vlm: VLM, lang: str, features: torch.Tensor, layers: tuple[int, ...], seed: int) -> Seen:
+def _read(vlm: VLM, lang: str, features: torch.Tensor, n_written: int, layers: tuple[int, ...], seed: int) -> Seen:
     prompt, chosen, rows, contrasts = vlm.prompt_ids(PROMPTS[lang][0]), [], [], []
-    numbers = uniforms([[STREAM, seed, LANGUAGES.index(lang), i] for i in range(len(features))], MAX_TOKENS)
-    drawn, _ = sample_captions(vlm, [prompt] * len(features), features, numbers[:, None])
+    numbers = uniforms([[STREAM, seed, LANGUAGES.index(lang), i] for i in range(n_written)], MAX_TOKENS)
+    drawn, _ = sample_captions(vlm, [prompt] * n_written, features[:n_written], numbers[:, None])
     for number, (caption,) in enumerate(drawn):
         said = first_said(caption, vlm.tokenizer, lang)
         if said is not None and not said.contrast.why:
