@@ -8,6 +8,7 @@ from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.gender import VIEW_NAMES, of_language
 from core.frames import records
+from core.intervals import told
 from core.nulls.beside import BesideOthers, beside_others
 
 TRAINED, RANDOM = "trained", "random"
@@ -66,9 +67,9 @@ def _auc(row: dict) -> str:
 
 
 def _within(row: dict, name: str) -> str:
-    sign = "+" if name == "difference" else ""
-    value, low, high = (f"{row[f'{name}{end}']:{sign}.2f}".replace("-", "−") for end in ("", "_low", "_high"))
-    return f"{value} [{low}, {high}]"
+    null, form = (0.0, "+.2f") if name == "difference" else (0.5, ".2f")
+    value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+    return told(value, low, high, null, form).replace("-", "−")
 
 
 @says("nulls.recurs")
@@ -144,8 +145,8 @@ def others_answer(rows: pd.DataFrame, layer: int, view: str) -> Answer:
 
 def _how(found: BesideOthers) -> str:
     than = "more alike than" if found.low > 0 else "less alike than" if found.high < 0 else "not told from"
-    apart = ", ".join(f"{value:+.2f}" for value in (found.low, found.high))
-    numbers = f"{found.least:.2f} to {found.most:.2f}; gender less one more of them {found.difference:+.2f} [{apart}]"
+    apart = told(found.difference, found.low, found.high, form="+.2f")
+    numbers = f"{found.least:.2f} to {found.most:.2f}; gender less one more of them {apart}"
     return f"{than} {found.n} other contrasts of the same images ({numbers})".replace("-", "−")
 
 
