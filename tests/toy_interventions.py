@@ -152,6 +152,7 @@ class ToyInterventions:
                 "phase": phase,
                 **vars(arm),
                 "sae_id": None,
+                "dictionary_id": None,
                 "features_en": [],
                 "features_ar": [],
                 "leans_en": [],

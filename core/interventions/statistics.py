@@ -260,13 +260,15 @@ def paired(figure: Figure, how: str = "mean") -> Paired:
 
 
 def _specific_interval(figure: Figure) -> tuple[float, float]:
-    """Of target less the mean of the controls, over images and control sets; NaN where one has none or all are 0."""
+    """Of target less the mean of the controls, over images and control sets; NaN where one has no value, and where
+    nothing was counted whose size is not known (of shares it is: one image in n)."""
     controls = range(2, len(figure.top))
     by_image = len(figure.top[0]) * np.mean([_by_image(figure, 1, one) for one in controls], axis=0)
     by_draw = figure.values()[2:]
-    if not (np.isfinite(by_image).all() and np.isfinite(by_draw).all() and figure.top[1:].any()):
-        return NAN, NAN
     is_share = bool((figure.bottom == 1).all() and (figure.top >= 0).all() and (figure.top <= 1).all())
+    counted = is_share or figure.top[1:].any()
+    if not (counted and np.isfinite(by_image).all() and np.isfinite(by_draw).all()):
+        return NAN, NAN
     grain = 1.0 if is_share else float(np.abs(figure.top[1:]).max() / figure.bottom[1:].mean())
     return _over_draws(by_image, by_draw, grain, 1.0 if is_share else np.inf)
 
