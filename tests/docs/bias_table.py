@@ -18,6 +18,8 @@ SHOWN = {"correlation": "r", "slope": "slope", "calibration_error": "mean distan
 def interval(row: pd.Series, value: str) -> str:
     if pd.isna(row[value]):
         return "too few"
+    if pd.isna(row["low"]):  # a group of one image has a share and no interval
+        return f"{row[value]:.2f}"
     return f"{row[value]:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
