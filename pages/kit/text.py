@@ -131,7 +131,12 @@ def weight_style(share: float) -> str:
 
 
 def _plain(text: str) -> str:
-    return escape(text.replace("\u202e", "").replace("\u202d", ""))  # overrides would turn the letters around
+    return escape(without_overrides(text))
+
+
+def without_overrides(text: str) -> str:
+    """The text without the marks that would turn the letters after them around."""
+    return text.replace("\u202e", "").replace("\u202d", "")
 
 
 def html(body: str, key: str | None = None) -> None:
