@@ -43,6 +43,7 @@ class SamplesConfig:
     images: str = _is("", content=False)  # folder, zip or tar of images; "" where the table holds them as bytes
     captions: str = _is("", content=False)  # table (CSV, TSV, JSON lines, Parquet), or the file of the named set
     captions_ar: str = _is("", content=False)  # a second one for Arabic, where captions holds English alone
+    areas: str = _is("", content=False)  # of COCO: the file of its boxes, such as instances_val2017.json
     dataset: str = _is("", content=False)  # of Hugging Face: a directory written by save_to_disk, or a hub name
     dataset_revision: str = _is("", content=False)  # commit of a hub name
     dataset_config: str = ""
@@ -51,6 +52,7 @@ class SamplesConfig:
     en_column: str = "en_caption"  # "" = none; * stands for anything, as in caption_*
     ar_column: str = "ar_caption"
     gender_column: str = ""  # optional annotation: male, female or neutral
+    areas_column: str = ""  # optional: boxes in pixels as JSON, {"person": [[left, top, right, bottom]], "object": []}
     attribute_columns: tuple[str, ...] = ()  # other annotations, column or name=column, such as role=occupation
     test_share: float = _is(0.2, low=0.01, high=0.9)
     max_side: int = _is(896, low=16)  # pixels; larger images are scaled down

@@ -65,7 +65,8 @@ class DemoSource(Knowledge):
             captions = {c: self.world.references(scene, c, random.Random(f"{c} {image_id}")) for c in LANGUAGES}
             opener = functools.partial(_rendered, self.world, scene)
             attributes = json.dumps(self._planted(scene), ensure_ascii=False)
-            samples.append(RawSample(image_id, captions, opener, scene.gender, attributes, side))
+            areas = self.world.areas(scene)
+            samples.append(RawSample(image_id, captions, opener, scene.gender, attributes, side, areas=areas))
         return Listing(samples)
 
     def count(self) -> int:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from core.config import PROJECT_ROOT
+from core.samples.areas import Areas
 
 DATA_DIR = PROJECT_ROOT / "data" / "demo-world"
 CANVAS, PERSON, OBJECT = 96, 62, 32  # pixels
@@ -239,6 +240,18 @@ def _sprites() -> dict[tuple, np.ndarray]:
     }
 
 
+def _places(scene: Scene) -> dict[str, tuple[np.ndarray, int, int]]:
+    """The RGBA pictures of a scene with the pixel of their upper left corner: the person, and over it the object."""
+    jx, jy, ox, oy = scene.jitter
+    person_x, object_x = jx // 2, CANVAS - OBJECT - ox // 3
+    if not scene.person_left:
+        person_x, object_x = CANVAS - PERSON - jx // 2, ox // 3
+    return {
+        "person": (_sprites()[ROLES[scene.role].key, scene.gender, scene.tone, scene.style], person_x, 12 + 5 * jy),
+        "object": (_sprites()[OBJECTS[scene.object].key, "", 0, scene.style], object_x, 4 + 15 * oy),
+    }
+
+
 class DemoWorld:
     """Draws scenes and captions; ``planted=False`` is the control world, in which p(male) is 0.5 wherever it is drawn.
 
@@ -279,19 +292,23 @@ class DemoWorld:
         image = np.empty((CANVAS, CANVAS, 3), np.float32)
         image[:] = BACKGROUNDS[scene.background].rgb
 
-        def paste(sprite: np.ndarray, x: int, y: int) -> None:
+        for sprite, x, y in _places(scene).values():
             view = image[y : y + sprite.shape[0], x : x + sprite.shape[1]]
             alpha = sprite[..., 3:].astype(np.float32) / 255
             view *= 1 - alpha
             view += alpha * sprite[..., :3]
-
-        jx, jy, ox, oy = scene.jitter
-        person_x, object_x = jx // 2, CANVAS - OBJECT - ox // 3
-        if not scene.person_left:
-            person_x, object_x = CANVAS - PERSON - jx // 2, ox // 3
-        paste(_sprites()[ROLES[scene.role].key, scene.gender, scene.tone, scene.style], person_x, 12 + 5 * jy)
-        paste(_sprites()[OBJECTS[scene.object].key, "", 0, scene.style], object_x, 4 + 15 * oy)
         return image.round().astype(np.uint8)
+
+    def areas(self, scene: Scene) -> Areas:
+        """The boxes around what is drawn of the person and of the object."""
+        boxes = {}
+        for kind, (sprite, x, y) in _places(scene).items():
+            drawn = sprite[..., 3] > 0
+            rows, columns = (np.flatnonzero(drawn.any(axis)) for axis in (1, 0))
+            edges = x + columns[0], y + rows[0], x + columns[-1] + 1, y + rows[-1] + 1
+            left, top, right, bottom = map(float, edges)
+            boxes[kind] = ((left, top, right, bottom),)
+        return Areas(boxes)
 
     def caption_gender(self, scene: Scene, lang: str, rng: random.Random) -> str:
         """The gender of one caption: the drawn person's; on a neutral image a draw from the planted p, or unmarked."""

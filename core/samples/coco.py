@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.config import SamplesConfig
 from core.errors import UserError
+from core.samples.areas import Areas, Box, Unusable, read_areas
 from core.samples.checks import is_placeholder
 from core.samples.folder import table_place
 from core.samples.pictures import picture_name, pictures_at
@@ -35,7 +37,46 @@ def coco_source(config: SamplesConfig) -> TableSource:
         found.append(_entries(arabic, named | _names(arabic), "ar", config, second, odd))
         files.append(second)
     rows = list(itertools.chain.from_iterable(found))
+    if config.areas:
+        boxes = table_place("areas", config.areas)
+        areas = coco_areas(boxes, named, odd)
+        rows = [replace(row, areas=areas.get(row.name, row.areas)) for row in rows]
+        files.append(boxes)
     return TableSource(pictures_at(config.images), lambda: rows, tuple(files), odd=[odd])
+
+
+def coco_areas(path: Path, named: Mapping[str, str], odd: list[OddRow]) -> dict[str, Areas]:
+    """Boxes by image of a file of COCO's instances: its category person, and objects of all other categories.
+
+    An image without a box of a person has no area of one. Boxes that cannot be read cost their image its areas and go
+    to ``odd``.
+    """
+    tree = _tree(path, "Give a file like instances_val2017.json.")
+    names = dict(named) | _names(tree)
+    kinds = {c.get("id"): "person" if c.get("name") == "person" else "object" for c in _objects(tree, "categories")}
+    boxes: dict[str, dict[str, list[Box]]] = {}
+    bad: set[str] = set()
+    for number, one in enumerate(_objects(tree, "annotations"), start=1):
+        name, kind, box = names.get(str(one.get("image_id")), ""), kinds.get(one.get("category_id")), one.get("bbox")
+        if not name:
+            continue  # of an image without captions
+        try:
+            if kind is None:
+                raise Unusable("areas_name")
+            if not isinstance(box, list) or len(box) != 4 or not all(isinstance(v, int | float) for v in box):
+                raise Unusable("areas_json")
+            corners = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+            boxes.setdefault(name, {}).setdefault(kind, []).extend(
+                read_areas(json.dumps({kind: [corners]})).boxes[kind]
+            )
+        except Unusable as e:
+            bad.add(name)
+            odd.append(OddRow.of(path.name, number, e.reason, f"annotations: {box} of {one.get('category_id')}"))
+    return {
+        name: Areas({kind: tuple(of_kind) for kind, of_kind in mine.items()}, path.name, 0)
+        for name, mine in boxes.items()
+        if name not in bad
+    }
 
 
 def image_fields(path: Path) -> Table:
@@ -55,9 +96,8 @@ def coco_captions(path: Path) -> Iterator[str]:
         yield from _sentences(image)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _tree(path: Path, do: str) -> dict[str, Any]:
     text, _ = read_text(path)
-    do = 'Give a file like {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
     try:
         tree = json.loads(text, strict=False)
     except (ValueError, RecursionError) as e:
@@ -66,7 +106,13 @@ def _read(path: Path) -> dict[str, Any]:
     lists: list[Any] = [tree.get(name, []) for name in names] if isinstance(tree, dict) else [None]
     if not all(isinstance(items, list) and (not items or any(isinstance(i, dict) for i in items)) for items in lists):
         raise UserError(f"{path.name} is not in the form of COCO.", f"It holds {_kinds(tree)}.", do)
-    images, annotations = (_objects(tree, name) for name in names)
+    return tree
+
+
+def _read(path: Path) -> dict[str, Any]:
+    do = 'Give a file like {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.'
+    tree = _tree(path, do)
+    images, annotations = (_objects(tree, name) for name in ("images", "annotations"))
     has_captions = any("caption" in a for a in annotations) or any("sentences" in i for i in images)
     if not has_captions:
         held = ", ".join(sorted({key for a in annotations[:50] for key in a})) or "nothing"
@@ -148,4 +194,17 @@ def _entries(
         gender = str(image.get(config.gender_column) or "") if config.gender_column else ""
         attributes = {a: str(image.get(column) or "") for a, column in attribute_columns(config)}
         attributes = {a: "" if is_placeholder(value) else value for a, value in attributes.items()}
-        yield Entry(name, {lang: captions.get(name, [])}, gender, attributes)
+        areas = _areas(image.get(config.areas_column), path, odd) if config.areas_column else None
+        yield Entry(name, {lang: captions.get(name, [])}, gender, attributes, areas)
+
+
+def _areas(field: Any, path: Path, odd: list[OddRow]) -> Areas | None:
+    """The areas that an image's field holds, as an object or its text."""
+    if field is None or field == "":
+        return None
+    text = field if isinstance(field, str) else json.dumps(field)
+    try:
+        return read_areas(text, path.name)
+    except Unusable as e:
+        odd.append(OddRow.of(path.name, 0, e.reason, text))
+        return None

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 from core.config import SamplesConfig
 from core.errors import UserError
 from core.samples import checks
+from core.samples.areas import Areas, Unusable, read_areas
 from core.samples.checks import Dropped, is_placeholder
 from core.samples.pictures import picture_name, pictures_at, place
-from core.samples.rows import Cell
+from core.samples.rows import Cell, OddRow, Row
 from core.samples.sources import Entry, TableSource, attribute_columns, caption_columns
 from core.samples.tables import Table, is_parquet, parquet_files, read_table, unreadable_parquet
 
@@ -141,7 +142,8 @@ def folder_source(config: SamplesConfig) -> TableSource:
     in_two = bool(config.captions_ar) and "ar" in config.languages
     if in_two:
         columns["ar"] = ""
-    wanted = [config.image_column, *columns.values(), config.gender_column, *(c for _, c in attribute_columns(config))]
+    wanted = [config.image_column, *columns.values(), config.gender_column, config.areas_column]
+    wanted += [c for _, c in attribute_columns(config)]
     table = read_table(path, wanted)
     table.require(wanted, _one_language(table, columns))
     if config.image_column in table.pictures:
@@ -234,7 +236,21 @@ def entries(
         gender = _one(row.get(config.gender_column, "")) if annotated and config.gender_column else ""
         known = {attribute: _one(row.get(column, "")).strip() for attribute, column in attributes}
         known = {attribute: "" if is_placeholder(value) else value for attribute, value in known.items()}
-        yield Entry(picture_name(_one(row[config.image_column])) if name is None else name, captions, gender, known)
+        areas = _areas(table, row, config.areas_column) if annotated and config.areas_column else None
+        name = picture_name(_one(row[config.image_column])) if name is None else name
+        yield Entry(name, captions, gender, known, areas)
+
+
+def _areas(table: Table, row: Row, column: str) -> Areas | None:
+    """The areas of a row; None where it gives none, and where they are of no use, which is noted."""
+    cell = _one(row.get(column, ""))
+    if is_placeholder(cell):
+        return None
+    try:
+        return read_areas(cell, table.name, row.line)
+    except Unusable as e:
+        table.odd.append(OddRow.of(table.name, row.line, e.reason, cell))
+        return None
 
 
 def _texts(cell: Cell) -> list[str]:

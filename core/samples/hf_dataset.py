@@ -33,7 +33,7 @@ def dataset_source(config: SamplesConfig) -> TableSource:
 
     def listed() -> Iterator[Entry]:
         table = _arrow_table(rows, config)
-        annotated = [config.gender_column, *(column for _, column in attribute_columns(config))]
+        annotated = [config.gender_column, config.areas_column, *(column for _, column in attribute_columns(config))]
         table.require([config.image_column, *caption_columns(config).values(), *annotated])
         if config.image_column not in table.pictures:
             why = f"Columns that do: {', '.join(table.pictures) or 'none'}."

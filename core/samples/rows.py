@@ -25,6 +25,11 @@ LEFT_OUT = {
 """Why a row is left out."""
 KEPT = {
     "stray_quote": "a quotation mark without its pair is taken as it is written",
+    "areas_json": 'its areas are not read: no JSON like {"person": [[left, top, right, bottom]]} with numbers',
+    "areas_name": "its areas are not read: they name something else than person and object",
+    "areas_order": "its areas are not read: a box ends before it begins (left, top, right, bottom are asked for)",
+    "areas_share": "its areas are not read: a box holds percentages or shares, and pixels are asked for",
+    "areas_outside": "its areas are not read: a box lies outside the image",
 }
 """What is odd about a row that is read all the same."""
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from core.config import LANGUAGES, Config, SamplesConfig
 from core.errors import UserError
+from core.samples.areas import Areas
 from core.samples.checks import Dropped, caption_problem, clean_caption, is_placeholder
 from core.samples.names import Match, match_names
 from core.samples.pictures import Pictures, open_picture
@@ -56,7 +57,7 @@ class RawSample:
     """One image as its source gives it: captions as written, ``open()`` decodes it or raises checks.Dropped.
 
     ``captions`` has a list for each language, empty where the source has none in it. ``split`` is "" where the content
-    of the image is to decide; ``attributes`` is JSON of known truths, or "".
+    of the image is to decide; ``attributes`` is JSON of known truths, or ""; ``areas`` says where on it what is known.
     """
 
     image_id: str
@@ -66,6 +67,7 @@ class RawSample:
     attributes: str = ""
     split: str = ""
     notes: tuple[str, ...] = ()
+    areas: Areas | None = None
 
 
 class Listing(list[RawSample]):
@@ -183,12 +185,13 @@ def _opener(source: str) -> Callable[[SamplesConfig], Any]:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row about one image: its name, captions by language, the word for its gender, attributes by name."""
+    """One row about one image: its name, captions by language, the word for its gender, attributes by name, areas."""
 
     name: str
     captions: dict[str, list[str]]
     gender: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
+    areas: Areas | None = None
 
 
 @dataclass
@@ -273,12 +276,13 @@ def gather(source: TableSource, config: SamplesConfig, seed: int) -> Listing:
     def sample(name: str) -> RawSample:
         rows, stem = by_name[name], PurePosixPath(name).stem
         gender, notes = _gender(name, rows)
+        areas, more = _areas(name, rows)
         captions = {lang: [text for row in rows for text in row.captions.get(lang, ())] for lang in LANGUAGES}
         image_id = stem if n_stems[stem] == 1 else name
         opener = functools.partial(open_picture, source.pictures, name)
         if name in problems:
             opener = functools.partial(_refuse, problems[name])
-        return RawSample(image_id, captions, opener, gender, _attributes(rows), notes=notes)
+        return RawSample(image_id, captions, opener, gender, _attributes(rows), "", (*notes, *more), areas)
 
     found = Listing(map(sample, names), notes + source.pictures.notes(), source.origin)
     found.spare = [sample(name) for name in spare]
@@ -312,6 +316,14 @@ def _gender(name: str, rows: Sequence[Entry]) -> tuple[str, tuple[str, ...]]:
     if len(found) > 1:
         return "", (f"{name}: its rows name different genders; left open",)
     return (found.pop() if found else ""), ()
+
+
+def _areas(name: str, rows: Sequence[Entry]) -> tuple[Areas | None, tuple[str, ...]]:
+    """The areas of an image; none where its rows contradict each other."""
+    found = [row.areas for row in rows if row.areas is not None]
+    if any(other != found[0] for other in found[1:]):
+        return None, (f"{name}: its rows give different areas; left open",)
+    return (found[0] if found else None), ()
 
 
 def _attributes(rows: Sequence[Entry]) -> str:

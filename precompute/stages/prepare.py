@@ -16,8 +16,10 @@ from PIL import Image
 from core.config import LANGUAGES
 from core.errors import UserError
 from core.run import atomic_path, write_json
-from core.run.schema.samples import REFERENCES, SAMPLES
+from core.run.schema.samples import AREAS, REFERENCES, SAMPLES
+from core.samples.areas import Unusable, shares
 from core.samples.checks import Dropped, Report, bounded, caption_problem, clean_caption
+from core.samples.rows import OddRow
 from core.samples.sources import RawSample, load, split
 from precompute.context import StageContext
 
@@ -28,7 +30,7 @@ PNG_SIDE, THUMB_SIDE = 256, 224  # pixels
 
 
 def run(ctx: StageContext) -> dict[str, Any]:
-    """Write samples.parquet, references.parquet, images/, thumbs/ and prepare_report.json.
+    """Write samples.parquet, references.parquet, areas.parquet, images/, thumbs/ and prepare_report.json.
 
     Raises UserError when fewer than four samples are usable.
     """
@@ -41,6 +43,7 @@ def run(ctx: StageContext) -> dict[str, Any]:
     kept, n_listed = _prepare_images(ctx, raws, len(listing), report)
     captions = [_checked_captions(raw, languages, report) for raw in raws[:n_listed]]
     raws = raws[:n_listed]
+    areas = _areas([raws[k["raw"]] for k in kept], [k["seen"] for k in kept], report)
     report.notes += [*listing.notes, *(note for raw in raws for note in raw.notes)][:200]
     for line in report.lines():
         ctx.log.warning("%s", line)
@@ -64,14 +67,30 @@ def run(ctx: StageContext) -> dict[str, Any]:
         "n_train": sides.count("train"),
         "n_test": sides.count("test"),
         "n_references": len(references),
+        "n_with_areas": len({row["sample_id"] for row in areas}),
     }
     whole = report.as_dict(format=1, source=ctx.config.samples.source, origin=listing.origin, **counts)
     write_json(ctx.run.path("prepare_report.json"), whole)
     REFERENCES.write(ctx.run, REFERENCES.of_rows(references))
+    AREAS.write(ctx.run, AREAS.of_rows(areas))
     SAMPLES.write(ctx.run, SAMPLES.of_rows(samples))
     ctx.log.info("%(n_samples)d samples of %(n_listed)d listed: %(n_train)d train, %(n_test)d test", counts)
     ctx.images({s["image_id"]: ctx.run.path(s["image_file"]) for s in samples[:8]})
     return {"rows": len(samples), "notes": counts}
+
+
+def _areas(raws: Sequence[RawSample], sizes: Sequence[Sequence[int]], report: Report) -> list[dict[str, Any]]:
+    """Rows of areas.parquet; what does not lie on its image is told to the report."""
+    rows = []
+    for sample_id, (raw, (width, height)) in enumerate(zip(raws, sizes, strict=True)):
+        if raw.areas is None:
+            continue
+        try:
+            rows += [{"sample_id": sample_id, **row} for row in shares(raw.areas, width, height)]
+        except Unusable as e:
+            written = f"{raw.image_id}, {width} x {height} pixels: {dict(raw.areas.boxes)}"
+            report.add_rows([OddRow.of(raw.areas.file, raw.areas.line, e.reason, written)])
+    return rows
 
 
 def _checked_captions(raw: RawSample, languages: Sequence[str], report: Report | None = None) -> dict[str, list[str]]:
@@ -146,7 +165,7 @@ def _prepare_one(
     except Dropped as e:
         return {"raw": index, "reason": e.reason, "detail": e.detail}
     seen[content] = raw.image_id
-    return {"raw": index, "content": content, **_write_image(ctx, image, sample_id)}
+    return {"raw": index, "content": content, "seen": image.size, **_write_image(ctx, image, sample_id)}
 
 
 def _write_image(ctx: StageContext, image: Image.Image, sample_id: int) -> dict[str, Any]:

@@ -239,3 +239,19 @@ def test_a_run_of_the_demo_world_has_held_out_pairs_in_a_tenth_of_its_test_image
     assert len(held) == 20 and all(s.split == "test" for s in held)
     assert len({s.image_id for s in samples}) == 1000
     assert all(len(set(s.captions[lang])) == 5 for s in samples for lang in dw.LANGUAGES)
+
+
+def test_areas_hold_all_that_is_drawn_and_no_more():
+    world, rng = dw.DemoWorld(), random.Random(5)
+    for _ in range(20):
+        shown = world.scene(rng)
+        image = world.render(shown).astype(int)
+        drawn = (np.abs(image - dw.BACKGROUNDS[shown.background].rgb) > 0).any(-1)
+        boxed = np.zeros_like(drawn)
+        for ((left, top, right, bottom),) in world.areas(shown).boxes.values():
+            inside = slice(int(top), int(bottom)), slice(int(left), int(right))
+            boxed[inside] = True
+            for axis, length in ((1, bottom - top), (0, right - left)):
+                there = np.flatnonzero(drawn[inside].any(axis))
+                assert np.ptp(there) + 1 > length - 4  # faint edges aside
+        assert not (drawn & ~boxed).any()

@@ -277,3 +277,11 @@ def test_rows_that_are_left_out_and_placeholders_are_counted(tmp_path, init):
         file.write("00.png,A man, old,x\n")
     _, said, _ = init(*arguments)
     assert "1 row is left out" in said and "t.csv, line 14" in said and "placeholders 4" in said
+
+
+def test_a_column_of_boxes_is_found_and_taken_for_no_caption(tmp_path, init):
+    boxes = ['{"person": [[1, 2, 20, 30]]}', '{"person": [[20, 2, 1, 30]], "object": [[4, 4, 9, 9]]}']
+    _, said, config = init(
+        *table(tmp_path, ("image", "en", "ar", "where"), (EN[0], AR[0], boxes[0]), (EN[1], AR[1], boxes[1]))
+    )
+    assert config.samples.areas_column == "where" and config.samples.en_column == "en" and "areas: where" in said

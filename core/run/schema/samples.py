@@ -1,4 +1,4 @@
-"""Images and what people wrote of them: samples, references."""
+"""Images, what people wrote of them, and what is known to be where on them: samples, references, areas."""
 
 from core.run.schema import table
 
@@ -28,5 +28,19 @@ REFERENCES = table(
     lang: string - its language: en or ar
     n: int16 - number of the reference within image and language
     text: string - the reference caption
+    """,
+)
+AREAS = table(
+    "areas",
+    "prepare",
+    "a box around something on an image, by image, kind and number; where nothing is known of an image it has none",
+    """
+    sample_id: int32 - image, as numbered in samples
+    kind: string - what is in the box: person or object
+    n: int16 - number of the box within image and kind
+    left: float32 [share] - left edge, as a share of the image's width
+    top: float32 [share] - upper edge, as a share of the image's height
+    right: float32 [share] - right edge, as a share of the image's width
+    bottom: float32 [share] - lower edge, as a share of the image's height
     """,
 )

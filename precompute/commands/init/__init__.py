@@ -94,6 +94,7 @@ def _columns(seen: Seen) -> str:
         ("images", roles.image),
         *((LANGUAGE_NAME[lang], roles.captions[lang]) for lang in LANGUAGE_NAME),
         ("gender", roles.gender),
+        ("areas", roles.areas),
         ("attributes", ", ".join(roles.attributes)),
         ("might sort images", ", ".join(roles.more_attributes)),
         ("not used", ", ".join(roles.left_over)),

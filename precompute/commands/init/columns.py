@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from core.config.sections import LANGUAGE_NAME
+from core.samples.areas import Unusable, read_areas
 from core.samples.checks import IMAGE_FILE, MEND_GARBLED, clean_caption, is_placeholder, script
 from core.samples.encodings import garbling
 from core.samples.names import Match, match_names
@@ -56,6 +57,7 @@ class Roles:
     image: str = ""
     captions: dict[str, str] = field(default_factory=lambda: dict.fromkeys(LANGUAGE_NAME, ""))
     gender: str = ""
+    areas: str = ""
     attributes: list[str] = field(default_factory=list)
     more_attributes: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
@@ -68,6 +70,8 @@ def guess(table: Table, pictures: Pictures | None) -> Roles:
     columns = [_column(name, [row.get(name, "") for row in rows]) for name in table.columns if name]
     found = Roles(image=_image(table, columns, pictures))
     text = [c for c in columns if c.name != found.image and c.name not in table.pictures]
+    found.areas = next((c.name for c in text if _are_areas(c)), "")
+    text = [c for c in text if c.name != found.areas]
     _captions(text, found)
     used = {found.image, *found.captions.values()}
     rest = [c for c in text if not any(_covers(pattern, c.name) for pattern in used)]
@@ -85,6 +89,19 @@ def guess(table: Table, pictures: Pictures | None) -> Roles:
         else:
             found.left_over.append(column.name)
     return found
+
+
+def _are_areas(column: Column) -> bool:
+    """Whether most of a column's cells are boxes, whatever is wrong with some of them."""
+    return sum(map(_is_areas, column.values)) > len(column.values) / 2
+
+
+def _is_areas(cell: str) -> bool:
+    try:
+        read_areas(cell)
+    except Unusable as e:
+        return e.reason in ("areas_order", "areas_share")
+    return True
 
 
 def _column(name: str, cells: Iterable[Cell]) -> Column:

@@ -230,6 +230,7 @@ def _columns(roles: Roles) -> dict[str, Any]:
         "en_column": roles.captions["en"],
         "ar_column": roles.captions["ar"],
         "gender_column": roles.gender,
+        "areas_column": roles.areas,
         "attribute_columns": tuple(roles.attributes),
     }
 

@@ -24,6 +24,7 @@ COMMENTS = {
     "en_column": "",
     "ar_column": "",
     "gender_column": "male, female or neutral, as annotated",
+    "areas_column": "boxes of person and object in pixels, as JSON",
     "attribute_columns": "name=column; the stages bias and labels sort images by them",
     "languages": "en, ar or both",
     "dataset": "written by save_to_disk, or a hub name",
