@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -65,15 +64,14 @@ def tell(
     going = set(written)
     if written:
         rows = [ids[lang] for lang in written]
-        with closing(vlm.stream(rows, features[[0] * len(rows)], max_new_tokens)) as steps:
-            for step in steps:
-                for lang, token in zip(written, step, strict=True):
-                    if token is None or token in vlm.eos_ids:
-                        going.discard(lang)
-                    else:
-                        captions[lang].append(token)
-                texts = {**start.texts, **{lang: vlm.decode(captions[lang]) for lang in written}}
-                yield replace(start, texts=texts)
+        for step in vlm.stream(rows, features[[0] * len(rows)], max_new_tokens):
+            for lang, token in zip(written, step, strict=True):
+                if token is None or token in vlm.eos_ids:
+                    going.discard(lang)
+                else:
+                    captions[lang].append(token)
+            texts = {**start.texts, **{lang: vlm.decode(captions[lang]) for lang in written}}
+            yield replace(start, texts=texts)
     readings = read_picture(vlm, features, ids, captions, layers, dtype)
     cut = tuple(lang for lang in written if lang in going)
     ordered = {lang: texts[lang] for lang in prompts}
