@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from functools import partial
+from html import escape
 
 import pandas as pd
 import streamlit as st
@@ -12,12 +12,16 @@ import streamlit as st
 from core.answers.feature import layer_answer
 from core.figures.atlas import NAMES, feature_map, language_scatter
 from core.figures.screen import draw
+from core.frames import records
 from core.run import Run
+from core.run.reader import Catalog
+from core.run.reader.search import Asked, fit, fold
 from core.run.schema.features import FEATURES
 from core.run.schema.gender import GENDER_FEATURES
-from pages.kit import export, notes, nulls, pickers, runs, selection, states, text
+from pages.kit import export, notes, nulls, pickers, runs, selection, states, text, typed
 from pages.kit.examples import layer_features
 from pages.kit.gallery import preview
+from pages.kit.links import href
 from pages.kit.style import is_dark
 
 QUESTION = "What has the model learned to notice?"
@@ -36,7 +40,10 @@ RECURS = ("All", "Yes", "No")
 EDGES = (0.0, 0.0001, 0.001, 0.01, 0.1, 1.0)
 EDGE_NAMES = ("0", "0.01 %", "0.1 %", "1 %", "10 %", "100 %")
 EVERY = "All features"
-MEANINGS = ("label_en", "label_ar", "said_en", "said_ar", "own", "note")
+OWN = {"own": "your label", "note": "your note"}
+OWN_WEIGHT = 5.0  # of a label or note by the users, above all that was computed
+BEST = {"Best match": "score"}
+N_EVERYWHERE = 8
 
 
 def main() -> None:
@@ -54,6 +61,8 @@ def main() -> None:
     picked = selection.read_picked(run, layer) & set(features["feature"])
     shown = kept[kept["feature"].isin(picked)] if picked else kept
     chosen = selection.read_chosen(features)
+    if asked := st.query_params.get("q", "").strip():
+        everywhere(runs.catalog(run), asked)
     left, right = st.columns([1.35, 1], gap="medium")
     with left:
         table(shown, layer, len(features[features["alive"]]), picked)
@@ -71,14 +80,8 @@ def main() -> None:
 
 def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     """The living features of the layer that the pickers leave, in their order."""
-    query = st.text_input(
-        "Find a meaning",
-        key="q",
-        bind="query-params",
-        placeholder="woman, امرأة, …",
-        width=150,
-        help="In labels, what the model says of it, words it answers to or pushes.",
-    )
+    with st.container(width=190):
+        query = typed.search_field("Find a meaning", placeholder="woman, امرأة, …", help=FIND)
     owner = "All"
     if "language_class" in features:
         owner = st.segmented_control(
@@ -104,16 +107,16 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
         width=150,
         help=text.glossary("density"),
     )
-    sorts = {name: column for name, column in {**SORTS, **GENDER_SORTS}.items() if column in features}
-    order = st.selectbox("Order", list(sorts), key="sort", bind="query-params", width=150)
     left = features[features["alive"]]
+    if query.strip():
+        left = found(runs.catalog(run), left, query)
+    first = BEST if query.strip() else {}
+    sorts = {name: column for name, column in {**first, **SORTS, **GENDER_SORTS}.items() if column in left}
+    order = st.selectbox("Order", list(sorts), key="order" if first else "sort", bind="query-params", width=150)
     lists = sorted({name for names in left.get("lists", []) for name in names})
     if lists:
         chosen = st.selectbox("List", [EVERY, *lists], key="list", bind="query-params", width=150)
         left = left[[chosen in names for names in left["lists"]]] if chosen != EVERY else left
-    if query.strip() and len(features):
-        found = runs.catalog(run).features(int(features["layer"].iloc[0]), text=query)["feature"]
-        left = left[left["feature"].isin(found) | means(left, query)]
     if recurs != "All":
         left = left[left["recurs"].eq(1.0) if recurs == "Yes" else left["recurs"].lt(1.0)]
     if owner != "All":
@@ -124,19 +127,39 @@ def filtered(run: Run, features: pd.DataFrame) -> pd.DataFrame:
     return left.loc[by.sort_values(ascending=order == "Number", kind="stable", na_position="last").index]
 
 
-def means(features: pd.DataFrame, query: str) -> pd.Series:
-    """Which features have the query in a label, automatic or the users' own, in what the model says, or in a note."""
-    wanted, found = fold(query), pd.Series(False, index=features.index)
-    for column in MEANINGS:
-        if column in features:
-            found |= pd.Series([wanted in fold(str(said)) for said in features[column]], index=features.index)
-    return found
+def found(cat: Catalog, features: pd.DataFrame, query: str) -> pd.DataFrame:
+    """The features that answer to the query, with ``score`` and ``why``; users' own labels and notes come first."""
+    hits = cat.search(query, int(features["layer"].iloc[0]), None) if len(features) else pd.DataFrame()
+    left = features.assign(score=0.0, why="")
+    if len(hits):
+        by_feature = hits.set_index("feature")
+        left["score"] = left["feature"].map(by_feature["score"]).fillna(0.0)
+        left["why"] = left["feature"].map(by_feature["why"]).fillna("")
+    asked = [Asked(fold(query), 1.0)]
+    for column, name in OWN.items():
+        if column in left:
+            fits = pd.Series([fit(fold(str(said)), asked) for said in left[column]], index=left.index)
+            left["why"] = left["why"].where(fits == 0, f"{name} · " + left["why"]).str.removesuffix(" · ")
+            left["score"] += OWN_WEIGHT * fits
+    return left[left["score"] > 0]
 
 
-def fold(said: str) -> str:
-    """Letters as a search compares them: no case, no vowel signs or tatweel, أ إ آ as ا."""
-    apart = unicodedata.normalize("NFKD", said.strip().casefold().replace("\u0640", ""))
-    return "".join(c for c in apart if not unicodedata.combining(c))
+def everywhere(cat: Catalog, query: str) -> None:
+    """The best features of all layers, with what speaks for them."""
+    hits = cat.search(query, None, N_EVERYWHERE)
+    if hits.empty:
+        return
+    links = [
+        (
+            f"{int(hit['layer'])}",
+            f'<a href="{href("feature", layer=int(hit["layer"]), feature=int(hit["feature"]))}">'
+            f"{int(hit['feature'])}</a>",
+            f"<bdi>{escape(text.without_overrides(hit['why']))}</bdi>",
+        )
+        for hit in records(hits)
+    ]
+    with st.expander(f"The best of all layers for “{query.strip()}”", expanded=True):
+        text.html(text.table(("Layer", "Feature", "Why"), links, numeric=(0, 1)))
 
 
 def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> None:
@@ -165,6 +188,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
     columns = {
         "feature": config.NumberColumn("No.", width=52, format="%d", help=FEATURES["feature"].tooltip),
         "label": config.TextColumn("Label", width=110, help=LABEL),
+        "why": config.TextColumn("Why it was found", width=240),
         "words": config.TextColumn("Words it answers to", width=120 if "label" in shown else 190),
         "auc_en": config.NumberColumn("♀♂ EN", format="%.2f", width=64, help=AUC),
         "auc_ar": config.NumberColumn("♀♂ AR", format="%.2f", width=64, help=AUC),
@@ -223,6 +247,10 @@ def atlas(run: Run, alive: pd.DataFrame, kept: pd.DataFrame, picked: set[int], c
         nulls.map_line(runs.catalog(run), layer)
 
 
+FIND = (
+    "In labels, what the model says of a feature, words it answers to or pushes; also the word of the other language "
+    "that stands in captions of the same images."
+)
 RECUR = "Whether the dictionary, trained again with another seed, has a feature that fires and points like this one."
 LABEL = "Your own label, else the word or attribute that best predicts its firing on held-out images."
 AUC = f"Before the first gendered word: {GENDER_FEATURES['auc_test'].meaning}."

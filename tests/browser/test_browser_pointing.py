@@ -71,3 +71,14 @@ def test_parts_of_an_arabic_word_stand_side_by_side_from_right_to_left(page, tol
     first, second, third = (page.locator(".st-key-arabic [role=button]").nth(i).bounding_box() for i in range(3))
     assert first["x"] == pytest.approx(second["x"] + second["width"], abs=1)
     assert third["x"] + third["width"] < second["x"]
+
+
+def test_a_search_answers_while_one_types_and_keeps_what_is_typed(page, app):
+    page.goto(f"{app}/browser?layer=5")
+    field = page.get_by_label("Find a meaning")
+    field.press_sequentially("woman", delay=60, timeout=60_000)
+    expect(page.get_by_text("The best of all layers for “woman”")).to_be_visible(timeout=20_000)
+    expect(field).to_be_focused()
+    field.press_sequentially("x", delay=60)
+    expect(page).to_have_url(f"{app}/browser?q=womanx", timeout=20_000)
+    expect(field).to_have_value("womanx")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from core.run.reader.causes import ExplainQueries, InterventionQueries, MechanismQueries
 from core.run.reader.features import FEATURE_SORTS, FeatureQueries, GenderQueries, SampleQueries
 from core.run.reader.languages import CrosslingualQueries, LayerQueries
+from core.run.reader.search import SearchQueries
 
 __all__ = ["FEATURE_SORTS", "Catalog"]
 
@@ -16,6 +17,7 @@ __all__ = ["FEATURE_SORTS", "Catalog"]
 class Catalog(
     SampleQueries,
     FeatureQueries,
+    SearchQueries,
     GenderQueries,
     LayerQueries,
     CrosslingualQueries,
