@@ -290,7 +290,7 @@ def _sae(layer: int, d_sae: int, seed: int) -> dict[str, np.ndarray]:
 def _sae_id(tensors: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name, array in sorted(tensors.items()):
-        digest.update(f"{name}{array.shape}".encode() + array.tobytes())
+        digest.update(f"{name} {array.shape}\n".encode() + array.tobytes())
     return digest.hexdigest()[:16]
 
 

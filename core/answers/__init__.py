@@ -22,7 +22,7 @@ CLAIMS: dict[str, Callable[..., Answer]] = {}
 
 @dataclass(frozen=True)
 class Answer:
-    """A sentence and its mark: "supported", "unclear" or "not enough data".
+    """A sentence and its mark: "supported", "unclear", "one example" (a description of it) or "not enough data".
 
     ``claims``: ids of what it asserts. ``note``: how often such a sentence is wrong where there is nothing.
     """

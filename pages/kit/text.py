@@ -31,7 +31,7 @@ KINDS = frozenset(
         "removed person",
     }
 )
-SURE = {"supported": "yes", "unclear": "unclear", "not enough data": "few"}
+SURE = {"supported": "yes", "unclear": "unclear", "one example": "few", "not enough data": "few"}
 GLOSSARY = {
     "activation": "How strongly a feature responds at one place of the image or the caption.",
     "caption": "The sentence that the model writes about an image.",
@@ -149,7 +149,7 @@ def html(body: str, key: str | None = None) -> None:
 
 
 def page_title(question: str, answer: str = "", sure: str = "", eyebrow: str = "", note: str = "") -> None:
-    """The page's question and the one sentence that answers it; `sure` is supported, unclear or not enough data.
+    """The page's question and the one sentence that answers it; `sure` is a mark of an `Answer`, or "" for none.
     `note`: how often such a sentence is wrong, below it."""
     if sure and sure not in SURE:
         raise ValueError(f"sure is {sure!r}; known are {', '.join(SURE)}")

@@ -14,14 +14,11 @@ from core.run import Run, manifest_version
 from core.run.reader import Catalog
 from pages.kit import export, links, pickers, policy, runs, states, text
 from pages.kit.images import GridItem, tile_html
+from pages.look.sample import LEGEND, NO_CAPTION, NOTHING, SHOWN, one, texts_html
 
 PER_PAGE = 12
 SPLITS = {"All": None, "Train": "train", "Test": "test"}
 GENDERS = {"All": None, "Women": "female", "Men": "male", "Neutral": "neutral"}
-SHOWN = {
-    "gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
-    "split": {"train": "train", "test": "test"},
-}
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -30,14 +27,6 @@ def found(run_dir: str, version: str, split: str | None, gender: str | None, sea
     frame = runs.catalog(Run(run_dir)).samples(split, gender, search, limit=10_000_000)
     frame["role"] = [json.loads(a).get("role", "") if a else "" for a in frame["attributes"]]
     return frame
-
-
-def texts_html(texts: pd.DataFrame) -> str:
-    """Captions of one sample in one language."""
-    return "".join(
-        text.caption_html(t, lang, text.gender_marks(t, lang))
-        for t, lang in zip(texts["text"], texts["lang"], strict=True)
-    )
 
 
 def row_html(
@@ -67,9 +56,6 @@ def row_html(
         f'<article class="cs-sample"><div>{tile_html(run, item)}<p class="cs-small">{escape(note)}</p></div>'
         f"{columns}</article>"
     )
-
-
-NO_CAPTION = '<p class="cs-small">The model has not described this image yet.</p>'
 
 
 def browse(run: Run, cat: Catalog) -> None:
@@ -108,12 +94,6 @@ def browse(run: Run, cat: Catalog) -> None:
     text.html("".join(row_html(run, s, own, references, opened, cat.languages) for s in records(shown)))
 
 
-LEGEND = """<p class="cs-small"><mark class="cs-mark female">words for women</mark> &ensp;
-<mark class="cs-mark male">words for men</mark> &ensp; <mark class="cs-mark neutral">neutral words</mark> &ensp;
-<mark class="cs-mark unmarked">generic masculine, of people of any gender</mark></p>"""
-NOTHING = pd.DataFrame(columns=["sample_id", "lang", "text"])
-
-
 def whole(cat: Catalog, frame: pd.DataFrame) -> pd.DataFrame:
     """All captions of the filtered samples, one a row."""
     ids = frame["sample_id"].tolist()
@@ -122,67 +102,6 @@ def whole(cat: Catalog, frame: pd.DataFrame) -> pd.DataFrame:
     texts = pd.concat([t[["sample_id", "lang", "written_by", "text"]] for t in tables]) if tables else NOTHING
     merged = frame[["sample_id", "image_id", "split", "gender", "role"]].merge(texts, on="sample_id")
     return merged.sort_values(["sample_id", "lang", "written_by"], ascending=[True, False, True])
-
-
-def one(run: Run, cat: Catalog, asked: str) -> None:
-    """One sample in full: the image, what is known of it, and all its captions."""
-    if not (asked.isascii() and asked.isdecimal() and len(asked) < 10):
-        raise runs.missing(f"Image “{asked[:40]}”")
-    sample_id, n = int(asked), cat.n_samples()
-    if sample_id >= n:
-        raise runs.missing(f"Image number {sample_id:,}")
-    sample = cat.sample(sample_id)
-    text.page_title("What does the model write about this image?", eyebrow=f"Image {sample['image_id']}")
-    steps = [("← Previous", sample_id - 1), ("Next →", sample_id + 1)]
-    moves = [f'<a href="{links.href("samples", sample=to)}">{label}</a>' for label, to in steps if 0 <= to < n]
-    moves.append(f'<a href="{links.href("steering", sample=sample_id)}">Steer the captions of this image</a>')
-    text.html(f'<nav class="cs-moves">{"".join(moves)}</nav>')
-    own = cat.captions([sample_id]) if cat.has("captions") else NOTHING
-    references = cat.references([sample_id]) if cat.has("references") else NOTHING
-    left, right = st.columns([1, 2.2], gap="large")
-    with left:
-        text.html(tile_html(run, GridItem(sample_id, alt=f"image {sample['image_id']}"), full=True))
-        text.html(f'<div class="cs-column">{known(sample, cat.languages)}</div>')
-    with right:
-        text.html(
-            LEGEND
-            + columns_html(
-                "Read in the place of its own" if cat.captions_given else "The model’s own", own, cat.languages
-            )
-            + columns_html("References", references, cat.languages)
-        )
-
-
-def columns_html(title: str, texts: pd.DataFrame, languages: Sequence[str]) -> str:
-    """A heading over a column a language."""
-    if texts.empty:
-        return f'<h2 class="cs-h2">{title}</h2>{NO_CAPTION if title != "References" else ""}'
-    columns = "".join(text.side(lang, texts_html(texts[texts["lang"] == lang])) for lang in languages)
-    return f'<h2 class="cs-h2">{title}</h2><div class="cs-pair">{columns}</div>'
-
-
-def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
-    """What the run knows of a sample; the planted probabilities are said to be planted."""
-    pairs = [
-        ("Shows", SHOWN["gender"].get(sample["gender"], sample["gender"])),
-        ("Split", sample["split"]),
-        ("Size", f"{sample['width']} × {sample['height']}"),
-    ]
-    planted = {f"p_male_{lang}": f"Planted p(male), {name}" for lang, name in LANGUAGE_NAME.items()}
-    absent = {f"p_male_{lang}" for lang in LANGUAGE_NAME} - {f"p_male_{lang}" for lang in languages}
-    names = {
-        **planted,
-        "generic": "Arabic masculine says no gender here",
-        "held_out": "Role and object new to the model",
-        "style": "Drawn in the style",
-        "tone": "Skin tone (0 is yellow)",
-    }
-    for key, value in sample["attributes"].items():
-        if key in absent:
-            continue
-        shown = {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-        pairs.append((names.get(key, key.replace("_", " ").capitalize()), shown))
-    return text.facts(pairs)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from core.figures import (
     atlas,
     bias,
     feature,
+    firing,
     gender,
     interventions,
     layers,
@@ -133,6 +134,7 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (feature.density_bars, feature.densities_frame(dict.fromkeys(feature.KINDS, 0.1))),
         (feature.activation_histogram, feature.histogram_frame([5, 0, 3, 1], 2.0), 1.9),
         (feature.words_bars, feature.words_frame(["امرأة", "$5 <b>"], [2.0, 1.0], ["man"], [-1.5])),
+        (firing.caption_heat, _captions()),
         (atlas.feature_map, _map(), "density", 7, {7, 8}),
         (atlas.language_scatter, _map(), 7),
         (gender.selection_scatter, cell, 0.05, int(cell["feature"].iloc[0])),
@@ -214,6 +216,36 @@ def _map() -> pd.DataFrame:
     frame = pd.DataFrame({"feature": range(n)} | {name: rng.uniform(0, 0.1, n) for name in columns})
     frame.loc[3, ["umap_x", "umap_y"]] = np.nan
     return frame
+
+
+def _captions() -> pd.DataFrame:
+    """Two captions over the same features, of which one never fires."""
+    fired = {"en": _Fired(["▁a", "▁$5 <b>"], [[0, 2, 0], [1, 0, 0]]), "ar": _Fired(["▁امرأة"], [[4, 0, 0]])}
+    return firing.caption_frame(fired, [7, 3, 9], {7: 4.0, 3: 2.0, 9: 0.0}, {7: "امرأة", 3: "<i>"})
+
+
+class _Fired:
+    """A caption behind one image token; ``values`` (n_tokens, n_features)."""
+
+    def __init__(self, pieces: list[str], values: list[list[float]]):
+        slots = range(-1, len(pieces))
+        kinds = ["image", *["caption"] * len(pieces)]
+        self.tokens = pd.DataFrame({"kind": kinds, "slot": slots, "piece": ["", *pieces]})
+        self.values = np.array([[9.0] * len(values[0]), *values], np.float32)
+
+    def dense(self, features: list[int]) -> np.ndarray:
+        return self.values[:, : len(features)]
+
+
+def test_a_caption_is_drawn_token_by_token_on_each_features_own_scale() -> None:
+    frame = _captions()
+    english, arabic = firing.caption_heat(frame).panels
+    (heat,), (other,) = english.marks, arabic.marks
+    np.testing.assert_array_equal(heat.shades.values, [[np.nan, 1, np.nan], [0.25, np.nan, np.nan]])
+    np.testing.assert_array_equal(other.shades.values, [[1, np.nan, np.nan]])
+    assert list(english.x.labels) == list(arabic.x.labels) == ["7", "3", "9"]
+    assert [firing.visible(label.strip("\u2068\u2069")) for label in arabic.y.labels] == ["امرأة"]
+    assert len(frame) == 9 and frame["activation"].max() == 4.0  # the image token is no part of it
 
 
 def _types() -> set[str]:

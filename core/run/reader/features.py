@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from core.errors import UserError
 from core.run.reader.views import Tables, equal
@@ -89,6 +92,16 @@ class SampleQueries(Tables):
     def references(self, sample_ids: Sequence[int]) -> pd.DataFrame:
         """The reference captions of these samples, by sample_id, English first, in their order."""
         return self._texts("references", sample_ids, "sample_id, lang DESC, n")
+
+    @functools.cached_property
+    def patches_a_side(self) -> int:
+        """Parts of the picture in a row of the model's map of it; 0 where none of its positions belongs to a part."""
+        self.columns("tokens")
+        rows = self._query("SELECT max(patch) AS last FROM tokens")
+        last = rows["last"].iloc[0]
+        noted = pq.read_schema(self._files["tokens"]).metadata or {}
+        n = int(noted.get(b"n_patches", -1 if pd.isna(last) else int(last) + 1))
+        return math.isqrt(n) if n > 0 and math.isqrt(n) ** 2 == n else 0
 
     def _texts(self, table: str, sample_ids: Sequence[int], order: str) -> pd.DataFrame:
         self.columns(table)
@@ -195,6 +208,35 @@ class FeatureQueries(Tables):
                     scalars.append(name)
             self._con.execute(f"CREATE OR REPLACE TABLE features_table AS SELECT {', '.join(chosen)} FROM features")
             self._scalars = scalars
+
+    def some_features(self, layer: int, features: Sequence[int]) -> pd.DataFrame:
+        """A few features of a layer in the order given, for lists of what fires: feature, max, density, tokens.
+
+        Where the run has them also label (of all languages), language_class, and ``gender``: the gender of a finding
+        before the first gendered word, "" for none. Features that the layer lacks are left out.
+        """
+        self._load_features()
+        given = pd.DataFrame({"feature": [int(f) for f in features]}, dtype="int64")
+        at = {"layer": int(layer), "ids": given["feature"].tolist()}
+        within = "layer = $layer AND feature IN (SELECT unnest($ids::INTEGER[]))"
+        scalars = [c for c in ("max", "density", "tokens") if c in (self._scalars or ())]
+        found = self._query(f"SELECT feature, {', '.join(scalars)} FROM features_table WHERE {within}", at)
+        for table, sql in (
+            ("labels", "SELECT feature, string_agg(DISTINCT label, ' · ' ORDER BY label) AS label {} AND label <> ''"),
+            ("language_features", "SELECT feature, any_value(language_class) AS language_class {}"),
+            (
+                "gender_features",
+                "SELECT feature, any_value(direction) AS gender {} AND finding AND view = 'before'",
+            ),
+        ):
+            if self.has(table):
+                self.columns(table)
+                rows = self._query(f"{sql.format(f'FROM {table} WHERE {within}')} GROUP BY feature", at)
+                found = found.merge(rows, on="feature", how="left")
+        found = found.reindex(columns=list(dict.fromkeys([*found.columns, "label", "language_class", "gender"])))
+        texts = ["label", "language_class", "gender", *(["tokens"] if "tokens" in found else [])]
+        found[texts] = found[texts].astype(object).where(found[texts].notna(), "")
+        return given.merge(found, on="feature", how="inner")
 
     def feature(self, layer: int, feature: int) -> dict[str, Any]:
         """All that is known of one feature, lists as Python lists, missing as None; UserError where there is none."""
