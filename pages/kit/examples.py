@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -102,11 +103,24 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
                 list(row["patch_map"]),
                 scale,
                 f"{row['activation']:.1f}",
-                href("samples", sample=int(row["sample_id"])),
+                href("samples", sample=int(row["sample_id"]), **_where(row)),
                 name,
             )
         )
     return items
+
+
+def _where(row: dict[str, Any]) -> dict[str, Any]:
+    """Of the address of an example's image: the layer, the feature, and where on the image it fires most."""
+    patches = np.nan_to_num(np.asarray(row["patch_map"], float))
+    values = row.get("token_values")
+    words = np.asarray(values if values is not None and not isinstance(values, float) else [], float)
+    best = max(patches.max(initial=0.0), words.max(initial=0.0))
+    found = {"layer": row.get("layer"), "feature": row.get("feature")}
+    if best > 0:
+        on_words = words.max(initial=0.0) >= best
+        found["at"] = f"{row['lang']}:{words.argmax()}" if on_words else f"image:{patches.argmax()}"
+    return found
 
 
 def _weights(row: dict[str, Any], scale: float) -> list[tuple[str, float, float]] | None:

@@ -60,6 +60,11 @@ def strip(run: Run, cat: Catalog) -> None:
         )
         items.append(GridItem(sample_id, caption, href=links.href("samples", sample=sample_id)))
     grid(run, items, N_STRIP)
+    if items and cat.layers():
+        text.html(
+            '<p class="cs-small">Open an image and point at a part of it or at a word of its captions: the page names '
+            f'the features that fire there. <a href="{escape(items[0].href)}">See what fires on the first image</a></p>'
+        )
 
 
 def card(q: Question) -> str:

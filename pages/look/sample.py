@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from numpy.typing import NDArray
 
 from core.answers import Answer
 from core.answers.firing import firing_answer, place_answer, word
 from core.config import LANGUAGE_NAME
 from core.errors import UserError
-from core.features.firing import By, strongest
+from core.features.firing import By, strongest, word_attention
 from core.run import Run
 from core.run.reader import Catalog
 from pages.kit import firing, links, pickers, runs, states, text
 from pages.kit.images import GridItem, tile_html
 
 QUESTION = "What does the model write about this image, and what fires on it?"
-BY: dict[str, By] = {"What is unusual": "unusual", "Activation": "raw"}
+BY: dict[str, By] = {"What is unusual": "unusual", "Activation": "raw", "The gendered word’s attention": "attention"}
 SHOWN = {
     "gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
     "split": {"train": "train", "test": "test"},
@@ -85,7 +87,8 @@ def fires(run: Run, cat: Catalog, sample: dict[str, Any], own: pd.DataFrame) -> 
     with right, st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
-        by = BY[pickers.choice("First comes", list(BY), "by", ORDER)]
+        ways = [name for name, way in BY.items() if way != "attention" or cat.has("head_attention")]
+        by = BY[pickers.choice("First comes", ways, "by", ORDER)]
         back = st.container(width="content")
     try:
         seen = firing.seen(run, cat, layer, sample_id, f"image {sample['image_id']}", own)
@@ -113,7 +116,10 @@ def fires(run: Run, cat: Catalog, sample: dict[str, Any], own: pd.DataFrame) -> 
         back.button("Whole image", key="whole", icon=":material/close:", type="tertiary", on_click=moved, args=(None,))
     usual, why = firing.usual_of(run, layer)
     by = "raw" if usual is None else by
-    rows, n, where = ranked(seen, place, usual, by)
+    looks = {}
+    if by == "attention":
+        by, looks, why = attention(run, cat, seen, place, why)
+    rows, n, where = ranked(seen, place, usual, by, looks)
     with right:
         for line in filter(None, (wrong, why)):
             states.empty(line)
@@ -147,12 +153,18 @@ def chosen_feature(cat: Catalog, layer: int) -> int | None:
 
 
 def ranked(
-    seen: firing.Seen, place: firing.Place | None, usual: pd.DataFrame | None, by: By
+    seen: firing.Seen,
+    place: firing.Place | None,
+    usual: pd.DataFrame | None,
+    by: By,
+    looks: Mapping[str, NDArray[np.float64]],
 ) -> tuple[pd.DataFrame, int, str]:
     """The features to be listed, how many fire in all, and where."""
     known = pd.DataFrame() if usual is None else usual
     if place is None:
         n = len({int(f) for fired in seen.firings.values() for f in fired.feature})
+        if by == "attention":
+            return by_attention(seen, known, looks), n, "on this image"
         return strongest(list(seen.firings.values()), known, firing.N_LISTED, by), n, "on this image"
     lang, row = seen.token(place)
     fired = seen.firings[lang]
@@ -165,6 +177,33 @@ def ranked(
         of = f"{word(piece)} in {word(whole)}" if piece != whole else word(whole)
         where = f"at {of} of the {LANGUAGE_NAME[place.kind]} caption"
     return strongest(fired, known, firing.N_LISTED, by, tokens=[row]), n, where
+
+
+def attention(
+    run: Run, cat: Catalog, seen: firing.Seen, place: firing.Place | None, why: str
+) -> tuple[By, dict[str, NDArray[np.float64]], str]:
+    """How it is ranked, the attention of the gendered word by language, and what is to be said, where it was asked to
+    rank by attention; the stage mechanisms keeps it of some images."""
+    if place is not None:
+        return "unusual", {}, f"At one place attention weighs nothing: ranked by what is unusual. {why}".strip()
+    found = {lang: word_attention(run, fired) for lang, fired in seen.firings.items()}
+    looks = {lang: one for lang, one in found.items() if one is not None}
+    if looks and not why:
+        return "attention", looks, ""
+    known = cat.frame("head_attention")["sample_id"] if cat.has("head_attention") else pd.Series([], dtype=int)
+    some = sorted({int(n) for n in known.tolist() if int(n) >= 0})
+    kept = "The run keeps the attention of the gendered word of "
+    lack = f"{kept}{len(some)} images ({', '.join(map(str, some))}), not of this one" if some else f"{kept}no image"
+    return "unusual", {}, why or f"{lack}: ranked by what is unusual."
+
+
+def by_attention(seen: firing.Seen, usual: pd.DataFrame, looks: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """The ranking of each language whose attention is known, a feature where its score is largest."""
+    every = [
+        strongest(seen.firings[lang], usual, firing.N_LISTED, "attention", attention=one) for lang, one in looks.items()
+    ]
+    rows = pd.concat(every, ignore_index=True).sort_values(["score", "feature"], ascending=[False, True])
+    return rows.drop_duplicates("feature").head(firing.N_LISTED).reset_index(drop=True)
 
 
 def note(seen: firing.Seen, by: By, row: dict[str, Any]) -> str:
@@ -241,7 +280,10 @@ def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
 
 
 HINT = "Point at a part of the picture or at a word: click, tap, or arrow keys."
-ORDER = "Unusual: how far a feature is above what it does on the run’s other images. Activation: how strongly it fires."
+ORDER = (
+    "Unusual: how far a feature is above what it does on the run’s other images. Activation: how strongly it fires. "
+    "Attention: unusual where the model looks while it chooses its first gendered word."
+)
 METHOD = r"""
 Every place of the image and of its captions has one state in a layer, and the layer's dictionary writes it as a few
 active features. Over a whole image a feature's activation is averaged over the image's patches, or over a caption's
