@@ -187,6 +187,8 @@ class LayersConfig:
     n_lens: int = _is(200, low=1)  # captions a language for the logit lens
     last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers
     n_vision: int = _is(3, low=0, high=64)  # layers of the vision tower that are probed, first to last; 0 = none
+    n_shown: int = _is(24, low=0, high=500)  # test images whose captions the lens reads token by token; 0 = none
+    n_patches_shown: int = _is(8, low=0, high=500)  # of these, images that it reads patch by patch
 
 
 @dataclass(frozen=True)

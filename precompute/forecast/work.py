@@ -30,7 +30,8 @@ INTERVENTION_BATCHES, ALIKE = 4, 3.0  # batches of captions written at once; cha
 EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and those of an empty image
 EXCHANGES = 11  # passes of a caption whose image tokens are exchanged before the first layer, its own among them
 FIRES = 0.35  # share of captions on which a feature that is ablated fires
-BLOCK_IMAGES, LENS_BATCH = 48, 16  # as in stages activations and layers
+BLOCK_IMAGES, LENS_BATCH, LENS_OTHERS = 48, 16, 64  # as in stages activations and layers
+SHOWN_BYTES = 60  # of a place and layer whose words are kept, compressed
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
 HELD_BYTES = 4 * 2**30  # of SAEs, where all layers' are asked for in turn (core.sae.files)
@@ -201,6 +202,9 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     lens = 0.0  # captions that are run again for the last layer, once for each of two positions
     if config.layers.last_layer and shape.n_layers - 1 not in config.activations.layers:
         lens = 2 * at.languages * min(1.5 * config.layers.n_lens, at.n_test)
+    shown, others = min(config.layers.n_shown, at.n_test), min(LENS_OTHERS, at.n_test) if config.layers.n_shown else 0.0
+    patches = min(config.layers.n_patches_shown, shown) * shape.image_tokens
+    read = at.languages * shape.n_layers * (shown * at.new + others + patches)  # places x layers whose words are read
     return {
         "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
         "features": Work(
@@ -243,11 +247,12 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             trained_held=x.d_sae,
         ),
         "layers": Work(
-            images=lens + (at.n if config.layers.n_vision else 0),
-            tokens=lens * at.length,
+            images=lens + at.languages * (shown + others) + (at.n if config.layers.n_vision else 0),
+            tokens=(lens + at.languages * (shown + others)) * at.length,
+            encoded=read * shape.vocab,
             model=True,
-            disk=1e5,
-            seconds=(n_layers + config.layers.n_vision / 3) * (0.6 + at.rows * at.d_model * 4e-6),
+            disk=1e5 + read * SHOWN_BYTES,
+            seconds=(n_layers + config.layers.n_vision / 3) * (0.6 + at.rows * at.d_model * 4e-6) + read * 3e-4,
             host=LATE + 12 * at.rows * at.d_model,
             tokens_held=LENS_BATCH * at.length,
         ),

@@ -6,7 +6,7 @@ Parts are one layer's view for the probes and one language for the lens; those t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +24,14 @@ from core.gender.coverage import coverage
 from core.gender.logit_words import WordSets, random_sets, word_sets
 from core.gender.word_ends import word_ends
 from core.layers import LogitLens, TransformerProbeAnalyzer
+from core.layers.caption_lens import CaptionLens, Others, ShownCaption, shown_samples
 from core.layers.control_task import ImageTypes, image_types, telling_words
 from core.layers.measures import emergence, with_q
 from core.layers.positions import POSITIONS, Place, caption_row, places
 from core.layers.tables import table
 from core.run import write_table
 from core.run.schema import Table
-from core.run.schema.layers import EMERGENCE, LENS, PROBES
+from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, PROBES
 from core.samples.images import open_image
 from core.vlm.vision import PROJECTOR, spread, vision_states
 from precompute.context import Part, StageContext
@@ -40,10 +41,12 @@ PIXELS = 16  # a side, of the images that the pixel baseline sees
 BATCH = 16  # sequences at once for the model's last layer
 VISION_BATCH = 64  # images that are open at once
 N_RANDOM = 50  # draws of other words
+N_OTHERS = 64  # captions at whose places the spellings of a shown caption are read as well
+SHOWN_ELEMENTS = 1 << 26  # positions x layers x d_model of one pass over captions that are shown (256 MiB)
 
 
 def run(ctx: StageContext) -> dict:
-    """Write probes.parquet, lens.parquet and emergence.parquet."""
+    """Write probes.parquet, lens.parquet, caption_lens.parquet and emergence.parquet."""
     layers, languages = ctx.config.activations.layers, ctx.config.samples.languages
     samples = ctx.run.images().to_dict("records")
     gendered = [s for s in samples if s["gender"] in ("female", "male")]
@@ -68,6 +71,7 @@ def run(ctx: StageContext) -> dict:
             resid = lambda n=layer, v=view: _by_language(pooled[n].resid(v), ids, languages)  # noqa: E731
             asked[f"probes_{layer:02d}_{view}"] = PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v)
     asked |= {f"lens_{lang}": (LENS, lambda c=lang: work.read(c)) for lang in languages}
+    asked |= {f"shown_{lang}": (CAPTION_LENS, lambda c=lang: work.shown(c)) for lang in languages}
     parts = {name: _part(ctx.work_dir / f"{name}.parquet", *one) for name, one in asked.items()}
     ctx.make(list(parts.values()), lambda n: ctx.progress(n, len(parts), "steps", "probes and lens"))
     if ctx.helper:
@@ -80,9 +84,11 @@ def run(ctx: StageContext) -> dict:
     found = emergence(probes, lens)
     for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):
         of.write(ctx.run, table(rows, of))
+    written = [pq.read_table(parts[name].path) for name, (of, _) in asked.items() if of is CAPTION_LENS]
+    n_shown = CAPTION_LENS.write_parts(ctx.run, written)
     first = {f"{r['method']} {r['position']} {r['lang']}": r["layer"] for r in found}
     made = {"types": len(set(types.names) - {""}), "from": types.source or "nothing"}
-    return {"rows": len(probes) + len(lens), "notes": {"first_layer": first, "control_task": made}}
+    return {"rows": len(probes) + len(lens) + n_shown, "notes": {"first_layer": first, "control_task": made}}
 
 
 def _part(path: Path, of: Table, make: Callable[[], Rows]) -> Part:
@@ -162,6 +168,7 @@ class _Lens:
         self.ctx, self.settings = ctx, ctx.config.layers
         self.gender = {s["sample_id"]: s["gender"] for s in samples}
         self.held_out = self._choose(samples)
+        self.shown_images = shown_samples(samples, self.settings.n_shown)
         self.vlm: Any = None
         self.opened = False
 
@@ -200,13 +207,16 @@ class _Lens:
             controls = [LogOdds(other, ends) for other in others]
             found = coverage(said, sum(c % len(LANGUAGES) == LANGUAGES.index(lang) for c in self.captions))
             return _Compared(LogOdds(contrasts, ends), controls, pair_numbers(contrasts), found.share, found.why)
-        sets = word_sets(self.vlm, lang, getattr(self.ctx.config.words, f"lexicon_{lang}"))
+        sets = self._whole_words(lang)
         share = sets.covers([row["word"] for row in said])
         why = "" if share >= MIN_COVERAGE else "no caption names a woman or a man"
         if share < MIN_COVERAGE:
             whole = f"the model's vocabulary holds {share:.0%} of the captions' first gendered words whole"
             why = f"{whole}; {MIN_COVERAGE:.0%} are needed where no word has been begun"
         return _Compared(sets, random_sets(sets, written, seed), np.zeros(len(at), np.int64), share, why)
+
+    def _whole_words(self, lang: str) -> WordSets:
+        return word_sets(self.vlm, lang, getattr(self.ctx.config.words, f"lexicon_{lang}"))
 
     def _row(self, compared: _Compared, at: list[Place], resid: torch.Tensor) -> dict[str, Any]:
         images, lens = (
@@ -216,6 +226,77 @@ class _Lens:
         scores = lens.read(resid, [p.said for p in at], compared.score, compared.controls, compared.pair)
         row = lens.summarise(scores, [self.gender[i] for i in images], images, compared.why)
         return row | {"covered": compared.share}
+
+    def shown(self, lang: str) -> Rows:
+        """Rows of caption_lens.parquet in one language: every layer of the model on a few captions, token by token."""
+        if not self.shown_images:
+            return []
+        self._open()
+        captions = [c for c in (caption_row(i, lang) for i in self.shown_images) if len(self.captions.get(c, ()))]
+        contrasts = {c: self._contrast(c) for c in captions}
+        sets: WordSets | None = self._whole_words(lang)
+        words = [row["word"] for row in self.contrasts.values() if row["lang"] == lang]
+        if sets is not None and not sets.covers(words) >= MIN_COVERAGE:  # NaN where no caption names a gender
+            sets = None
+        lens = CaptionLens(self.vlm, word_ends(self.vlm), sets, self._others(lang), list(contrasts.values()))
+        patched = set(self.shown_images[: self.settings.n_patches_shown])
+        rows: Rows = []
+        for caption, tokens, resid, patches in self._passes(captions, patched):
+            image, contrast = caption // len(LANGUAGES), contrasts[caption]
+            gender = self._spelled(caption) if contrast is not None else ""
+            rows += lens.rows(ShownCaption(image, lang, tokens, contrast, gender, resid, patches))
+        return rows
+
+    def _contrast(self, caption: int) -> Contrast | None:
+        row = self.contrasts.get(caption)
+        return Contrast(*(row[name] for name in Contrast._fields)) if row and row["female"] is not None else None
+
+    def _spelled(self, caption: int) -> str:
+        """The gender of the spelling that is written: a generic masculine is spelled as a man's."""
+        return "female" if self.contrasts[caption]["gender"] == "female" else "male"
+
+    def _others(self, lang: str) -> Others:
+        """Where held-out captions say a gender, at every layer: what a spelling is compared with."""
+        mine = [c for c in (caption_row(i, lang) for i in self.held_out) if self._contrast(c) is not None][:N_OTHERS]
+        contrasts = {c: one for c in mine if (one := self._contrast(c)) is not None}
+        kept: dict[int, list[torch.Tensor]] = {layer: [] for layer in range(self.vlm.n_layers)}
+        genders = []
+        for caption, _, resid, _ in self._passes(mine, set()):
+            genders.append(self._spelled(caption))
+            for layer, x in resid.items():
+                kept[layer].append(x[contrasts[caption].slot])
+        found = {layer: torch.stack(x) for layer, x in kept.items() if x}
+        return Others(list(contrasts.values()), genders, found)
+
+    def _passes(
+        self, captions: Sequence[int], patched: set[int]
+    ) -> Iterator[tuple[int, list[int], dict[int, torch.Tensor], dict[int, torch.Tensor]]]:
+        """Captions with their tokens (and the end, where it was written), and residuals of every layer where each of
+        them was chosen, and at the patches of images that are ``patched``."""
+        prompts = {lang: self.vlm.prompt_ids(prompt) for lang, prompt in self.ctx.config.prompts.items()}
+        layers, vlm = range(self.vlm.n_layers), self.vlm
+        rows = {c: [*prompts[LANGUAGES[c % len(LANGUAGES)]], *self.captions[c]] for c in captions}
+        longest = max(map(len, rows.values()), default=1)
+        size = min(BATCH, max(1, SHOWN_ELEMENTS // (longest * len(layers) * vlm.d_model)))
+        for start in range(0, len(captions), size):
+            batch = captions[start : start + size]
+            images = [open_image(self.ctx.run, c // len(LANGUAGES)) for c in batch]
+            found = vlm.forward([rows[c] for c in batch], vlm.encode_images(images), layers).resid
+            for i, c in enumerate(batch):
+                tokens, row = list(map(int, self.captions[c])), rows[c]
+                n_said = len(tokens) + bool(self.finished[c])
+                here = {n: x[i, x.shape[1] - len(row) :].float().cpu() for n, x in found.items()}
+                before = len(row) - len(tokens) - 1
+                resid = {n: x[before : before + n_said] for n, x in here.items()}
+                image = np.flatnonzero(np.array(row[: before + 1]) == vlm.image_token_id)
+                at = image[np.array(vlm.patches, int)] if c // len(LANGUAGES) in patched else image[:0]
+                patches = {n: x[at] for n, x in here.items()} if len(at) else {}
+                yield c, [*tokens, self._end(resid[layers[-1]][-1])][:n_said], resid, patches
+
+    def _end(self, resid: torch.Tensor) -> int:
+        """Of the tokens that may end a caption, the one that was likeliest at its end."""
+        ends = list(self.vlm.eos_ids)
+        return ends[int(self.vlm.logits(resid[None])[0, ends].argmax())]
 
     def model(self) -> Any:
         """The captioner, loaded once."""
@@ -231,7 +312,8 @@ class _Lens:
         self.model()
         self.opened = True
         self.tokens: TokenIndex = read_token_index(self.ctx.run)
-        captions = self.ctx.run.table("captions", ["sample_id", "lang", "token_ids"])
+        captions = self.ctx.run.table("captions", ["sample_id", "lang", "token_ids", "finished"])
+        self.finished = {caption_row(r["sample_id"], r["lang"]): r["finished"] for r in captions.to_pylist()}
         self.captions = {caption_row(r["sample_id"], r["lang"]): r["token_ids"] for r in captions.to_pylist()}
         said = self.ctx.run.table("contrasts").to_pylist()
         self.contrasts = {caption_row(r["sample_id"], r["lang"]): r for r in said}

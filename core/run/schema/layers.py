@@ -110,3 +110,34 @@ EMERGENCE = table(
     why: string - why nothing can be said, else empty
     """,
 )
+CAPTION_LENS = table(
+    "caption_lens",
+    "layers",
+    "an image, language, place, layer and lens: what the model would write there if it ended at that layer; the "
+    "first test images, all layers",
+    """
+    sample_id: int32 - image, as numbered in samples
+    lang: string - language of the question and caption: en or ar
+    kind: string - caption (read where a token was chosen, one position before it stands) or image (a patch)
+    slot: int32 - number of the token in the caption, one behind it where the caption ends; at patches the patch, row
+        by row
+    layer: int32 - 0-based number of the decoder block whose output is read
+    lens: string - logit (the model's own last norm and words, put on the layer as it is)
+    token_id: int32 - token that was written there; -1 at patches
+    said: string - the word that stands there once that token is written: with what the word has so far
+    joined: bool - whether the token goes on with the word before it
+    rank: int32 - rank of that token among those that a caption may hold, 1 = first; -1 at patches
+    p_said: float32 [probability] - probability of that token
+    top: list of string - the likeliest words, read as `said`, the first first
+    top_ids: list of int32 - their tokens
+    top_p: list of float32 [probability] - their probabilities
+    compared: string - whose log-odds `log_odds` are: spellings (of the caption's first gendered word and its
+        counterpart, where they part), words (for women and men that the vocabulary holds whole) or empty for none
+    gender: string - gender of the word that is written, where its spellings are compared, else empty
+    log_odds: float32 [log-odds] - of a woman's word over a man's; NaN where none is compared
+    others: float32 [log-odds] - of the same two spellings, mean over captions in which the other gender was said, read
+        where they say it; NaN below five of them
+    beyond: float32 [share] - share of those captions from which `log_odds` lies away, on the side of the written word
+    n_others: int32 [captions] - how many those are
+    """,
+)
