@@ -126,6 +126,13 @@ class SaeConfig:
 
 
 @dataclass(frozen=True)
+class CodesConfig:
+    """Whether the sparse codes of every token are kept, for pages and for stages that would encode them again."""
+
+    store: bool = True
+
+
+@dataclass(frozen=True)
 class FeaturesConfig:
     """What is kept of each feature."""
 
@@ -284,6 +291,7 @@ class Config:
     activations: ActivationsConfig = field(default_factory=ActivationsConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     sae: SaeConfig = field(default_factory=SaeConfig)
+    codes: CodesConfig = field(default_factory=CodesConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     gender: GenderConfig = field(default_factory=GenderConfig)
@@ -308,6 +316,7 @@ SECTIONS: dict[str, type] = {
     "activations": ActivationsConfig,
     "train": TrainConfig,
     "sae": SaeConfig,
+    "codes": CodesConfig,
     "features": FeaturesConfig,
     "words": WordsConfig,
     "gender": GenderConfig,

@@ -19,11 +19,11 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from core.features.token_codes import BATCH_ROWS, Coder, TokenCodes
 from core.features.tokens import CAPTION, TokenIndex
 from core.run import atomic_path
 
 ROWS_PER_PART = 65_536
-BATCH_ROWS = 4_096
 BLOCK_TRIPLETS = 4_000_000  # what is read back at once (about 60 bytes each while it is worked on)
 BLOCK_FEATURES = 1_024
 BLOCK_CELLS = 64_000_000  # features x images of a block: an upper bound on its (feature, image) pairs
@@ -96,19 +96,21 @@ def write_codes(
     progress: Callable[[int, int], None] | None = None,
     rows_per_part: int = ROWS_PER_PART,
     device: str = "cpu",
+    kept: TokenCodes | None = None,
 ) -> CodeStore:
-    """Encode all rows but BOS into ``dir`` and open the result; parts that are there already are kept.
+    """Sort the codes of all rows but BOS by feature into ``dir`` and open the result; parts that are there are kept.
 
-    ``progress(done, total)`` counts rows. ``explained_share`` needs <x - x_hat, d_f> wherever f fires; it is gathered
-    here, while the residuals are in memory, as W_dec . (Z^T E) with Z^T E from one weighted sum per feature.
+    They are read from ``kept``, else encoded. ``progress(done, total)`` counts rows. ``explained_share`` needs
+    <x - x_hat, d_f> wherever f fires; it is gathered here, while the residuals are in memory, as W_dec . (Z^T E) with
+    Z^T E from one weighted sum per feature.
     """
-    paths = []
+    paths, coder = [], Coder(sae, tokens.group, kept, device)
     for number, start in enumerate(range(0, reader.n_rows, rows_per_part)):
         stop = min(start + rows_per_part, reader.n_rows)
         paths.append(dir / f"part_{number:05d}.safetensors")
         if not paths[-1].exists():
             tick = (lambda done, start=start: progress(start + done, reader.n_rows)) if progress else None
-            part = _encode(sae, reader, tokens, start, stop, device, tick)
+            part = _encode(coder, reader, tokens, start, stop, tick)
             with atomic_path(paths[-1]) as temporary:
                 save_file(part, temporary)
         if progress:
@@ -118,14 +120,14 @@ def write_codes(
 
 @torch.no_grad()
 def _encode(
-    sae: SparseEncoder,
+    coder: Coder,
     reader: RowReader,
     tokens: TokenIndex,
     start: int,
     stop: int,
-    device: str,
     tick: Callable[[int], None] | None,
 ) -> dict[str, np.ndarray]:
+    sae, device = coder.sae, coder.device
     d_sae, d_model = sae.W_dec.shape
     W_dec = sae.W_dec.float()
     norms = W_dec.square().sum(1).double()
@@ -135,10 +137,10 @@ def _encode(
     pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for first in range(start, stop, BATCH_ROWS):
         last = min(first + BATCH_ROWS, stop)
-        rows = first + np.flatnonzero(tokens.group[first:last] >= 0)
+        rows = coder.rows(first, last)
         if len(rows):
             x = reader.read(slice(first, last)).to(device)[torch.from_numpy(rows - first).to(device)].float()
-            code = sae.sparse_code(x)
+            code = coder.code(first, last, x)
             residual = x - sae.decode_sparse(code, len(x)).float()
             moments.add(x)
             of_captions = x[torch.from_numpy(tokens.group[rows] >= CAPTION).to(device)]

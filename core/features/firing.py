@@ -22,7 +22,9 @@ import pandas as pd
 
 from core.config import LANGUAGES
 from core.errors import UserError
+from core.features.token_codes import TokenCodes, other_sae
 from core.features.tokens import KINDS
+from core.features.usual import VIEWS
 from core.run import Run, table_file
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 Source = Literal["stored codes", "stored activations", "the model"]
 Encode = Callable[[int, int, str], "Firing"]  # layer, sample_id, lang -> what the model says of it
 By = Literal["unusual", "raw", "attention"]
-VIEWS = ("image", "caption_en", "caption_ar")
 TOKEN_COLUMNS = ["position", "kind", "patch", "slot", "token_id", "piece"]
 N_SHOWN = 20
 N_COMPARED = 4  # samples on a side
@@ -86,9 +87,13 @@ class Firing:
         return cls(layer, sample_id, lang, shown, *found, sae_id(sae), source)
 
     @property
-    def has_patches(self) -> bool:
-        """Whether image tokens can be shown where they are in the picture."""
-        return bool((self.tokens["patch"] >= 0).any())
+    def why_no_patches(self) -> str:
+        """Why image tokens cannot be shown where they are in the picture; "" where they can."""
+        if (self.tokens["patch"] >= 0).any():
+            return ""
+        if (self.tokens["kind"] == "image").any():
+            return "This model's image tokens have no places in the picture."
+        return "This model's image has no tokens in the sequence."
 
     def of_view(self, view: str) -> np.ndarray:
         """Rows of ``tokens`` that belong to a view: "image", "caption", or that of this language."""
@@ -146,14 +151,19 @@ class Average(NamedTuple):
 
 
 def firing(run: Run, layer: int, sample_id: int, lang: str, encode: Encode | None = None) -> Firing:
-    """What fires on a sample in a language: from stored activations, else from ``encode(layer, sample_id, lang)``.
+    """What fires on a sample in a language: from stored codes, else from stored activations, else from ``encode``.
 
-    UserError where the run has no SAE of the layer, no such sequence, or nothing to read the codes from.
+    Where the run keeps a sample of each image's tokens only, ``encode(layer, sample_id, lang)``, if given, tells of all
+    of them. UserError where the run has no SAE of the layer, no such sequence, or nothing to read the codes from.
     """
     named = sae_of(run, layer)
     tokens = sequence_tokens(run, sample_id, lang)
-    stored = any(run.path("activations", f"layer_{layer:02d}").glob("shard_*.safetensors"))
-    if stored:
+    kept = TokenCodes.of(run, layer, named)
+    if tokens.attrs["n_missing"] and encode is not None:
+        found = encode(layer, sample_id, lang)
+    elif kept is not None:
+        found = _stored(kept, tokens, layer, sample_id, lang)
+    elif any(run.path("activations", f"layer_{layer:02d}").glob("shard_*.safetensors")):
         from core.activations.store import ActivationReader
         from core.sae.files import load_sae
 
@@ -171,6 +181,20 @@ def firing(run: Run, layer: int, sample_id: int, lang: str, encode: Encode | Non
     return found
 
 
+def _stored(kept: TokenCodes, tokens: pd.DataFrame, layer: int, sample_id: int, lang: str) -> Firing:
+    """From the codes that the run keeps."""
+    rows = tokens["row"].to_numpy()
+    first = int(rows[0])
+    codes = kept.read(first, int(rows[-1]) + 1)
+    place = np.full(rows[-1] + 1 - first, -1, np.int32)
+    place[rows - first] = np.arange(len(rows), dtype=np.int32)
+    token = place[codes.row]
+    own = token >= 0  # BOS has no codes, but a row may lie between those of the sequence that is none of its own
+    shown = tokens[TOKEN_COLUMNS]
+    found = token[own], codes.feature[own], codes.value[own], kept.sae_id
+    return Firing(layer, sample_id, lang, shown, *found, "stored codes", tokens.attrs["n_missing"])
+
+
 def sae_of(run: Run, layer: int) -> str:
     """The id of the run's SAE of a layer; UserError where it has none."""
     rows = run.table("saes", ["layer", "sae_id"]).to_pylist()
@@ -181,28 +205,13 @@ def sae_of(run: Run, layer: int) -> str:
     return named[layer]
 
 
-def other_sae(layer: int, named: str, found: str) -> UserError:
-    """Codes of another SAE: a feature number means nothing in another dictionary."""
-    return UserError(
-        f"The codes of layer {layer} are of another SAE.",
-        f"saes.parquet names {named}; the codes are of {found}.",
-        "Compute the run again: python -m precompute run PRESET.",
-    )
-
-
 def sequence_tokens(run: Run, sample_id: int, lang: str) -> pd.DataFrame:
     """The stored tokens of a sequence but BOS, in their order: TOKEN_COLUMNS and ``row``, the row of activations.
 
     UserError where there is none.
     """
-    import pyarrow.parquet as pq
-
-    path = run.path(table_file("tokens"))
-    if not path.is_file():
-        why = "The stage activations has not run."
-        raise UserError(f"The run {run.name} has no tokens.", why, "python -m precompute run PRESET")
     columns = ["row", "lang", "position", "kind", "token_id", "patch"]
-    table = pq.read_table(path, columns=columns, filters=[("sample_id", "=", int(sample_id))])
+    table = run.table("tokens", columns, sample_id=int(sample_id))
     tokens = table.to_pandas()
     tokens = tokens[(tokens["lang"] == lang) & (tokens["kind"] != "bos")].sort_values("position", ignore_index=True)
     if not len(tokens):
@@ -222,34 +231,43 @@ def sequence_tokens(run: Run, sample_id: int, lang: str) -> pd.DataFrame:
 
 
 def caption_texts(run: Run, sample_id: int, lang: str) -> list[str]:
-    """The tokens of a caption as text; empty where the run has not written them down."""
-    import pyarrow.parquet as pq
-
-    if not run.has("examples"):
+    """The tokens of a caption as text; empty where the stage features has not run."""
+    table = "pieces" if run.has("pieces") else "examples"
+    if not run.has(table):
         return []
-    filters = [("sample_id", "=", int(sample_id)), ("lang", "=", lang)]
-    found = pq.read_table(run.path(table_file("examples")), columns=["pieces"], filters=filters)
+    found = run.table(table, ["pieces"], sample_id=int(sample_id), lang=lang)
     return found["pieces"][0].as_py() if len(found) else []
 
 
 def usual(run: Run, layer: int) -> pd.DataFrame:
-    """What each feature does as a rule (d_sae rows): for each of VIEWS ``usual_<view>``, ``spread_<view>`` (over
-    images), ``token_spread_<view>``. UserError where the stages features and pool have not run."""
+    """What each feature does as a rule, (d_sae) rows by feature: ``usual_<view>``, ``spread_<view>`` (over images) and
+    ``token_spread_<view>`` for each of VIEWS, 0 where the run has no such tokens. UserError without features."""
+    import pyarrow.parquet as pq
+
+    names = [f"{name}_{view}" for view in VIEWS for name in ("usual", "spread", "token_spread")]
+    if run.has("features") and "usual_image" not in pq.read_schema(run.path(table_file("features"))).names:
+        return _usual_of_pooled(run, layer)
+    table = run.table("features", ["feature", "sae_id", *names], layer=int(layer))
+    named, found = sae_of(run, layer), table.to_pandas().sort_values("feature", ignore_index=True)
+    if len(found) and found["sae_id"].iloc[0] != named:
+        raise other_sae(layer, named, found["sae_id"].iloc[0])
+    return found.drop(columns="sae_id").fillna(0.0)
+
+
+def _usual_of_pooled(run: Run, layer: int) -> pd.DataFrame:
+    """The same of a run that was made before its features said so; spreads at tokens by their density."""
     from core.features.pooled import Pooled
 
-    names = ["feature", "layer", "sae_id", "mean", "std", "density_image", "density_caption_en", "density_caption_ar"]
-    table = run.table("features", names).to_pandas()
-    table = table[table["layer"] == layer].sort_values("feature", ignore_index=True)
-    pooled = Pooled(run.dir, layer)
-    found = pd.DataFrame({"feature": table["feature"].to_numpy()})
+    names = ["feature", "layer", "mean", "std", *(f"density_{view}" for view in VIEWS)]
+    table = run.table("features", names).to_pandas().query("layer == @layer").sort_values("feature", ignore_index=True)
+    pooled, found = Pooled(run.dir, layer), pd.DataFrame({"feature": table["feature"].to_numpy()})
     mean, square = table["mean"].fillna(0), (table["mean"] ** 2 + table["std"].fillna(0) ** 2).fillna(0)
     for view in VIEWS:
         rows = np.arange(pooled.n_captions)
         rows = rows if view == "image" else rows[LANGUAGES.index(view[-2:]) :: len(LANGUAGES)]
-        kind = view.removesuffix(f"_{view[-2:]}") if view != "image" else view
+        kind = "image" if view == "image" else "caption"
         rows = rows[pooled.n_positions[kind][rows] > 0]
-        codes = pooled.codes(kind).tocsr()[rows]
-        n = max(1, len(rows))
+        codes, n = pooled.codes(kind).tocsr()[rows], max(1, len(rows))
         first = np.asarray(codes.sum(0)).ravel() / n
         second = np.asarray(codes.multiply(codes).sum(0)).ravel() / n
         share = table[f"density_{view}"].fillna(0)
@@ -337,13 +355,10 @@ def unusual(
 def word_attention(run: Run, one: Firing) -> np.ndarray | None:
     """Attention of the place where the caption's first gendered word is chosen to each token of ``one`` (n_tokens),
     averaged over all heads; 0 but on patches. None where head_attention has no map of this sample and language."""
-    import pyarrow.parquet as pq
-
-    path = run.path(table_file("head_attention"))
-    if not path.is_file():
+    if not run.has("head_attention"):
         return None
-    filters = [("sample_id", "=", int(one.sample_id)), ("lang", "=", one.lang)]
-    maps = pq.read_table(path, columns=["patch_map"], filters=filters)["patch_map"].to_pylist()
+    found = run.table("head_attention", ["patch_map"], sample_id=int(one.sample_id), lang=one.lang)
+    maps = found["patch_map"].to_pylist()
     patch = one.tokens["patch"].to_numpy()
     if not maps or not len(maps[0]) or patch.max(initial=-1) >= len(maps[0]):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,17 +11,21 @@ import pyarrow as pa
 from core.features.examples import Examples, ImageMaxima, Traces, bin_names
 from core.features.statistics import FeatureStatistics, FeatureWords, Neighbours
 from core.features.tokens import GROUPS, KINDS, LANGUAGES, TokenIndex
-from core.run.schema.features import EXAMPLES, FEATURES
+from core.run.schema.features import EXAMPLES, FEATURES, PIECES
 
 HALF_MAX = float(np.finfo(np.float16).max)
 
 
 def statistics_columns(
-    stats: FeatureStatistics, words: tuple[np.ndarray, np.ndarray, np.ndarray], token_strings: Sequence[str]
+    stats: FeatureStatistics,
+    usual: Mapping[str, np.ndarray],
+    words: tuple[np.ndarray, np.ndarray, np.ndarray],
+    token_strings: Sequence[str],
 ) -> pa.Table:
     """The columns of features.parquet that a block of features yields by itself; null where a feature never fires.
 
-    ``words`` is what ``logits.top_tokens`` gives; ``token_strings`` the text of each token id.
+    ``usual`` is what ``usual.usual_activation`` gives, ``words`` what ``logits.top_tokens`` gives; ``token_strings``
+    the text of each token id.
     """
     alive, n = stats.alive, len(stats.alive)
     numbers = {name: _where(getattr(stats, name), alive) for name in ("mean", "std", "max", "p999")}
@@ -36,6 +40,7 @@ def statistics_columns(
             **densities,
             "lang_en": _not_nan(stats.lang_en),
             "lang_ar": _not_nan(stats.lang_ar),
+            **{name: _not_nan(values) for name, values in usual.items()},
             **numbers,
             "histogram": _rows(stats.histogram, alive, pa.int32()),
             "alive": alive,
@@ -124,6 +129,18 @@ def caption_pieces(tokens: TokenIndex, token_strings: Callable[[Sequence[int]], 
     ids, start = tokens.captions()
     pieces = [token_strings(ids[a:b].tolist()) for a, b in pairwise(start.tolist())]
     return pa.array(pieces, pa.list_(pa.string()))
+
+
+def pieces_table(tokens: TokenIndex, pieces: pa.ListArray) -> pa.Table:
+    """The rows of pieces.parquet: sequences with a caption, by image and language."""
+    spoken = np.flatnonzero(tokens.caption_length)
+    sample_id, lang = np.divmod(spoken, len(LANGUAGES))
+    columns = {
+        "sample_id": sample_id,
+        "lang": np.array(LANGUAGES, dtype=object)[lang],
+        "pieces": pieces.take(pa.array(spoken)),
+    }
+    return pa.table(columns).cast(PIECES.arrow)
 
 
 def _where(values: np.ndarray, keep: np.ndarray) -> pa.Array:

@@ -21,6 +21,7 @@ STAGES = {
     "words": ("Find the words that name a gender", "The words that name a gender"),
     "activations": ("Record what its layers say", "What the model's layers say"),
     "train": ("Learn a dictionary of features", "The dictionaries of features"),
+    "codes": ("Keep what fires on every token", "What fires on every token"),
     "features": ("Find what each feature responds to", "What each feature responds to"),
     "pool": ("Gather the features of each caption", "The features of each caption"),
     "gender": ("Find the features of gender", "The features of gender"),

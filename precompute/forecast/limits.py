@@ -163,6 +163,12 @@ KNOBS = (
         "what is said of image tokens rests on a sample of them",
         _halves("activations.image_tokens", 4, lambda shape: shape.image_tokens),
     ),
+    Knob(
+        "codes.store",
+        ("disk",),
+        "nothing changes but the time: codes are worked out where they are needed, on pages too",
+        _one("codes.store", True, False),
+    ),
     Knob("caption.batch_size", ON_DEVICE, "captions are written in smaller batches", _halves("caption.batch_size")),
     Knob("activations.batch_tokens", ON_DEVICE, "passes are smaller", _halves("activations.batch_tokens", 256)),
     Knob("mechanisms.batch_size", ON_DEVICE, "gradients of fewer captions at once", _halves("mechanisms.batch_size")),

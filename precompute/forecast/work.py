@@ -35,6 +35,7 @@ SHOWN_BYTES = 60  # of a place and layer whose words are kept, compressed
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
 HELD_BYTES = 4 * 2**30  # of SAEs, where all layers' are asked for in turn (core.sae.files)
+PART_ROWS, NARROW = 65_536, 65_536  # rows of one file of codes; features whose numbers need two bytes
 READ_WHOLE = 8  # times that the train stage reads a layer beside the epochs: statistics, controls, how well SAEs fit
 
 
@@ -196,6 +197,8 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     pooled = at.rows * N_VIEWS * (4 * at.d_model + 8 * fired)
     codes = 12 * at.stored * k  # of one layer: which feature fires on which token, and how strongly
     encoded = n_layers * at.stored * at.d_sae
+    again = 0.0 if config.codes.store else 1.0  # codes that are kept are read
+    kept = n_layers * at.stored * (8 + k * (4 + (2 if at.d_sae <= NARROW else 4)))  # ids, values, where rows begin
     separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if at.languages > 1 else 0
     own = N_SEPARATE * max(1, len(x.layers)) * 8 * at.d_model * x.d_sae if at.languages > 1 else 0  # bytes of SAEs
     attributed = at.languages * g.n_attributed
@@ -207,8 +210,17 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     read = at.languages * shape.n_layers * (shown * at.new + others + patches)  # places x layers whose words are read
     return {
         "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
-        "features": Work(
+        "codes": Work(
             encoded=encoded,
+            written=kept,
+            disk=kept,
+            host=LATE + 3 * kept / n_layers * min(1.0, PART_ROWS / at.stored),
+            features_held=at.d_sae,
+        )
+        if config.codes.store
+        else Work(host=LATE),
+        "features": Work(
+            encoded=encoded * again,
             model=True,
             disk=described,
             seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.stored * k * 2e-7),
@@ -217,9 +229,8 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             features_held=at.d_sae,
         ),
         "pool": Work(
-            encoded=encoded,
+            encoded=encoded * again,
             written=n_layers * pooled,
-            model=True,
             disk=n_layers * pooled,
             passing=pooled,
             seconds=n_layers * at.rows * 4e-4,
@@ -397,6 +408,7 @@ def computed_again(found: dict[str, Work], config: Config, shape: ModelShape, at
     epochs = 0.0 if config.sae.source else config.train.steps * config.train.batch_tokens / at.stored
     read = {
         "train": (every, READ_WHOLE + epochs),
+        **({"codes": (every, 1.0)} if config.codes.store else {}),
         "features": (every, 1.0),
         "pool": (every, 1.0),
         "crosslingual": (separate, 4.0 * N_SEPARATE),

@@ -35,11 +35,14 @@ from core.features.tables import (
     caption_pieces,
     examples_table,
     features_table,
+    pieces_table,
     statistics_columns,
 )
+from core.features.token_codes import TokenCodes
 from core.features.tokens import TokenIndex, read_token_index
+from core.features.usual import usual_activation
 from core.run import Run, write_table
-from core.run.schema.features import EXAMPLES, FEATURES
+from core.run.schema.features import EXAMPLES, FEATURES, PIECES
 from core.sae.files import load_sae, sae_id
 from precompute.context import Part, StageContext
 
@@ -48,7 +51,7 @@ CODES, BLOCKS, REST = 0.45, 0.4, 0.15
 
 
 def run(ctx: StageContext) -> dict:
-    """Write features.parquet and examples.parquet."""
+    """Write features.parquet, examples.parquet and pieces.parquet."""
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run)
     vlm = open_vlm(ctx)
@@ -67,6 +70,7 @@ def run(ctx: StageContext) -> dict:
     n = FEATURES.write_parts(ctx.run, (_read(p / "features.parquet") for p in parts))
     blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
     notes["examples"] = EXAMPLES.write_parts(ctx.run, blocks)
+    PIECES.write_parts(ctx.run, [pieces_table(tokens, texts.captions)])
     return {"rows": n, "notes": notes}
 
 
@@ -116,7 +120,8 @@ class _Layer:
         reader = activations.reader(self.layer)
         check_rows(reader.n_rows, self.tokens)
         tick = self.tick("reading activations", 0, CODES)
-        store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device)
+        kept = TokenCodes.of(self.ctx.run, self.layer, self.sae_id)
+        store = write_codes(self.sae, reader, self.tokens, codes, tick, device=self.ctx.device, kept=kept)
         write_table(self.dir / "features.parquet", self.table(store, self.blocks(store, texts), vlm, texts))
         shutil.rmtree(codes)
         self.tick("done", 1, 0)(1, 1)
@@ -137,7 +142,8 @@ class _Layer:
         codes, config, tokens = store.read(first, last), self.config, self.tokens
         stats = feature_statistics(codes, tokens, config.histogram_bins)
         words = top_tokens(codes, tokens, config.n_logits)
-        write_table(statistics, statistics_columns(stats, words, texts.by_id))
+        usual = usual_activation(codes, tokens)
+        write_table(statistics, statistics_columns(stats, usual, words, texts.by_id))
         maxima = image_maxima(codes, tokens)
         sizes = config.n_examples, config.n_quantiles, config.n_per_quantile
         chosen = choose_examples(maxima, first, *sizes, self.ctx.config.seed, self.layer)

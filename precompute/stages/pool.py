@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,21 +13,21 @@ from scipy.sparse import csr_array
 from core.activations.replay import Activations
 from core.activations.store import ActivationReader
 from core.features.pooled import FOLDER, join_parts, pool_rows, view_rows, write_part
+from core.features.token_codes import Coder, TokenCodes, encode_part
 from core.features.tokens import LANGUAGES, TokenIndex, read_token_index
 from core.sae.files import load_sae, sae_id
 from precompute.context import Part, StageContext
 
+if TYPE_CHECKING:
+    from core.vlm.adapter import VLM
+
 ROWS_PER_PART = 65_536
-BATCH_ROWS = 8_192
 
 
 def run(ctx: StageContext) -> dict:
     """Write pooled/layer_XX.safetensors of every layer; parts that are there after a kill are kept."""
-    from core.vlm import load_captioner
-
     layers = ctx.config.activations.layers
-    vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-    activations = Activations.of(ctx, lambda: vlm, layers)
+    activations = Activations.of(ctx, lambda: open_vlm(ctx), layers)
     tokens = read_token_index(ctx.run)
     first = gender_said(ctx, tokens)
     views = view_rows(tokens, first)
@@ -45,6 +45,13 @@ def run(ctx: StageContext) -> dict:
     named = int((first < tokens.caption_length)[spoken].sum())
     notes = {"captions": int(spoken.sum()), "captions_with_a_gendered_word": named}
     return {"rows": int(spoken.sum()) * len(layers), "notes": notes}
+
+
+def open_vlm(ctx: StageContext) -> VLM:
+    """The captioner of the run, where activations are computed again."""
+    from core.vlm import load_captioner
+
+    return load_captioner(ctx.run, ctx.config.model, ctx.device)
 
 
 def gender_said(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
@@ -68,10 +75,15 @@ def _layer(
     folder.mkdir(parents=True, exist_ok=True)
     n_layers = len(ctx.config.activations.layers)
     tick = _tick(ctx, layer, number * tokens.n_rows, n_layers * tokens.n_rows)
-    opened = functools.cache(lambda: load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device))
+
+    @functools.cache
+    def opened() -> Coder:
+        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
+        return Coder(sae, tokens.group, TokenCodes.of(ctx.run, layer, sae_id(sae)), ctx.device)
 
     def make(path: Path, start: int, stop: int) -> None:
-        x, codes = _read(opened(), activations.reader(layer), start, stop, ctx.device, tick)
+        x, codes = _read(opened(), activations.reader(layer), start, stop)
+        tick(stop)
         sequence = tokens.sequence[start:stop]
         write_part(path, {v: pool_rows(sequence, m[start:stop], x, codes) for v, m in views.items()})
 
@@ -83,20 +95,11 @@ def _layer(
     return parts
 
 
-def _read(
-    sae: Any, reader: ActivationReader, start: int, stop: int, device: str, tick: Callable[[int], None]
-) -> tuple[np.ndarray, csr_array]:
+def _read(coder: Coder, reader: ActivationReader, start: int, stop: int) -> tuple[np.ndarray, csr_array]:
     """Residuals and codes of some rows."""
-    x, codes = [], []
-    for first in range(start, stop, BATCH_ROWS):
-        last = min(first + BATCH_ROWS, stop)
-        batch = reader.read(slice(first, last))
-        code = sae.sparse_code(batch.to(device).float())
-        codes.append([code.row.cpu().numpy() + first - start, code.feature.cpu().numpy(), code.value.cpu().numpy()])
-        x.append(batch.numpy())
-        tick(last)
-    row, feature, value = (np.concatenate(column) for column in zip(*codes, strict=True))
-    return np.concatenate(x), csr_array((value, (row, feature)), shape=(stop - start, sae.cfg.d_sae))
+    codes = encode_part(coder, reader, start, stop) if coder.kept is None else coder.kept.read(start, stop)
+    shape = stop - start, len(coder.sae.W_dec)
+    return reader.read(slice(start, stop)).numpy(), csr_array((codes.value, (codes.row, codes.feature)), shape=shape)
 
 
 def _tick(ctx: StageContext, layer: int, done: int, total: int) -> Callable[[int], None]:

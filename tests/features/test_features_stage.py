@@ -57,7 +57,9 @@ def make_run(dir) -> StageContext:
     """Everything that the stage reads, with small shards; the last feature of each layer never fires."""
     run, table = Run(dir), token_table(N_SAMPLES)
     run.dir.mkdir(parents=True)
-    table = table.append_column("split", pa.array(["train"] * len(table)))
+    table = table.append_column("split", pa.array(["train"] * len(table))).append_column(
+        "row", pa.array(range(len(table)))
+    )
     write_table(run.path("activations", "tokens.parquet"), table)
     rows = []
     for layer in LAYERS:
@@ -107,7 +109,7 @@ def small():
         patch.setattr(stage, "feature_map", lambda rows, *_: np.zeros((len(rows), 2), np.float32))
         patch.setattr(codes_module, "BATCH_ROWS", 37)
         patch.setattr(codes_module.CodeStore.blocks, "__defaults__", (4_000_000, 16, 64_000_000))
-        patch.setattr(codes_module.write_codes, "__defaults__", (None, 100, "cpu"))
+        patch.setattr(codes_module.write_codes, "__defaults__", (None, 100, "cpu", None))
         yield
 
 

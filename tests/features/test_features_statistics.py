@@ -12,6 +12,7 @@ from core.features import codes as codes_module
 from core.features.codes import Codes, write_codes
 from core.features.statistics import feature_statistics
 from core.features.tokens import GROUPS, token_index
+from core.features.usual import VIEWS, usual_activation
 from tests.features.features_toys import ToyReader, ToySAE, World, random_world, token_table
 
 HYPOTHESIS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -24,6 +25,21 @@ def store_of(world: World, dir, rows_per_part: int = 50):
 
 def kept(world: World) -> np.ndarray:
     return world.column("kind") != "bos"
+
+
+def test_what_is_usual_is_the_mean_over_sequences_of_the_mean_over_tokens(tmp_path):
+    world = random_world(3, n_samples=7)
+    tokens, store = store_of(world, tmp_path, 40)
+    found = usual_activation(store.read(0, store.d_sae), tokens)
+    kind, lang, sample = world.column("kind"), world.column("lang"), world.column("sample_id")
+    for view in VIEWS:
+        of_view = (kind == view.split("_")[0]) & ((view == "image") | (lang == view[-2:]))
+        sequences = sorted({(s, x) for s, x in zip(sample[of_view], lang[of_view], strict=True)})
+        means = np.stack([world.z[of_view & (sample == s) & (lang == x)].mean(0) for s, x in sequences])
+        np.testing.assert_allclose(found[f"usual_{view}"], means.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(found[f"spread_{view}"], means.std(0), rtol=1e-5)
+        np.testing.assert_allclose(found[f"token_spread_{view}"], world.z[of_view].std(0), rtol=1e-5)
+        assert found[f"usual_{view}"][-1] == found[f"spread_{view}"][-1] == 0, "the last feature never fires"
 
 
 @HYPOTHESIS

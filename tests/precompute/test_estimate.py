@@ -164,7 +164,7 @@ def test_where_nothing_is_stored_each_group_of_layers_is_one_pass():
         stored, none = (work(load_config("demo", s), 100, SHAPE, lengths) for s in ([], sets))
         tokens = 100 * 2 * 50
         reached = sum((group[-1] + 1) / SHAPE.n_layers for group in groups)
-        for stage in ("train", "features", "pool", "layers"):
+        for stage in ("train", "codes", "features", "pool", "layers"):
             assert none[stage].tokens - stored[stage].tokens == pytest.approx(tokens * reached), stage
             assert none[stage].images - stored[stage].images == 100 * len(groups)
             assert none[stage].passing - stored[stage].passing == min(cache, len(groups[0]) * layer_bytes)
@@ -180,5 +180,17 @@ def test_a_sample_of_the_image_tokens_takes_its_share_of_the_disk():
     few = work(load_config("demo", ["activations.image_tokens=4"]), 100, SHAPE, Lengths(42, 8))
     share = (50 - SHAPE.image_tokens + 4) / 50
     assert few["activations"].disk == pytest.approx(share * whole["activations"].disk)
-    assert few["pool"].encoded == pytest.approx(share * whole["pool"].encoded)
+    assert few["codes"].encoded == pytest.approx(share * whole["codes"].encoded)
+    assert few["codes"].disk == pytest.approx(share * whole["codes"].disk)
     assert few["activations"].tokens == whole["activations"].tokens, "the model still sees every token"
+
+
+def test_tokens_are_encoded_once_where_their_codes_are_kept_and_by_each_stage_where_not():
+    kept = work(DEMO, 100, SHAPE, Lengths(42, 8))
+    none = work(load_config("demo", ["codes.store=false"]), 100, SHAPE, Lengths(42, 8))
+    entries = 4 * 100 * 2 * 50 * DEMO.train.k  # layers, images, languages, tokens
+    assert kept["codes"].disk == pytest.approx(entries * 6 + 8 * entries / DEMO.train.k)
+    assert kept["codes"].encoded == none["features"].encoded == none["pool"].encoded > 0
+    assert kept["features"].encoded == kept["pool"].encoded == none["codes"].encoded == none["codes"].disk == 0
+    wide = work(load_config("demo", ["train.d_sae=163840"]), 100, SHAPE, Lengths(42, 8))
+    assert wide["codes"].disk == pytest.approx(entries * 8 + 8 * entries / DEMO.train.k), "numbers of four bytes"

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -18,7 +19,18 @@ from precompute.pipeline import stages
 STAGES = [s.name for s in stages()]
 NO_MODEL = {"prepare", "words"}
 SAE_STAGES = {
-    *("train", "features", "pool", "gender", "nulls", "crosslingual", "explain", "interventions", "mechanisms"),
+    *(
+        "train",
+        "codes",
+        "features",
+        "pool",
+        "gender",
+        "nulls",
+        "crosslingual",
+        "explain",
+        "interventions",
+        "mechanisms",
+    ),
 }
 
 
@@ -123,7 +135,7 @@ def changed(config: Config, run: Run) -> dict[str, str]:
 
 def own(why: dict[str, str]) -> set[str]:
     """The stages whose own code has changed."""
-    return {name for name, text in why.items() if "code" in text}
+    return {name for name, text in why.items() if re.search(r"\bcode\b", text)}  # not "stage codes"
 
 
 FAMILY = {"demo": "gemma3", "gemma-3-4b": "gemma3", "qwen": "qwen"}

@@ -17,6 +17,22 @@ FEATURES = table(
     density_caption_ar: float64 [share] - share of Arabic caption tokens on which it is active
     lang_en: float64 [activation] - mean activation over English caption tokens
     lang_ar: float64 [activation] - mean activation over Arabic caption tokens
+    usual_image: float64 [activation] - mean over the run of its mean activation on an image, silent tokens included
+    spread_image: float64 [activation] - standard deviation over the run of its mean activation on an image
+    token_spread_image: float64 [activation] - standard deviation of its activation over image tokens, silent ones
+        included
+    usual_caption_en: float64 [activation] - mean over the run of its mean activation on an English caption, silent
+        tokens included
+    spread_caption_en: float64 [activation] - standard deviation over the run of its mean activation on an English
+        caption
+    token_spread_caption_en: float64 [activation] - standard deviation of its activation over English caption tokens,
+        silent ones included
+    usual_caption_ar: float64 [activation] - mean over the run of its mean activation on an Arabic caption, silent
+        tokens included
+    spread_caption_ar: float64 [activation] - standard deviation over the run of its mean activation on an Arabic
+        caption
+    token_spread_caption_ar: float64 [activation] - standard deviation of its activation over Arabic caption tokens,
+        silent ones included
     mean: float64 [activation] - mean activation over active tokens
     std: float64 [activation] - standard deviation over active tokens
     max: float64 [activation] - largest activation in the run
@@ -34,6 +50,16 @@ FEATURES = table(
     logits_down: list of float32 [logits] - how far it pushes each of them down
     neighbours: list of int32 - features of the layer with the nearest decoder rows
     neighbour_cosines: list of float32 - cosines of their decoder rows with its own
+    """,
+)
+PIECES = table(
+    "pieces",
+    "features",
+    "a caption that the model was read on",
+    """
+    sample_id: int32 - image, as numbered in samples
+    lang: string - language of the caption: en or ar
+    pieces: list of string - text of each token of the caption
     """,
 )
 EXAMPLES = table(
