@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 
 from core.answers import Answer
 from core.config import LANGUAGE_NAME
@@ -44,3 +45,41 @@ def word(piece: str) -> str:
 def _listed(named: Sequence[Named]) -> str:
     said = [f"feature {feature}" + (f" ({word(label)})" if label else "") for feature, label in named[:NAMED]]
     return said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+
+
+def compared_answer(n: int, n_only: int, first: Sequence[Named], n_for: int, n_against: int) -> Answer:
+    """Features that are higher on every one of ``n_for`` chosen images than on any of ``n_against`` others; none:
+    than is usual."""
+    these = "this image" if n_for == 1 else f"every one of these {n_for} images"
+    if not n_against:
+        if not first:
+            return Answer(f"No feature is above what is usual on {these}.", "one example")
+        return Answer(f"{n:,} features are above what is usual on {these}: first {_listed(first)}.", "one example")
+    those = "the other" if n_against == 1 else f"any of the {n_against} others"
+    if not first:
+        return Answer(f"No feature is higher on {these} than on {those}.", "one example")
+    only = f"{n_only:,} of them do not fire at all on {those}" if n_only else f"all of them fire on {those} too"
+    chance = f"Were the images alike, 1 in {comb(n_for + n_against, n_for)} of the features that fire would be."
+    fires = "feature is" if n == 1 else "features are"
+    return Answer(
+        f"{n:,} {fires} higher on {these} than on {those}, first {_listed(first)}; {only}. {chance}", "one example"
+    )
+
+
+def groups_answer(
+    n_beyond: int, first: Sequence[Named], names: tuple[str, str], n: tuple[int, int], said: str, least: int
+) -> Answer:
+    """Features that are higher on one gender's images than on the other's, of those whose captions have the word
+    ``said``: ``n_beyond`` lie beyond what the first of all features reaches by chance. ``names`` of both groups, ``n``
+    images of each, ``least`` images without which nothing is said."""
+    counted = f"{n[0]:,} {names[0]} and {n[1]:,} {names[1]} have {word(said)} in a caption"
+    if min(n) < least:
+        return Answer(f"{counted}: too few to compare (at least {least} of each).", "not enough data")
+    if not n_beyond:
+        return Answer(f"{counted}. No feature is higher on the first than chance would make one.", "unclear")
+    fires = "feature is" if n_beyond == 1 else "features are"
+    return Answer(
+        f"{counted}. {n_beyond:,} {fires} higher on {names[0]} than any feature in 95 % of deals of these images: "
+        f"first {_listed(first)}.",
+        "unclear",
+    )

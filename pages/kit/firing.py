@@ -101,7 +101,7 @@ def seen(run: Run, cat: Catalog, layer: int, sample_id: int, alt: str, own: pd.D
     firings, failed = {}, None
     for lang in cat.languages:
         try:
-            firings[lang] = _firing(str(run.dir), manifest_version(run), layer, sample_id, lang)
+            firings[lang] = firing_of(run, layer, sample_id, lang)
         except UserError as error:
             failed = error
     if not firings:
@@ -109,6 +109,11 @@ def seen(run: Run, cat: Catalog, layer: int, sample_id: int, alt: str, own: pd.D
     side = cat.patches_a_side if any(fired.has_patches for fired in firings.values()) else 0
     src = data_uri(run, sample_id, full=True)
     return Seen(src, data_uri(run, sample_id), alt, side, captions, firings)
+
+
+def firing_of(run: Run, layer: int, sample_id: int, lang: str) -> Firing:
+    """What fires on a sample in one language; kept for all visitors. UserError where that cannot be read."""
+    return _firing(str(run.dir), manifest_version(run), layer, sample_id, lang)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -274,12 +279,8 @@ def features_list(
         feature = int(row["feature"])
         about = known.loc[feature].to_dict()
         here = ' aria-current="true"' if feature == chosen else ""
-        items.append(
-            f"<li{here}>{_tile(feature, heat.get(feature), float(about.get('max') or 0), large, bool(seen.side))}"
-            f"<div>{_named(layer, feature, about)}<p>{note(row)}</p>{_known(about)}"
-            f'<p class="cs-small"><a href="{escape(href("steering", features=f"{layer}:{feature}"))}">Steer with this'
-            "</a></p></div></li>"
-        )
+        shown = tile(feature, heat.get(feature), float(about.get("max") or 0), large) if seen.side else ""
+        items.append(f"<li{here}>{shown}<div>{about_html(layer, feature, about, note(row))}</div></li>")
     return f'<ol class="cs-fires" style="--cs-seen:url({seen.thumb})">{"".join(items)}</ol>'
 
 
@@ -295,21 +296,30 @@ def _words(about: Mapping[Any, Any]) -> list[str]:
     return [visible(w) for w in str(about.get("tokens") or "").split(" · ") if is_word(w)][:WORDS]
 
 
-def _tile(
-    feature: int, heat: NDArray[np.float32] | None, top: float, large: Callable[[int], str] | None, patches: bool
+def tile(
+    feature: int,
+    heat: NDArray[np.float32] | None,
+    top: float,
+    large: Callable[[int], str] | None = None,
+    seen: str = "",
+    what: str = "the picture",
 ) -> str:
-    if not patches:
-        return ""
-    if heat is None or not (heat > 0).any():
-        over, said = "", f"feature {feature} does not fire on the picture"
-    else:
-        over, said = (
-            f'<img class="cs-heat" src="{heat_uri(heat.tolist(), top)}" alt="">',
-            f"feature {feature} on the picture",
-        )
+    """HTML: a small picture, grey under the heat map of a feature that is full at ``top``; the picture is ``seen``, the
+    name of a CSS variable, or that of the list around it. ``large`` makes it a link."""
+    kind = "cs-frame cs-seen" if heat is not None else "cs-frame cs-seen bare"
+    fires = heat is not None and bool((heat > 0).any())
+    over = f'<img class="cs-heat" src="{heat_uri(heat.tolist(), top)}" alt="">' if heat is not None and fires else ""
+    said = f"feature {feature} on {what}" if fires or heat is None else f"feature {feature} does not fire on {what}"
+    style = f' style="--cs-seen:var({seen})"' if seen else ""
     if large is None:
-        return f'<span class="cs-frame cs-seen" role="img" aria-label="{said}" tabindex="0">{over}</span>'
-    return f'<a class="cs-frame cs-seen" href="{escape(large(feature))}" aria-label="Show {said}">{over}</a>'
+        return f'<span class="{kind}" role="img" aria-label="{escape(said)}" tabindex="0"{style}>{over}</span>'
+    return f'<a class="{kind}" href="{escape(large(feature))}" aria-label="Show {escape(said)}"{style}>{over}</a>'
+
+
+def about_html(layer: int, feature: int, about: Mapping[Any, Any], note: str) -> str:
+    """HTML: what is known of a feature, with ``note`` (HTML), and the ways to its page and to the laboratory."""
+    steer = f'<a href="{escape(href("steering", features=f"{layer}:{feature}"))}">Steer with this</a>'
+    return f'{_named(layer, feature, about)}<p>{note}</p>{_known(about)}<p class="cs-small">{steer}</p>'
 
 
 def _named(layer: int, feature: int, about: Mapping[Any, Any]) -> str:

@@ -17,6 +17,7 @@ SECTIONS = {
         "pages/features/browser.py": "All features",
         "pages/features/feature.py": "One feature",
         "pages/features/gender.py": "Gender",
+        "pages/features/compare.py": "Compare images",
     },
     "Languages": {
         "pages/languages/alignment.py": "English and Arabic",

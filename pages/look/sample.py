@@ -66,6 +66,7 @@ def moves(sample_id: int, n: int) -> None:
     steps = [("← Previous", sample_id - 1), ("Next →", sample_id + 1)]
     found = [f'<a href="{links.href("samples", sample=to)}">{label}</a>' for label, to in steps if 0 <= to < n]
     found.append(f'<a href="{links.href("steering", sample=sample_id)}">Steer the captions of this image</a>')
+    found.append(f'<a href="{links.href("compare", these=sample_id)}">Compare it with another image</a>')
     text.html(f'<nav class="cs-moves">{"".join(found)}</nav>')
 
 

@@ -14,7 +14,7 @@ from tests.pages.visitor import Open, words
 from tests.toy_firing import EVERYWHERE, PLANTED, SAMPLE, add_toy_firing
 from tests.toy_run import make_toy_run
 
-SAMPLES = "pages/look/samples.py"
+SAMPLES, COMPARE = "pages/look/samples.py", "pages/features/compare.py"
 LIST = '<ol class="cs-fires"'
 
 
@@ -23,7 +23,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cache")
     make_toy_run(root / "demo", n_samples=12)
     for name in ("fires", "unpooled", "hostile", "sampled"):
-        add_toy_firing(make_toy_run(root / name, n_samples=12, hostile=name == "hostile"), pooled=name != "unpooled")
+        n = 40 if name == "fires" else 12
+        add_toy_firing(make_toy_run(root / name, n_samples=n, hostile=name == "hostile"), pooled=name != "unpooled")
     foreign = shutil.copytree(root / "fires", root / "foreign")
     saes = pd.read_parquet(foreign / "saes.parquet").assign(sae_id="0123456789abcdef")
     saes.to_parquet(foreign / "saes.parquet")
@@ -110,6 +111,48 @@ def test_patches_that_are_not_kept_and_models_without_a_map_are_said(
     tokens.to_parquet(path)
     shown = words(visit(SAMPLES, run="sampled", sample=str(SAMPLE), layer="3", at="image:5"))
     assert shown.count("only words can be chosen") == 2 and 'class="cs-heat"' not in shown and listed(shown)
+
+
+def compared(shown: str) -> list[int]:
+    found = shown[shown.index('<ol class="cs-compared"') :]
+    return [int(n) for n in re.findall(r">Feature (\d+)</a>", found[: found.index("</ol>")])]
+
+
+@pytest.mark.parametrize(("view", "place"), [("On the picture", "image:5"), ("In the Arabic caption", "ar:2")])
+def test_what_fires_on_one_image_and_not_on_others_is_found_by_example(visit: Open, view: str, place: str) -> None:
+    state = {"run": "fires", "layer": "3", "view": view}
+    shown = words(visit(COMPARE, these=str(SAMPLE), those="3, 4, 5", **state))
+    assert PLANTED[place] in compared(shown)[:3] and EVERYWHERE not in compared(shown)
+    assert f"sample={SAMPLE}&amp;layer=3&amp;feature={PLANTED[place]}&amp;at={place.replace(':', '%3A')}" in shown
+    back = words(visit(COMPARE, these="3,4", those=str(SAMPLE), **state))
+    assert "cs-compared" not in back or PLANTED[place] not in compared(back)
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"these": "2", "those": "999"}, "Image number 999 is not in this run"),
+        ({"these": "2", "those": "2"}, "is on both sides"),
+        ({"these": "1 2 3 4 5", "those": "6"}, "5 images are chosen on one side; at most 4"),
+        ({"these": "<b>", "those": "6"}, "“&lt;b&gt;” is no number"),
+        ({"these": "٢", "those": "6"}, "is no number"),
+        ({"these": " ", "those": "6"}, "at least one image on the left"),
+    ],
+)
+def test_images_that_cannot_be_compared_are_said(visit: Open, state: dict[str, str], said: str) -> None:
+    shown = words(visit(COMPARE, run="fires", layer="3", **state))
+    assert said in shown and '<ol class="cs-compared"' not in shown and "<b></p>" not in shown
+
+
+def test_men_and_women_of_a_word_are_compared_where_there_are_enough(visit: Open, cache: Path) -> None:
+    state = {"run": "fires", "layer": "3", "how": "Men and women of one word"}
+    references = pd.read_parquet(cache / "fires" / "references.parquet")
+    gender = pd.read_parquet(cache / "fires" / "samples.parquet").set_index("sample_id")["gender"]
+    has = gender[references.loc[references["text"].str.contains(r"\bwith\b"), "sample_id"].unique()].value_counts()
+    shown = words(visit(COMPARE, word="with", **state))
+    assert f"{has['male']} images of men and {has['female']} images of women have “" in shown
+    assert 1 <= len(compared(shown)) <= 20 and "p = " in shown
+    assert "too few to compare" in words(visit(COMPARE, word="zebra", **state))
 
 
 def test_markup_in_captions_stays_text(visit: Open) -> None:
