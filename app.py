@@ -33,7 +33,11 @@ def show() -> None:
     st.logo(style.logo_path(), size="large")
     names = runs.run_names()
     page = st.navigation(page_map(build.wants_welcome()), expanded=True, position="sidebar" if names else "hidden")
+    states.place_for_notices()
     if names:
+        asked = st.query_params.get("run", "")
+        if asked and asked not in names:
+            states.notice(f"There is no run “{asked[:60]}” here: showing {names[0]}.")
         with st.sidebar:
             st.selectbox(
                 "Run",

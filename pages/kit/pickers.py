@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from core.config import LANGUAGE_NAME
+from pages.kit.states import notice
 from pages.kit.text import glossary
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 
 def layer_picker(cat: Catalog, key: str = "layer") -> int:
-    """The layer to look at, by its number; the deepest of the middle ones at first. A bad address gives the default."""
+    """The layer to look at, by its number; the deepest of the middle ones at first. One that is not there is said."""
     layers = cat.layers()
+    asked, first = st.query_params.get(key, ""), layers[len(layers) // 2]
+    if asked and asked not in map(str, layers):
+        notice(f"This run has no layer {asked[:20]}: showing layer {first}. It has {', '.join(map(str, layers))}.")
     return st.selectbox("Layer", layers, index=len(layers) // 2, key=key, bind="query-params", help=glossary("layer"))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+import streamlit as st
+
 from core.config import only_language
 from core.errors import UserError
 from pages.kit import text
@@ -24,6 +26,17 @@ def error_box(error: UserError) -> None:
 def empty(what: str, why: str = "", do: str = "") -> None:
     """A part of a page that has nothing to show, said on purpose."""
     box([what, why, do])
+
+
+def place_for_notices() -> None:
+    """Keep room above the page for what ``notice`` says; called once a script run, by the frame."""
+    st.session_state["notices"] = st.container(key="notices")
+
+
+def notice(line: str) -> None:
+    """Say above the page what it does otherwise than its address asks, and why."""
+    with st.session_state["notices"]:
+        box([line])
 
 
 def one_language(languages: Sequence[str], missing: str) -> bool:

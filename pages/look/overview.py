@@ -77,7 +77,7 @@ def card(q: Question) -> str:
     return (
         f'<section class="cs-card{"" if q.answer else " waiting"}"><h3>{escape(q.title)}</h3>{answer}'
         f'<p class="cs-small">{escape(q.missing)}</p>'
-        f'<a href="{escape(links.href(q.page))}">{escape(q.link)}</a></section>'
+        f'<a href="{escape(links.href(q.page, **q.state))}">{escape(q.link)}</a></section>'
     )
 
 

@@ -6,7 +6,8 @@ Each answer is the sentence of the page that goes deeper; where its analysis has
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import streamlit as st
@@ -35,7 +36,8 @@ class Question:
     """A card: the question, the answer so far ("" where there is none), how sure it is, and what comes next.
 
     `sure` is "supported", "unclear", "not enough data" or "". `page` is where to look, `link` what it is called.
-    `note`: how often such an answer is wrong where there is nothing.
+    `note`: how often such an answer is wrong where there is nothing. `state`: the page's that says
+    just this.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Question:
     page: str
     link: str
     note: str = ""
+    state: Mapping[str, object] = field(default_factory=dict)
 
 
 def questions(run: Run) -> list[Question]:
@@ -76,6 +79,7 @@ def _questions(run_dir: str, version: str) -> list[Question]:
             "gender",
             "See the features that know a woman from a man",
             beside,
+            {"layer": layer},
         ),
         _card(
             "Do English and Arabic agree?",
@@ -85,6 +89,7 @@ def _questions(run_dir: str, version: str) -> list[Question]:
             "alignment",
             "See what is missing" if only else "Compare the two languages",
             "" if only or not cat.has("alignment") else nulls.others_note(cat, middle_layer(cat), VIEW),
+            {"layer": middle_layer(cat)} if done else {},
         ),
         _card(
             "Which layers and features?",
@@ -102,6 +107,7 @@ def _questions(run_dir: str, version: str) -> list[Question]:
             "crosslingual",
             "alignment",
             "See what is missing" if only else "See whose the gender features are",
+            state={"layer": middle_layer(cat)} if done else {},
         ),
     ]
 
@@ -123,12 +129,21 @@ def steered(cat: Catalog) -> Question:
     return Question(title, "", "", needs, "steering", "Go to the steering laboratory")
 
 
-def _card(title: str, answer: Answer, done: bool, stage: str, page: str, link: str, beside: str = "") -> Question:
+def _card(
+    title: str,
+    answer: Answer,
+    done: bool,
+    stage: str,
+    page: str,
+    link: str,
+    beside: str = "",
+    state: Mapping[str, object] | None = None,
+) -> Question:
     """A card whose answer is whole once its stage is done, and says until then which one is waited for; ``beside`` is
-    what the same gives where there is nothing."""
+    what the same gives where there is nothing, ``state`` that of the page which says it."""
     after = " This is what the captions say; what goes on inside needs" if answer.text else "Needs"
     missing = beside if done else f"{after} the stage {stage}."
-    return Question(title, answer.text, answer.sure, missing, page, link, answer.note)
+    return Question(title, answer.text, answer.sure, missing, page, link, answer.note, state or {})
 
 
 def chosen_layer(cat: Catalog, fdr: float) -> int | None:

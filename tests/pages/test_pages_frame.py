@@ -6,7 +6,9 @@ import io
 import json
 import re
 import shutil
+from html import unescape
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
@@ -376,3 +378,32 @@ LATER = {
 def test_a_page_whose_part_is_missing_says_its_question_and_how_to_get_it(cache, run, name):
     said = html_of(open_page(name, run=run))
     assert "<h1" in said and "has not been computed yet" in said and "python -m precompute run" in said
+
+
+# --- addresses
+
+
+def test_a_card_of_the_overview_opens_the_page_on_its_own_sentence(small_run, monkeypatch):
+    monkeypatch.setenv("CAPTIONSCOPE_CACHE", str(small_run.parent))
+    cards = re.findall(r'<section class="cs-card[^>]*>(.*?)</section>', html_of(open_page(run="small")), re.S)
+    assert len(cards) == 5
+    for card in cards:
+        answer, (page, query) = (
+            re.search(r"<p>(.*?) <span", card)[1],
+            re.search(r'href="(\w+)\?([^"]*)"', card).groups(),
+        )
+        shown = html_of(open_page(page, **dict(parse_qsl(unescape(query)))))
+        assert re.sub(r"^At layer \d+: ", "", answer) in shown, page
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "said"),
+    [
+        ("browser", {"layer": "99"}, "This run has no layer 99: showing layer"),
+        ("feature", {"layer": "<b>"}, "This run has no layer &lt;b&gt;"),
+        ("overview", {"run": "nowhere"}, "There is no run “nowhere” here: showing demo."),
+    ],
+)
+def test_what_an_address_asks_and_is_not_there_is_said(cache, page, query, said):
+    assert said in html_of(open_page(page, **query))
+    assert "showing" not in html_of(open_page(page))
