@@ -87,13 +87,9 @@ class Firing:
         return cls(layer, sample_id, lang, shown, *found, sae_id(sae), source)
 
     @property
-    def why_no_patches(self) -> str:
-        """Why image tokens cannot be shown where they are in the picture; "" where they can."""
-        if (self.tokens["patch"] >= 0).any():
-            return ""
-        if (self.tokens["kind"] == "image").any():
-            return "This model's image tokens have no places in the picture."
-        return "This model's image has no tokens in the sequence."
+    def has_patches(self) -> bool:
+        """Whether image tokens can be shown where they are in the picture."""
+        return bool((self.tokens["patch"] >= 0).any())
 
     def of_view(self, view: str) -> np.ndarray:
         """Rows of ``tokens`` that belong to a view: "image", "caption", or that of this language."""
