@@ -95,7 +95,9 @@ def example_items(examples: pd.DataFrame, scale: float, both: bool = True) -> li
             for one in ("en", "ar")
             if one == lang or (both and isinstance(row.get(f"caption_{one}"), str))
         )
-        name = f"{row.get('image_id') or row['sample_id']}, activation {row['activation']:.2f}"
+        said = row.get(f"caption_{lang}")
+        name = f"image {row.get('image_id') or row['sample_id']}, activation {row['activation']:.2f}"
+        name = f"{said} ({name})" if isinstance(said, str) and said else name
         items.append(
             GridItem(
                 int(row["sample_id"]),

@@ -133,7 +133,7 @@ def grid_html(
     """A grid of images as HTML; `opacity` (0..1) and `threshold` (activation) are those of the heat maps."""
     tiles = "".join(tile_html(run, item, threshold, shape, full) for item in items)
     return (
-        f'<div class="cs-grid" style="grid-template-columns:repeat({int(columns)}, minmax(0, 1fr));'
+        f'<div class="cs-grid" style="--cs-columns:{int(columns)};'
         f'--cs-heat-opacity:{min(max(opacity, 0), 1):.2f}">{tiles}</div>{_not_stored(items)}'
     )
 

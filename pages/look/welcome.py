@@ -77,7 +77,7 @@ def preview() -> None:
         "Scenes of the demo world, with captions as people of that world write them. "
         "What does the model learn from them about women and men?",
     )
-    text.html(f'<div class="cs-grid" style="grid-template-columns:repeat({N}, minmax(0, 1fr))">{tiles}</div>')
+    text.html(f'<div class="cs-grid" style="--cs-columns:{N}">{tiles}</div>')
 
 
 def _scene_tile(uri: str, en: str, ar: str) -> str:
