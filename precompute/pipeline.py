@@ -231,6 +231,23 @@ def stages() -> tuple[Stage, ...]:
             shared=True,
             digest="core.vlm.identity:digest",
         ),
+        Stage(
+            name="graph",
+            says="follow single gendered words back over features to patches, and check it by running the model",
+            needs=("prepare", "caption", "words", "train"),
+            makes=_tables("graph"),
+            sections=(
+                "seed",
+                "model.dtype",
+                "caption.prompt_en",
+                "caption.prompt_ar",
+                "activations.layers",
+                "graph",
+            ),
+            fn="precompute.stages.graph:run",
+            shared=True,
+            digest="core.vlm.identity:digest",
+        ),
     )
 
 

@@ -60,6 +60,9 @@ SMALLEST = (
     "mechanisms.n_steps=1",
     "mechanisms.n_bootstrap=50",
     "mechanisms.min_images=2",
+    "graph.n_images=2",
+    "graph.n_way=2",
+    "graph.n_mean=2",
 )
 
 

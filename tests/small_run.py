@@ -56,6 +56,9 @@ SMALL = (
     "mechanisms.n_steps=2",
     "mechanisms.n_bootstrap=60",
     "mechanisms.min_images=2",
+    "graph.n_images=2",
+    "graph.n_way=8",
+    "graph.n_mean=8",
 )
 
 

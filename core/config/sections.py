@@ -264,6 +264,16 @@ class MechanismsConfig:
 
 
 @dataclass(frozen=True)
+class GraphConfig:
+    """Graphs of how single gendered words were written."""
+
+    n_images: int = _is(12, low=0, high=200)  # held-out images, half of women, whose captions have a graph; 0 = none
+    n_way: int = _is(16, low=2, high=256)  # points on the way from the mean picture at which gradients are taken
+    n_mean: int = _is(64, low=2, high=10_000)  # training images that the mean picture is of
+    batch_size: int = _is(16, low=1, high=1024)  # rows of one pass; a pass back holds what every layer computed
+
+
+@dataclass(frozen=True)
 class NullsConfig:
     """What the same questions are put to where there is nothing to be found, or nothing that training has found."""
 
@@ -301,6 +311,7 @@ class Config:
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     interventions: InterventionsConfig = field(default_factory=InterventionsConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
     nulls: NullsConfig = field(default_factory=NullsConfig)
 
     @property
@@ -326,5 +337,6 @@ SECTIONS: dict[str, type] = {
     "explain": ExplainConfig,
     "interventions": InterventionsConfig,
     "mechanisms": MechanismsConfig,
+    "graph": GraphConfig,
     "nulls": NullsConfig,
 }

@@ -40,7 +40,12 @@ TABLES: dict[str, Table] = {
 
 def table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as the table of that name; ValueError for a column that it has not."""
-    return TABLES[name].of_rows([{column: _plain(value) for column, value in row.items()} for row in rows])
+    return rows_as(TABLES[name], rows)
+
+
+def rows_as(of: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table; ValueError for a column that it has not."""
+    return of.of_rows([{column: _plain(value) for column, value in row.items()} for row in rows])
 
 
 def _plain(value: Any) -> Any:

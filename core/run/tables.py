@@ -10,6 +10,7 @@ from core.run.schema import (
     crosslingual,
     features,
     gender,
+    graph,
     interventions,
     layers,
     mechanisms,
@@ -32,6 +33,7 @@ TOPICS = (
     steering,
     interventions,
     mechanisms,
+    graph,
     nulls,
 )
 TABLES: dict[str, Table] = {one.name: one for topic in TOPICS for one in vars(topic).values() if isinstance(one, Table)}

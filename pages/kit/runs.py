@@ -35,6 +35,7 @@ STAGES = {
         "What captions become when features are changed",
     ),
     "mechanisms": ("Find the heads that carry gender", "What heads and features do to the words"),
+    "graph": ("Follow single words back to the picture", "How single words were written"),
 }
 """What a visitor reads of each stage, in the order of the pipeline: what it does, and what it gives."""
 

@@ -172,6 +172,7 @@ KNOBS = (
     Knob("caption.batch_size", ON_DEVICE, "captions are written in smaller batches", _halves("caption.batch_size")),
     Knob("activations.batch_tokens", ON_DEVICE, "passes are smaller", _halves("activations.batch_tokens", 256)),
     Knob("mechanisms.batch_size", ON_DEVICE, "gradients of fewer captions at once", _halves("mechanisms.batch_size")),
+    Knob("graph.batch_size", ON_DEVICE, "fewer gradients of a graph at once", _halves("graph.batch_size")),
     Knob(
         "activations.dtype",
         ("disk",),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.interventions.designs import planned
+from core.mech.graph import N_EDGES, N_NODES
 from core.samples.sources import knowledge
 from precompute.forecast.shape import ModelShape
 
@@ -315,6 +316,7 @@ def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
         "explain": _told(config, at),
         "interventions": _changed(config, at, steps, INTERVENTION_BATCHES * batch),
         "mechanisms": _attributed(config, shape, at, held),
+        "graph": _graphed(config, at, held),
     }
 
 
@@ -394,6 +396,26 @@ def _attributed(config: Config, shape: ModelShape, at: Counts, held: float) -> W
         disk=3e5 + at.languages * m.n_maps * 1e4,
         host=LATE + min(m.cache_mib * 2**20, heads),
         gradients_held=m.batch_size * at.length,
+        features_held=held,
+    )
+
+
+def _graphed(config: Config, at: Counts, held: float) -> Work:
+    """Gradients to the word through all layers above, and to each node from the layer of nodes below; then the checks:
+    a pass for either side of each node, two for those of each edge, and those of the shares, most of them in part."""
+    g, steps = config.graph, at.n_layers + 1
+    graphs = at.languages * min(2 * (g.n_images // 2), at.n_test / 2)
+    passes = 2 * N_NODES + 2 * N_EDGES + 2 * N_NODES + 11 * at.n_layers + 4
+    return Work(
+        images=at.languages * min(g.n_images, at.n_test / 2) + (g.n_mean if graphs else 0),
+        tokens=graphs * 0.5 * passes * at.length,
+        gradients=graphs * g.n_way * (0.5 * steps + 0.7 * N_NODES / steps) * at.length,
+        encoded=graphs * at.n_layers * (g.n_way * 2 + 2 * N_NODES) * at.length * at.d_sae,
+        model=True,
+        seconds=1 + graphs * at.n_layers * 0.05,
+        disk=graphs * 1.2e4 + 4e4,
+        host=LATE,
+        gradients_held=g.batch_size * at.length,
         features_held=held,
     )
 

@@ -30,6 +30,7 @@ SAE_STAGES = {
         "explain",
         "interventions",
         "mechanisms",
+        "graph",
     ),
 }
 
@@ -184,7 +185,7 @@ def test_saes_make_stale_what_trains_and_reads_them(source, append, config, fini
 def test_training_alone_leaves_fresh_what_only_reads(source, append, config, finished):
     run = finished(config("demo"))
     append(source / "core" / "sae" / "trainer.py")
-    drawn = {"nulls", "interventions"}  # dictionaries at random begin as trained ones do
+    drawn = {"nulls", "interventions", "graph"}  # dictionaries at random begin as trained ones do
     assert own(changed(config("demo"), run)) == {"train", "crosslingual"} | drawn
 
 
