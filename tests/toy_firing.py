@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from safetensors.numpy import load_file, save_file
 
 from core.config import LANGUAGES
@@ -16,10 +17,12 @@ STRENGTH = 8.0
 
 
 def add_toy_firing(run: Run, pooled: bool = True) -> Run:
-    """Shards of activations for the layers of a toy run, and with ``pooled`` what the stage pool makes of them."""
+    """Shards of activations for the layers of a toy run, and with ``pooled`` what the stages features and pool say of
+    them: what is usual for each feature, and means by caption."""
     tokens = run.table("tokens").to_pandas().astype({"lang": str, "kind": str})
     caption = (tokens["kind"] == "caption").to_numpy()
     slot = np.where(caption, tokens.groupby(["sample_id", "lang", "kind"]).cumcount(), -1)
+    usual: list[pd.DataFrame] = []
     for row in run.table("saes", ["layer", "sae_id"]).to_pylist():
         folder = run.path("activations", f"layer_{row['layer']:02d}")
         sae = load_file(run.path("saes", f"layer_{row['layer']:02d}", "sae_weights.safetensors"))
@@ -39,9 +42,28 @@ def add_toy_firing(run: Run, pooled: bool = True) -> Run:
             codes = np.maximum(resid @ sae["W_enc"], 0)
             codes[codes < np.sort(codes, 1)[:, -4:-3]] = 0  # k = 4
             _pool(run, row, tokens, codes)
+            usual.append(_usual(row["layer"], tokens, codes))
+    features = run.table("features").to_pandas()
+    features = features.drop(columns=[c for c in features if "usual_" in c or "spread_" in c])
+    if usual:
+        features = features.merge(pd.concat(usual), on=["layer", "feature"])
+    features.to_parquet(run.path("features.parquet"))
     if pooled:
         add_record(run, "pool", 1)
     return run
+
+
+def _usual(layer: int, tokens: pd.DataFrame, codes: np.ndarray) -> pd.DataFrame:
+    """The columns of features.parquet that say what is usual."""
+    found = {"layer": np.full(codes.shape[1], layer, np.int32), "feature": np.arange(codes.shape[1], dtype=np.int32)}
+    for view in ("image", "caption_en", "caption_ar"):
+        kind, _, lang = view.partition("_")
+        here = ((tokens["kind"] == kind) & (not lang or tokens["lang"] == lang)).to_numpy()
+        by_image = tokens.loc[here, "sample_id"].astype(str) + tokens.loc[here, "lang"]
+        mean = pd.DataFrame(codes[here]).groupby(by_image.to_numpy()).mean().to_numpy(float)
+        found |= {f"usual_{view}": mean.mean(0), f"spread_{view}": mean.std(0)}
+        found[f"token_spread_{view}"] = codes[here].std(0).astype(float)
+    return pd.DataFrame(found)
 
 
 def _pool(run: Run, row: dict, tokens, codes: np.ndarray) -> None:

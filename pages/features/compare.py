@@ -39,7 +39,7 @@ Note = Callable[[dict[str, Any]], str]
 
 def main() -> None:
     run = runs.current_run()
-    runs.needs(run, "train", "features", "pool", title=QUESTION)
+    runs.needs(run, "train", "features", title=QUESTION)
     cat = runs.catalog(run)
     head = st.empty()
     with st.container(horizontal=True, vertical_alignment="bottom", key="pickers"):
@@ -78,6 +78,9 @@ def chosen(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
         states.empty(wrong[0], *wrong[1:3])
         return Answer("", "")
     usual, why = firing.usual_of(run, layer)
+    if usual is None:
+        states.empty(why)
+        return Answer("", "")
     found = compare(run, layer, sides[0], sides[1], view, usual)
     rows = found.head(firing.N_LISTED)
 
@@ -93,6 +96,7 @@ def chosen(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
 
 def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
     """Men's and women's images whose captions have a word."""
+    runs.needs(run, "pool", title=QUESTION)
     run_dir, version = str(run.dir), manifest_version(run)
     with st.container(horizontal=True, vertical_alignment="bottom", key="word-pickers"):
         said = st.text_input(
@@ -114,11 +118,9 @@ def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
         )
         return groups_answer(0, [], shown, n, said, MIN_IMAGES)
     usual, _ = firing.usual_of(run, layer)
-    contrast = group_contrast(
-        view_codes(run_dir, version, layer, view)[rows_of(run, groups[0] + groups[1], view)],
-        np.arange(sum(n)) < n[0],
-        usual[f"spread_{view}"].to_numpy() if usual is not None else np.zeros(0),
-    )
+    codes = view_codes(run_dir, version, layer, view)
+    spread = np.ones(codes.shape[1]) if usual is None else usual[f"spread_{view}"].to_numpy()
+    contrast = group_contrast(codes[rows_of(run, [*groups[0], *groups[1]], view)], np.arange(sum(n)) < n[0], spread)
     found = contrast.features
     beyond = int((found["p"] <= LEVEL).sum())
     rows = found.head(min(firing.N_LISTED, max(beyond, N_ANYWAY)))

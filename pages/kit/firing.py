@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 N_LISTED = 20
 N_DRAWN = 12  # columns of a heat map, whose numbers can be read on a telephone
-NO_PATCHES = "No position of this model belongs to a part of the picture: only words can be chosen."
 WORDS = 4  # shown of each feature
 GENDER = {"female": "images of women", "male": "images of men"}
 OWNERS = {"english": ("en", "English"), "arabic": ("ar", "Arabic"), "shared": ("", "both languages")}
@@ -47,6 +46,15 @@ class Seen:
     side: int
     captions: Mapping[str, str]
     firings: Mapping[str, Firing]
+
+    @property
+    def no_patches(self) -> str:
+        """What is to be said where no part of the picture can be pointed at; "" where it can."""
+        if 0 < self.side**2 <= pointing.MAX_PATCHES:
+            return ""
+        too_many = f"Its {self.side**2:,} parts are too many to point at"
+        none = "No position of this model belongs to a part of the picture"
+        return f"{too_many if self.side else none}: only words can be chosen."
 
     def heat(self, features: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """Activation on each patch by feature, the larger where the languages read the picture differently; NaN where
@@ -125,9 +133,10 @@ def _firing(run_dir: str, version: str, layer: int, sample_id: int, lang: str) -
 
 def usual_of(run: Run, layer: int) -> tuple[pd.DataFrame | None, str]:
     """What is usual for each feature of a layer, or None and why it is not known."""
-    if not run.is_done("pool"):
-        return None, "What is usual for a feature needs the stage pool: ranked by activation."
-    return _usual(str(run.dir), manifest_version(run), layer), ""
+    try:
+        return _usual(str(run.dir), manifest_version(run), layer), ""
+    except UserError as error:
+        return None, f"What is usual for a feature is not known, so it is ranked by activation. {error.what}"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -159,8 +168,8 @@ def read_place(asked: str, seen: Seen) -> tuple[Place | None, str]:
     try:
         seen.token(place)
     except KeyError:
-        if kind == "image" and not seen.side:
-            return None, NO_PATCHES
+        if kind == "image" and seen.no_patches:
+            return None, seen.no_patches
         if kind == "image" and place.number < seen.side**2:
             return None, f"The run keeps no activations of patch {place.number}: choose another."
         if kind == "image":
@@ -180,10 +189,9 @@ def point_picture(
     key: str = "firing",
 ) -> None:
     """The picture to point at; ``heat`` (an activation a patch, full at ``top``) is drawn over it."""
-    if not 0 < seen.side**2 <= pointing.MAX_PATCHES:
-        why = f"Its {seen.side**2:,} parts are too many to point at: only words can be." if seen.side else NO_PATCHES
+    if seen.no_patches:
         picture = f'<img class="cs-image" src="{escape(seen.src)}" alt="{escape(seen.alt)}">'
-        text.html(f'{picture}<p class="cs-small">{why}</p>')
+        text.html(f'{picture}<p class="cs-small">{seen.no_patches}</p>')
         return
     chosen = frozenset({place.number} if place and place.kind == "image" else ())
     pointing.picture(

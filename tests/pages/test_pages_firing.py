@@ -98,7 +98,7 @@ def test_features_of_another_sae_are_refused(visit: Open) -> None:
 
 def test_without_what_is_usual_it_is_ranked_by_activation_and_said(visit: Open) -> None:
     shown = words(visit(SAMPLES, run="unpooled", sample=str(SAMPLE), layer="3"))
-    assert "needs the stage pool" in shown and listed(shown)[0] == EVERYWHERE and "spreads" not in shown
+    assert "so it is ranked by activation" in shown and listed(shown)[0] == EVERYWHERE and "spreads" not in shown
 
 
 def test_patches_that_are_not_kept_and_models_without_a_map_are_said(
