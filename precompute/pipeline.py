@@ -215,6 +215,16 @@ def stages() -> tuple[Stage, ...]:
             digest="core.vlm.identity:digest",
         ),
         Stage(
+            name="hiding",
+            says="hide the person, the object or the background; compare captions with random areas",
+            needs=("prepare", "caption", "words"),
+            makes=_tables("hiding"),
+            sections=("seed", "samples.source", "model", "caption", "words", "hiding"),
+            fn="precompute.stages.hiding:run",
+            shared=True,
+            digest="core.vlm.identity:digest",
+        ),
+        Stage(
             name="mechanisms",
             says="ask which heads, MLPs and features carry gender into the words",
             needs=("prepare", "caption", "words", "train", "pool"),

@@ -244,6 +244,17 @@ class InterventionsConfig:
 
 
 @dataclass(frozen=True)
+class HidingConfig:
+    """Of which held-out images parts are hidden; where person and object are known (areas.parquet)."""
+
+    n_images: int = _is(100, low=0, high=100_000)  # images of the experiment; 0 = the stage does nothing
+    n_random: int = _is(5, low=1, high=200)  # random areas beside a window, and beside the whole person
+    n_examples: int = _is(12, low=0, high=1000)  # of the images, those that are shown with random areas for every kind
+    n_example_random: int = _is(25, low=1, high=200)  # random areas of an example, for each of its areas
+    n_means: int = _is(200, low=2, high=100_000)  # training images over which the mean of each place is taken
+
+
+@dataclass(frozen=True)
 class MechanismsConfig:
     """What is asked of heads, of pairs of features, and of attribution patching."""
 
@@ -310,6 +321,7 @@ class Config:
     bias: BiasConfig = field(default_factory=BiasConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     interventions: InterventionsConfig = field(default_factory=InterventionsConfig)
+    hiding: HidingConfig = field(default_factory=HidingConfig)
     mechanisms: MechanismsConfig = field(default_factory=MechanismsConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
     nulls: NullsConfig = field(default_factory=NullsConfig)
@@ -336,6 +348,7 @@ SECTIONS: dict[str, type] = {
     "bias": BiasConfig,
     "explain": ExplainConfig,
     "interventions": InterventionsConfig,
+    "hiding": HidingConfig,
     "mechanisms": MechanismsConfig,
     "graph": GraphConfig,
     "nulls": NullsConfig,

@@ -22,7 +22,7 @@ from core.interventions.designs import (
     Settings,
     arms_of,
 )
-from core.interventions.outcomes import Reader, common_words
+from core.interventions.outcomes import readers
 from core.interventions.writing import CaptionWriter
 from core.run import Run, atomic_path
 from core.samples.images import open_image
@@ -48,7 +48,7 @@ class Inputs:
         self.ranking_table = run.table("gender_features", columns).to_pandas()
         self._labelled: dict[int, dict[tuple[str, str], directions.Labelled]] = {}
         self.settings = self._settings()
-        self.readers = self._readers()
+        self.readers = readers(run, config)
         self.development, self.confirming = self._images()
         self.writer = self._caption_writer()
 
@@ -96,16 +96,6 @@ class Inputs:
         """A column of features.parquet (d_sae,)."""
         mine = self.features[self.features["layer"] == layer].sort_values("feature")
         return mine[name].to_numpy()
-
-    def _readers(self) -> dict[str, Reader]:
-        own = self.run.table("captions", ["lang", "text"]).to_pandas()
-        found = {}
-        for lang in self.settings.languages:
-            lexicon = getattr(self.whole.words, f"lexicon_{lang}")
-            texts = own.loc[own["lang"] == lang, "text"].tolist()
-            common, policy = common_words(texts, lang, lexicon), self.whole.words.generic_masculine
-            found[lang] = Reader(lang, common, lexicon, knowledge(self.whole.samples), policy)
-        return found
 
     def _images(self) -> tuple[list[images.Subject], list[images.Subject]]:
         """Development and confirming images; fresh ones are written into the run."""

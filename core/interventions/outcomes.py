@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from core.samples.sources import Knowledge
+from core.config import Config
+from core.run import Run
+from core.samples.sources import Knowledge, knowledge
 from core.words import Hit, caption_gender, find
 from core.words.captions import decides
 from core.words.generic import UNMARKED, under
@@ -90,6 +92,17 @@ def common_words(texts: Sequence[str], lang: str, lexicon: str | Path = "") -> f
     bare = Reader(lang, frozenset(), lexicon)
     count = Counter(word for text in texts for word in bare.content(text))
     return frozenset(word for word, n in count.items() if n > COMMON * max(1, len(texts)))
+
+
+def readers(run: Run, config: Config) -> dict[str, Reader]:
+    """What reads the captions of a run, by language: its lexicons and policy, and which words are common in them."""
+    own = run.table("captions", ["lang", "text"]).to_pandas()
+    found = {}
+    for lang in config.samples.languages:
+        lexicon = getattr(config.words, f"lexicon_{lang}")
+        common = common_words(own.loc[own["lang"] == lang, "text"].tolist(), lang, lexicon)
+        found[lang] = Reader(lang, common, lexicon, knowledge(config.samples), config.words.generic_masculine)
+    return found
 
 
 def repeats(text: str) -> bool:

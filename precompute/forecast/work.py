@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from core.config import Config
 from core.interventions.designs import planned
+from core.interventions.hidden import KINDS
+from core.interventions.hidden import planned as planned_hiding
 from core.mech.graph import N_EDGES, N_NODES
 from core.samples.sources import knowledge
 from precompute.forecast.shape import ModelShape
@@ -27,6 +29,7 @@ SPLICED_PASSES = 13  # of each caption on which the fit of a layer's SAE is meas
 N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
 UMAP_SECONDS = 7.0  # to compile it, whatever the number of features
 NEUTRAL = 0.5  # of held-out images, those that show no gender, at most about that many
+HIDING_BATCHES = 4  # batches of captions that are written at once, where areas are hidden
 INTERVENTION_BATCHES, ALIKE = 4, 3.0  # batches of captions written at once; changes of a kind that may share them
 EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and those of an empty image
 EXCHANGES = 11  # passes of a caption whose image tokens are exchanged before the first layer, its own among them
@@ -315,6 +318,7 @@ def _asking(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work]:
         "bias": _sampled(config, at, steps),
         "explain": _told(config, at),
         "interventions": _changed(config, at, steps, INTERVENTION_BATCHES * batch),
+        "hiding": _hidden(config, at, steps, HIDING_BATCHES * batch),
         "mechanisms": _attributed(config, shape, at, held),
         "graph": _graphed(config, at, held),
     }
@@ -376,6 +380,26 @@ def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
         model=True,
         rows_held=min(batch, captions),
         features_held=at.n_layers * at.d_sae,
+    )
+
+
+def _hidden(config: Config, at: Counts, steps: float, batch: float) -> Work:
+    """Every area is a caption of its own, from the image on; what is painted over goes through the vision tower too."""
+    samples = config.samples
+    if not (samples.source == "demo-world" or samples.areas_column or samples.areas):
+        return Work()  # nobody knows where person and object are
+    n, captions = planned_hiding(config.hiding, round(at.n_test))
+    captions *= at.languages
+    return Work(
+        images=min(config.hiding.n_means, at.n) + n * (1 + 2 * len(KINDS)) if n else 0,
+        tokens=captions * at.prompt,
+        steps=steps * captions / batch,
+        step_rows=captions * at.new,
+        seconds=1 + captions * 5e-4,
+        disk=captions * 60,
+        host=LATE,
+        model=n > 0,
+        rows_held=min(batch, captions),
     )
 
 

@@ -21,6 +21,7 @@ from core.figures import (
     feature,
     firing,
     gender,
+    hiding,
     interventions,
     layers,
     mechanisms,
@@ -39,6 +40,7 @@ from core.steering.request import Strip
 from tests.toy_bias import add_toy_bias
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_gender import add_gender_tables
+from tests.toy_hiding import add_toy_hiding
 from tests.toy_interventions import add_toy_interventions
 from tests.toy_layers import add_layers_tables
 from tests.toy_mechanisms import add_mechanisms_tables
@@ -47,6 +49,7 @@ from tests.toy_run import make_toy_run
 
 Drawn = tuple[Callable[..., Chart], tuple[Any, ...]]
 INTERVALS = {
+    "shares",
     "null_figure",
     "random_weights_figure",
     "recovery_scatter",
@@ -70,6 +73,7 @@ INTERVALS = {
     "fit_figure",
 }
 CONTROLS = {
+    "shares",
     "null_figure",
     "random_weights_figure",
     "recovery_scatter",
@@ -91,6 +95,7 @@ CONTROLS = {
     "patching_figure",
 }
 COUNTED = {
+    "shares",
     "null_figure",
     "random_weights_figure",
     "recovery_scatter",
@@ -121,6 +126,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawn]:
         add(run.dir)
     add_toy_bias(run)
     add_toy_interventions(run)
+    add_toy_hiding(run)
     return {function.__name__: (function, tuple(args)) for function, *args in _figures(Catalog(run.dir))}
 
 
@@ -172,6 +178,7 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (overlap.overlap_figure, cat.frame("feature_overlap", layer=1, view="before"), 5),
         (alignment.sharing_figure, cat.shared_gender(1, "before")),
         (alignment.grammar_figure, cat.grammatical_gender(1)),
+        (hiding.shares, hiding.shares_frame(cat.frame("hiding"), "changed")),
         (interventions.curves, interventions.curve_frame(effects, "k", "clean"), "k", "clean"),
         (interventions.modes, interventions.modes_frame(effects, "clean"), "clean"),
         (interventions.ways, interventions.ways_frame(effects, "clean"), "clean"),

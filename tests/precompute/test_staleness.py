@@ -171,7 +171,7 @@ def test_of_the_data_sources_the_runs_own_counts_alone(source, append, config, f
     append(*(source / "core" / "samples" / f"{name}.py" for name in others))
     assert changed(config("demo"), run) == {}
     append(source / "core" / "demo" / "source.py")
-    assert {"prepare"} <= own(changed(config("demo"), run)) <= {"prepare", "crosslingual", "interventions"}
+    assert {"prepare"} <= own(changed(config("demo"), run)) <= {"prepare", "crosslingual", "interventions", "hiding"}
 
 
 def test_saes_make_stale_what_trains_and_reads_them(source, append, config, finished):
