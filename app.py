@@ -5,7 +5,7 @@ from pathlib import PurePath
 import streamlit as st
 
 from core.errors import UserError
-from pages.kit import build, links, runs, server, states, style
+from pages.kit import build, following, links, runs, server, states, style
 
 
 def page_map(welcome: bool) -> dict[str, list[st.Page]]:
@@ -50,6 +50,7 @@ def show() -> None:
     try:
         if names:
             runs.in_sidebar(runs.current_run())
+        following.follow(page.url_path)
         page.run()
     except UserError as error:
         states.error_box(error)

@@ -6,8 +6,10 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from core.config import LANGUAGE_NAME
 from core.picture.asking import Asked, OwnText, own_text, question_ids
 from core.picture.reading import Reading, read_picture
+from core.samples.checks import script
 
 if TYPE_CHECKING:
     from core.vlm.adapter import VLM
@@ -19,7 +21,7 @@ class Told:
     """The captions after one more token, by language; once finished, with a reading of each.
 
     ``given`` are the languages whose text the model was given to read, ``cut`` those whose caption met no end in time,
-    ``notes`` sentences about a given text.
+    ``notes`` sentences about a text.
     """
 
     texts: Mapping[str, str]
@@ -32,6 +34,11 @@ class Told:
     def finished(self) -> bool:
         """Whether all has been written and read."""
         return bool(self.readings)
+
+    @property
+    def n_bytes(self) -> int:
+        """What its readings take in memory."""
+        return sum(one.n_bytes for one in self.readings.values())
 
 
 def tell(
@@ -74,5 +81,8 @@ def tell(
             yield replace(start, texts=texts)
     readings = read_picture(vlm, features, ids, captions, layers, dtype)
     cut = tuple(lang for lang in written if lang in going)
+    for lang in written:
+        if (found := script(texts[lang])) not in (lang, ""):
+            notes[lang] = (f"The model has answered this question in {LANGUAGE_NAME.get(found, 'another script')}.",)
     ordered = {lang: texts[lang] for lang in prompts}
-    yield replace(start, texts=ordered, cut=cut, readings=readings)
+    yield replace(start, texts=ordered, cut=cut, notes=notes, readings=readings)

@@ -26,6 +26,7 @@ from core.run.reader import Catalog
 from core.samples.checks import Dropped, decode_image
 from pages.kit import states, text
 from pages.kit.images import data_uri
+from pages.kit.links import PAGES
 from pages.kit.selection import clicked_row
 
 THUMBS = 120  # images in the list
@@ -34,6 +35,7 @@ MOST_BYTES = 20_000_000
 MOST_PIXELS = 32_000_000
 LEAST_SIDE, MOST_SIDES = 16, 20  # pixels; how many times as long as wide
 MODELS_SIDE = 896  # pixels; more than any model here looks at
+SMALL_SIDE, MOST_PNG = 168, 200_000  # pixels of a small copy; bytes that a page shows of a picture as it is
 DO = f"Choose a PNG, JPEG or WebP of at most {MOST_PIXELS // 1_000_000} megapixels and {MOST_BYTES // 1_000_000} MB."
 
 
@@ -61,59 +63,93 @@ class SteeredImage:
 
 def choose_image(run: Run, cat: Catalog) -> SteeredImage:
     """The image, and the ways to another one: a number, chance, the list below, or the visitor's own."""
-    test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=100_000)["sample_id"].tolist()
+    image = image_controls(cat, test_images(cat)[0])
+    assert image is not None  # there is a first one
+    name = image_name(cat, image)
+    text.html(f'<img src="{picture_uri(run, image)}" alt="{escape(name)}" class="cs-image">')
+    with st.container(horizontal=True, gap="small"):
+        if image.sample_id is None:
+            back = "Back to the run’s images"
+            st.button(back, key="own-back", type="tertiary", icon=":material/undo:", on_click=forget)
+        here = {} if image.sample_id is None else {"sample": str(image.sample_id)}
+        there = {"run": run.name, **here}
+        st.page_link(PAGES["picture"], label="What fires here", icon=":material/grid_view:", query_params=there)
+    return image
+
+
+def test_images(cat: Catalog) -> list[int]:
+    """Numbers of the test images, of all where there are none."""
+    test = cat.samples("test", limit=100_000)["sample_id"].tolist()
+    return test or cat.samples(limit=100_000)["sample_id"].tolist()
+
+
+def image_controls(cat: Catalog, first: int | None) -> SteeredImage | None:
+    """A number, chance, or the visitor's own; the image that is chosen, ``first`` where none is.
+
+    None where there is no first: then the page has a place of its own for the visitor's picture.
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        sample_id = int(
-            st.number_input(
-                "Image",
-                min_value=0,
-                value=test[0],
-                step=1,
-                key="sample",
-                bind="query-params",
-                label_visibility="collapsed",
-                width=72,
-                on_change=forget,
-            )
+        sample_id = st.number_input(
+            "Image",
+            min_value=0,
+            value=first,
+            step=1,
+            key="sample",
+            bind="query-params",
+            label_visibility="collapsed",
+            placeholder="number",
+            width=72 if first is not None else 96,
+            on_change=forget,
         )
         st.button(
-            "Another",
+            "Another" if first is not None else "One of the run’s images",
             icon=":material/shuffle:",
             key="shuffle",
             type="tertiary",
-            on_click=partial(shuffle, test),
+            on_click=partial(shuffle, test_images(cat)),
             help="One of the test images, by chance",
         )
-        uploader()
+        own: SteeredImage | None = st.session_state.get("own-picture")
+        if own is not None or sample_id is not None:
+            with st.popover("Your own", icon=":material/upload:", type="tertiary", key="own"):
+                uploader()
     error = st.session_state.pop("own-error", None)
     if error is not None:
         states.error_box(error)
-    own: SteeredImage | None = st.session_state.get("own-picture")
-    if own is not None:
-        text.html(f'<img src="{png_uri(own)}" alt="your own picture" class="cs-image">')
-        st.button("Back to the run’s images", key="own-back", type="tertiary", icon=":material/undo:", on_click=forget)
+    if own is not None or sample_id is None:
         return own
-    sample = cat.sample(sample_id)
-    name = f"image {sample['image_id']} ({sample['split']})"
-    text.html(f'<img src="{data_uri(run, sample_id, full=True)}" alt="{escape(name)}" class="cs-image">')
-    return SteeredImage(str(sample_id), sample_id)
+    return SteeredImage(str(int(sample_id)), int(sample_id))
+
+
+def image_name(cat: Catalog, image: SteeredImage) -> str:
+    """What the image is called, for whoever cannot see it; UserError for a number that the run does not have."""
+    if image.sample_id is None:
+        return "your own picture"
+    sample = cat.sample(image.sample_id)
+    return f"image {sample['image_id']} ({sample['split']})"
+
+
+def picture_uri(run: Run, image: SteeredImage, small: bool = False) -> str:
+    """The picture, or a small copy of it, as a data: address."""
+    if image.sample_id is None:
+        return own_uri(image, SMALL_SIDE if small else 0)
+    return data_uri(run, image.sample_id, full=not small)
 
 
 def uploader() -> None:
-    """A folded place for the visitor's own picture; the file is let go as soon as it has been read."""
+    """A place for the visitor's own picture; the file is let go as soon as it has been read."""
     n = st.session_state.setdefault("own-turn", 0)
-    with st.popover("Your own", icon=":material/upload:", type="tertiary", key="own"):
-        st.file_uploader(
-            "A picture of a person (PNG, JPEG, WebP)",
-            type=["png", "jpg", "jpeg", "webp"],
-            key=f"own-file-{n}",
-            max_upload_size=MOST_BYTES // 1_000_000,
-            on_change=partial(bring, f"own-file-{n}"),
-        )
-        text.html(
-            '<p class="cs-small">It stays in memory for this visit: it is not stored, and what the camera wrote '
-            "into the file is dropped.</p>"
-        )
+    st.file_uploader(
+        "A picture of a person (PNG, JPEG, WebP)",
+        type=["png", "jpg", "jpeg", "webp"],
+        key=f"own-file-{n}",
+        max_upload_size=MOST_BYTES // 1_000_000,
+        on_change=partial(bring, f"own-file-{n}"),
+    )
+    text.html(
+        '<p class="cs-small">It stays in memory for this visit: it is not stored, and what the camera wrote '
+        "into the file is dropped.</p>"
+    )
 
 
 def bring(key: str) -> None:
@@ -132,12 +168,19 @@ def forget() -> None:
     st.session_state.pop("own-picture", None)
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={SteeredImage: lambda own: own.key})
-def png_uri(own: SteeredImage) -> str:
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs={SteeredImage: lambda own: own.key})
+def own_uri(own: SteeredImage, side: int) -> str:
+    """A visitor's own picture as a data: address, at most ``side`` pixels a side (0: as it is)."""
     assert own.image is not None  # a visitor's own brings its picture
-    out = io.BytesIO()
-    own.image.save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    image, out = own.image.copy(), io.BytesIO()
+    if side:
+        image.thumbnail((side, side))
+    image.save(out, "PNG")
+    kind = "png"
+    if out.tell() > MOST_PNG:  # a photograph: it would travel with every answer of the page
+        out, kind = io.BytesIO(), "jpeg"
+        image.save(out, "JPEG", quality=90)
+    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def choose_by_thumbnail(run: Run, cat: Catalog) -> None:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,10 +24,14 @@ from core.steering.request import FeatureEdit, Request, Step
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from core.features.firing import Firing
+    from core.picture.asking import Asked
+    from core.picture.telling import Told
     from pages.causes.steering_image import SteeredImage
 
 WAIT = 0.15  # seconds between two looks at the queue
 KEPT_IMAGES = 64  # image features and unsteered captions kept in memory
+KEPT_READINGS, KEPT_BYTES = 16, 2**30  # of pictures that were read, with the residuals of all their tokens
 
 
 class Queue:
@@ -76,6 +81,8 @@ class Live:
         self.run, self.model, self.queue = run, SteeredModel.of_run(run), Queue()
         self._images: OrderedDict[str, Any] = OrderedDict()
         self._before: OrderedDict[tuple[str, int | None], Step] = OrderedDict()
+        self._told: OrderedDict[tuple[str, Asked], Told] = OrderedDict()
+        self._fires: OrderedDict[tuple[str, Asked, int], dict[str, Firing]] = OrderedDict()
 
     def captions(self, image: SteeredImage, request: Request) -> Generator[Step, None, None]:
         """Write all captions of an image together, a step a token; call it only in a turn of the queue.
@@ -97,15 +104,69 @@ class Live:
                     kept = Step({job: step.texts[job] for job in own}, strips={job: step.strips[job] for job in own})
                     _keep(self._before, (image.key, request.draw), kept)
 
+    @cached_property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of patches over the whole of any picture; None where there is no such map."""
+        from core.picture.grid import picture_grid
+
+        return picture_grid(self.model.vlm)
+
+    @cached_property
+    def side(self) -> int:
+        """Side in pixels of the square that the model is shown of every picture."""
+        from core.picture.grid import seen_side
+
+        return seen_side(self.model.vlm)
+
+    def told(self, image: SteeredImage, asked: Asked) -> Told | None:
+        """What has been written and read of a picture, where it is still kept."""
+        return self._told.get((image.key, asked))
+
+    def tell(self, image: SteeredImage, asked: Asked) -> Generator[Told, None, None]:
+        """Write captions of a picture and read them, a step a token; call it only in a turn of the queue.
+
+        UserError for what the model cannot be asked. Closing the generator stops the model.
+        """
+        from core.picture.telling import tell
+
+        if known := self.told(image, asked):
+            yield known
+            return
+        config, model = self.run.config(), self.model
+        given = (self._features(image), model.prompts, asked, model.max_new_tokens)
+        for told in tell(model.vlm, *given, config.activations.layers, config.activations.dtype):
+            if told.finished:
+                _keep(self._told, (image.key, asked), told, KEPT_READINGS)
+                while len(self._told) > 1 and sum(one.n_bytes for one in self._told.values()) > KEPT_BYTES:
+                    self._told.popitem(last=False)
+            yield told
+
+    def fires(
+        self, image: SteeredImage, asked: Asked, told: Told, layer: int, waiting: Callable[[int, float], None]
+    ) -> dict[str, Firing]:
+        """By language what fires on a picture and the captions that were ``told``: kept, or encoded in a turn."""
+        from core.features.firing import Firing
+
+        key = (image.key, asked, layer)
+        if key not in self._fires:
+            with self.queue.turn(waiting):
+                sae, sample = self.model.saes[layer], -1 if image.sample_id is None else image.sample_id
+                found = {
+                    lang: Firing.of(one.resid[layer].float().numpy(), one.tokens, sae, layer, sample, lang)
+                    for lang, one in told.readings.items()
+                }
+            _keep(self._fires, key, found)
+        return self._fires[key]
+
     def _features(self, image: SteeredImage) -> Any:
         if image.key not in self._images:
             _keep(self._images, image.key, self.model.vlm.encode_images([image.open(self.run)]))
         return self._images[image.key]
 
 
-def _keep(store: OrderedDict, key: Any, value: Any) -> None:
+def _keep(store: OrderedDict, key: Any, value: Any, most: int = KEPT_IMAGES) -> None:
     store[key] = value
-    while len(store) > KEPT_IMAGES:
+    while len(store) > most:
         store.popitem(last=False)
 
 

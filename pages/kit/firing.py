@@ -38,7 +38,7 @@ OWNERS = {"english": ("en", "English"), "arabic": ("ar", "Arabic"), "shared": ("
 class Seen:
     """A picture with its captions as a layer reads them: ``src`` is the picture's address, ``thumb`` that of a small
     copy, ``captions`` the texts, and ``firings`` what fires, each by language; ``side`` patches a side, 0 where no
-    position of the model belongs to a part of the picture."""
+    position of the model belongs to a part of the picture. ``shape`` is how many times as wide as high it is."""
 
     src: str
     thumb: str
@@ -46,6 +46,7 @@ class Seen:
     side: int
     captions: Mapping[str, str]
     firings: Mapping[str, Firing]
+    shape: float = 1.0
 
     @property
     def no_patches(self) -> str:
@@ -93,7 +94,7 @@ class Seen:
         """The whole word that a token of a caption belongs to."""
         kinds, pieces = self.firings[lang].tokens["kind"], self.pieces(lang).tolist()
         caption = (kinds == "caption").to_numpy()
-        starts = [not caption[n - 1] or piece[:1] in "▁ " for n, piece in enumerate(pieces)]
+        starts = [not caption[n - 1] or piece[:1] in ("▁", " ") for n, piece in enumerate(pieces)]
         first = next((n for n in range(row, -1, -1) if starts[n]), row)
         after = next((n for n in range(row + 1, len(pieces)) if starts[n] or not caption[n]), len(pieces))
         return visible("".join(pieces[first:after]))
@@ -116,7 +117,8 @@ def seen(run: Run, cat: Catalog, layer: int, sample_id: int, alt: str, own: pd.D
         raise failed or UserError("There are no captions.", "The run has no language.", "")
     side = cat.patches_a_side if any(fired.has_patches for fired in firings.values()) else 0
     src = data_uri(run, sample_id, full=True)
-    return Seen(src, data_uri(run, sample_id), alt, side, captions, firings)
+    sample = cat.sample(sample_id)
+    return Seen(src, data_uri(run, sample_id), alt, side, captions, firings, sample["width"] / sample["height"])
 
 
 def firing_of(run: Run, layer: int, sample_id: int, lang: str) -> Firing:
@@ -237,6 +239,7 @@ def point_words(
             for n, (piece, slot, value, mark) in enumerate(
                 zip(raw, tokens["slot"].iloc[caption], lit, marks, strict=True)
             )
+            if piece  # the bytes of one character: it stands on the first of them
         ]
         text.html(text.language_label(lang), key=f"{key}-{lang}-name")
         if not pieces:
@@ -273,11 +276,13 @@ def features_list(
     note: Callable[[dict[str, Any]], str],
     large: Callable[[int], str] | None = None,
     chosen: int | None = None,
+    sample_id: int | None = None,
 ) -> str:
     """HTML: a list of features with what is known of each in the run, and its heat map over the picture.
 
     ``rows`` (feature, activation, ...) in their order; ``note`` gives what is said of a row, as HTML; ``large`` the
-    address that shows a feature on the picture in full, of which ``chosen`` is shown so.
+    address that shows a feature on the picture in full, of which ``chosen`` is shown so. ``sample_id`` is the picture's
+    number, for the laboratory.
     """
     known = cat.some_features(layer, rows["feature"].tolist()).set_index("feature")
     rows = rows[rows["feature"].isin(known.index)]
@@ -288,8 +293,10 @@ def features_list(
         about = known.loc[feature].to_dict()
         here = ' aria-current="true"' if feature == chosen else ""
         shown = tile(feature, heat.get(feature), float(about.get("max") or 0), large) if seen.side else ""
-        items.append(f"<li{here}>{shown}<div>{about_html(layer, feature, about, note(row))}</div></li>")
-    return f'<ol class="cs-fires" style="--cs-seen:url({seen.thumb})">{"".join(items)}</ol>'
+        items.append(f"<li{here}>{shown}<div>{about_html(layer, feature, about, note(row), sample_id)}</div></li>")
+    shape = min(max(seen.shape, 0.5), 2.5)
+    style = f"--cs-seen:url({seen.thumb});--cs-shape:{shape:.3f}"
+    return f'<ol class="cs-fires" style="{style}">{"".join(items)}</ol>'
 
 
 def named(cat: Catalog, layer: int, features: Sequence[int]) -> list[tuple[int, str]]:
@@ -324,9 +331,11 @@ def tile(
     return f'<a class="{kind}" href="{escape(large(feature))}" aria-label="Show {escape(said)}"{style}>{over}</a>'
 
 
-def about_html(layer: int, feature: int, about: Mapping[Any, Any], note: str) -> str:
-    """HTML: what is known of a feature, with ``note`` (HTML), and the ways to its page and to the laboratory."""
-    steer = f'<a href="{escape(href("steering", features=f"{layer}:{feature}"))}">Steer with this</a>'
+def about_html(layer: int, feature: int, about: Mapping[Any, Any], note: str, sample_id: int | None = None) -> str:
+    """HTML: what is known of a feature, with ``note`` (HTML), and the ways to its page and to the laboratory, there to
+    be turned up on the image ``sample_id``, or on the visitor's own picture."""
+    up = href("steering", sample=sample_id, features=f"{layer}:{feature}:1")
+    steer = f'<a href="{escape(up)}">Turn this up</a>'
     return f'{_named(layer, feature, about)}<p>{note}</p>{_known(about)}<p class="cs-small">{steer}</p>'
 
 

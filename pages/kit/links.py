@@ -11,6 +11,7 @@ SECTIONS = {
     "Look": {
         "pages/look/overview.py": "Overview",
         "pages/look/samples.py": "Images and captions",
+        "pages/look/picture.py": "Your own picture",
         "pages/look/bias.py": "Bias",
     },
     "Features": {

@@ -128,7 +128,7 @@ def fires(run: Run, cat: Catalog, sample: dict[str, Any], own: pd.DataFrame) -> 
         text.heading(where_html, f"layer {layer}, the first {len(rows)} of {n:,}" + source(seen))
         text.html(
             firing.features_list(
-                cat, layer, seen, rows, partial(note, seen, by), partial(large, sample_id, layer), feature
+                cat, layer, seen, rows, partial(note, seen, by), partial(large, sample_id, layer), feature, sample_id
             )
         )
     firing.captions_panel(cat, layer, seen, rows["feature"].tolist(), f"image-{sample_id}-layer-{layer}")
