@@ -14,7 +14,7 @@ from core.layers import lens, probes
 from core.layers.measures import MEASURES, emergence, with_q
 from core.layers.tables import table
 from core.run import Run
-from core.run.schema.layers import EMERGENCE, LENS, PROBES
+from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, PROBES
 
 NAN = float("nan")
 VIEWS = ("image", "prompt", "before", "caption")
@@ -46,6 +46,57 @@ def add_layers_tables(run_dir: str | Path, layers: Sequence[int] = (1, 3, 5), wh
     with_q(probed, read)
     for of, rows in ((PROBES, probed), (LENS, read), (EMERGENCE, emergence(probed, read))):
         of.write(Run(run_dir), table(rows, of))
+    CAPTION_LENS.write(Run(run_dir), CAPTION_LENS.of_rows(caption_lens_rows()))
+
+
+CAPTIONS = {"en": ("A", "wo-", "woman", "swims", "(end)"), "ar": ("طبيـ", "طبيبة", "تسبح", "(end)")}
+DECIDES = {"en": 1, "ar": 1}  # the token by which each says a woman
+
+
+def caption_lens_rows(samples: Sequence[int] = (0, 3), layers: Sequence[int] = (0, 1, 2, 3)) -> list[dict[str, Any]]:
+    """Captions of a few images at four layers: the first two know nothing, the others write the word that stands there;
+    at the first image's patches the second layer says what is there."""
+    rows = [
+        _token(sample, lang, layer, slot)
+        for sample in samples
+        for lang, said in CAPTIONS.items()
+        for layer in layers
+        for slot in range(len(said))
+    ]
+    return rows + [
+        {**_token(samples[0], lang, layer, 0), "kind": "image", "slot": patch, "token_id": -1, "said": "", "rank": -1}
+        | {"compared": "", "gender": "", "log_odds": NAN, "others": NAN, "beyond": NAN, "n_others": 0}
+        for lang in CAPTIONS
+        for layer in layers
+        for patch in range(16)
+    ]
+
+
+def _token(sample: int, lang: str, layer: int, slot: int) -> dict[str, Any]:
+    said, knows, decides = CAPTIONS[lang][slot], layer >= 2, slot == DECIDES[lang]
+    top = [said if knows else "the", "a", "man", "next", "(part of a letter)"]
+    return {
+        "sample_id": sample,
+        "lang": lang,
+        "kind": "caption",
+        "slot": slot,
+        "layer": layer,
+        "lens": "logit",
+        "token_id": 10 + slot,
+        "said": said,
+        "joined": slot > 0 and CAPTIONS[lang][slot - 1][-1] in "-ـ",
+        "rank": 1 if knows else 40,
+        "p_said": 0.8 if knows else 0.01,
+        "top": top,
+        "top_ids": [10 + slot, 1, 2, 3, 4],
+        "top_p": [0.8, 0.1, 0.05, 0.03, 0.01],
+        "compared": "spellings" if decides else "",
+        "gender": "female" if decides else "",
+        "log_odds": (4.0 if knows else 0.5) if decides else NAN,
+        "others": (-4.0 if knows else 0.5) if decides else NAN,
+        "beyond": (1.0 if knows else 0.5) if decides else NAN,
+        "n_others": 9 if decides else 0,
+    }
 
 
 def _value(number: int, view: str, lang: str, source: str) -> float:

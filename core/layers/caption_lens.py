@@ -23,7 +23,7 @@ from torch import Tensor
 from core.gender.contrast import Contrast, LogOdds
 from core.gender.logit_words import WordSets
 from core.layers.lens import CHUNK_ELEMENTS
-from core.layers.lens_words import LensWords, Spelling
+from core.layers.lens_words import LensWords, Spelling, begun
 
 TOP = 5
 MIN_OTHERS = 5  # captions in which another gender was said, below which no share of them is told
@@ -126,9 +126,15 @@ class CaptionLens:
                 slot = start + i
                 before, joined = tokens[:slot], self.words.joined(tokens[:slot], tokens[slot])
                 row = self._row(shown, CAPTION, slot, layer, before, best.values[i], best.indices[i])
+                said = self.words.read(before, tokens[slot])
+                if slot + 1 < len(tokens) and self.words.joined(tokens[: slot + 1], tokens[slot + 1]):
+                    said = begun(said)
+                    row["top"] = [
+                        said if t == tokens[slot] else w for t, w in zip(row["top_ids"], row["top"], strict=True)
+                    ]
                 row |= {
                     "token_id": tokens[slot],
-                    "said": self.words.read(before, tokens[slot]),
+                    "said": said,
                     "joined": joined,
                     "rank": int(ranks[i]),
                     "p_said": float(own[i, 0].exp()),
@@ -204,21 +210,6 @@ class CaptionLens:
         size = max(1, CHUNK_ELEMENTS // first.shape[-1])
         for start in range(0, len(resid), size):
             yield start, self.vlm.writable(self.vlm.logits(resid[start : start + size].float()).float())
-
-
-def first_for_good(rows: Sequence[Mapping[str, Any]]) -> int:
-    """The first layer from which up to the last the word is preferred over its counterpart and beyond other captions.
-
-    ``rows`` are those of one caption's deciding token, one a layer. -1 for none. Beyond: by more than at 95 % of the
-    captions in which the other gender was said, read with the same two spellings.
-    """
-    found = -1
-    for row in sorted(rows, key=lambda r: r["layer"], reverse=True):
-        sign = 1 if row["gender"] == "female" else -1
-        if not (sign * row["log_odds"] > 0 and row["beyond"] >= 0.95):
-            break
-        found = int(row["layer"])
-    return found
 
 
 def shown_samples(samples: Sequence[Mapping[str, Any]], n: int) -> list[int]:

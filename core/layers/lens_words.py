@@ -11,7 +11,10 @@ from core.gender.word_ends import RESERVED, goes_on
 from core.words.lexicon import INNER, UNSEEN
 
 LAST_WORD = re.compile(f"[\\w{INNER}{UNSEEN}]+$")
-PART, END, BLANK, LINE, MARK, NONE = "part of a letter", "end", "blank", "new line", "mark of the chat", "no token"
+PART, END, BLANK, LINE = "(part of a letter)", "(end)", "(blank)", "(new line)"
+MARK, NONE = "(mark of the chat)", "(no token)"  # in brackets what is no text of a caption
+GOES_ON, TATWEEL = "-", "\u0640"  # behind what is known to be the beginning of a word
+NOT_JOINING = frozenset("ءآأؤإاةدذرزوى")  # Arabic letters that do not join the next one
 HALF = "\ufffd"  # what decoding puts where bytes are no whole character
 
 
@@ -93,6 +96,12 @@ class LensWords:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return self.vlm.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def begun(word: str) -> str:
+    """A word that goes on, as it is marked in its script: wo-, طبيـ."""
+    joins = "\u0620" <= word[-1:] <= "\u064a" and word[-1] not in NOT_JOINING
+    return word + (TATWEEL if joins else GOES_ON)
 
 
 LOOK_BACK = 24  # tokens of a word at most; byte-level Arabic takes up to two a letter

@@ -45,7 +45,7 @@ def one(run: Run, cat: Catalog, asked: str) -> None:
     sample = cat.sample(sample_id)
     eyebrow = f"Image {sample['image_id']}"
     head = st.empty()
-    moves(sample_id, n)
+    moves(sample_id, n, cat.has("caption_lens") and sample_id in set(cat.shown_captions()["sample_id"]))
     own = cat.captions([sample_id]) if cat.has("captions") else NOTHING
     references = cat.references([sample_id]) if cat.has("references") else NOTHING
     lack = ("Which features fire on it", "The run has no dictionary of features yet.")
@@ -61,12 +61,14 @@ def one(run: Run, cat: Catalog, asked: str) -> None:
     text.html(known(sample, cat.languages))
 
 
-def moves(sample_id: int, n: int) -> None:
-    """The ways to the images beside it and to steering."""
+def moves(sample_id: int, n: int, read: bool) -> None:
+    """The ways to the images beside it, to steering and, where its captions were ``read`` token by token, to Layers."""
     steps = [("← Previous", sample_id - 1), ("Next →", sample_id + 1)]
     found = [f'<a href="{links.href("samples", sample=to)}">{label}</a>' for label, to in steps if 0 <= to < n]
     found.append(f'<a href="{links.href("steering", sample=sample_id)}">Steer the captions of this image</a>')
     found.append(f'<a href="{links.href("compare", these=sample_id)}">Compare it with another image</a>')
+    if read:
+        found.append(f'<a href="{links.href("layers", sample=sample_id)}">What each layer would say</a>')
     text.html(f'<nav class="cs-moves">{"".join(found)}</nav>')
 
 

@@ -18,6 +18,7 @@ from core.figures import (
     alignment,
     atlas,
     bias,
+    caption_lens,
     feature,
     firing,
     gender,
@@ -165,6 +166,12 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (vision.exchange_figure, cat.frame("image_exchange")),
         (layers.transfer_figure, layers.transfer_curves(cat.probes(), "auc"), "auc"),
         (layers.difference_figure, layers.difference_curves(cat.lens(), "word", "ar")),
+        (
+            caption_lens.caption_lens_figure,
+            caption_lens.caption_frame(cat.caption_lens(3).query("lang == 'ar'")),
+            "ar",
+            "gender",
+        ),
         (
             alignment.curves_figure,
             alignment.curves(cat.alignment(), cat.frame("gender_directions"), cat.frame("clbas"), "caption"),

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from core.answers.caption_lens import first_for_good
 from core.gender.contrast import Contrast
-from core.layers.caption_lens import CaptionLens, Others, ShownCaption, first_for_good
+from core.layers.caption_lens import CaptionLens, Others, ShownCaption
 from core.layers.lens_words import END, LINE, MARK, PART, LensWords
 from core.run.tables import TABLES
 from core.vlm.prompts import readable
@@ -56,10 +57,10 @@ def test_each_layer_says_what_was_put_into_it():
     shown = ShownCaption(3, "en", [A, WOMAN, EOS], None, "", {0: resid(TALL, MAN, PAD), 4: resid(A, WOMAN, EOS)})
     rows = read(shown).set_index(["layer", "slot"])
     assert [rows.loc[(0, s), "top"][0] for s in range(2)] == ["tall", "man"]
-    assert [rows.loc[(4, s), "top"][0] for s in range(3)] == ["a", "woman", "end"]
+    assert [rows.loc[(4, s), "top"][0] for s in range(3)] == ["a", "woman", END]
     assert rows.loc[4, "rank"].tolist() == [1, 1, 1] and rows.loc[0, "rank"].tolist()[:2] != [1, 1]
-    assert "mark of the chat" not in rows.loc[(0, 2), "top"]  # padding is never written, however likely it is
-    assert rows["said"].loc[0].tolist() == ["a", "woman", "end"]
+    assert MARK not in rows.loc[(0, 2), "top"]  # padding is never written, however likely it is
+    assert rows["said"].loc[0].tolist() == ["a", "woman", END]
     p = np.exp(8) / (np.exp(8) + D - 2)
     assert rows.loc[(4, 1), "p_said"] == pytest.approx(p, abs=1e-5) and rows.loc[(4, 1), "top_p"][0] == pytest.approx(
         p, abs=1e-5
@@ -104,6 +105,13 @@ def test_words_are_whole_and_no_half_letter_is_shown():
     assert words.read([TABI], BYTE) == PART and words.read([], BYTE) == PART
     assert words.read([TABI, BYTE], NEXT_BYTE) == "طبيا" and words.joined([TABI, BYTE], NEXT_BYTE)
     assert words.read([A], EOS) == END and words.read([A], PAD) == MARK and words.read([A], NEWLINE) == LINE
+
+
+def test_a_piece_that_the_caption_goes_on_with_is_marked_as_begun():
+    shown = ShownCaption(0, "ar", [TABI, BA, A], None, "", {0: resid(TABI, BA, A)})
+    rows = read(shown)
+    assert rows["said"].tolist() == ["طبيـ", "طبيبة", "a"] and rows["joined"].tolist() == [False, True, False]
+    assert [top[0] for top in rows["top"]] == ["طبيـ", "طبيبة", "a"]
 
 
 def test_nothing_of_a_vocabulary_is_shown_as_half_a_letter_or_with_its_blank():

@@ -122,3 +122,20 @@ class LayerQueries(Tables):
         self.columns("emergence")
         order = f"method DESC, {VIEW_ORDER.replace('view', 'position')}, lang DESC"
         return self._query(f"SELECT * FROM emergence ORDER BY {order}")
+
+    def shown_captions(self) -> pd.DataFrame:
+        """Images whose captions were read token by token: sample_id, image_id, gender, patches (whether these were)."""
+        for table in ("samples", "caption_lens"):
+            self.columns(table)
+        return self._query(
+            "SELECT s.sample_id, s.image_id, s.gender, bool_or(c.kind = 'image') AS patches FROM caption_lens c "
+            "JOIN samples s USING (sample_id) GROUP BY ALL ORDER BY s.sample_id"
+        )
+
+    def caption_lens(self, sample_id: int, kind: str = "caption", slot: int | None = None) -> pd.DataFrame:
+        """Rows of caption_lens of one image, English first, by layer and place; ``kind`` is caption or image."""
+        self.columns("caption_lens")
+        where, parameters = equal(sample_id=int(sample_id), kind=kind, slot=slot)
+        return self._query(
+            f"SELECT * FROM caption_lens WHERE {where} ORDER BY lang DESC, lens, layer, slot", parameters
+        )

@@ -124,7 +124,8 @@ CAPTION_LENS = table(
     layer: int32 - 0-based number of the decoder block whose output is read
     lens: string - logit (the model's own last norm and words, put on the layer as it is)
     token_id: int32 - token that was written there; -1 at patches
-    said: string - the word that stands there once that token is written: with what the word has so far
+    said: string - the word that stands there once that token is written, with what the word has so far; a hyphen or
+        tatweel behind it says that the caption goes on with it, brackets that it is no text
     joined: bool - whether the token goes on with the word before it
     rank: int32 - rank of that token among those that a caption may hold, 1 = first; -1 at patches
     p_said: float32 [probability] - probability of that token
