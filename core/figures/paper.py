@@ -1,14 +1,17 @@
 """Charts on paper: SVG, PDF and PNG by matplotlib, in IBM Plex, Arabic shaped and searchable.
 
 matplotlib (3.11 and newer) shapes Arabic natively. PDF text is embedded as TrueType (fonttype 42), so that it can be
-searched and selected; a text with dollar signs is set plainly and never read as mathematics.
+searched and selected, and SVG keeps text as text, with its fonts inside; a text with dollar signs is set plainly and
+never read as mathematics.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, singledispatch
@@ -25,11 +28,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from core.figures.marks import Axis, Band, Bars, Box, Cells, Chart, Legend, Mark, Note, Panel, Points, Rule, Shades
+from core.figures.origin import Origin
 from core.figures.palette import LIGHT
 
 FONTS_DIR = Path(__file__).resolve().parents[2] / "static"
 FORMATS = {"svg": "image/svg+xml", "pdf": "application/pdf", "png": "image/png"}
 FAMILIES = ["IBM Plex Sans", "IBM Plex Sans Arabic", "DejaVu Sans"]  # DejaVu comes with matplotlib and knows Arabic
+FACES = (("IBM Plex Sans", "plex-sans-latin-400.woff2"), ("IBM Plex Sans Arabic", "plex-sans-arabic-400.woff2"))
 PER_INCH = 118  # pixels of the screen that an inch of paper holds
 MARK, LINE, TYPE = 0.48, 0.62, 0.6  # points on paper to a pixel of a mark's size, of a line's width, of type
 SYMBOLS = {
@@ -68,7 +73,7 @@ def settings() -> dict[Any, Any]:
         "legend.frameon": False,
         "pdf.fonttype": 42,
         "ps.fonttype": 42,
-        "svg.fonttype": "path",
+        "svg.fonttype": "none",
         "svg.hashsalt": "captionscope",
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -85,15 +90,36 @@ def settings() -> dict[Any, Any]:
     }
 
 
-def render(fig: Figure, kind: str, dpi: int = 220) -> bytes:
-    """The file of a figure in one of `FORMATS`; the same figure gives the same bytes."""
+def render(fig: Figure, kind: str, dpi: int = 220, origin: Origin | None = None, signed: bool = False) -> bytes:
+    """The file of a figure in one of `FORMATS`; the same figure gives the same bytes.
+
+    ``origin`` goes into the file's metadata and, ``signed``, as a small line below the figure.
+    """
     if kind not in FORMATS:
         raise ValueError(f"unknown format {kind!r}, known are {', '.join(FORMATS)}")
-    stamp = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind]
+    stamp: dict[str, str | None] = dict({"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[kind])
+    if origin is not None:
+        name = {"svg": "Description", "pdf": "Subject", "png": "Description"}[kind]
+        stamp |= {"Title": f"{origin.page} of the run {origin.run}", name: origin.line}
     out = io.BytesIO()
     with mpl.rc_context(settings()):
+        if origin is not None and signed:
+            fig.supxlabel(textwrap.fill(origin.line, 110), fontsize=6, color=LIGHT.muted, x=0.01, ha="left")
         fig.savefig(out, format=kind, dpi=dpi, bbox_inches="tight", metadata=stamp)
-    return out.getvalue()
+    return with_fonts(out.getvalue()) if kind == "svg" else out.getvalue()
+
+
+def with_fonts(svg: bytes) -> bytes:
+    """An SVG with the fonts of its text inside, so that it looks the same where they are not installed."""
+    needed = [FACES[0], *(FACES[1:] if re.search("[\u0600-\u06ff]", svg.decode()) else ())]
+    return svg.replace(b"<defs>", f"<defs><style>{''.join(map(_face, needed))}</style>".encode(), 1)
+
+
+@cache
+def _face(face: tuple[str, str]) -> str:
+    family, file = face
+    data = base64.b64encode((FONTS_DIR / "fonts" / file).read_bytes()).decode()
+    return f"@font-face{{font-family:'{family}';src:url(data:font/woff2;base64,{data})}}"
 
 
 def draw(chart: Chart) -> Figure:

@@ -35,6 +35,7 @@ from core.figures import (
     vision,
 )
 from core.figures.marks import Band, Bars, Box, Cells, Chart, Note, Points, Rule
+from core.figures.origin import Origin
 from core.figures.palette import CONTROL
 from core.run.reader import Catalog
 from core.steering.request import Strip
@@ -362,3 +363,28 @@ def test_markup_of_the_screen_is_plain_on_paper() -> None:
 def test_cells_of_a_heat_map_meet_halfway() -> None:
     heat = Cells([1, 3, 7], [0], atlas.Shades([[1, 2, 3]], 0, 3, ("#000000", "#FFFFFF")))
     assert paper._borders(heat.x).tolist() == [0, 2, 5, 9] and paper._borders(heat.y).tolist() == [-0.5, 0.5]
+
+
+ORIGIN = Origin("CaptionScope 9", "demo", "layers", "5", 12, "abc123", "/layers?layer=5&run=demo")
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_a_file_says_where_it_comes_from_and_by_choice_in_a_line_below(drawn: dict[str, Drawn], kind: str) -> None:
+    function, args = drawn["words_bars"]
+    plain, told, signed = (
+        paper.render(paper.draw(function(*args)), kind, dpi=40, **more)
+        for more in ({}, {"origin": ORIGIN}, {"origin": ORIGIN, "signed": True})
+    )
+    if kind == "pdf":
+        told_line = ORIGIN.line.replace("·", "\\267").encode("latin-1")
+        assert b"settings abc123" in told or told_line in told or "settings abc123".encode("utf-16-be") in told
+    else:
+        words = told.decode("utf-8" if kind == "svg" else "latin-1")
+        assert "settings abc123" in words and "run demo" in words and "12 rows" in words
+    assert len({plain, told, signed}) == 3
+
+
+def test_the_text_of_an_svg_is_text_in_its_own_fonts(drawn: dict[str, Drawn]) -> None:
+    function, args = drawn["words_bars"]
+    svg = paper.render(paper.draw(function(*args)), "svg").decode()
+    assert "<text" in svg and svg.count("@font-face") == 2
