@@ -14,6 +14,7 @@ from core.words.arabic import take_apart
 from core.words.lexicon import plain, split_words
 
 N_DEALS = 199
+BLOCK = 8192  # features that are dealt out at once
 MIN_IMAGES = 5  # of a group
 
 
@@ -42,20 +43,24 @@ def group_contrast(
     positive = spread[spread > 0]
     scale = spread + (float(np.median(positive)) if len(positive) else 1.0)
     rng = np.random.default_rng(seed)
-    deals = np.stack([first, *(rng.permutation(first) for _ in range(n_deals))], 1)
-    weights = np.where(deals, 1 / n_first, -1 / (n - n_first))
-    found = (codes.T @ weights) / scale[:, None]
-    chance = np.sort(found[:, 1:].max(0)) if found.size else np.zeros(n_deals)
-    fires = (codes > 0).astype(np.float64)
-    sides = [side / side.sum() for side in (first.astype(float), (~first).astype(float))]
+    deals = np.stack([rng.permutation(first) for _ in range(n_deals)], 1)
+    weights = np.where(deals, 1 / n_first, -1 / (n - n_first)).astype(np.float32)
+    feature = np.unique(codes.indices)  # a feature that fires on none of them differs by 0 in every deal
+    by_feature, chance = codes[:, feature].T.tocsr(), np.zeros(n_deals)
+    for start in range(0, len(feature), BLOCK):
+        block = by_feature[start : start + BLOCK] @ weights
+        chance = np.maximum(chance, (block / scale[feature[start : start + BLOCK], None]).max(0))
+    chance.sort()
+    sides = np.stack([first / n_first, ~first / (n - n_first)], 1)
+    means, shares = by_feature @ sides, (by_feature > 0).astype(np.float64) @ sides
     table = pd.DataFrame(
         {
-            "feature": np.arange(codes.shape[1]),
-            "difference": found[:, 0],
-            "mean_for": codes.T @ sides[0],
-            "mean_against": codes.T @ sides[1],
-            "share_for": fires.T @ sides[0],
-            "share_against": fires.T @ sides[1],
+            "feature": feature,
+            "difference": (means[:, 0] - means[:, 1]) / scale[feature],
+            "mean_for": means[:, 0],
+            "mean_against": means[:, 1],
+            "share_for": shares[:, 0],
+            "share_against": shares[:, 1],
         }
     )
     table["p"] = (1 + n_deals - np.searchsorted(chance, table["difference"])) / (1 + n_deals)

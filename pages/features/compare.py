@@ -90,7 +90,7 @@ def chosen(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
 
     show(run, cat, layer, view, rows, sides, note, f"layer {layer}, the first {len(rows)} of {len(found):,}")
     export.downloads(f"compare-layer-{layer}", found)
-    first = firing.named(cat, layer, rows["feature"].tolist()[:3])
+    first = firing.named(cat, layer, rows["feature"].tolist())
     return compared_answer(len(found), int(found["only"].sum()), first, len(sides[0]), len(sides[1]))
 
 
@@ -139,7 +139,7 @@ def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
     )
     show(run, cat, layer, view, rows, [ids[:3] for ids in groups], note, line)
     export.downloads(f"compare-{said}-layer-{layer}", found)
-    first = firing.named(cat, layer, rows["feature"].tolist()[:3])
+    first = firing.named(cat, layer, rows["feature"].tolist())
     return groups_answer(beyond, first, shown, n, said, MIN_IMAGES)
 
 
@@ -247,7 +247,7 @@ def show(
         states.empty("No feature is higher on the one side.", line)
         return
     text.heading("What fires on the one side", line)
-    known = cat.some_features(layer, rows["feature"].tolist()).set_index("feature")
+    known = firing.known_features(cat, layer, rows["feature"].tolist())
     lang = run.languages[0] if view == "image" else view.removeprefix("caption_")
     shown = {i: firing.firing_of(run, layer, i, lang) for ids in sides for i in ids}
     n = cat.patches_a_side**2

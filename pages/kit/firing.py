@@ -3,6 +3,7 @@ and the captions as heat maps of tokens by features."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -19,7 +20,7 @@ from core.figures.feature import is_word, isolated, visible
 from core.figures.firing import caption_frame, caption_heat
 from core.frames import records
 from core.run import Run, manifest_version
-from pages.kit import panels, pointing, text
+from pages.kit import panels, pointing, runs, text
 from pages.kit.images import data_uri, heat_uri
 from pages.kit.links import href
 
@@ -82,6 +83,13 @@ class Seen:
     def pieces(self, lang: str) -> pd.Series:
         """The text of each of a language's tokens, by row; where the run has not written down how a caption was cut,
         its words if they are as many as its tokens, else "?"."""
+        return self._pieces[lang]
+
+    @functools.cached_property
+    def _pieces(self) -> dict[str, pd.Series]:
+        return {lang: self._read_pieces(lang) for lang in self.firings}
+
+    def _read_pieces(self, lang: str) -> pd.Series:
         tokens = self.firings[lang].tokens
         caption = (tokens["kind"] == "caption").to_numpy()
         pieces = tokens["piece"].astype(object).copy()
@@ -284,7 +292,7 @@ def features_list(
     address that shows a feature on the picture in full, of which ``chosen`` is shown so. ``sample_id`` is the picture's
     number, for the laboratory.
     """
-    known = cat.some_features(layer, rows["feature"].tolist()).set_index("feature")
+    known = known_features(cat, layer, rows["feature"].tolist())
     rows = rows[rows["feature"].isin(known.index)]
     heat = seen.heat(rows["feature"].tolist())
     items = []
@@ -301,10 +309,18 @@ def features_list(
 
 def named(cat: Catalog, layer: int, features: Sequence[int]) -> list[tuple[int, str]]:
     """Features with their label; without one, with the word that they answer to most; "" without any."""
-    return [
-        (int(row["feature"]), str(row["label"]) or next(iter(_words(row)), ""))
-        for row in records(cat.some_features(layer, features))
-    ]
+    known = known_features(cat, layer, features).reset_index()
+    return [(int(row["feature"]), str(row["label"]) or next(iter(_words(row)), "")) for row in records(known)]
+
+
+def known_features(cat: Catalog, layer: int, features: Sequence[int]) -> pd.DataFrame:
+    """``Catalog.some_features`` by feature, kept for all visitors."""
+    return _known_features(str(cat.dir), manifest_version(cat), layer, tuple(int(f) for f in features))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _known_features(run_dir: str, version: str, layer: int, features: tuple[int, ...]) -> pd.DataFrame:
+    return runs.catalog(Run(run_dir)).some_features(layer, features).set_index("feature")
 
 
 def _words(about: Mapping[Any, Any]) -> list[str]:
@@ -359,8 +375,7 @@ def _known(about: Mapping[Any, Any]) -> str:
 
 def captions_panel(cat: Catalog, layer: int, seen: Seen, features: Sequence[int], name: str) -> None:
     """Tokens by features, both languages one below the other over the same features; ``name`` begins the files."""
-    features = features[:N_DRAWN]
-    known = cat.some_features(layer, features).set_index("feature")
+    known, features = known_features(cat, layer, features), features[:N_DRAWN]
     fired = {
         lang: replace(one, tokens=one.tokens.assign(piece=seen.pieces(lang))) for lang, one in seen.firings.items()
     }

@@ -67,12 +67,19 @@ def current_run() -> Run:
 
 def in_sidebar(run: Run) -> None:
     """What every page should say of a run: that its captions are of one language, or of people, where they are."""
-    if only := only_language(run.languages):
+    only, given = _said_of(str(run.dir), manifest_version(run))
+    if only:
         with st.sidebar:
             text.html(f'<p class="cs-small">{only[:1].upper()}{only[1:]}; comparisons of languages are left out.</p>')
-    if given := run.captions_given:
+    if given:
         with st.sidebar:
             text.html(f'<p class="cs-small">{given[:1].upper()}{given[1:]}.</p>')
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _said_of(run_dir: str, version: str) -> tuple[str, str]:
+    run = Run(run_dir)
+    return only_language(run.languages), run.captions_given
 
 
 def catalog(run: Run) -> Catalog:

@@ -135,7 +135,7 @@ def fires(run: Run, cat: Catalog, sample: dict[str, Any], own: pd.DataFrame) -> 
         )
     firing.captions_panel(cat, layer, seen, rows["feature"].tolist(), f"image-{sample_id}-layer-{layer}")
     text.method(METHOD)
-    first = firing.named(cat, layer, rows["feature"].tolist()[:3])
+    first = firing.named(cat, layer, rows["feature"].tolist())
     return place_answer(n, first, by, where) if place else firing_answer(n, first, by, list(seen.firings))
 
 

@@ -113,6 +113,21 @@ def test_patches_that_are_not_kept_and_models_without_a_map_are_said(
     assert shown.count("only words can be chosen") == 2 and 'class="cs-heat"' not in shown and listed(shown)
 
 
+def test_an_example_of_a_feature_leads_to_the_place_where_it_fires_most(visit: Open, cache: Path) -> None:
+    shown = words(visit("pages/features/feature.py", run="fires", layer="3", feature="0"))
+    examples = pd.read_parquet(cache / "fires" / "examples.parquet").query(
+        "layer == 3 and feature == 0 and bin == 'top'"
+    )
+    one = examples.sort_values("rank").iloc[0]
+    patch, word = max(one["patch_map"]), max(one["token_values"])
+    place = (
+        f"{one['lang']}%3A{one['token_values'].argmax()}" if word >= patch else f"image%3A{one['patch_map'].argmax()}"
+    )
+    assert f"samples?run=fires&amp;sample={one['sample_id']}&amp;layer=3&amp;feature=0&amp;at={place}" in shown
+    at = visit(SAMPLES, run="fires", sample=str(one["sample_id"]), layer="3", feature="0", at=place.replace("%3A", ":"))
+    assert "Coloured: where feature 0 fires" in words(at)
+
+
 def compared(shown: str) -> list[int]:
     found = shown[shown.index('<ol class="cs-compared"') :]
     return [int(n) for n in re.findall(r">Feature (\d+)</a>", found[: found.index("</ol>")])]
