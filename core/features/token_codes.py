@@ -40,6 +40,9 @@ class RowCodes(NamedTuple):
     value: np.ndarray
 
 
+NO_CODES = RowCodes(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
 def write_part(path: Path, codes: RowCodes, n_rows: int, d_sae: int, sae_id: str) -> None:
     """One file: the codes of ``n_rows`` rows."""
     tensors = {
@@ -92,8 +95,7 @@ class TokenCodes:
             found.append(part._replace(row=part.row + (low - start)))
         if len(found) == 1:
             return found[0]
-        empty = RowCodes(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        return RowCodes(*(np.concatenate(column) for column in zip(empty, *found, strict=True)))
+        return RowCodes(*(np.concatenate(column) for column in zip(NO_CODES, *found, strict=True)))
 
     def _part(self, number: int, low: int, high: int) -> RowCodes:
         """Rows low .. high - 1 of one file."""
@@ -161,7 +163,7 @@ def encode_part(coder: Coder, reader: RowReader, start: int, stop: int, batch_ro
     """The codes of the rows start .. stop - 1, as ``TokenCodes.read`` gives them back."""
     import torch
 
-    parts = [RowCodes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    parts = [NO_CODES]
     for first in range(start, stop, batch_rows):
         last = min(first + batch_rows, stop)
         rows = coder.rows(first, last)

@@ -89,9 +89,9 @@ class Run:
         """Whether the run has this table, such as "features" or "captions"."""
         return self.path(table_file(table)).is_file()
 
-    def table(self, name: str, columns: Sequence[str] | None = None, **equal: int | str) -> pa.Table:
-        """A table, or these columns of it, or its rows with these values, of which row groups that cannot have them are
-        not read; UserError where it is not there, or is not as docs/formats.md says."""
+    def table(self, name: str, columns: Sequence[str] | None = None, **equal: int | str | list[int]) -> pa.Table:
+        """A table, or these columns of it, or its rows with these values (or one of these: a list), of which row groups
+        that cannot have them are not read; UserError where it is not there, or is not as docs/formats.md says."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -102,7 +102,8 @@ class Run:
             lacking = [column for column in (*(columns or ()), *equal) if column not in known]
             if lacking:
                 raise UserError(what, f"It has no column {', '.join(lacking)}.", REDO)
-            filters = [(column, "=", value) for column, value in equal.items()] or None
+            how = {True: "in", False: "="}
+            filters = [(column, how[isinstance(value, list)], value) for column, value in equal.items()] or None
             return pq.read_table(path, columns=None if columns is None else list(columns), filters=filters)
         except FileNotFoundError:
             why = "The stage that writes it has not been computed yet."

@@ -11,15 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from core.answers import Answer
 from core.answers.firing import compared_answer, groups_answer
-from core.config import LANGUAGE_NAME, LANGUAGES
+from core.config import LANGUAGE_NAME
 from core.features.firing import N_COMPARED, Firing, compare
-from core.features.groups import MIN_IMAGES, group_contrast, says_word
-from core.features.pooled import Pooled
+from core.features.groups import MIN_IMAGES, group_contrast, says_word, view_means
 from core.figures.feature import percent, visible
 from core.frames import records
 from core.run import Run, manifest_version
@@ -118,9 +115,9 @@ def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
         )
         return groups_answer(0, [], shown, n, said, MIN_IMAGES)
     usual, _ = firing.usual_of(run, layer)
-    codes = view_codes(run_dir, version, layer, view)
+    codes = view_means(run, layer, [*groups[0], *groups[1]], view)
     spread = np.ones(codes.shape[1]) if usual is None else usual[f"spread_{view}"].to_numpy()
-    contrast = group_contrast(codes[rows_of(run, [*groups[0], *groups[1]], view)], np.arange(sum(n)) < n[0], spread)
+    contrast = group_contrast(codes, np.arange(sum(n)) < n[0], spread)
     found = contrast.features
     beyond = int((found["p"] <= LEVEL).sum())
     rows = found.head(min(firing.N_LISTED, max(beyond, N_ANYWAY)))
@@ -129,7 +126,8 @@ def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
         p = f"p = {row['p']:.3f}" if row["p"] <= LEVEL else f"p = {row['p']:.2f}, as chance makes one"
         return (
             f"fires on <b>{percent(row['share_for'])}</b> of the {shown[0]}, {percent(row['share_against'])} of the "
-            f"{shown[1]} <span class='cs-small'>{p}</span>"
+            f"{shown[1]} <span class='cs-small'>(difference {percent(row['share_difference'])}, "
+            f"{percent(row['share_low'])} to {percent(row['share_high'])}; {p})</span>"
         )
 
     line = (
@@ -185,18 +183,6 @@ def with_word(run_dir: str, version: str, said: str) -> pd.DataFrame:
     known = run.images() if cat.has("genders") else cat.samples(limit=10_000_000)
     known = known[known["sample_id"].isin(has) & known["gender"].isin(["female", "male"])]
     return known[["sample_id", "gender"]].sort_values("sample_id", ignore_index=True)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Reading what fires on all images …")
-def view_codes(run_dir: str, version: str, layer: int, view: str) -> csr_array:
-    """Mean activation of each feature in each caption row (2 x sample + language) over a view."""
-    return csr_array(Pooled(run_dir, layer).codes("image" if view == "image" else "caption").tocsr())
-
-
-def rows_of(run: Run, ids: Sequence[int], view: str) -> NDArray[np.int64]:
-    """The caption rows of images; pictures are read in the run's first language."""
-    lang = run.languages[0] if view == "image" else view.removeprefix("caption_")
-    return len(LANGUAGES) * np.asarray(ids, np.int64) + LANGUAGES.index(lang)
 
 
 def strip_html(run: Run, ids: Sequence[int]) -> str:
