@@ -46,6 +46,20 @@ def test_transparency_is_laid_on_white_and_an_animation_is_its_first_picture() -
     assert np.asarray(read_upload(out.getvalue()).image)[0, 0].tolist() == [255, 0, 0]
 
 
+def test_a_picture_for_print_is_shown_in_the_colours_of_a_screen() -> None:
+    import io
+
+    out = io.BytesIO()
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(out, "JPEG", quality=95)
+    image = read_upload(out.getvalue()).image
+    assert image.mode == "RGB" and np.asarray(image)[15, 20][0] > 200 > 60 > np.asarray(image)[15, 20][1]
+
+
+def test_twenty_megapixels_are_scaled_down() -> None:
+    image = read_upload(picture_bytes((5200, 3900), "JPEG", quality=40)).image
+    assert image.size == (MODELS_SIDE, round(MODELS_SIDE * 3 / 4))
+
+
 def test_the_key_is_of_the_pixels_alone() -> None:
     plain, commented = picture_bytes(), picture_bytes(pnginfo=_comment())
     assert plain != commented and read_upload(plain).key == read_upload(commented).key
@@ -70,6 +84,7 @@ BAD = {
     "nothing": (lambda: b"", "no picture"),
     "text": (lambda: b"<svg onload=alert(1)>", "no picture"),
     "another format": (lambda: picture_bytes(format="BMP"), "no picture"),
+    "an animation": (lambda: picture_bytes(format="GIF"), "no picture"),
     "a single line": (lambda: picture_bytes((2000, 17)), "too narrow"),
     "a dot": (lambda: picture_bytes((2, 2)), "too small"),
     "too many bytes": (lambda: picture_bytes() + bytes(steering_image.MOST_BYTES), "too large"),
