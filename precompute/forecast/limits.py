@@ -282,4 +282,7 @@ def _way(config: Config, settings: Mapping[str, Any], limits: Limits, estimator:
 
 
 def _written(value: Any) -> str:
+    """A value as ``--set`` reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,5 +1,6 @@
 """The stage keeps what later stages would work out; where it is off they work it out, and nothing else is different."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from core.errors import UserError
 from core.features.firing import firing
 from core.features.token_codes import FOLDER, TokenCodes, part_path
 from core.features.tokens import read_token_index
-from core.run import Manifest, StageRecord, write_table
+from core.run import Manifest, Run, StageRecord, write_table
 from core.sae.files import load_sae, sae_id
 from tests.features.test_features_stage import LAYERS, ToyVLM, make_run
 
@@ -42,6 +43,10 @@ def computed(dir, store: bool):
     write_table(ctx.run.path("contrasts.parquet"), pa.table(contrasts))
     results = [one.run(replace(ctx, work_dir=ctx.run.path(".work", one.__name__))) for one in (stage, *STAGES)]
     return ctx, results[0]
+
+
+def zip_of(table: pa.Table, *names: str):
+    return zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 STAGES = (features_stage, pool_stage)
@@ -80,6 +85,32 @@ def test_what_fires_is_read_from_kept_codes_else_from_activations_and_is_the_sam
     assert (kept.token == worked_out.token).all() and (kept.feature == worked_out.feature).all()
     np.testing.assert_allclose(kept.value, worked_out.value, rtol=1e-5)
     assert kept.tokens.equals(worked_out.tokens)
+
+
+def test_where_image_tokens_were_sampled_that_is_said_and_the_model_tells_of_all(with_codes, tmp_path):
+    ctx = with_codes[0]
+    whole = ctx.run.table("tokens")
+    some = whole.filter(pa.array([kind != "image" or patch < 3 for kind, patch in zip_of(whole, "kind", "patch")]))
+    run = Run(tmp_path)
+    for name in ("saes.parquet", "pieces.parquet", "features.parquet"):
+        write_table(run.path(name), ctx.run.table(name.removesuffix(".parquet")))
+    shutil.copytree(ctx.run.path(FOLDER), run.path(FOLDER))
+    write_table(run.path("activations/tokens.parquet"), some.replace_schema_metadata({"n_image_tokens": "4"}))
+    kept = firing(run, LAYERS[0], 3, "ar")
+    assert (kept.source, kept.n_missing) == ("stored codes", 1)
+    assert np.isnan(kept.heat(0, 4)).tolist() == [False, False, False, True], "what was not kept is not 0"
+    full = replace(firing(ctx.run, LAYERS[0], 3, "ar"), source="the model")
+    found = firing(run, LAYERS[0], 3, "ar", lambda layer, sample, lang: full)
+    assert (found.source, found.n_missing) == ("the model", 0) and not np.isnan(found.heat(0, 4)).any()
+
+
+def test_a_model_without_a_map_of_patches_has_words_that_fire_and_no_picture(with_codes, tmp_path):
+    ctx = with_codes[0]
+    one = firing(ctx.run, LAYERS[0], 3, "ar")
+    assert one.has_patches
+    none = replace(one, tokens=one.tokens.assign(patch=-1))
+    assert not none.has_patches and np.isnan(none.heat(int(one.feature[0]), 4)).all()
+    assert len(none.at(none.of_view("caption")).feature)
 
 
 def test_codes_of_earlier_activations_are_refused(with_codes):

@@ -103,6 +103,7 @@ def test_every_knob_exists_and_helps_where_it_says(knob):
     ("limits", "device"),
     [
         (Limits(disk=20e9), "cuda"),
+        (Limits(disk=needs(estimator("cuda")(GEMMA), "disk") - 3e9), "cuda"),
         (Limits(gpu=16e9), "cuda"),
         (Limits(gpu=12e9, disk=9e9), "cuda"),
         (Limits(memory=17e9), "cpu"),
@@ -116,7 +117,10 @@ def test_each_way_keeps_its_limit_and_a_milder_value_does_not(limits, device):
         kept = {w for w in ("disk", "gpu", "memory") if (m := getattr(limits, w)) is not None and needs(after, w) <= m}
         assert kept, way.text
         assert all(f"--set {key}=" in way.text for key in way.settings)
-        if len(way.settings) > 1 or not isinstance(value := next(iter(way.settings.values())), int):
+        asked = [part.split()[0] for part in way.text.split("  ")[0].split("--set ") if part.strip()]
+        assert load_config("gemma-3-4b", asked) == with_settings(load_config("gemma-3-4b"), way.settings)
+        value = next(iter(way.settings.values()))
+        if len(way.settings) > 1 or isinstance(value, bool) or not isinstance(value, int):
             continue
         ((key, value),) = way.settings.items()
         milder = estimator(device)(with_settings(GEMMA, {key: min(2 * value, get(GEMMA, key) or 2 * value)}))
