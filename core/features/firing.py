@@ -25,7 +25,7 @@ from core.errors import UserError
 from core.features.token_codes import TokenCodes, other_sae
 from core.features.tokens import KINDS
 from core.features.usual import VIEWS
-from core.run import Run, table_file
+from core.run import Run
 
 if TYPE_CHECKING:
     from core.sae.modules import SAE
@@ -228,49 +228,21 @@ def sequence_tokens(run: Run, sample_id: int, lang: str) -> pd.DataFrame:
 
 def caption_texts(run: Run, sample_id: int, lang: str) -> list[str]:
     """The tokens of a caption as text; empty where the stage features has not run."""
-    table = "pieces" if run.has("pieces") else "examples"
-    if not run.has(table):
+    if not run.has("pieces"):
         return []
-    found = run.table(table, ["pieces"], sample_id=int(sample_id), lang=lang)
+    found = run.table("pieces", ["pieces"], sample_id=int(sample_id), lang=lang)
     return found["pieces"][0].as_py() if len(found) else []
 
 
 def usual(run: Run, layer: int) -> pd.DataFrame:
     """What each feature does as a rule, (d_sae) rows by feature: ``usual_<view>``, ``spread_<view>`` (over images) and
     ``token_spread_<view>`` for each of VIEWS, 0 where the run has no such tokens. UserError without features."""
-    import pyarrow.parquet as pq
-
     names = [f"{name}_{view}" for view in VIEWS for name in ("usual", "spread", "token_spread")]
-    if run.has("features") and "usual_image" not in pq.read_schema(run.path(table_file("features"))).names:
-        return _usual_of_pooled(run, layer)
     table = run.table("features", ["feature", "sae_id", *names], layer=int(layer))
     named, found = sae_of(run, layer), table.to_pandas().sort_values("feature", ignore_index=True)
     if len(found) and found["sae_id"].iloc[0] != named:
         raise other_sae(layer, named, found["sae_id"].iloc[0])
     return found.drop(columns="sae_id").fillna(0.0)
-
-
-def _usual_of_pooled(run: Run, layer: int) -> pd.DataFrame:
-    """The same of a run that was made before its features said so; spreads at tokens by their density."""
-    from core.features.pooled import Pooled
-
-    names = ["feature", "layer", "mean", "std", *(f"density_{view}" for view in VIEWS)]
-    table = run.table("features", names).to_pandas().query("layer == @layer").sort_values("feature", ignore_index=True)
-    pooled, found = Pooled(run.dir, layer), pd.DataFrame({"feature": table["feature"].to_numpy()})
-    mean, square = table["mean"].fillna(0), (table["mean"] ** 2 + table["std"].fillna(0) ** 2).fillna(0)
-    for view in VIEWS:
-        rows = np.arange(pooled.n_captions)
-        rows = rows if view == "image" else rows[LANGUAGES.index(view[-2:]) :: len(LANGUAGES)]
-        kind = "image" if view == "image" else "caption"
-        rows = rows[pooled.n_positions[kind][rows] > 0]
-        codes, n = pooled.codes(kind).tocsr()[rows], max(1, len(rows))
-        first = np.asarray(codes.sum(0)).ravel() / n
-        second = np.asarray(codes.multiply(codes).sum(0)).ravel() / n
-        share = table[f"density_{view}"].fillna(0)
-        found[f"usual_{view}"] = first
-        found[f"spread_{view}"] = np.sqrt(np.maximum(second - first**2, 0))
-        found[f"token_spread_{view}"] = np.sqrt(np.maximum(share * square - (share * mean) ** 2, 0))
-    return found
 
 
 def strongest(
