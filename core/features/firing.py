@@ -69,8 +69,12 @@ class Firing:
         sample_id: int = -1,
         lang: str = "",
         source: Source = "the model",
+        named: str = "",
     ) -> Firing:
-        """From residuals (n, d_model) of ``tokens``, a row each; BOS is left out. UserError where d_model differs."""
+        """From residuals (n, d_model) of ``tokens``, a row each; BOS is left out. UserError where d_model differs.
+
+        ``named`` is the SAE's id where it is known: the weights need not be hashed for it.
+        """
         import torch
 
         from core.sae.files import sae_id
@@ -84,7 +88,7 @@ class Firing:
         token, feature, value = (part.cpu().numpy() for part in code)
         shown = tokens.loc[keep, TOKEN_COLUMNS].reset_index(drop=True)
         found = token.astype(np.int32), feature.astype(np.int32), value.astype(np.float32)
-        return cls(layer, sample_id, lang, shown, *found, sae_id(sae), source)
+        return cls(layer, sample_id, lang, shown, *found, named or sae_id(sae), source)
 
     @property
     def has_patches(self) -> bool:

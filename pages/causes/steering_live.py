@@ -146,13 +146,22 @@ class Live:
     ) -> dict[str, Firing]:
         """By language what fires on a picture and the captions that were ``told``: kept, or encoded in a turn."""
         from core.features.firing import Firing
+        from core.steering.apply import known_sae_id
 
         key = (image.key, asked, layer)
         if key not in self._fires:
             with self.queue.turn(waiting):
                 sae, sample = self.model.saes[layer], -1 if image.sample_id is None else image.sample_id
                 found = {
-                    lang: Firing.of(one.resid[layer].float().numpy(), one.tokens, sae, layer, sample, lang)
+                    lang: Firing.of(
+                        one.resid[layer].float().numpy(),
+                        one.tokens,
+                        sae,
+                        layer,
+                        sample,
+                        lang,
+                        named=known_sae_id(sae),
+                    )
                     for lang, one in told.readings.items()
                 }
             _keep(self._fires, key, found)

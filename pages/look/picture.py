@@ -56,7 +56,7 @@ def main() -> None:
         text.method(METHOD)
         return
     name = image_name(cat, image)
-    asked = ask(run, image)
+    asked = ask(run, cat, image)
     keep_place((run.name, image.key, asked))
     body = st.empty()
     try:
@@ -180,7 +180,10 @@ def fires(run: Run, cat: Catalog, image: SteeredImage, name: str, asked: Asked, 
             )
         )
     alike(run, cat, layer, firings, image.sample_id)
-    firing.captions_panel(cat, layer, seen, rows["feature"].tolist(), f"picture-layer-{layer}")
+    fold = st.expander("Word by word: these features along both captions", key="by-word", on_change="rerun")
+    if fold.open:
+        with fold:
+            firing.captions_panel(cat, layer, seen, rows["feature"].tolist(), f"picture-layer-{layer}")
     first = firing.named(cat, layer, rows["feature"].tolist()[:3])
     return place_answer(n, first, by, where) if place else firing_answer(n, first, by, list(seen.firings))
 

@@ -9,13 +9,14 @@ import streamlit as st
 from core.config import LANGUAGE_NAME
 from core.picture.asking import MOST_CHARACTERS, Asked, cleaned
 from core.run import Run
+from core.run.reader import Catalog
 from pages.causes.steering_image import SteeredImage
 from pages.kit import text
 
 
-def ask(run: Run, image: SteeredImage) -> Asked:
+def ask(run: Run, cat: Catalog, image: SteeredImage) -> Asked:
     """The fields, folded, and what they ask; the run's own question where a field is empty."""
-    prompts = run.config().prompts
+    prompts = cat.prompts
     questions, texts = [], []
     with st.expander("Ask something else, or let it read your own caption", key="asking"):
         columns = st.columns(len(prompts), gap="medium")

@@ -34,6 +34,11 @@ class Tables(Run):
         return Run(self.dir).languages
 
     @functools.cached_property
+    def prompts(self) -> dict[str, str]:
+        """The question of each language that the run asked."""
+        return self.config().prompts
+
+    @functools.cached_property
     def captions_given(self) -> str:
         """What is to be said of captions that people wrote, read in the place of the model's own; "" where it wrote."""
         return Run(self.dir).captions_given
