@@ -116,6 +116,7 @@ def image_controls(cat: Catalog, first: int | None) -> SteeredImage | None:
     error = st.session_state.pop("own-error", None)
     if error is not None:
         states.error_box(error)
+    sample_id = first if sample_id is None else sample_id  # the field may have been left empty, or on another page
     if own is not None or sample_id is None:
         return own
     return SteeredImage(str(int(sample_id)), int(sample_id))

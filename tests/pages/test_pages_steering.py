@@ -395,6 +395,12 @@ def test_a_picture_of_ones_own_is_steered_and_left_again(visit: Open, model: Sta
     assert "your own picture" not in words(at) and at.query_params["sample"] == "9"
 
 
+def test_without_a_number_the_first_test_image_is_steered(visit: Open, model: StandIn) -> None:
+    at = visit(sample="9", features="3:0:2")
+    at.number_input(key="sample").set_value(None).run()
+    assert not at.exception and model.calls[-1][0].isdecimal() and model.calls[-1][0] != "9"
+
+
 def test_sliders_of_one_run_turn_no_feature_of_another(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: StandIn
 ) -> None:
