@@ -58,6 +58,7 @@ def question_ids(vlm: VLM, question: str, max_new_tokens: int) -> list[int]:
     """
     _check_length(question, "question")
     ids = vlm.prompt_ids(question)
+    vlm._known_prompts.pop(question, None)  # the model keeps its prompts; those of visitors would never end
     if (room := _room(vlm)) and len(ids) + max_new_tokens > room:
         raise UserError(
             "This question leaves no room for a caption.",

@@ -138,6 +138,8 @@ def fires(run: Run, cat: Catalog, image: SteeredImage, name: str, asked: Asked, 
     with right:
         line = {lang: st.empty() for lang in cat.languages}
         firings = model.fires(image, asked, told, layer, partial(waiting, line))
+        for place_in_line in line.values():
+            place_in_line.empty()
     src, thumb = picture_uri(run, image), picture_uri(run, image, small=True)
     side = model.grid[0] if model.grid else 0
     width, height = image.open(run).size
