@@ -25,7 +25,7 @@ from pages.kit import export, firing, links, pickers, runs, states, text
 from pages.kit.images import GridItem, data_uri, grid_html, tile_html
 
 QUESTION = "What fires on these images and not on those?"
-HOW = ("Images that I choose", "Men and women of one word")
+HOW = ("Chosen images", "Men and women")
 SIDES = {"Men’s, not women’s": ("male", "female"), "Women’s, not men’s": ("female", "male")}
 NAMES = {"male": "images of men", "female": "images of women"}
 LEVEL = 0.05  # adjusted over all features
@@ -43,10 +43,8 @@ def main() -> None:
         with st.container(width=96):
             layer = pickers.layer_picker(cat)
         how = pickers.choice("Compare", HOW, "how")
-        views = {"On the picture": "image"} | {
-            f"In the {LANGUAGE_NAME[lang]} caption": f"caption_{lang}" for lang in cat.languages
-        }
-        view = views[pickers.choice("Where", list(views), "view")]
+        views = {"Picture": "image", **{LANGUAGE_NAME[lang]: f"caption_{lang}" for lang in cat.languages}}
+        view = views[pickers.choice("Where", list(views), "view", WHERE)]
     answer = (chosen if how == HOW[0] else of_word)(run, cat, layer, view)
     with head.container():
         text.page_title(QUESTION, answer.text, answer.sure)
@@ -83,7 +81,7 @@ def chosen(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
 
     def note(row: dict[str, Any]) -> str:
         of = "" if not sides[1] else " and on none of those" if row["only"] else f" and on {row['n_against']} of those"
-        return f"<b>{row['activation_for']:.2f}</b> on average here{of}"
+        return f"<b>{firing.strength(row['activation_for'])}</b> on average here{of}"
 
     show(run, cat, layer, view, rows, sides, note, f"layer {layer}, the first {len(rows)} of {len(found):,}")
     export.downloads(f"compare-layer-{layer}", found)
@@ -193,7 +191,10 @@ def strip_html(run: Run, ids: Sequence[int]) -> str:
 
 def finder(run: Run, cat: Catalog, these: list[int], those: list[int]) -> None:
     """Images by a word of their captions, folded, each with a button for either side."""
-    with st.expander("Find images"):
+    fold = st.expander("Find images", key="finder", on_change="rerun")
+    if not fold.open:
+        return
+    with fold:
         said = st.text_input("Find in captions", key="find", placeholder="doctor, طبيبة, …", width=260)
         ids = cat.samples(text=said, limit=N_FOUND)["sample_id"].tolist()
         if not ids:
@@ -264,23 +265,24 @@ def on_image(fired: Firing, sample_id: int, layer: int, feature: int, top: float
     large = lambda f: links.href("samples", sample=sample_id, layer=layer, feature=f, at=at)  # noqa: E731
     shown = firing.tile(feature, heat, top, large, f"--cs-seen-{sample_id}", f"image {sample_id}")
     if view == "image":
-        said = f"{value.max(initial=0):.1f}" if best is not None else "–"
+        said = firing.strength(value.max(initial=0)) if best is not None else "–"
     else:
         piece = visible(str(fired.tokens["piece"].iloc[tokens[best]])) if best is not None else ""
-        said = f"{value[best]:.1f} <bdi>{escape(piece)}</bdi>" if best is not None else "–"
+        said = f"{firing.strength(value[best])} <bdi>{escape(piece)}</bdi>" if best is not None else "–"
     return f'<div>{shown}<p class="cs-small">{said}</p></div>'
 
 
 SIDE_NAMES = ("These images", "Not on these")
 NUMBERS = f"Up to {N_COMPARED} numbers of images, such as 12, 40. An image's number stands in the address of its page."
+WHERE = "On the picture, or in the caption of one language."
 WORD = "A whole word of any caption, the model's own or a reference, in English or Arabic."
 METHOD = r"""
-*Images that I choose*: on each image a feature's activation is averaged over the image's patches, or over a caption's
+*Chosen images*: on each image a feature's activation is averaged over the image's patches, or over a caption's
 tokens, silent ones included. A feature is listed where its average on every image of the left side is above that on
 every image of the right side; first those that do not fire on the right at all, then by the distance between the lowest
 of the one and the highest of the other, over the feature's spread over all images of the run. Where images are alike, a
 feature's $n$ highest values are those of the left with probability $1/\binom{n+m}{n}$: with one image on either side
-one half, so such a list shows where to look and is no finding. *Men and women of one word*: the images of women and of
+one half, so such a list shows where to look and is no finding. *Men and women*: the images of women and of
 men of which a caption has the word; the difference of both means, over the same spread, and beside it the largest
 difference of any feature in 199 deals of the same images to groups of the same sizes (max-T, Westfall and Young 1993).
 What else differs between these women and men (objects, backgrounds) differs with them.

@@ -323,6 +323,11 @@ def _known_features(run_dir: str, version: str, layer: int, features: tuple[int,
     return runs.catalog(Run(run_dir)).some_features(layer, features).set_index("feature")
 
 
+def strength(activation: float) -> str:
+    """An activation with the digits that it needs: dictionaries differ a hundredfold in scale."""
+    return f"{activation:.2f}" if activation < 100 else f"{activation:,.0f}"
+
+
 def _words(about: Mapping[Any, Any]) -> list[str]:
     return [visible(w) for w in str(about.get("tokens") or "").split(" · ") if is_word(w)][:WORDS]
 

@@ -23,7 +23,7 @@ from pages.kit import firing, links, pickers, runs, states, text
 from pages.kit.images import GridItem, tile_html
 
 QUESTION = "What does the model write about this image, and what fires on it?"
-BY: dict[str, By] = {"What is unusual": "unusual", "Activation": "raw", "The gendered word’s attention": "attention"}
+BY: dict[str, By] = {"What is unusual": "unusual", "Activation": "raw", "Attention": "attention"}
 SHOWN = {
     "gender": {"female": "a woman", "male": "a man", "neutral": "no gender shown", "": "not labelled"},
     "split": {"train": "train", "test": "test"},
@@ -218,7 +218,7 @@ def note(seen: firing.Seen, by: By, row: dict[str, Any]) -> str:
     else:
         at = "on the picture" if token["kind"] == "image" else "at the question"
     beyond = "" if by == "raw" else f' <span class="cs-small">{row["score"]:.1f} spreads above usual</span>'
-    return f"<b>{row['peak']:.2f}</b> {at}{beyond}"
+    return f"<b>{firing.strength(row['peak'])}</b> {at}{beyond}"
 
 
 def large(sample_id: int, layer: int, feature: int) -> str:
@@ -285,7 +285,7 @@ def known(sample: dict[str, Any], languages: Sequence[str]) -> str:
 HINT = "Point at a part of the picture or at a word: click, tap, or arrow keys."
 ORDER = (
     "Unusual: how far a feature is above what it does on the run’s other images. Activation: how strongly it fires. "
-    "Attention: unusual where the model looks while it chooses its first gendered word."
+    "Attention: unusual where the model looks while it chooses its first word for a woman or a man."
 )
 METHOD = r"""
 Every place of the image and of its captions has one state in a layer, and the layer's dictionary writes it as a few

@@ -141,7 +141,7 @@ def measured(run: Run) -> dict[str, float]:
         assert not visit.exception, [e.message for e in visit.exception]
 
     image, by = page("pages/look/samples.py", sample="0"), page("pages/features/compare.py", these="0", those="1")
-    how = "Men and women of one word"
+    how = "Men and women"
     word = page("pages/features/compare.py", how=how, word="with")
     known = usual(run, LAYER)
     some = [firing(run, LAYER, i, "en") for i in range(40, 50)]
