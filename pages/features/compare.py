@@ -124,8 +124,8 @@ def of_word(run: Run, cat: Catalog, layer: int, view: str) -> Answer:
         p = f"p = {row['p']:.3f}" if row["p"] <= LEVEL else f"p = {row['p']:.2f}, as chance makes one"
         return (
             f"fires on <b>{percent(row['share_for'])}</b> of the {shown[0]}, {percent(row['share_against'])} of the "
-            f"{shown[1]} <span class='cs-small'>(difference {percent(row['share_difference'])}, "
-            f"{percent(row['share_low'])} to {percent(row['share_high'])}; {p})</span>"
+            f"{shown[1]} <span class='cs-small'>(difference {100 * row['share_difference']:+.0f} points, "
+            f"{100 * row['share_low']:+.0f} to {100 * row['share_high']:+.0f}; {p})</span>"
         )
 
     line = (
