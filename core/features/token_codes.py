@@ -3,8 +3,8 @@
 Layout of ``<run>/codes/layer_XX/part_NNNNN.safetensors``, ROWS_PER_PART activation rows a file: ``indptr``
 (n_rows + 1) int64, where each row's entries begin; ``feature`` (nnz), uint16 where the SAE has at most 65,536 features,
 else int32, rising within a row; ``value`` (nnz) float32, as the SAE gave it: rounded to bfloat16 a third of the bytes
-would be saved, and what later stages make of them would no longer be the same. BOS rows have no entries. The metadata
-say sae_id and d_sae.
+would be saved, and what later stages make of them would no longer be the same; ``d_sae`` (1) int64. BOS rows have no
+entries. The metadata say sae_id.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def write_part(path: Path, codes: RowCodes, n_rows: int, d_sae: int, sae_id: str
         "indptr": np.concatenate([[0], np.cumsum(np.bincount(codes.row, minlength=n_rows))]).astype(np.int64),
         "feature": codes.feature.astype(np.uint16 if d_sae <= NARROW else np.int32),
         "value": codes.value.astype(np.float32),
+        "d_sae": np.array([d_sae]),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"sae_id": sae_id, "d_sae": str(d_sae)})
+        save_file(tensors, temporary, metadata={"sae_id": sae_id})  # several would come in any order
 
 
 def layer_folder(run_dir: Path, layer: int) -> Path:
@@ -107,7 +108,7 @@ class TokenCodes:
                 if noted.get("sae_id") != self.sae_id:
                     raise other_sae(self.layer, self.sae_id, noted.get("sae_id", "none"))
                 indptr = file.get_slice("indptr")[low : high + 1]
-                n, d_sae = file.get_slice("feature").get_shape()[0], int(noted["d_sae"])
+                n, d_sae = file.get_slice("feature").get_shape()[0], int(file.get_tensor("d_sae")[0])
                 if len(indptr) != high - low + 1 or indptr[0] < 0 or indptr[-1] > n or (np.diff(indptr) < 0).any():
                     raise UserError(what, f"{path.name} does not hold the rows {low} to {high}.", REDO)
                 first, last = int(indptr[0]), int(indptr[-1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.activations.replay import Activations
 from core.features.token_codes import FOLDER, ROWS_PER_PART, Coder, encode_part, part_path, write_part
-from core.features.tokens import TokenIndex, read_token_index
+from core.features.tokens import read_token_index
 from core.sae.files import load_sae, sae_id
 from precompute.context import Part, StageContext
 
@@ -24,8 +24,23 @@ def run(ctx: StageContext) -> dict:
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run)
     activations = Activations.of(ctx, lambda: open_vlm(ctx), layers)
-    parts = [part for n, layer in enumerate(layers) for part in _layer(ctx, layer, n, activations, tokens)]
-    ctx.make(parts)
+
+    @functools.lru_cache(maxsize=1)  # parts come layer by layer
+    def opened(layer: int) -> tuple[Coder, str]:
+        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
+        return Coder(sae, tokens.group, device=ctx.device), sae_id(sae)
+
+    def make(layer: int, path: Path, start: int) -> None:
+        coder, name = opened(layer)
+        stop = min(start + ROWS_PER_PART, tokens.n_rows)
+        codes = encode_part(coder, activations.reader(layer), start, stop)
+        write_part(path, codes, stop - start, len(coder.sae.W_dec), name)
+
+    starts = range(0, tokens.n_rows, ROWS_PER_PART)
+    places = [(layer, part_path(ctx.run.dir, layer, i), start) for layer in layers for i, start in enumerate(starts)]
+    parts = [Part(place[1], functools.partial(make, *place)) for place in places]
+    total = len(layers) * tokens.n_rows
+    ctx.make(parts, lambda n: ctx.progress(min(n * ROWS_PER_PART, total) if n < len(parts) else total, total, "tokens"))
     if ctx.helper:
         return {}
     n_bytes = sum(part.path.stat().st_size for part in parts)
@@ -38,25 +53,3 @@ def open_vlm(ctx: StageContext) -> VLM:
     from core.vlm import load_captioner
 
     return load_captioner(ctx.run, ctx.config.model, ctx.device)
-
-
-def _layer(ctx: StageContext, layer: int, number: int, activations: Activations, tokens: TokenIndex) -> list[Part]:
-    """The parts of a layer: its rows, so many at a time."""
-
-    @functools.cache
-    def opened() -> tuple[Coder, str]:
-        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
-        return Coder(sae, tokens.group, device=ctx.device), sae_id(sae)
-
-    def make(path: Path, start: int, stop: int) -> None:
-        coder, name = opened()
-        codes = encode_part(coder, activations.reader(layer), start, stop)
-        write_part(path, codes, stop - start, len(coder.sae.W_dec), name)
-        n_layers = len(ctx.config.activations.layers)
-        ctx.progress(number * tokens.n_rows + stop, n_layers * tokens.n_rows, "tokens", f"layer {layer}")
-
-    parts = []
-    for i, start in enumerate(range(0, tokens.n_rows, ROWS_PER_PART)):
-        path, stop = part_path(ctx.run.dir, layer, i), min(start + ROWS_PER_PART, tokens.n_rows)
-        parts.append(Part(path, functools.partial(make, path, start, stop)))
-    return parts

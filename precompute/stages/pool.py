@@ -32,15 +32,28 @@ def run(ctx: StageContext) -> dict:
     first = gender_said(ctx, tokens)
     views = view_rows(tokens, first)
     n_positions = {v: np.bincount(tokens.sequence[m], minlength=len(first)) for v, m in views.items()}
-    work = {layer: _layer(ctx, layer, number, activations, tokens, views) for number, layer in enumerate(layers)}
-    ctx.make([part for parts in work.values() for part in parts])
+
+    @functools.lru_cache(maxsize=1)  # parts come layer by layer
+    def opened(layer: int) -> Coder:
+        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
+        return Coder(sae, tokens.group, TokenCodes.of(ctx.run, layer, sae_id(sae)), ctx.device)
+
+    def make(layer: int, path: Path, start: int) -> None:
+        stop = min(start + ROWS_PER_PART, tokens.n_rows)
+        x, codes = _read(opened(layer), activations.reader(layer), start, stop)
+        sequence = tokens.sequence[start:stop]
+        write_part(path, {v: pool_rows(sequence, m[start:stop], x, codes) for v, m in views.items()})
+
+    work = {layer: _layer(ctx, layer, tokens.n_rows, make) for layer in layers}
+    parts, total = [part for of in work.values() for part in of], len(layers) * tokens.n_rows
+    ctx.make(parts, lambda n: ctx.progress(min(n * ROWS_PER_PART, total) if n < len(parts) else total, total, "tokens"))
     if ctx.helper:
         return {}
-    for layer, parts in work.items():
+    for layer, of_layer in work.items():
         sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"))
         target = ctx.run.path(FOLDER, f"layer_{layer:02d}.safetensors")
         target.parent.mkdir(exist_ok=True)
-        join_parts(target, [part.path for part in parts], n_positions, sae.cfg.d_sae, sae_id(sae))
+        join_parts(target, [part.path for part in of_layer], n_positions, sae.cfg.d_sae, sae_id(sae))
     spoken = tokens.caption_length > 0
     named = int((first < tokens.caption_length)[spoken].sum())
     notes = {"captions": int(spoken.sum()), "captions_with_a_gendered_word": named}
@@ -62,37 +75,13 @@ def gender_said(ctx: StageContext, tokens: TokenIndex) -> np.ndarray:
     return first
 
 
-def _layer(
-    ctx: StageContext,
-    layer: int,
-    number: int,
-    activations: Activations,
-    tokens: TokenIndex,
-    views: dict[str, np.ndarray],
-) -> list[Part]:
+def _layer(ctx: StageContext, layer: int, n_rows: int, make: Callable[[int, Path, int], None]) -> list[Part]:
     """The parts of a layer: its rows, so many at a time."""
     folder = ctx.work_dir / f"layer_{layer:02d}"
     folder.mkdir(parents=True, exist_ok=True)
-    n_layers = len(ctx.config.activations.layers)
-    tick = _tick(ctx, layer, number * tokens.n_rows, n_layers * tokens.n_rows)
-
-    @functools.cache
-    def opened() -> Coder:
-        sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
-        return Coder(sae, tokens.group, TokenCodes.of(ctx.run, layer, sae_id(sae)), ctx.device)
-
-    def make(path: Path, start: int, stop: int) -> None:
-        x, codes = _read(opened(), activations.reader(layer), start, stop)
-        tick(stop)
-        sequence = tokens.sequence[start:stop]
-        write_part(path, {v: pool_rows(sequence, m[start:stop], x, codes) for v, m in views.items()})
-
-    parts = []
-    for i, start in enumerate(range(0, tokens.n_rows, ROWS_PER_PART)):
-        path = folder / f"part_{i:05d}.safetensors"
-        stop = min(start + ROWS_PER_PART, tokens.n_rows)
-        parts.append(Part(path, functools.partial(make, path, start, stop)))
-    return parts
+    starts = range(0, n_rows, ROWS_PER_PART)
+    paths = [folder / f"part_{i:05d}.safetensors" for i in range(len(starts))]
+    return [Part(p, functools.partial(make, layer, p, start)) for p, start in zip(paths, starts, strict=True)]
 
 
 def _read(coder: Coder, reader: ActivationReader, start: int, stop: int) -> tuple[np.ndarray, csr_array]:
@@ -100,7 +89,3 @@ def _read(coder: Coder, reader: ActivationReader, start: int, stop: int) -> tupl
     codes = encode_part(coder, reader, start, stop) if coder.kept is None else coder.kept.read(start, stop)
     shape = stop - start, len(coder.sae.W_dec)
     return reader.read(slice(start, stop)).numpy(), csr_array((codes.value, (codes.row, codes.feature)), shape=shape)
-
-
-def _tick(ctx: StageContext, layer: int, done: int, total: int) -> Callable[[int], None]:
-    return lambda row: ctx.progress(done + row, total, "tokens", f"layer {layer}")

@@ -65,11 +65,19 @@ def test_numbers_of_features_need_two_bytes_or_four(tmp_path, d_sae):
     assert load_file(part_path(tmp_path, LAYER, 0))["feature"].itemsize == (2 if d_sae == 40 else 4)
 
 
+def test_equal_codes_are_equal_bytes(tmp_path):
+    codes = token_codes.RowCodes(np.array([0, 2]), np.array([7, 9]), np.array([0.5, 3.0], np.float32))
+    paths = [tmp_path / f"{i}.safetensors" for i in range(12)]
+    for path in paths:
+        write_part(path, codes, 3, 40, "sae")
+    assert len({path.read_bytes() for path in paths}) == 1
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     codes, *_ = kept(tmp_path, "topk")
     path = part_path(tmp_path, LAYER, 1)
     content, tensors = path.read_bytes(), load_file(path)
-    metadata = {"sae_id": codes.sae_id, "d_sae": "40"}
+    metadata = {"sae_id": codes.sae_id}
     with pytest.raises(UserError, match="another SAE"):
         TokenCodes(tmp_path, LAYER, "0" * 16, PER_PART).read(0, 3)
     path.write_bytes(content[: len(content) // 2])
