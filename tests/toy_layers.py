@@ -14,7 +14,7 @@ from core.layers import lens, probes
 from core.layers.measures import MEASURES, emergence, with_q
 from core.layers.tables import table
 from core.run import Run
-from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, PROBES
+from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, LENS_FIT, PROBES
 
 NAN = float("nan")
 VIEWS = ("image", "prompt", "before", "caption")
@@ -47,6 +47,23 @@ def add_layers_tables(run_dir: str | Path, layers: Sequence[int] = (1, 3, 5), wh
     for of, rows in ((PROBES, probed), (LENS, read), (EMERGENCE, emergence(probed, read))):
         of.write(Run(run_dir), table(rows, of))
     CAPTION_LENS.write(Run(run_dir), CAPTION_LENS.of_rows(caption_lens_rows()))
+    LENS_FIT.write(Run(run_dir), LENS_FIT.of_rows([_fit(lang, *one) for lang in ("en", "ar") for one in FITS]))
+
+
+FITS = [
+    ("prior", -1, 5.0),
+    ("token", -1, 1.0),
+    *(
+        (lens, n, kl / (1 + 9 * (lens == "tuned")))
+        for lens in ("logit", "tuned")
+        for n, kl in enumerate((8.0, 4.0, 1.0))
+    ),
+]
+
+
+def _fit(lang: str, lens: str, layer: int, kl: float) -> dict[str, Any]:
+    row = {"lang": lang, "lens": lens, "layer": layer, "kl": kl, "kl_low": 0.8 * kl, "kl_high": 1.2 * kl, "first": 0.5}
+    return row | {"first_low": 0.4, "first_high": 0.6, "n_images": 64, "n_tokens": 256, "n_female": 30, "n_male": 34}
 
 
 CAPTIONS = {"en": ("A", "wo-", "woman", "swims", "(end)"), "ar": ("طبيـ", "طبيبة", "تسبح", "(end)")}
@@ -63,6 +80,7 @@ def caption_lens_rows(samples: Sequence[int] = (0, 3), layers: Sequence[int] = (
         for layer in layers
         for slot in range(len(said))
     ]
+    rows += [row | {"lens": "tuned", "beyond": NAN, "others": NAN, "n_others": 0} for row in rows]
     return rows + [
         {**_token(samples[0], lang, layer, 0), "kind": "image", "slot": patch, "token_id": -1, "said": "", "rank": -1}
         | {"compared": "", "gender": "", "log_odds": NAN, "others": NAN, "beyond": NAN, "n_others": 0}

@@ -195,6 +195,7 @@ class LayersConfig:
     last_layer: bool = True  # read the lens at the last layer too, where that is not among activations.layers
     n_vision: int = _is(3, low=0, high=64)  # layers of the vision tower that are probed, first to last; 0 = none
     n_shown: int = _is(24, low=0, high=500)  # test images whose captions the lens reads token by token; 0 = none
+    n_fitted: int = _is(200, low=0, high=10_000)  # training images that the tuned lens is fitted on; 0 = no such lens
     n_patches_shown: int = _is(8, low=0, high=500)  # of these, images that it reads patch by patch
 
 

@@ -9,11 +9,12 @@ import pandas as pd
 
 from core.config import LANGUAGE_NAME
 from core.figures.feature import isolated
-from core.figures.marks import Axis, Cells, Chart, Mark, Note, Panel, Points, Shades
+from core.figures.marks import Axis, Cells, Chart, Legend, Mark, Note, Panel, Points, Rule, Shades
 from core.figures.palette import GENDER, LANGUAGE
 from core.frames import records
 
 COLUMN, ROW, SIDE, HEAD, FOOT = 72, 38, 60, 40, 14  # pixels: of a token, of a layer, of margins
+LEAST = 1e-3  # nats that are told apart: the last layer's are none
 LONGEST = 11  # letters of a word that a cell holds
 RANKS = 3  # powers of ten that the colour tells apart
 MOST = 6.0  # log-odds at which a cell has its full colour
@@ -131,3 +132,59 @@ def alt(frame: pd.DataFrame, lang: str) -> str:
         return "No caption"
     last = frame[frame["layer"] == frame["layer"].max()].sort_values("slot")
     return f"{LANGUAGE_NAME.get(lang, lang)}: the words of every layer for the caption {' '.join(last['said'])}"
+
+
+LENSES = {"logit": "logit lens", "tuned": "tuned lens"}
+WITHOUT = {"token": "from the current token alone", "prior": "from nothing: the prior"}
+
+
+def lens_fit_figure(rows: pd.DataFrame) -> Chart:
+    """How far each lens is from the model's own output by layer (table ``lens_fit``), a panel a language.
+
+    Dashed: what the same fit reaches from the current token's embedding alone, and with no state at all.
+    """
+    panels = []
+    langs = [lang for lang in LANGUAGE_NAME if lang in set(rows["lang"])]
+    for number, lang in enumerate(langs, start=1):
+        own = rows[rows["lang"] == lang]
+        marks: list[Mark] = []
+        layers = sorted(n for n in set(own["layer"]) if n >= 0)
+        for lens, name in WITHOUT.items():
+            for one in records(own[own["lens"] == lens]):
+                marks.append(Rule(y=max(one["kl"], LEAST), dash="dash" if lens == "token" else "dot"))
+                marks.append(
+                    Note(1, float(np.log10(max(one["kl"], LEAST))), name, "right", "bottom", x_in="panel", size=12)
+                )
+        for lens, name in LENSES.items():
+            part = own[own["lens"] == lens]
+            part = part.assign(**{c: part[c].clip(lower=LEAST) for c in ("kl", "kl_low", "kl_high")})
+            marks.append(
+                Points(
+                    part["layer"],
+                    part["kl"],
+                    name,
+                    lang if lens == "tuned" else "muted",
+                    "circle" if lens == "tuned" else "square",
+                    8,
+                    dash="solid",
+                    y_ends=(part["kl_low"], part["kl_high"]),
+                    data=part[["kl_low", "kl_high", "first", "n_images", "n_tokens"]].to_numpy(),
+                    hover="layer %{x}: %{y:.3f} nats [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<br>"
+                    "the model’s own first word at %{customdata[2]:.0%} of tokens<br>"
+                    "n = %{customdata[3]} images, %{customdata[4]} tokens<extra>%{fullData.name}</extra>",
+                )
+            )
+        x = Axis("layer", ticks=layers, grid=False)
+        y = Axis("KL to the model’s own output, nats" if number == 1 else "", log=True, numbers=number == 1)
+        panels.append(Panel(marks, x, y, LANGUAGE_NAME[lang], column=number))
+    return Chart(
+        panels,
+        380,
+        (62, 10, 84, 34),
+        Legend(-0.2),
+        once=True,
+        share_y=True,
+        gaps=(0.035, None),
+        titles=(14, "left"),
+        inches=7.2,
+    )

@@ -11,7 +11,7 @@ it there too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from core.gender.contrast import Contrast, LogOdds
 from core.gender.logit_words import WordSets
-from core.layers.lens import CHUNK_ELEMENTS
 from core.layers.lens_words import LensWords, Spelling, begun
+from core.layers.tuned import Affine, Heading, read_logits
 
 TOP = 5
 MIN_OTHERS = 5  # captions in which another gender was said, below which no share of them is told
@@ -31,10 +31,8 @@ CAPTION, IMAGE = "caption", "image"
 NAN = float("nan")
 
 
-class Reading(Spelling, Protocol):
+class Reading(Spelling, Heading, Protocol):
     """The part of core.vlm's VLM that is used here."""
-
-    def logits(self, resid: Tensor) -> Tensor: ...
 
     def writable(self, scores: Tensor) -> Tensor: ...
 
@@ -79,22 +77,30 @@ class CaptionLens:
         sets: WordSets | None = None,
         others: Others | None = None,
         compared: Sequence[Contrast | None] = (),
+        tuned: Mapping[int, Affine] | None = None,
     ):
         self.vlm, self.ends, self.sets, self.others = vlm, ends, sets, others
+        self.tuned = tuned or {}
         self.words = LensWords(vlm)
         pairs = {(c.female, c.male): c for c in compared if c is not None and c.female is not None}
         self._there = {
-            (layer, *pair): values
+            (lens, layer, *pair): values
+            for lens in self.lenses
             for layer in (others.resid if others is not None and len(others.genders) else ())
-            for pair, values in self._read_others(layer, pairs).items()
+            for pair, values in self._read_others(lens, layer, pairs).items()
         }
 
-    def _read_others(self, layer: int, pairs: Mapping[Any, Contrast]) -> dict[Any, NDArray[np.float64]]:
+    @property
+    def lenses(self) -> tuple[str, ...]:
+        """The logit lens, and the tuned one where there are maps."""
+        return ("logit", "tuned") if self.tuned else ("logit",)
+
+    def _read_others(self, lens: str, layer: int, pairs: Mapping[Any, Contrast]) -> dict[Any, NDArray[np.float64]]:
         """Log-odds (n_others,) of each pair of spellings where other captions of the language say a gender."""
         assert self.others is not None
         found: dict[Any, list[NDArray[np.float64]]] = {pair: [] for pair in pairs}
         with torch.no_grad():
-            for _, scores in self._scores(self.others.resid[layer]):
+            for _, scores in self._scores(lens, layer, self.others.resid[layer]):
                 for pair, c in pairs.items():
                     read = LogOdds([c] * len(scores), self.ends)(scores)
                     found[pair].append(read.double().cpu().numpy())
@@ -105,27 +111,30 @@ class CaptionLens:
         """Rows of the table ``caption_lens``: the caption's tokens layer by layer, then the image's patches."""
         found = []
         tokens = [int(t) for t in shown.tokens]
-        for layer, resid in shown.resid.items():
-            found += self._caption(shown, tokens, layer, resid)
+        for lens in self.lenses:
+            for layer, resid in shown.resid.items():
+                found += self._caption(shown, tokens, lens, layer, resid)
         for layer, resid in shown.patches.items():
             found += self._patches(shown, layer, resid)
         return found
 
-    def _caption(self, shown: ShownCaption, tokens: list[int], layer: int, resid: Tensor) -> list[dict[str, Any]]:
+    def _caption(
+        self, shown: ShownCaption, tokens: list[int], lens: str, layer: int, resid: Tensor
+    ) -> list[dict[str, Any]]:
         if len(resid) != len(tokens):
             raise ValueError(f"{len(resid)} residuals of layer {layer} are read beside {len(tokens)} tokens")
         rows, c = [], shown.contrast if shown.contrast is not None and shown.contrast.female is not None else None
-        for start, scores in self._scores(resid):
+        for start, scores in self._scores(lens, layer, resid):
             log_p = scores.log_softmax(-1)
-            said = torch.tensor(tokens[start : start + len(scores)], device=scores.device)
-            own = log_p.gather(1, said[:, None])
+            written = torch.tensor(tokens[start : start + len(scores)], device=scores.device)
+            own = log_p.gather(1, written[:, None])
             ranks = 1 + (log_p > own).sum(1)
             sets = self.sets(scores).tolist() if self.sets is not None else [NAN] * len(scores)
             best = log_p.topk(min(TOP, log_p.shape[1]))
             for i in range(len(scores)):
                 slot = start + i
                 before, joined = tokens[:slot], self.words.joined(tokens[:slot], tokens[slot])
-                row = self._row(shown, CAPTION, slot, layer, before, best.values[i], best.indices[i])
+                row = self._row(shown, CAPTION, slot, lens, layer, before, best.values[i], best.indices[i])
                 said = self.words.read(before, tokens[slot])
                 if slot + 1 < len(tokens) and self.words.joined(tokens[: slot + 1], tokens[slot + 1]):
                     said = begun(said)
@@ -141,7 +150,7 @@ class CaptionLens:
                 }
                 if c is not None and slot == c.slot:
                     row |= {"compared": "spellings", "gender": shown.gender}
-                    row |= self._beside(c, float(LogOdds([c], self.ends)(scores[i : i + 1])[0]), layer, shown)
+                    row |= self._beside(c, float(LogOdds([c], self.ends)(scores[i : i + 1])[0]), lens, layer, shown)
                 elif self.sets is not None and not joined:
                     row |= {"compared": "words", "log_odds": sets[i]}
                 rows.append(row)
@@ -149,16 +158,24 @@ class CaptionLens:
 
     def _patches(self, shown: ShownCaption, layer: int, resid: Tensor) -> list[dict[str, Any]]:
         rows = []
-        for start, scores in self._scores(resid):
+        for start, scores in self._scores("logit", layer, resid):  # maps are fitted on captions
             best = scores.log_softmax(-1).topk(min(TOP, scores.shape[1]))
             sets = self.sets(scores).tolist() if self.sets is not None else [NAN] * len(scores)
             for i in range(len(scores)):
-                row = self._row(shown, IMAGE, start + i, layer, [], best.values[i], best.indices[i])
+                row = self._row(shown, IMAGE, start + i, "logit", layer, [], best.values[i], best.indices[i])
                 rows.append(row | {"compared": "words" if self.sets is not None else "", "log_odds": sets[i]})
         return rows
 
     def _row(
-        self, shown: ShownCaption, kind: str, slot: int, layer: int, before: list[int], best: Tensor, ids: Tensor
+        self,
+        shown: ShownCaption,
+        kind: str,
+        slot: int,
+        lens: str,
+        layer: int,
+        before: list[int],
+        best: Tensor,
+        ids: Tensor,
     ) -> dict[str, Any]:
         tokens = ids.tolist()
         return {
@@ -167,7 +184,7 @@ class CaptionLens:
             "kind": kind,
             "slot": slot,
             "layer": layer,
-            "lens": "logit",
+            "lens": lens,
             "token_id": -1,
             "said": "",
             "joined": False,
@@ -184,13 +201,13 @@ class CaptionLens:
             "n_others": 0,
         }
 
-    def _beside(self, c: Contrast, here: float, layer: int, shown: ShownCaption) -> dict[str, Any]:
+    def _beside(self, c: Contrast, here: float, lens: str, layer: int, shown: ShownCaption) -> dict[str, Any]:
         """The log-odds here, and of the same two spellings where captions of the other gender say theirs.
 
         Captions with the same pair of tokens, where there are MIN_OTHERS of them, else all that say the other gender.
         """
         row: dict[str, Any] = {"log_odds": here}
-        values = self._there.get((layer, c.female, c.male))
+        values = self._there.get((lens, layer, c.female, c.male))
         if values is None or self.others is None:
             return row
         others = self.others
@@ -202,14 +219,13 @@ class CaptionLens:
         further = chosen < here if shown.gender == "female" else chosen > here
         return row | {"others": float(chosen.mean()), "beyond": float(further.mean()), "n_others": len(chosen)}
 
-    def _scores(self, resid: Tensor) -> Any:
+    def _scores(self, lens: str, layer: int, resid: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Scores (some, vocab) of tokens that may be written, and the row at which they begin."""
-        if not len(resid):
-            return
-        first = self.vlm.writable(self.vlm.logits(resid[:1].float()).float())
-        size = max(1, CHUNK_ELEMENTS // first.shape[-1])
-        for start in range(0, len(resid), size):
-            yield start, self.vlm.writable(self.vlm.logits(resid[start : start + size].float()).float())
+        map_ = self.tuned.get(layer) if lens == "tuned" else None  # none of the last layer, which needs none
+        start = 0
+        for scores in read_logits(self.vlm, resid, map_):
+            yield start, self.vlm.writable(scores)
+            start += len(scores)
 
 
 def shown_samples(samples: Sequence[Mapping[str, Any]], n: int) -> list[int]:

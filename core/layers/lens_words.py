@@ -87,8 +87,12 @@ class LensWords:
         return PART if all(unicodedata.category(c) == "Cc" and not c.isspace() for c in piece) else ""
 
     def _goes_on(self, before: Sequence[int], token: int) -> bool:
+        """Whether the piece may go on with a word; one in another script stands beside it (موutil is no word)."""
         piece = self.piece(token)
-        return goes_on(piece) or piece.startswith(HALF)
+        if piece.startswith(HALF):
+            return True
+        word = self._begun(before)
+        return goes_on(piece) and (not word or _arabic(word[-1]) == _arabic(piece[0]) or not piece[0].isalpha())
 
     def _begun(self, before: Sequence[int]) -> str:
         found = LAST_WORD.search(self._decoded(before).rstrip(HALF))
@@ -96,6 +100,10 @@ class LensWords:
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return self.vlm.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _arabic(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("ARABIC")
 
 
 def begun(word: str) -> str:

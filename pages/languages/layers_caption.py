@@ -22,6 +22,11 @@ from pages.kit.style import is_dark
 QUESTION = "What would the model say at each layer?"
 NOTE = "if it ended there: the likeliest next word by the model’s own last norm and words; one example"
 COLOURS = {"By rank": "rank", "By gender": "gender"}
+LENSES = {"Logit": "logit", "Tuned": "tuned"}
+LENS_HELP = (
+    "Logit: the model’s own last norm and words, put on the layer as it is; it learns nothing. Tuned: behind a map of "
+    "the layer that was fitted on training captions, so it knows what such captions are like."
+)
 COLOUR_HELP = (
     "By the rank of the word that was written among all words; or by how much likelier a word for a woman is than "
     "one for a man, where they are compared."
@@ -45,6 +50,7 @@ def caption(run: Run, cat: Catalog) -> None:
     for line in filter(None, (wrong,)):
         states.empty(line)
     rows = cat.caption_lens(sample)
+    known_lenses = [name for name, lens in LENSES.items() if lens in set(rows["lens"])]
     with st.container(horizontal=True, vertical_alignment="bottom", key="caption-pickers"):
         names = {int(r["sample_id"]): f"{r['image_id']}, {SHOWN.get(r['gender'], r['gender'])}" for r in records(known)}
         ids = list(names)
@@ -58,8 +64,12 @@ def caption(run: Run, cat: Catalog) -> None:
             args=(f"caption-image-{sample}",),
             width=300,
         )
+        lens = "logit"
+        if len(known_lenses) > 1:
+            lens = LENSES[pickers.choice("Lens", known_lenses, "through", LENS_HELP)]
         colour = COLOURS[pickers.choice("Colour", list(COLOURS), "colour", COLOUR_HELP)]
         export.downloads(f"caption-lens-{sample}", figure.caption_frame(rows), key=f"download-caption-lens-{sample}")
+    rows = rows[rows["lens"] == lens]
     place, wrong = _place(st.query_params.get("at", ""), rows, cat)
     if wrong:
         states.empty(wrong)
@@ -81,6 +91,17 @@ def caption(run: Run, cat: Catalog) -> None:
     if place is not None:
         _listed(cat, sample, rows, place)
     _stories(cat, rows, sample)
+    if cat.has("lens_fit") and len(fit := cat.lens_fit()):
+        panels.panel(
+            "How far each lens can be trusted",
+            "held-out captions: how far what it says is from what the model says in the end; bars: 95 % intervals over "
+            "images; dashed: the same fit without the layer",
+            "caption-lens-fit",
+            fit,
+            figure.lens_fit_figure(fit),
+            "KL to the model’s own output by layer and lens",
+            key="caption-lens-fit",
+        )
 
 
 def asked() -> bool:
@@ -251,7 +272,7 @@ def _stories(cat: Catalog, rows: pd.DataFrame, sample: int) -> None:
     effects = cat.head_effects() if cat.has("head_effects") else pd.DataFrame({"lang": [], "part": []})
     sides = ""
     for lang in [lang for lang in LANGUAGE_NAME if lang in set(rows["lang"])]:
-        own = rows[(rows["lang"] == lang) & (rows["lens"] == "logit")]
+        own = rows[rows["lang"] == lang]
         steps = stories.story(own, cat.emergence(), effects, shares, patching, contrasts, tuple(cat.layers()))
         if steps:
             inner = "".join(_step(step) for step in steps)

@@ -35,6 +35,7 @@ EDITED, EXPLAINED = 2.5, 3.3  # how much longer captions under an edit are, and 
 EXCHANGES = 11  # passes of a caption whose image tokens are exchanged before the first layer, its own among them
 FIRES = 0.35  # share of captions on which a feature that is ablated fires
 BLOCK_IMAGES, LENS_BATCH, LENS_OTHERS = 48, 16, 64  # as in stages activations and layers
+FIT_BYTES = 2**30  # of the states that a tuned lens is fitted on at once
 SHOWN_BYTES = 60  # of a place and layer whose words are kept, compressed
 BLOCK_BYTES = 1.2 * 2**30  # of the activations that are recorded between two checkpoints
 WINDOW_BYTES = 2 * 2**30  # of one layer's activations that training holds at once
@@ -211,7 +212,13 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
         lens = 2 * at.languages * min(1.5 * config.layers.n_lens, at.n_test)
     shown, others = min(config.layers.n_shown, at.n_test), min(LENS_OTHERS, at.n_test) if config.layers.n_shown else 0.0
     patches = min(config.layers.n_patches_shown, shown) * shape.image_tokens
-    read = at.languages * shape.n_layers * (shown * at.new + others + patches)  # places x layers whose words are read
+    fitted = min(config.layers.n_fitted, at.n - at.n_test) if shown else 0.0  # images of the tuned lens
+    states = fitted * at.languages * at.new * 4 * at.d_model  # bytes of a layer's, of which FIT_BYTES at once
+    groups = math.ceil(max(1.0, shape.n_layers * states / FIT_BYTES)) if fitted else 0
+    lenses = 2 if fitted else 1  # at captions; at patches the logit lens alone
+    read = at.languages * shape.n_layers * (lenses * (shown * at.new + others) + patches)  # places whose words are read
+    held = at.languages * shape.n_layers * 2 * 5 * others if fitted else 0.0  # at which lenses are judged
+    passed = at.languages * (shown + (2 if fitted else 1) * others + groups * fitted)  # captions
     return {
         "words": Work(seconds=0.1 + at.rows * REFERENCES * WORD_SECONDS, disk=at.rows * REFERENCES * 8, host=2e8),
         "codes": Work(
@@ -262,13 +269,16 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
             trained_held=x.d_sae,
         ),
         "layers": Work(
-            images=lens + at.languages * (shown + others) + (at.n if config.layers.n_vision else 0),
-            tokens=(lens + at.languages * (shown + others)) * at.length,
-            encoded=read * shape.vocab,
+            images=lens + passed + (at.n if config.layers.n_vision else 0),
+            tokens=(lens + passed) * at.length,
+            encoded=(read + held) * shape.vocab,
             model=True,
             disk=1e5 + read * SHOWN_BYTES,
-            seconds=(n_layers + config.layers.n_vision / 3) * (0.6 + at.rows * at.d_model * 4e-6) + read * 3e-4,
-            host=LATE + 12 * at.rows * at.d_model,
+            passing=shape.n_layers * 4.0 * at.d_model**2 if fitted else 0.0,
+            seconds=(n_layers + config.layers.n_vision / 3) * (0.6 + at.rows * at.d_model * 4e-6)
+            + read * 3e-4
+            + (shape.n_layers * 4e-10 * at.d_model**3 if fitted else 0.0),
+            host=LATE + 12 * at.rows * at.d_model + (min(FIT_BYTES, shape.n_layers * states) if fitted else 0.0),
             tokens_held=LENS_BATCH * at.length,
         ),
     }

@@ -23,7 +23,7 @@ from core.gender.contrast import Contrast, LogOdds, pair_numbers, random_contras
 from core.gender.coverage import coverage
 from core.gender.logit_words import WordSets, random_sets, word_sets
 from core.gender.word_ends import word_ends
-from core.layers import LogitLens, TransformerProbeAnalyzer
+from core.layers import LogitLens, TransformerProbeAnalyzer, tuned
 from core.layers.caption_lens import CaptionLens, Others, ShownCaption, shown_samples
 from core.layers.control_task import ImageTypes, image_types, telling_words
 from core.layers.measures import emergence, with_q
@@ -31,7 +31,7 @@ from core.layers.positions import POSITIONS, Place, caption_row, places
 from core.layers.tables import table
 from core.run import write_table
 from core.run.schema import Table
-from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, PROBES
+from core.run.schema.layers import CAPTION_LENS, EMERGENCE, LENS, LENS_FIT, PROBES
 from core.samples.images import open_image
 from core.vlm.vision import PROJECTOR, spread, vision_states
 from precompute.context import Part, StageContext
@@ -41,6 +41,8 @@ PIXELS = 16  # a side, of the images that the pixel baseline sees
 BATCH = 16  # sequences at once for the model's last layer
 VISION_BATCH = 64  # images that are open at once
 N_RANDOM = 50  # draws of other words
+FIT_BYTES = 1 << 30  # of the states that a tuned lens is fitted on at once
+N_QUALITY = 4  # tokens of a held-out caption at which lenses are held against the model's own output
 N_OTHERS = 64  # captions at whose places the spellings of a shown caption are read as well
 SHOWN_ELEMENTS = 1 << 26  # positions x layers x d_model of one pass over captions that are shown (256 MiB)
 
@@ -72,17 +74,20 @@ def run(ctx: StageContext) -> dict:
             asked[f"probes_{layer:02d}_{view}"] = PROBES, lambda n=layer, v=view, r=resid: _probe(analyzer, r(), n, v)
     asked |= {f"lens_{lang}": (LENS, lambda c=lang: work.read(c)) for lang in languages}
     asked |= {f"shown_{lang}": (CAPTION_LENS, lambda c=lang: work.shown(c)) for lang in languages}
+    if ctx.config.layers.n_shown and ctx.config.layers.n_fitted:
+        ctx.make([Part(work.maps, work.fit)])
+        asked |= {f"fit_{lang}": (LENS_FIT, lambda c=lang: work.quality(c)) for lang in languages}
     parts = {name: _part(ctx.work_dir / f"{name}.parquet", *one) for name, one in asked.items()}
     ctx.make(list(parts.values()), lambda n: ctx.progress(n, len(parts), "steps", "probes and lens"))
     if ctx.helper:
         return {}
-    probes, lens = (  # as they stand in the files, fresh or kept
+    probes, lens, fitted = (  # as they stand in the files, fresh or kept
         [row for name, (of, _) in asked.items() if of is wanted for row in pq.read_table(parts[name].path).to_pylist()]
-        for wanted in (PROBES, LENS)
+        for wanted in (PROBES, LENS, LENS_FIT)
     )
     with_q(probes, lens)
     found = emergence(probes, lens)
-    for of, rows in ((PROBES, probes), (LENS, lens), (EMERGENCE, found)):
+    for of, rows in ((PROBES, probes), (LENS, lens), (LENS_FIT, fitted), (EMERGENCE, found)):
         of.write(ctx.run, table(rows, of))
     written = [pq.read_table(parts[name].path) for name, (of, _) in asked.items() if of is CAPTION_LENS]
     n_shown = CAPTION_LENS.write_parts(ctx.run, written)
@@ -169,6 +174,10 @@ class _Lens:
         self.gender = {s["sample_id"]: s["gender"] for s in samples}
         self.held_out = self._choose(samples)
         self.shown_images = shown_samples(samples, self.settings.n_shown)
+        train = [s["sample_id"] for s in samples if s["split"] == "train"]
+        drawn = np.random.default_rng([ctx.config.seed, 7]).permutation(len(train))[: self.settings.n_fitted]
+        self.fitted_on = sorted(train[i] for i in drawn)
+        self.maps = ctx.work_dir / "tuned.safetensors"
         self.vlm: Any = None
         self.opened = False
 
@@ -238,7 +247,9 @@ class _Lens:
         words = [row["word"] for row in self.contrasts.values() if row["lang"] == lang]
         if sets is not None and not sets.covers(words) >= MIN_COVERAGE:  # NaN where no caption names a gender
             sets = None
-        lens = CaptionLens(self.vlm, word_ends(self.vlm), sets, self._others(lang), list(contrasts.values()))
+        lens = CaptionLens(
+            self.vlm, word_ends(self.vlm), sets, self._others(lang), list(contrasts.values()), self._maps()
+        )
         patched = set(self.shown_images[: self.settings.n_patches_shown])
         rows: Rows = []
         for caption, tokens, resid, patches in self._passes(captions, patched):
@@ -246,6 +257,76 @@ class _Lens:
             gender = self._spelled(caption) if contrast is not None else ""
             rows += lens.rows(ShownCaption(image, lang, tokens, contrast, gender, resid, patches))
         return rows
+
+    def _maps(self) -> dict[int, tuned.Affine]:
+        """Maps of the layers alone; {} where none were fitted."""
+        return {n: one for n, one in tuned.read(self.maps).items() if n >= 0} if self.maps.exists() else {}
+
+    def fit(self) -> None:
+        """The tuned lens of every layer but the last, of the current token alone, and the prior, on training captions
+        in all languages; an empty file where there are too few."""
+        self._open()
+        vlm, last = self.vlm, self.vlm.n_layers - 1
+        captions = [c for i in self.fitted_on for c in self._captions_of(i) if len(self.captions.get(c, ()))]
+        n_tokens = sum(len(self.captions[c]) + 1 for c in captions)
+        size, maps = max(1, FIT_BYTES // (4 * vlm.d_model * max(n_tokens, 1)) - 2), {}
+        images = np.zeros(0, np.int64)
+        for start in range(0, last, size) if len(self.fitted_on) >= tuned.HELD else ():
+            group = [*range(start, min(start + size, last))]
+            states: dict[int, list[torch.Tensor]] = {n: [] for n in (*group, last, tuned.TOKEN)}
+            seen: list[int] = []
+            for caption, tokens, resid, _ in self._passes(captions, set(), (*group, last)):
+                for n in (*group, last):
+                    states[n].append(resid[n])
+                states[tuned.TOKEN].append(self._embedded(caption, tokens))
+                seen += [caption // len(LANGUAGES)] * len(tokens)
+            x, images = {n: torch.cat(parts) for n, parts in states.items()}, np.array(seen)
+            with torch.no_grad():
+                target = vlm.final_norm(x[last].to(vlm.device, vlm.dtype)).float().cpu()
+            maps |= {n: tuned.fit(x[n], target, images) for n in (*group, *([tuned.TOKEN] if not start else []))}
+            maps[tuned.PRIOR] = tuned.Affine(torch.zeros(len(target.T), len(target.T)), target.mean(0))
+        tuned.write(self.maps, maps)
+
+    def quality(self, lang: str) -> Rows:
+        """Rows of lens_fit.parquet: each lens held against the model's own output on held-out captions."""
+        self._open()
+        maps = tuned.read(self.maps)
+        mine = [c for c in (caption_row(i, lang) for i in self.held_out) if self._contrast(c) is not None]
+        mine = [c for c in mine if self.gender[c // len(LANGUAGES)] in ("female", "male")][:N_OTHERS]
+        states: dict[int, list[torch.Tensor]] = {n: [] for n in (*range(self.vlm.n_layers), tuned.TOKEN)}
+        images: list[int] = []
+        decides: list[int] = []
+        contrasts = []
+        for caption, tokens, resid, _ in self._passes(mine, set()):
+            contrast, image = self._contrast(caption), caption // len(LANGUAGES)
+            assert contrast is not None
+            rng = np.random.default_rng([self.ctx.config.seed, 8, caption])
+            others = [i for i in range(len(tokens)) if i != contrast.slot]
+            at = [contrast.slot, *sorted(rng.permutation(others)[:N_QUALITY].tolist())]
+            decides.append(len(images))
+            contrasts.append(contrast)
+            images += [image] * len(at)
+            for n, x in resid.items():
+                states[n].append(x[at])
+            states[tuned.TOKEN].append(self._embedded(caption, tokens)[at])
+        if not mine or not maps:
+            return []
+        genders = [self.gender[images[i]] for i in decides]
+        held = tuned.HeldOut(
+            {n: torch.cat(x) for n, x in states.items()}, np.array(images), decides, contrasts, genders
+        )
+        rows = tuned.quality(self.vlm, maps, held, word_ends(self.vlm), self.settings.min_images)
+        return [{"lang": lang, **row} for row in rows]
+
+    def _captions_of(self, image: int) -> list[int]:
+        return [caption_row(image, lang) for lang in self.ctx.config.samples.languages]
+
+    def _embedded(self, caption: int, tokens: Sequence[int]) -> torch.Tensor:
+        """Embeddings (n_tokens, d_model) of the tokens that stand where each of these is chosen."""
+        prompt = self.vlm.prompt_ids(self.ctx.config.prompts[LANGUAGES[caption % len(LANGUAGES)]])
+        ids = torch.tensor([prompt[-1], *tokens[:-1]], device=self.vlm.device)
+        with torch.no_grad():
+            return self.vlm.model.get_input_embeddings()(ids).float().cpu()
 
     def _contrast(self, caption: int) -> Contrast | None:
         row = self.contrasts.get(caption)
@@ -269,12 +350,13 @@ class _Lens:
         return Others(list(contrasts.values()), genders, found)
 
     def _passes(
-        self, captions: Sequence[int], patched: set[int]
+        self, captions: Sequence[int], patched: set[int], layers: Sequence[int] = ()
     ) -> Iterator[tuple[int, list[int], dict[int, torch.Tensor], dict[int, torch.Tensor]]]:
-        """Captions with their tokens (and the end, where it was written), and residuals of every layer where each of
-        them was chosen, and at the patches of images that are ``patched``."""
+        """Captions with their tokens (and the end, where it was written), and residuals of the layers (all) where each
+        of them was chosen, and at the patches of images that are ``patched``."""
         prompts = {lang: self.vlm.prompt_ids(prompt) for lang, prompt in self.ctx.config.prompts.items()}
-        layers, vlm = range(self.vlm.n_layers), self.vlm
+        vlm = self.vlm
+        layers = layers or range(vlm.n_layers)
         rows = {c: [*prompts[LANGUAGES[c % len(LANGUAGES)]], *self.captions[c]] for c in captions}
         longest = max(map(len, rows.values()), default=1)
         size = min(BATCH, max(1, SHOWN_ELEMENTS // (longest * len(layers) * vlm.d_model)))

@@ -169,10 +169,11 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (layers.difference_figure, layers.difference_curves(cat.lens(), "word", "ar")),
         (
             caption_lens.caption_lens_figure,
-            caption_lens.caption_frame(cat.caption_lens(3).query("lang == 'ar'")),
+            caption_lens.caption_frame(cat.caption_lens(3).query("lang == 'ar' and lens == 'logit'")),
             "ar",
             "gender",
         ),
+        (caption_lens.lens_fit_figure, cat.lens_fit()),
         (
             alignment.curves_figure,
             alignment.curves(cat.alignment(), cat.frame("gender_directions"), cat.frame("clbas"), "caption"),

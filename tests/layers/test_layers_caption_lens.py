@@ -104,6 +104,7 @@ def test_words_are_whole_and_no_half_letter_is_shown():
     assert words.read([TABI], B) == "طبيب" and words.read([TABI], BA) == "طبيبة" and words.read([], TABI) == "طبي"
     assert words.read([TABI], BYTE) == PART and words.read([], BYTE) == PART
     assert words.read([TABI, BYTE], NEXT_BYTE) == "طبيا" and words.joined([TABI, BYTE], NEXT_BYTE)
+    assert words.read([TABI], NESS) == "ness" and not words.joined([TABI], NESS)  # of another script
     assert words.read([A], EOS) == END and words.read([A], PAD) == MARK and words.read([A], NEWLINE) == LINE
 
 
@@ -143,7 +144,7 @@ def test_the_stage_reads_every_layer_of_the_first_test_images(small_run):
     contrasts = pq.read_table(small_run / "contrasts.parquet").to_pandas().set_index(["sample_id", "lang"])
     shown = sorted(samples.loc[samples["split"] == "test", "sample_id"])[:24]
     assert sorted(set(rows["sample_id"])) == shown and set(rows["layer"]) == set(range(8))
-    said = rows[rows["kind"] == "caption"]
+    said = rows[(rows["kind"] == "caption") & (rows["lens"] == "logit")]
     for (sample, lang), one in said[said["layer"] == 7].groupby(["sample_id", "lang"]):
         caption = captions.loc[(sample, lang)]
         one = one.sort_values("slot")

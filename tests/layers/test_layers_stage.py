@@ -11,7 +11,7 @@ from core.run import Run
 from precompute.stages import layers
 from tests.toy_stages import file_bytes, stopped_half_way
 
-NAMES = ("probes.parquet", "lens.parquet", "emergence.parquet", "caption_lens.parquet")
+NAMES = ("probes.parquet", "lens.parquet", "emergence.parquet", "caption_lens.parquet", "lens_fit.parquet")
 
 
 def test_a_stop_half_way_ends_in_the_same_bytes(small_run, tmp_path):

@@ -56,7 +56,7 @@ def test_both_captions_stand_side_by_side_and_lead_to_what_fires(visit: Open) ->
     at = visit(sample="3")
     said = words(at)
     assert "What would the model say at each layer?" in said and 'href="samples?run=demo&amp;sample=3"' in said
-    assert len(charts(at)) == 2
+    assert len(charts(at)) == 3  # one a language, and how far the lenses can be trusted
     assert at.session_state["colour"] == "By rank" and visit(colour="By gender").session_state["colour"] == "By gender"
 
 
@@ -92,7 +92,7 @@ def test_what_cannot_be_shown_is_said(visit: Open, state: dict[str, str], said: 
 
 def test_a_caption_without_two_words_to_compare_has_no_story_but_says_why(visit: Open) -> None:
     at = visit(run="english", sample="3")
-    assert len(charts(at)) == 1 and ("is compared at" in words(at) or "says no gender" in words(at))
+    assert len(charts(at)) == 2 and ("is compared at" in words(at) or "says no gender" in words(at))
 
 
 def test_the_story_tells_what_is_of_this_caption_and_what_of_the_run(visit: Open) -> None:
@@ -110,8 +110,18 @@ def test_the_sample_page_leads_here_only_where_its_captions_were_read(cache: Pat
         assert "layers?run=demo&sample=4" not in words(go("pages/look/samples.py", sample="4"))
 
 
+def test_the_lens_is_chosen_in_the_address_and_stands_beside_what_it_is_worth(visit: Open) -> None:
+    at = visit(sample="3", through="Tuned")
+    said = words(at)
+    assert at.session_state["through"] == "Tuned" and len(charts(at)) == 3
+    assert "Too few other captions" in said and "How far each lens can be trusted" in said
+    assert "From layer 2 on" in words(visit(sample="3", through="Logit"))
+
+
 def test_arabic_runs_from_right_to_left_and_the_last_layer_is_on_top(cache: Path) -> None:
-    frame = caption_lens.caption_frame(Catalog(cache / "demo").caption_lens(3).query("lang == 'ar'"))
+    frame = caption_lens.caption_frame(
+        Catalog(cache / "demo").caption_lens(3).query("lang == 'ar' and lens == 'logit'")
+    )
     (panel,) = caption_lens.caption_lens_figure(frame, "ar").panels
     assert panel.x.range is not None and panel.x.range[0] > panel.x.range[1] and panel.y.side == "right"
     assert panel.y.range is not None and panel.y.range[0] < panel.y.range[1] and list(panel.y.labels or ())[-1] == "3"
@@ -122,7 +132,7 @@ def test_arabic_runs_from_right_to_left_and_the_last_layer_is_on_top(cache: Path
 
 def test_the_story_is_not_sure_of_a_preference_that_other_captions_share() -> None:
     rows = pd.DataFrame(caption_lens_rows())
-    one = rows[(rows["sample_id"] == 3) & (rows["lang"] == "en")]
+    one = rows[(rows["sample_id"] == 3) & (rows["lang"] == "en") & (rows["lens"] == "logit")]
     none = pd.DataFrame({"lang": [], "part": [], "sample_id": []})
     shared = one.assign(beyond=0.6)
     said = {step.title: step for step in story(shared, none, none, none, none.iloc[:0], none)}

@@ -139,3 +139,9 @@ class LayerQueries(Tables):
         return self._query(
             f"SELECT * FROM caption_lens WHERE {where} ORDER BY lang DESC, lens, layer, slot", parameters
         )
+
+    def lens_fit(self, lang: str | None = None) -> pd.DataFrame:
+        """Rows of lens_fit, English first, by lens and layer; None means both languages."""
+        self.columns("lens_fit")
+        where, parameters = equal(lang=lang)
+        return self._query(f"SELECT * FROM lens_fit WHERE {where} ORDER BY lang DESC, lens, layer", parameters)

@@ -122,7 +122,8 @@ CAPTION_LENS = table(
     slot: int32 - number of the token in the caption, one behind it where the caption ends; at patches the patch, row
         by row
     layer: int32 - 0-based number of the decoder block whose output is read
-    lens: string - logit (the model's own last norm and words, put on the layer as it is)
+    lens: string - logit (the model's own last norm and words, put on the layer as it is) or tuned (behind an affine map
+        of the layer that was fitted on training captions); at patches logit alone
     token_id: int32 - token that was written there; -1 at patches
     said: string - the word that stands there once that token is written, with what the word has so far; a hyphen or
         tatweel behind it says that the caption goes on with it, brackets that it is no text
@@ -140,5 +141,33 @@ CAPTION_LENS = table(
         where they say it; NaN below five of them
     beyond: float32 [share] - share of those captions from which `log_odds` lies away, on the side of the written word
     n_others: int32 [captions] - how many those are
+    """,
+)
+LENS_FIT = table(
+    "lens_fit",
+    "layers",
+    "a language, lens and layer: how near the lens is to the model's own output on held-out captions",
+    """
+    lang: string - language of the captions: en or ar
+    lens: string - logit; tuned (a map of the layer, fitted on training captions); and what the same fit reaches without
+        the layer: token (from the embedding of the current token) and prior (the mean of all last states)
+    layer: int32 - 0-based number of the decoder block whose output is read; -1 for token and prior
+    kl: float64 [nats] - divergence of the model's own next-word distribution from the lens's, mean over images
+    kl_low: float64 [nats] - lower end of the 95 % interval of kl over images
+    kl_high: float64 [nats] - upper end of the 95 % interval of kl over images
+    first: float64 [share] - share of tokens at which the lens and the model have the same first word
+    first_low: float64 [share] - lower end of the 95 % interval of first (Clopper and Pearson)
+    first_high: float64 [share] - upper end of the 95 % interval of first (Clopper and Pearson)
+    gained: float64 [nats] - kl of the lens token less kl, mean over the same images; null for token and prior
+    gained_low: float64 [nats] - lower end of the 95 % interval of gained over images
+    gained_high: float64 [nats] - upper end of the 95 % interval of gained over images
+    n_images: int32 [images] - held-out images whose captions were read
+    n_tokens: int32 [tokens] - tokens of their captions
+    auc: float64 - chance that the log-odds of the two spellings, where the gender is said, are higher at an image of a
+        woman than at one of a man; null where there are too few of either
+    auc_low: float64 - lower end of the 95 % interval of auc over images
+    auc_high: float64 - upper end of the 95 % interval of auc over images
+    n_female: int32 [images] - images of women among them
+    n_male: int32 [images] - images of men among them
     """,
 )
