@@ -239,7 +239,8 @@ def _listed(cat: Catalog, sample: int, rows: pd.DataFrame, place: Place) -> None
     if kind == "image":
         here = cat.caption_lens(sample, "image", slot)
         here = here[here["lang"] == here["lang"].iloc[0]] if len(here) else here
-        text.heading(f"At patch {slot}, layer by layer", "what the model would write behind this part of the picture")
+        note = "what the model would write behind this part of the picture, by the logit lens"
+        text.heading(f"At patch {slot}, layer by layer", note)
     else:
         here = rows[(rows["lang"] == kind) & (rows["slot"] == slot)]
         said = here["said"].iloc[0]

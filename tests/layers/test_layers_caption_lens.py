@@ -71,10 +71,10 @@ def test_each_layer_says_what_was_put_into_it():
 
 def test_a_word_counts_as_preferred_where_it_leads_by_more_than_in_captions_of_the_other_gender():
     """Layer 0 knows nothing; layer 1 says "woman" in every caption; from layer 2 on the image decides."""
-    contrast, men = Contrast(1, 1, WOMAN, MAN), ["male"] * 8
-    prior = resid(*[WOMAN] * 8)
-    there = {0: 0 * prior, 1: prior, 2: resid(*[MAN] * 8), 3: resid(*[MAN] * 8)}
-    others = Others([contrast] * 8, men, there)
+    contrast, men = Contrast(1, 1, WOMAN, MAN), ["male"] * 20
+    prior = resid(*[WOMAN] * 20)
+    there = {0: 0 * prior, 1: prior, 2: resid(*[MAN] * 20), 3: resid(*[MAN] * 20)}
+    others = Others([contrast] * 20, men, there)
     own = {0: 0 * resid(A, MAN), 1: resid(A, WOMAN), 2: resid(A, WOMAN), 3: resid(A, WOMAN)}
     rows = read(ShownCaption(0, "en", [A, WOMAN], contrast, "female", own), others)
     here = rows[rows["compared"] == "spellings"].sort_values("layer")
@@ -83,7 +83,7 @@ def test_a_word_counts_as_preferred_where_it_leads_by_more_than_in_captions_of_t
     assert first_for_good(here.to_dict("records")) == 2
     lost = here.assign(log_odds=[8, 8, 8, -1])
     assert first_for_good(lost.to_dict("records")) == -1
-    few = Others([contrast] * 4, men[:4], {n: x[:4] for n, x in there.items()})
+    few = Others([contrast] * 18, men[:18], {n: x[:18] for n, x in there.items()})
     alone = read(ShownCaption(0, "en", [A, WOMAN], contrast, "female", own), few)
     assert alone["beyond"].isna().all() and first_for_good(alone[alone["slot"] == 1].to_dict("records")) == -1
 

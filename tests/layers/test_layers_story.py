@@ -92,7 +92,9 @@ def test_the_lens_prefers_the_word_from_the_planted_layer_on(world: dict[str, An
         decides = rows[rows["compared"] == "spellings"]
         first.append(first_for_good(decides.to_dict("records")))
     layers = np.array(first)
-    counts = np.bincount(layers + 1, minlength=2)  # of 60 captions 35 name the layer, 9 none, 13 a later one, 3 one before
+    counts = np.bincount(
+        layers + 1, minlength=2
+    )  # of 60 captions 35 name the layer, 9 none, 13 a later one, 3 one before
     assert np.argmax(counts[1:]) == LAYER and np.mean(layers == LAYER) > 0.4, counts
     assert np.mean((layers >= 0) & (layers < LAYER)) < 0.15, counts
     number = first.index(LAYER)
