@@ -53,7 +53,7 @@ def captions(place_of: Place, n: int = 40, n_random: int = 6, examples: int = 0,
     means.states[:, 0] = 0.0  # as many women as men at every place
     readers = {lang: Reader(lang, frozenset()) for lang in prompts}
     for image in range(n):
-        mine = asks(KINDS, GRID, n_random, image < examples, [seed, image])
+        mine = asks(KINDS, GRID, 25 if image < examples else n_random, image < examples, [seed, image])
         mine = [one for one in mine if one.filling != "pixels"]
         for lang in prompts:
             texts = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pages.causes.steering_image import SteeredImage
 
 WAIT = 0.15  # seconds between two looks at the queue
+N_MEANS = 64  # images over which the mean of a place is taken
 KEPT_IMAGES = 64  # image features and unsteered captions kept in memory
 KEPT_READINGS, KEPT_BYTES = 16, 2**30  # of pictures that were read, with the residuals of all their tokens
 
@@ -80,6 +81,8 @@ class Live:
 
         self.run, self.model, self.queue = run, SteeredModel.of_run(run), Queue()
         self._images: OrderedDict[str, Any] = OrderedDict()
+        self._fillings: dict[tuple[int, str], Any] = {}
+        self._train: Any = None
         self._before: OrderedDict[tuple[str, int | None], Step] = OrderedDict()
         self._told: OrderedDict[tuple[str, Asked], Told] = OrderedDict()
         self._fires: OrderedDict[tuple[str, Asked, int], dict[str, Firing]] = OrderedDict()
@@ -166,6 +169,44 @@ class Live:
                 }
             _keep(self._fires, key, found)
         return self._fires[key]
+
+    def hidden(
+        self, sample_id: int, areas: Sequence[tuple[int, ...]], layer: int, filling: str
+    ) -> dict[str, list[tuple[str, bool]]]:
+        """Captions (text, whether it ended) of an image of the run with each of the areas hidden, by language.
+
+        Call it only in a turn of the queue. UserError where nothing can be hidden from the model at the layer (-1:
+        where image tokens enter). The mean of a place is over N_MEANS images of the run, read once.
+        """
+        from core.interventions.hiding import Hidden, check_hiding, hidden_captions, mean_filling, zero_filling
+        from core.samples.images import open_image
+
+        vlm, found = self.model.vlm, {}
+        check_hiding(vlm, layer)
+        features = vlm.encode_images([open_image(self.run, sample_id)])
+        for lang, asked in self.model.prompts.items():
+            ids = vlm.prompt_ids(asked)
+            if filling == "zero":
+                fill = zero_filling(vlm, layer)
+            else:
+                name = (layer, lang if layer >= 0 else "")
+                if name not in self._fillings:
+                    self._fillings[name] = mean_filling(vlm, self._others(), layer, ids)
+                fill = self._fillings[name]
+            rows = [Hidden(0, lang, area) for area in areas]
+            written = hidden_captions(vlm, {lang: ids}, features, rows, fill, self.model.max_new_tokens, len(rows))
+            found[lang] = [(vlm.decode(own), ended) for own, ended in written]
+        return found
+
+    def _others(self) -> Any:
+        """Features of the first N_MEANS training images of the run."""
+        from core.samples.images import open_image
+
+        if self._train is None:
+            samples = self.run.table("samples", ["sample_id", "split"]).to_pylist()
+            ids = [row["sample_id"] for row in samples if row["split"] == "train"][:N_MEANS]
+            self._train = self.model.vlm.encode_images([open_image(self.run, i) for i in ids])
+        return self._train
 
     def _features(self, image: SteeredImage) -> Any:
         if image.key not in self._images:

@@ -27,6 +27,7 @@ SECTIONS = {
     "Causes": {
         "pages/causes/steering.py": "Steering",
         "pages/causes/interventions.py": "Interventions",
+        "pages/causes/hiding.py": "Hiding",
         "pages/causes/mechanisms.py": "Mechanisms",
     },
     "The run": {

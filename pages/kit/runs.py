@@ -34,6 +34,10 @@ STAGES = {
         "Change features, and see what captions become",
         "What captions become when features are changed",
     ),
+    "hiding": (
+        "Hide the person, and see what captions become",
+        "What captions become when a part of the picture is hidden",
+    ),
     "mechanisms": ("Find the heads that carry gender", "What heads and features do to the words"),
     "graph": ("Follow single words back to the picture", "How single words were written"),
 }
