@@ -32,6 +32,8 @@ PLAIN = {
     "gender.label": "A word predicts when a feature fires",
     "gender.lift": "Women, or men, lead among a feature’s strongest images",
     "gender.rankings agree": "Rankings of features agree",
+    "graph.crossing": "Gender goes from the image tokens to the words between two layers",
+    "graph.features": "A word’s graph explains more than one of random directions",
     "hiding.person": "Hiding the person changes the gendered word more than hiding as much elsewhere",
     "hiding.whole": "Hiding the person changes the gendered word more than an area of its shape elsewhere",
     "interventions.specific": "Gender features change captions more than matched ones",

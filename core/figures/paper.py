@@ -45,6 +45,8 @@ SYMBOLS = {
     "x": "x",
     "triangle-up": "^",
     "triangle-left": "<",
+    "triangle-down": "v",
+    "hexagon": "h",
     "line-ns": "|",
     "line-ew": "_",
 }

@@ -112,11 +112,11 @@ class Captions:
 
 def graph_rows(graph: Graph, sae_ids: dict[int, str]) -> dict[str, Rows]:
     """Nodes and edges as rows, without the names of the caption."""
-    nodes = [_node_row(node, sae_ids.get(node.layer, "")) for node in graph.nodes]
+    nodes = [_node_row(node, sae_ids.get(node.layer)) for node in graph.nodes]
     return {"graph_nodes": nodes, "graph_edges": [_edge_row(edge) for edge in graph.edges]}
 
 
-def _node_row(node: Node, of: str) -> dict[str, Any]:
+def _node_row(node: Node, of: str | None) -> dict[str, Any]:
     own = {name: getattr(node, name) for name in ("kind", "layer", "feature", "place", "activation", "usual")}
     numbers = {name: getattr(node, name) for name in ("effect", "taken", "alone", "measured")}
     return {"node": node.name, "sae_id": of, "patches": list(node.patches), **own, **numbers}

@@ -8,7 +8,7 @@ import streamlit as st
 from core.answers import mechanisms as mechanisms_answers
 from core.figures import mechanisms
 from core.frames import records
-from pages.causes import mechanisms_circuits, mechanisms_heads
+from pages.causes import mechanisms_circuits, mechanisms_graph, mechanisms_heads
 from pages.kit import coverage, panels, pickers, policy, runs, states, text
 
 QUESTION = "Which parts of the model carry gender into the words?"
@@ -39,6 +39,7 @@ def main() -> None:
         mine = records(rows[rows["name"] == head])
         if mine:
             mechanisms_heads.show(run, cat, lang, mine[0])
+        mechanisms_graph.show(run, cat, lang)
         mechanisms_circuits.pairs(cat, lang, layer)
         mechanisms_circuits.patching(cat, lang, layer)
     policy.show_labels_line(run, cat)
@@ -106,6 +107,11 @@ genders. *Beyond the sum*: effect of ablating both less the sum of each. **Predi
 gradient), the gradient at the residual as it is (Nanda 2023; Syed et al. 2023, arXiv 2310.10348) or its mean
 on the way to none of the layer's features (Marks et al. 2024, arXiv 2403.19647); *own words*: through the
 last norm and unembedding alone. In the last layer gradient and own words are the same by construction.
+**How one word was written**: at every layer the change of the states, from the mean picture to this one, times the
+mean gradient on the way adds up to what the picture does to the word (integrated gradients); features, and what the
+SAE leaves out, are its parts (Marks et al. 2024). *Taken back*: what the word loses when a node (of an edge: what it
+gives to the upper one) is as with the mean picture; *alone*: what it gains when that alone is as with this picture;
+*by running*: the mean of both; *borne out*: the same sign as by gradients, and sizes within a factor of two.
 Settings and versions: page Provenance.
 """
 

@@ -14,6 +14,7 @@ import pytest
 
 import core.figures
 from core.answers.bias import ALL
+from core.answers.graph import share_rows
 from core.figures import (
     alignment,
     atlas,
@@ -22,6 +23,7 @@ from core.figures import (
     feature,
     firing,
     gender,
+    graph,
     hiding,
     interventions,
     layers,
@@ -42,6 +44,7 @@ from core.steering.request import Strip
 from tests.toy_bias import add_toy_bias
 from tests.toy_crosslingual import add_crosslingual_tables
 from tests.toy_gender import add_gender_tables
+from tests.toy_graph import add_graph_tables
 from tests.toy_hiding import add_toy_hiding
 from tests.toy_interventions import add_toy_interventions
 from tests.toy_layers import add_layers_tables
@@ -126,6 +129,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Drawn]:
     run = make_toy_run(tmp_path_factory.mktemp("cache") / "demo", n_samples=32, d_sae=16)
     for add in (add_gender_tables, add_crosslingual_tables, add_layers_tables, add_mechanisms_tables, add_nulls_tables):
         add(run.dir)
+    add_graph_tables(run.dir)
     add_toy_bias(run)
     add_toy_interventions(run)
     add_toy_hiding(run)
@@ -195,6 +199,9 @@ def _figures(cat: Catalog) -> list[tuple[Any, ...]]:
         (interventions.selectivity, interventions.selectivity_frame(cat.intervention_arms())),
         (interventions.percent_bars, interventions.percent_frame(cat.intervention_terms(), "swap")),
         (interventions.terms_heat, interventions.terms_frame(cat.intervention_terms(), "swap")),
+        (graph.graph_figure, cat.graph_nodes("en", 3), cat.graph_edges("en", 3), "her"),
+        (graph.shares_figure, share_rows(cat.graphs(), cat.graph_layers(), "en")),
+        (graph.checks_figure, cat.graph_edges()),
         (mechanisms.heads_figure, cat.head_effects(), "3.1"),
         (mechanisms.spectrum_figure, mechanisms.spectrum_curves(cat.weight_spectra(), 3, 1)),
         (mechanisms.network_figure, *mechanisms.network(cat.feature_pairs("en", 3))),

@@ -181,6 +181,39 @@ class MechanismQueries(Tables):
             parameters,
         )
 
+    def graphs(self) -> pd.DataFrame:
+        """Rows of graphs, English first, women's images first."""
+        self.columns("graphs")
+        return self._query("SELECT * FROM graphs ORDER BY lang DESC, gender, sample_id", {})
+
+    def graph_layers(self) -> pd.DataFrame:
+        """Rows of graph_layers by language, image, layer and dictionary."""
+        self.columns("graph_layers")
+        return self._query("SELECT * FROM graph_layers ORDER BY lang DESC, sample_id, layer, dictionary", {})
+
+    def graph_nodes(self, lang: str, sample_id: int) -> pd.DataFrame:
+        """Nodes of one graph from patches to the word, with ``label`` where there are labels of that language."""
+        self.columns("graph_nodes")
+        shown, join = "'' AS label", ""
+        if self.has("labels"):
+            self.columns("labels")
+            shown = "coalesce(l.label, '') AS label"
+            join = "LEFT JOIN labels l ON l.layer = n.layer AND l.feature = n.feature AND l.lang = n.lang"
+        return self._query(
+            f"SELECT n.*, {shown} FROM graph_nodes n {join} WHERE n.lang = $lang AND n.sample_id = $sample_id "
+            "ORDER BY n.layer, n.kind = 'error', abs(n.effect) DESC, n.node",
+            {"lang": lang, "sample_id": int(sample_id)},
+        )
+
+    def graph_edges(self, lang: str | None = None, sample_id: int | None = None) -> pd.DataFrame:
+        """Edges of one graph, or of all, the strongest first."""
+        self.columns("graph_edges")
+        where, parameters = equal(lang=lang, sample_id=sample_id)
+        return self._query(
+            f"SELECT * FROM graph_edges WHERE {where} ORDER BY lang DESC, sample_id, abs(effect) DESC, source, target",
+            parameters,
+        )
+
     def patching(self, lang: str | None = None, layer: int | None = None) -> pd.DataFrame:
         """Rows of patching, strongest true effect first; None means all."""
         self.columns("patching")

@@ -31,7 +31,7 @@ GRAPH_NODES = table(
     kind: string - `patches`, `feature`, `error`, `word`
     layer: int32 - 0-based number of the decoder block; -1 for patches, the number of blocks for the word
     feature: int32 - number of the feature: its row of W_dec; -1 but for features
-    sae_id: string - SAE that the number is of: hash of its tensors; empty for patches and the word
+    sae_id: string - SAE that the number is of: hash of its tensors; null for patches and the word
     place: string - where the feature fires: `image`, `question`, `words` (the caption so far), `here` (where the word
         is chosen)
     patches: list of int32 - patches, row by row from 0

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-OWN = ("alignment", "audit", "bias", "captions", "coverage", "explain", "feature", "gender", "hiding", "interventions")
-OWN += ("layers", "mechanisms", "nulls", "sae_fit")  # topics that have claims of their own
+OWN = ("alignment", "audit", "bias", "captions", "coverage", "explain", "feature", "gender", "graph", "hiding")
+OWN += ("interventions", "layers", "mechanisms", "nulls", "sae_fit")  # topics that have claims of their own
 TOPICS = (*OWN, "dictionary")  # the last puts claims of gender and nulls to the test once more
 N = (20, 50, 140, 400, 1000)
 LANGS = ("en", "ar")
