@@ -26,7 +26,7 @@ from core.layers.lens_words import LensWords, Spelling, begun
 from core.layers.tuned import Affine, Heading, read_logits
 
 TOP = 5
-MIN_OTHERS = 19  # captions in which the other gender was said: all of so many lie to one side by chance once in 20
+MIN_OTHERS = 5  # captions in which the other gender was said; in a planted model 3 of 60 words then come too early
 CAPTION, IMAGE = "caption", "image"
 NAN = float("nan")
 

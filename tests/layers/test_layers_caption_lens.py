@@ -83,7 +83,7 @@ def test_a_word_counts_as_preferred_where_it_leads_by_more_than_in_captions_of_t
     assert first_for_good(here.to_dict("records")) == 2
     lost = here.assign(log_odds=[8, 8, 8, -1])
     assert first_for_good(lost.to_dict("records")) == -1
-    few = Others([contrast] * 18, men[:18], {n: x[:18] for n, x in there.items()})
+    few = Others([contrast] * 4, men[:4], {n: x[:4] for n, x in there.items()})
     alone = read(ShownCaption(0, "en", [A, WOMAN], contrast, "female", own), few)
     assert alone["beyond"].isna().all() and first_for_good(alone[alone["slot"] == 1].to_dict("records")) == -1
 

@@ -138,7 +138,7 @@ CAPTION_LENS = table(
     gender: string - gender of the word that is written, where its spellings are compared, else empty
     log_odds: float32 [log-odds] - of a woman's word over a man's; NaN where none is compared
     others: float32 [log-odds] - of the same two spellings, mean over captions in which the other gender was said, read
-        where they say it; NaN below 19 of them
+        where they say it; NaN below five of them
     beyond: float32 [share] - share of those captions from which `log_odds` lies away, on the side of the written word
     n_others: int32 [captions] - how many those are
     """,
