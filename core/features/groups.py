@@ -114,9 +114,8 @@ def view_means(run: Run, layer: int, sample_ids: Sequence[int], view: str) -> cs
         codes = kept.read(int(rows[0]), int(rows[-1]) + 1) if len(rows) else NO_CODES
         gaps = len(rows) > 0 and rows[-1] - rows[0] >= len(rows)  # rows between them that are of another kind
         own = np.isin(codes.row + rows[0], rows) if gaps else slice(None)
-        total = np.bincount(codes.feature[own], codes.value[own], d_sae)
-        fires = np.flatnonzero(total)
-        parts.append((fires, total[fires] / max(1, len(rows))))
+        fires, place = np.unique(codes.feature[own], return_inverse=True)
+        parts.append((fires, np.bincount(place, codes.value[own], len(fires)) / max(1, len(rows))))
     features, values = (np.concatenate(column) for column in zip(*parts, strict=True))
     indptr = np.cumsum([0, *(len(fires) for fires, _ in parts)])
     return csr_array((values, features, indptr), shape=(len(ids), d_sae))
