@@ -112,7 +112,7 @@ def graph_figure(nodes: pd.DataFrame, edges: pd.DataFrame, word: str = "") -> Ch
     for name, gender, dash in SIDES.values():
         marks.append(line([None, None], [None, None], GENDER[gender], name, dash, 3, legend=True))
     levels = sorted(set(nodes["layer"]))
-    names = ["picture", *(f"layer {n}" for n in levels[1:-1]), "word"]
+    names = ["picture", *(f"layer {n}" for n in levels[1:-1]), "word"][: len(levels)]
     y = Axis(ticks=range(len(levels)), labels=names, range=(-0.45, len(levels) - 0.45), grid=False, names=True)
     panel = Panel(marks, Axis(shown=False, range=(-1.05, 1.05)), y)
     return Chart([panel], 130 + 84 * len(levels), (64, 8, 120, 8), Legend(-0.06), inches=7.2)
