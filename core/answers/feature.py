@@ -10,6 +10,8 @@ import pandas as pd
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
 from core.figures.feature import KINDS, is_word, percent, visible
+from core.frames import records
+from core.intervals import told
 
 FEW_TOKENS = 30  # below this many firings nothing is said about what a feature prefers
 
@@ -64,6 +66,43 @@ def layer_answer(features: pd.DataFrame) -> Answer:
         f"{shared:,} do the same in both, and {tested - en - ar - shared:,} lie between or cannot be told."
     )
     return Answer(text, "supported" if en + ar else "unclear")
+
+
+AREA_NAMES = {"person": "the person", "object": "the object", "background": "the background"}
+
+
+def areas_answer(rows: pd.DataFrame, has_map: bool) -> Answer:
+    """How much of one feature's activation lies on the person, from its rows of feature_areas.parquet; a description.
+
+    ``has_map``: whether the model has a square map of patches. Where no person is known, the first kind that is.
+    """
+    if not has_map:
+        return Answer("Not told: the model has no square map of patches.", "not enough data")
+    if rows.empty:
+        why = "nobody has said where on the images the person and the object are (samples.areas_column)"
+        return Answer(f"Not told: {why}.", "not enough data")
+    of_person = rows[rows["kind"] == "person"]
+    row = records(of_person if len(of_person) else rows)[0]
+    if row["why"]:
+        return Answer(f"Not told: {row['why']}.", "not enough data")
+    on = AREA_NAMES[row["kind"]]
+    text = (
+        f"{row['share']:.0%} of its activation on patches lies on {on}, {row['area']:.0%} of the picture: "
+        f"{ratio_told(row)} times as much as spread evenly. With other images' areas its maps would have "
+        f"{row['null_share']:.0%} there; what it has more is "
+        f"{told(row['difference'], row['difference_low'], row['difference_high'])} "
+        f"(n = {int(row['n_fires']):,} images that fire it, of {int(row['n']):,})."
+    )
+    return Answer(text, "one example")
+
+
+def ratio_told(row: Mapping[Any, Any]) -> str:
+    """The ratio of a row of feature_areas.parquet with its interval, which too few images on the kind do not have."""
+    if pd.isna(row["ratio"]):
+        return "–"
+    if pd.isna(row["low"]):
+        return f"{row['ratio']:.2f} (no interval)"
+    return told(row["ratio"], row["low"], row["high"], 1.0)
 
 
 def _strongest(tokens: Iterable[str] | None) -> str:

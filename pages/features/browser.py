@@ -32,6 +32,7 @@ SORTS = {
     "How often it fires": "density",
     "Strongest": "max",
     "Leans to Arabic": "lean",
+    "On the person": "on_person",
     "Number": "feature",
 }
 GENDER_SORTS = {"Women or men, English": "chosen_en", "Women or men, Arabic": "chosen_ar"}  # by the training images
@@ -195,6 +196,7 @@ def table(shown: pd.DataFrame, layer: int, n_alive: int, picked: set[int]) -> No
         "recurs": config.NumberColumn("Recurs", format="percent", width=62, help=RECUR),
         "density": config.NumberColumn("Fires on", format="percent", width=66, help=FEATURES["density"].tooltip),
         "lean": config.NumberColumn("EN−AR+", format="%.2f", width=74, help=LEAN),
+        "on_person": config.NumberColumn("On person", format="%.2f", width=76, help=ON_PERSON),
         "explained_share": config.NumberColumn(
             "Explains", format="percent", width=70, help=FEATURES["explained_share"].tooltip
         ),
@@ -256,6 +258,11 @@ LABEL = "Your own label, else the word or attribute that best predicts its firin
 AUC = f"Before the first gendered word: {GENDER_FEATURES['auc_test'].meaning}."
 OWNER = (
     "As on the page English and Arabic: tested, with enough firings; features between the two stand under All alone."
+)
+ON_PERSON = (
+    "Its activation on patches of the person over the person's share of the area: 1 where it is as strong there as "
+    "elsewhere. What fires in the middle of any picture is high too, and of many features the highest are partly so by "
+    "chance: interval and null are on the feature's page."
 )
 LEAN = "−1: fires on English captions only; +1: on Arabic captions only; 0: equally often on both."
 REMOVED = ["autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"]

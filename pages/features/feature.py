@@ -46,6 +46,9 @@ def main() -> None:
         panels.words(row)
         gender_panel.rates(cat, layer, feature)
         panels.places(row, name)
+        if cat.has("feature_areas"):
+            rows = cat.frame("feature_areas", layer=layer, feature=feature)
+            panels.areas(rows, cat.patches_a_side > 0, name)
     # where gender stands beside the images, the other two figures go below them
     one, two = st.columns(2, gap="large") if cat.has("gender_features") else (right, right)
     with one:
@@ -195,8 +198,13 @@ anywhere in the image's two sequences (image, question and the model's own capti
 image counts once. Heat maps show $z_i$ at the image's own tokens, captions show it at their words, all on one scale
 from 0 to the feature's maximum. Bands are equal shares of the images that fire it. *Words it answers to*: the
 question and caption words with the largest mean $z_i$. *Words it pushes*: $W_U\,(g \odot d_i) / \mathrm{rms}$, what one
-unit adds to the next word's logit if no later layer changed it (logit lens, nostalgebraist, 2020). *Explains*: the
-share of the layer's variance that is lost when this feature alone is left out. *What the model says it is*: its caption
+unit adds to the next word's logit if no later layer changed it (logit lens, nostalgebraist, 2020). *Where on the
+picture*: of the activation $v_i$ of image $i$ the part on patches of a kind (those partly of it in part),
+$\sum_i v_i \cdot a_i / \sum_i M_i$ with $M_i$ its sum; *Area*: the same with each image's activation spread evenly;
+*Ratio*: one over the other, interval over images; *On other images' areas*: the mean over all other images' areas in
+the place of its own, high where a feature merely fires where people usually stand. One interval a feature: among many
+some miss by chance, and none are counted. *Explains*: the share of the layer's variance that is lost when this feature
+alone is left out. *What the model says it is*: its caption
 of a uniform grey image with the feature pushed by so many times its 99.9th percentile (Ferrando et al., 2026); the AUC
 says how often a held-out image that fires it has more of the text's words (weighted by rarity, without those said of
 the grey image anyway) in people's captions than one that does not. *Does it come back*: partners are paired one

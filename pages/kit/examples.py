@@ -27,7 +27,7 @@ def layer_features(run: Run, layer: int) -> pd.DataFrame:
     `said_ar`, "" where it was not asked), and of gender the held-out `auc_en` and `auc_ar` before the first gendered
     word, those of the training images, by which features are put in order (`chosen_en`, `chosen_ar`), and whether one
     of them is a `finding`; `recurs`, the share of trainings with another seed in which it recurs (NaN where it was not
-    asked)."""
+    asked); `on_person`, the ratio of its activation on the person to the person's area, where that is known."""
     return _layer_features(str(run.dir), manifest_version(run), layer)
 
 
@@ -64,6 +64,10 @@ def _layer_features(run_dir: str, version: str, layer: int) -> pd.DataFrame:
     if cat.has("recurrence") and len(told := cat.frame("recurrence", layer=layer).dropna(subset=["recurs"])):
         by_feature = told["recurs"].astype(float).groupby(told["feature"]).mean()
         frame["recurs"] = frame["feature"].map(by_feature)
+    if cat.has("feature_areas"):
+        on = cat.frame("feature_areas", layer=layer, kind="person").set_index("feature")["ratio"]
+        if on.notna().any():
+            frame["on_person"] = frame["feature"].map(on).astype(float)
     return frame
 
 

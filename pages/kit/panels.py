@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from core.answers.feature import AREA_NAMES, areas_answer, ratio_told
 from core.config import LANGUAGE_NAME
 from core.figures.feature import (
     activation_histogram,
@@ -62,6 +63,30 @@ def places(row: dict[str, Any], name: str) -> None:
         density_bars(where),
         said,
     )
+
+
+def areas(rows: pd.DataFrame, has_map: bool, name: str) -> None:
+    """Its activation on person, object and background beside their areas, from its rows of feature_areas.parquet."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        with st.container(width="stretch"):
+            text.heading("Where on the picture", "its activation on image patches, beside the area; description only")
+        if len(rows):
+            export.downloads(f"{name}-areas", rows)
+    text.said(areas_answer(rows, has_map), "cs-small")
+    shown = [row for row in records(rows) if not row["why"]]
+    if shown:
+        head = ("Where", "Activation", "Area", "Ratio", "On other images' areas")
+        cells = [
+            (
+                AREA_NAMES[row["kind"]].removeprefix("the ").capitalize(),
+                f"{row['share']:.0%}",
+                f"{row['area']:.0%}",
+                ratio_told(row),
+                f"{row['null_share']:.0%}",
+            )
+            for row in shown
+        ]
+        text.html(text.table(head, cells, numeric=(1, 2, 3, 4)))
 
 
 def strengths(row: dict[str, Any], name: str) -> None:

@@ -24,6 +24,7 @@ LONGEST = 1.5  # a batch is written until its longest caption ends; that of a ba
 N_VIEWS, REFERENCES = 4, 6  # sets of positions that are pooled; texts an image and language, its own caption with them
 PREPARE_SECONDS, WORD_SECONDS = 2.4e-3, 5e-5  # an image of few pixels; a text
 FEATURE_SECONDS = 1e-3  # of tables about one feature of one layer
+AREA_SECONDS, AREA_BYTES = 4e-7, 80  # of a feature and kind: an image; a row of feature_areas
 LATE = 4e8  # bytes that libraries of the later stages hold in the process
 SPLICED_PASSES = 13  # of each caption on which the fit of a layer's SAE is measured
 N_SEPARATE = 4  # SAEs of single languages a layer: two languages, two seeds
@@ -206,6 +207,7 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
     kept = n_layers * at.stored * (8 + k * (4 + (2 if at.d_sae <= NARROW else 4)))  # ids, values, where rows begin
     separate = N_SEPARATE * max(1, len(x.layers)) * x.steps if at.languages > 1 else 0
     own = N_SEPARATE * max(1, len(x.layers)) * 8 * at.d_model * x.d_sae if at.languages > 1 else 0  # bytes of SAEs
+    areas = 3 if _areas_known(config) else 0  # kinds of which it is asked where features lie
     attributed = at.languages * g.n_attributed
     lens = 0.0  # captions that are run again for the last layer, once for each of two positions
     if config.layers.last_layer and shape.n_layers - 1 not in config.activations.layers:
@@ -233,8 +235,9 @@ def _describing(config: Config, shape: ModelShape, at: Counts) -> dict[str, Work
         "features": Work(
             encoded=encoded * again,
             model=True,
-            disk=described,
-            seconds=UMAP_SECONDS + n_layers * (at.d_sae * FEATURE_SECONDS + at.stored * k * 2e-7),
+            disk=described + n_layers * AREA_BYTES * at.d_sae * areas,
+            seconds=UMAP_SECONDS
+            + n_layers * (at.d_sae * (FEATURE_SECONDS + areas * at.n * AREA_SECONDS) + at.stored * k * 2e-7),
             passing=codes + described,
             host=6e8 + min(codes, 5e8),
             features_held=at.d_sae,
@@ -393,10 +396,14 @@ def _changed(config: Config, at: Counts, steps: float, batch: float) -> Work:
     )
 
 
+def _areas_known(config: Config) -> bool:
+    """Whether somebody may have said where on the images person and object are."""
+    return config.samples.source == "demo-world" or bool(config.samples.areas_column or config.samples.areas)
+
+
 def _hidden(config: Config, at: Counts, steps: float, batch: float) -> Work:
     """Every area is a caption of its own, from the image on; what is painted over goes through the vision tower too."""
-    samples = config.samples
-    if not (samples.source == "demo-world" or samples.areas_column or samples.areas):
+    if not _areas_known(config):
         return Work()  # nobody knows where person and object are
     n, captions = planned_hiding(config.hiding, round(at.n_test))
     captions *= at.languages

@@ -1,8 +1,8 @@
 """Stage features: describe every feature of every layer's SAE.
 
-For each layer: one pass over the activations writes sparse codes by feature (parts), each block of features becomes two
-tables (parts), then words, neighbours and map. Whatever part is there after a kill is kept; the rest is made as it
-would have been.
+For each layer: one pass over the activations writes sparse codes by feature (parts), each block of features becomes
+three tables (parts), then words, neighbours and map. Whatever part is there after a kill is kept; the rest is made as
+it would have been.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from core.activations.replay import Activations
 from core.config import FeaturesConfig
 from core.errors import UserError
+from core.features.areas import KindAreas, areas_table, kind_areas
 from core.features.codes import CodeStore, write_codes
 from core.features.examples import choose_examples, image_maxima, traces
 from core.features.statistics import (
@@ -42,7 +43,7 @@ from core.features.token_codes import TokenCodes
 from core.features.tokens import TokenIndex, read_token_index
 from core.features.usual import usual_activation
 from core.run import Run, write_table
-from core.run.schema.features import EXAMPLES, FEATURES, PIECES
+from core.run.schema.features import EXAMPLES, FEATURE_AREAS, FEATURES, PIECES
 from core.sae.files import load_sae, sae_id
 from precompute.context import Part, StageContext
 
@@ -51,16 +52,17 @@ CODES, BLOCKS, REST = 0.45, 0.4, 0.15
 
 
 def run(ctx: StageContext) -> dict:
-    """Write features.parquet, examples.parquet and pieces.parquet."""
+    """Write features.parquet, feature_areas.parquet, examples.parquet and pieces.parquet."""
     layers = ctx.config.activations.layers
     tokens = read_token_index(ctx.run)
     vlm = open_vlm(ctx)
     activations = Activations.of(ctx, lambda: vlm, layers)
     texts = _Texts(vlm.vocabulary(), caption_pieces(tokens, vlm.token_strings))
+    areas = kind_areas(ctx.run.table("areas").to_pylist(), tokens)
     parts = [_layer_dir(ctx, layer) for layer in layers]
 
     def make(number: int, layer: int) -> None:
-        _Layer(ctx, layer, tokens, number, len(layers)).describe(activations, vlm, texts)
+        _Layer(ctx, layer, tokens, areas, number, len(layers)).describe(activations, vlm, texts)
 
     asked = zip(range(len(layers)), layers, parts, strict=True)
     ctx.make([Part(part / "features.parquet", partial(make, number, layer)) for number, layer, part in asked])
@@ -70,6 +72,7 @@ def run(ctx: StageContext) -> dict:
     n = FEATURES.write_parts(ctx.run, (_read(p / "features.parquet") for p in parts))
     blocks = (_read(block) for part in parts for block in sorted(part.glob("examples_*.parquet")))
     notes["examples"] = EXAMPLES.write_parts(ctx.run, blocks)
+    FEATURE_AREAS.write_parts(ctx.run, (_read(p) for part in parts for p in sorted(part.glob("areas_*.parquet"))))
     PIECES.write_parts(ctx.run, [pieces_table(tokens, texts.captions)])
     return {"rows": n, "notes": notes}
 
@@ -107,8 +110,11 @@ class _Texts:
 class _Layer:
     """The work on one layer, and how far it is."""
 
-    def __init__(self, ctx: StageContext, layer: int, tokens: TokenIndex, number: int, n_layers: int):
-        self.ctx, self.layer, self.tokens, self.number, self.n_layers = ctx, layer, tokens, number, n_layers
+    def __init__(
+        self, ctx: StageContext, layer: int, tokens: TokenIndex, areas: list[KindAreas], number: int, n_layers: int
+    ):
+        self.ctx, self.layer, self.tokens, self.areas, self.number = ctx, layer, tokens, areas, number
+        self.n_layers = n_layers
         self.config: FeaturesConfig = ctx.config.features
         self.dir = _layer_dir(ctx, layer)
         self.sae = load_sae(ctx.run.path("saes", f"layer_{layer:02d}"), ctx.device)
@@ -127,29 +133,30 @@ class _Layer:
         self.tick("done", 1, 0)(1, 1)
 
     def blocks(self, store: CodeStore, texts: _Texts) -> pa.Table:
-        """Statistics of all features; their examples are left beside them."""
+        """Statistics of all features; their areas and examples are left beside them."""
         tick, parts = self.tick("statistics and examples", CODES, BLOCKS), []
         ranges = store.blocks()
         for number, (first, last) in enumerate(ranges):
-            statistics, examples = (self.dir / f"{k}_{number:05d}.parquet" for k in ("statistics", "examples"))
-            if not (statistics.exists() and examples.exists()):
-                self.block(store, first, last, statistics, examples, texts)
-            parts.append(_read(statistics))
+            paths = {k: self.dir / f"{k}_{number:05d}.parquet" for k in ("statistics", "areas", "examples")}
+            if not all(path.exists() for path in paths.values()):
+                self.block(store, first, last, paths, texts)
+            parts.append(_read(paths["statistics"]))
             tick(number + 1, len(ranges))
         return pa.concat_tables(parts)
 
-    def block(self, store: CodeStore, first: int, last: int, statistics: Path, examples: Path, texts: _Texts) -> None:
+    def block(self, store: CodeStore, first: int, last: int, paths: dict[str, Path], texts: _Texts) -> None:
         codes, config, tokens = store.read(first, last), self.config, self.tokens
         stats = feature_statistics(codes, tokens, config.histogram_bins)
         words = top_tokens(codes, tokens, config.n_logits)
         usual = usual_activation(codes, tokens)
-        write_table(statistics, statistics_columns(stats, usual, words, texts.by_id))
+        write_table(paths["statistics"], statistics_columns(stats, usual, words, texts.by_id))
+        write_table(paths["areas"], areas_table(codes, tokens, self.areas, self.layer, self.sae_id))
         maxima = image_maxima(codes, tokens)
         sizes = config.n_examples, config.n_quantiles, config.n_per_quantile
         chosen = choose_examples(maxima, first, *sizes, self.ctx.config.seed, self.layer)
         lines = traces(codes, tokens, maxima, chosen)
         write_table(
-            examples,
+            paths["examples"],
             examples_table(
                 self.layer, self.sae_id, first, tokens, maxima, chosen, lines, texts.captions, config.n_quantiles
             ),

@@ -19,12 +19,14 @@ from core.errors import UserError
 from core.features import codes as codes_module
 from core.run import Run, write_table
 from core.run.reader import Catalog
+from core.run.schema.samples import AREAS
 from core.sae.files import sae_id, save_sae
 from core.sae.modules import SAE, SAEConfig
 from precompute.context import StageContext
 from tests.features.features_toys import token_table
 
-D_MODEL, D_SAE, LAYERS, N_SAMPLES = 6, 40, (1, 3), 14
+D_MODEL, D_SAE, LAYERS, N_SAMPLES = 6, 40, (1, 3), 24
+PERSON = {"left": 0.0, "top": 0.0, "right": 0.5, "bottom": 1.0}
 WORDS = ["<pad>", "▁a", "▁man", "▁woman", "▁رجل", "▁امرأة", ".", "▁with", "▁مع", "▁car", "▁سيارة", "▁red"]
 
 
@@ -81,6 +83,7 @@ def make_run(dir) -> StageContext:
         sae = SAE(SAEConfig("standard", D_MODEL, D_SAE, layer=layer), tensors)
         save_sae(sae, run.path("saes", f"layer_{layer:02d}"))
         rows.append({"layer": layer, "sae_id": sae_id(sae), "d_sae": D_SAE})
+    AREAS.write(run, AREAS.of_rows([{"sample_id": i, "kind": "person", "n": 0, **PERSON} for i in range(N_SAMPLES)]))
     saes = pa.Table.from_pylist(rows)
     write_table(run.path("saes.parquet"), saes.set_column(0, "layer", saes["layer"].cast(pa.int32())))
     config = config_from_dict(
@@ -114,7 +117,9 @@ def small():
 
 
 def files(ctx: StageContext) -> list[bytes]:
-    return [ctx.run.path(name).read_bytes() for name in ("features.parquet", "examples.parquet")]
+    return [
+        ctx.run.path(name).read_bytes() for name in ("features.parquet", "feature_areas.parquet", "examples.parquet")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +188,16 @@ def test_living_features_are_described(whole):
         assert row.kind == "prompt" or seen == pytest.approx(row.activation, rel=1e-3)
 
 
-@pytest.mark.parametrize("call", range(1, 23, 4))
+def test_where_features_lie_is_told_of_each_and_adds_up(whole):
+    rows = Catalog(whole.ctx.run.dir).frame("feature_areas")
+    assert len(rows) == len(LAYERS) * D_SAE * 2 and set(rows["kind"]) == {"person", "background"}
+    known = rows[rows["why"] == ""]
+    assert known.groupby(["layer", "feature"])["share"].sum().to_numpy() == pytest.approx(1)
+    assert known["area"].to_numpy() == pytest.approx(0.5) and len(known) > 40
+    assert rows[rows["why"] != ""]["share"].isna().all() and D_SAE - 1 not in set(known["feature"])
+
+
+@pytest.mark.parametrize("call", range(1, 29, 5))
 def test_a_kill_at_any_write_changes_no_byte(whole, tmp_path, monkeypatch, call):
     """The process dies at its n-th finished file; run again, the tables are those of the undisturbed run."""
     ctx = make_run(tmp_path / "killed")

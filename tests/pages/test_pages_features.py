@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.answers.feature import AREA_NAMES
+from core.run import Run
 from core.run.reader import Catalog
 from tests.pages.visitor import Open, words
 from tests.toy_explain import add_toy_explain
-from tests.toy_run import make_toy_run
+from tests.toy_run import make_toy_run, write_rows
 
 BROWSER, FEATURE = "pages/features/browser.py", "pages/features/feature.py"
 
@@ -21,7 +23,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_toy_run(root / "demo")
     make_toy_run(root / "hostile", hostile=True)
     add_toy_explain(make_toy_run(root / "explained", n_samples=12, d_sae=16).dir)
+    add_areas(make_toy_run(root / "areas"))
     return root
+
+
+def add_areas(run: Run) -> None:
+    """Where features lie: feature n of layer 3 is n / 10 times as strong on the person; feature 3 fires too seldom."""
+    rows = []
+    for row in run.table("features", ["layer", "feature", "sae_id"]).to_pylist():
+        if row["layer"] == 3:
+            ratio = None if row["feature"] == 3 else row["feature"] / 10
+            told = {} if ratio is None else {"share": ratio / 4, "area": 0.25, "ratio": ratio, "low": 0.9 * ratio}
+            told |= {} if ratio is None else {"high": 1.1 * ratio, "null_share": 0.5, "difference": ratio / 4 - 0.5}
+            told |= {} if ratio is None else {"difference_low": -1.0, "difference_high": 1.0}
+            why = "it fires on patches of 4 images, fewer than 20" if ratio is None else ""
+            rows += [{**row, **told, "kind": kind, "n": 40, "n_fires": 30, "why": why} for kind in AREA_NAMES]
+    write_rows(run, "feature_areas", rows)
 
 
 def table(at: AppTest):
@@ -34,6 +51,24 @@ def test_browser_lists_the_living_features_of_the_layer(visit: Open, cache: Path
     assert sorted(table(at)["feature"]) == sorted(alive["feature"])
     assert table(at)["explained_share"].is_monotonic_decreasing
     assert f"{len(alive)} things" in words(at)
+
+
+def test_features_are_ordered_by_how_much_they_lie_on_the_person_where_that_is_known(visit: Open) -> None:
+    found = table(visit(BROWSER, run="areas", layer="3", sort="On the person"))
+    known = found["on_person"].dropna()
+    assert known.is_monotonic_decreasing and len(known) > 20 and found["feature"].iloc[-1] == 3
+    assert "on_person" not in table(visit(BROWSER, run="areas", layer="1"))
+    assert "On the person" not in visit(BROWSER).selectbox(key="sort").options
+
+
+def test_feature_page_says_where_on_the_picture_it_lies_or_why_not(visit: Open) -> None:
+    shown = words(visit(FEATURE, run="areas", layer="3", feature="8"))
+    assert "20% of its activation on patches lies on the person, 25% of the picture: 0.80 [0.72, 0.88]" in shown
+    assert "Background</td>" in shown and "50% there" in shown
+    assert "fires on patches of 4 images" in words(visit(FEATURE, run="areas", layer="3", feature="3"))
+    nobody = words(visit(FEATURE, run="areas", layer="1", feature="0"))
+    assert "nobody has said" in nobody and "Background</td>" not in nobody
+    assert "Where on the picture</h2>" not in words(visit(FEATURE, layer="3", feature="8"))
 
 
 def test_browser_finds_words_of_both_scripts(visit: Open) -> None:

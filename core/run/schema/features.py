@@ -83,6 +83,28 @@ EXAMPLES = table(
     band_high: float32 [activation] - upper border of the bin's band of maxima
     """,
 )
+FEATURE_AREAS = table(
+    "feature_areas",
+    "features",
+    "a feature and a kind of area, where it is known of images what is where on them",
+    FEATURE,
+    """
+    kind: string - person, object or background
+    n: int32 [images] - images of which it is known where the kind is
+    n_fires: int32 [images] - of them, those on whose stored patches the feature fires
+    share: float64 [share] - share of its activation on patches that lies on the kind; a patch that is partly of the
+        kind counts in part
+    area: float64 [share] - the same share if each image's activation were spread evenly over its own patches
+    ratio: float64 - share over area: 1 where it is as strong there as elsewhere
+    low: float64 - lower end of the 95 % interval of the ratio over images
+    high: float64 - upper end of the 95 % interval of the ratio over images
+    null_share: float64 [share] - share that the same maps have on other images' areas, the mean over all other images
+    difference: float64 [share] - share less null_share: what it follows the kind beyond the places where it usually is
+    difference_low: float64 [share] - lower end of the 95 % interval of the difference over images
+    difference_high: float64 [share] - upper end of the 95 % interval of the difference over images
+    why: string - why there are no numbers, else empty
+    """,
+)
 LABELS = table(
     "labels",
     "gender",
