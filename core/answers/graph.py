@@ -9,6 +9,7 @@ import pandas as pd
 
 from core.answers import Answer, says
 from core.config import LANGUAGE_NAME
+from core.figures.graph import letters
 from core.frames import records
 from core.intervals import mean_p, ratio_interval, skewed_interval, told, two_groups
 
@@ -149,38 +150,49 @@ def _percent(share: Share) -> str:
     return told(*(100 * x for x in share), form=".0f") + " %"
 
 
-def caption_sentence(row: dict[str, Any], nodes: pd.DataFrame, edges: pd.DataFrame) -> str:
-    """What one graph says of its caption: the total, its strongest path, the circuit, and how many edges hold."""
-    path = strongest_path(nodes, edges)
-    held = int(edges["holds"].sum())
+def caption_answer(row: dict[str, Any], nodes: pd.DataFrame, edges: pd.DataFrame) -> Answer:
+    """What one graph says of its caption: what the picture does, its strongest path, the circuit, and how many edges
+    hold."""
+    path, held = strongest_path(nodes, edges), int(edges["holds"].sum())
+    seen, usual = (_preferred(row[name]) for name in ("log_odds", "usual"))
+    without = f"with the mean picture {usual}" if seen != usual else "with the mean picture too"
     share = f", {row['circuit'] / row['total']:.0%} of it" if abs(row["total"]) >= 1 else ""
-    return (
-        f"The picture moves the log-odds of a woman’s word from {row['usual']:.1f} (with the mean picture) to "
-        f"{row['log_odds']:.1f}: {row['total']:+.1f}. Strongest path: {' → '.join(path)}. The graph’s features "
-        f"alone, at all layers at once, bring about {row['circuit']:+.1f}{share}. Running the model bears out {held} "
-        f"of {len(edges)} edges."
+    way = f"The strongest path there is {' → '.join(path)}" if path else "No path leads there"
+    return Answer(
+        f"With this picture the model prefers {seen} here, {without}: the picture adds {row['total']:+.1f} to the "
+        f"log-odds of a woman’s word ({row['usual']:.1f} to {row['log_odds']:.1f}). {way}. The graph’s features alone, "
+        f"at all layers at once, add {row['circuit']:+.1f}{share}. Running the model bears out {held} of {len(edges)} "
+        "edges.",
+        "one example",
     )
 
 
+def _preferred(log_odds: float) -> str:
+    return "a woman’s word" if log_odds > 0 else "a man’s word"
+
+
 def strongest_path(nodes: pd.DataFrame, edges: pd.DataFrame) -> list[str]:
-    """From the word back, always by the edge of the largest effect, in words; upwards."""
-    by_name = {r["node"]: r for r in records(nodes)}
+    """From the word back, by the edge that adds most in the direction of all that the picture adds; upwards, in
+    words."""
+    by_name, short = {r["node"]: r for r in records(nodes)}, letters(nodes)
+    side = 1 if by_name["word"]["effect"] >= 0 else -1
     at, found = "word", []
     while True:
-        into = edges[edges["target"] == at]
+        into = edges[(edges["target"] == at) & (side * edges["effect"] > 0)]
         if into.empty:
             return found[::-1]
-        at = str(into["source"].iloc[int(into["effect"].abs().argmax())])
-        found.append(called(by_name[at]))
+        at = str(into["source"].iloc[int((side * into["effect"]).argmax())])
+        found.append(called(by_name[at], short))
 
 
-def called(node: dict[str, Any]) -> str:
-    """A node in words."""
+def called(node: dict[str, Any], short: dict[str, str]) -> str:
+    """A node in words; ``short`` are the letters of patches."""
     if node["kind"] == "feature":
         return f"feature {node['feature']} (layer {node['layer']}, {PLACE[node['place']]})"
     if node["kind"] == "error":
         return f"what the SAE leaves out (layer {node['layer']})"
-    return str(node["node"])
+    name = short.get(node["node"], "")
+    return f"patches {name}" if len(name) == 1 else str(node["node"])
 
 
 PLACE = {"image": "image", "question": "question", "words": "words so far", "here": "where the word is chosen"}

@@ -10,6 +10,7 @@ from core.config import LANGUAGE_NAME
 from core.figures.marks import Axis, Chart, Legend, Mark, Panel, Points
 from core.figures.palette import CONTROL
 from core.frames import tuples
+from core.intervals import clopper_pearson
 
 LANGS = ("en", "ar")
 SHAPES = {"window": "windows of one size", "whole": "the whole of it"}
@@ -25,7 +26,11 @@ def shares_frame(hiding: pd.DataFrame, outcome: str) -> pd.DataFrame:
     keep = ["lang", "shape", "filling", "area", "n_images", "patches", "share", "share_low", "share_high"]
     random = mine[(mine["against"] == "random") & (mine["area"] == "person")]
     random = random.assign(area="random", share=random["other"], share_low=float("nan"), share_high=float("nan"))
-    return pd.concat([own[keep], random[keep]], ignore_index=True)
+    other = mine[mine["against"] == "background"].drop_duplicates(["lang", "shape", "filling"])
+    low, high = clopper_pearson(other["other"] * other["n_images"], other["n_images"])
+    other = other.assign(area="background", patches=float("nan"), share=other["other"], share_low=low, share_high=high)
+    found = pd.concat([own[keep], other[keep]]).drop_duplicates(["lang", "shape", "filling", "area"])
+    return pd.concat([found, random[keep]], ignore_index=True)
 
 
 def shares(frame: pd.DataFrame, outcome: str = "gendered word changes") -> Chart:
@@ -57,7 +62,7 @@ def shares(frame: pd.DataFrame, outcome: str = "gendered word changes") -> Chart
                         )
                     )
             x = Axis("", ticks=range(len(AREAS)), labels=AREAS, range=(-0.5, len(AREAS) - 0.5))
-            y = Axis(f"captions, %: {outcome}" if column == 1 else "", range=(-4, 104))
+            y = Axis(f"{outcome}, %" if column == 1 else "", range=(-4, 104))
             title = f"{LANGUAGE_NAME[lang]}, {SHAPES[shape]}"
             panels.append(Panel(marks, x, y, title, row=row, column=column))
     return Chart(panels, 640, (60, 12, 40, 60), legend=Legend(), share_y=True, gaps=(0.04, 0.14), inches=6.6)
@@ -66,4 +71,5 @@ def shares(frame: pd.DataFrame, outcome: str = "gendered word changes") -> Chart
 def _said(row: Any) -> str:
     low, high = 100 * row.share_low, 100 * row.share_high
     ends = f" [{low:.0f}, {high:.0f}]" if low == low else ""
-    return f"{row.area}: {100 * row.share:.0f} %{ends}, {row.patches:.3g} patches, n = {row.n_images}"
+    size = f", {row.patches:.3g} patches" if row.patches == row.patches else ""
+    return f"{row.area}: {100 * row.share:.0f} %{ends}{size}, n = {row.n_images}"

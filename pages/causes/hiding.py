@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -46,7 +47,7 @@ def main() -> None:
         why = record.notes.get("why") if record else None
         states.empty(*(why or ("On many images this has not been computed.", "", "Compute the stage hiding.")))
     else:
-        on_many(many)
+        on_many(cat, many)
     text.method(METHOD)
 
 
@@ -73,9 +74,9 @@ def one_picture(run: Run, cat: Catalog) -> None:
         known_areas(cat, sample_id, grid)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             places = [INPUT, *(f"Layer {layer}" for layer in cat.layers())]
-            at = st.selectbox("Hidden", places, key="at", bind="query-params", width=210, help=AT_HELP)
+            at = st.selectbox("Hidden", places, key="at", bind="query-params", width=240, help=AT_HELP)
             what = st.selectbox(
-                "In its place", list(FILLINGS), key="filled", bind="query-params", width=210, help=FILL_HELP
+                "In its place", list(FILLINGS), key="filled", bind="query-params", width=240, help=FILL_HELP
             )
     layer = -1 if at == INPUT else int(at.split()[-1])
     with right:
@@ -83,7 +84,7 @@ def one_picture(run: Run, cat: Catalog) -> None:
     if not area:
         with place.container():
             plain = {lang: [row] for lang, row in hiding_texts.own(cat, sample_id).items()}
-            hiding_texts.show(plain, {}, "", "")
+            hiding_texts.show(plain, "", "")
             states.empty("Nothing is hidden yet.", "Drag over what the model shall not see of the picture.")
         return
     if len(area) == side**2:
@@ -115,7 +116,7 @@ def written(
         stored, source = kept, "written now"
     changed, random = hiding_texts.judged(run, stored)
     with place.container():
-        hiding_texts.show(stored, random, f"with {len(area)} patches hidden", source)
+        hiding_texts.show(stored, f"with {len(area)} patches hidden", source)
         text.said(hiding_answers.area_answer(changed, {lang: _told(one) for lang, one in random.items()}))
         hiding_texts.random_places(stored)
 
@@ -140,8 +141,7 @@ def live(
 
 def choose_image(cat: Catalog) -> int:
     """The number of an image; at first one whose areas were hidden when the run was computed."""
-    stored = cat.frame("hiding_captions", area="random") if cat.has("hiding_captions") else pd.DataFrame()
-    examples = sorted(set(stored.loc[stored["shape"] == "whole", "sample_id"])) if len(stored) else []
+    examples = hiding_texts.examples(cat)
     test = cat.samples("test", limit=100_000)["sample_id"].tolist() or cat.samples(limit=1000)["sample_id"].tolist()
     first = int(examples[0] if examples else test[0])
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -204,7 +204,7 @@ def write_area(area: Area) -> None:
     st.query_params["area"] = ".".join(f"{a}-{b}" if b > a else str(a) for a, b in spans)
 
 
-def on_many(many: pd.DataFrame) -> None:
+def on_many(cat: Catalog, many: pd.DataFrame) -> None:
     """How often it happens on the run's held-out images."""
     outcome = SHOWN[pickers.choice("Shown", list(SHOWN), "shown")]
     frame = hiding.shares_frame(many, outcome)
@@ -218,10 +218,15 @@ def on_many(many: pd.DataFrame) -> None:
         "Share of captions whose gendered word changes, by what is hidden",
         key="hiding",
     )
+    if cat.has("hiding_captions"):
+        text.html(f"<p>{escape(hiding_answers.unseen_sentence(cat.frame('hiding_captions')))}</p>")
     text.said(hiding_answers.hiding_answer(many))
 
 
-NEXT = "The next picture whose areas were hidden when the run was computed, or of the test images"
+NEXT = (
+    "The next picture whose areas were hidden when the run was computed, first those of which hiding the person "
+    "changes a word; where there is none, the next test image"
+)
 AT_HELP = """
 Where the picture enters: the image tokens as they come into the language model, before any of its layers. What the
 vision tower has carried to other places stays there. At a layer: its output at these places; what lower layers have
@@ -239,9 +244,9 @@ Clopper and Pearson's. **On many images**: held-out ones on which it is known wh
 patch is theirs where half of it lies in one, background where nine tenths lie in none). A *window* is the largest
 rectangle that all three have room for, so that sizes are equal. Differences are paired by image (Newcombe), against
 random places a mean with skewness. *In the picture itself*: the pixels of the mean training image, before the vision
-tower. A model that sees no one still names someone, the same gender again about as often as not: shares have a
-ceiling well below 100 %. That a part does nothing alone does not mean that it tells nothing: what two parts tell is
-lost only where both are hidden.
+tower. A model that sees no one still names someone, of captions that named this gender before none changes: shares
+have a ceiling well below 100 %. Random places may cover a part of the person. That a part does nothing alone does not
+mean that it tells nothing: what two parts tell is lost only where both are hidden.
 """
 
 main()

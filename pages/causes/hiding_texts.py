@@ -21,10 +21,24 @@ from pages.kit import text
 Captions = Mapping[str, Sequence[tuple[str, bool]]]
 """By language (text, whether it ended): of the whole picture, with the area hidden, and of its random places."""
 
+MIN_RANDOM = 10  # random places; images of the experiment have fewer, examples more
+
 
 def own(cat: Catalog, sample_id: int) -> dict[str, tuple[str, bool]]:
     """What the model wrote of the whole picture when the run was computed, by language."""
     return {str(row["lang"]): (str(row["text"]), True) for row in records(cat.captions([sample_id]))}
+
+
+def examples(cat: Catalog) -> list[int]:
+    """Images of which the run holds MIN_RANDOM random places or more for each whole kind, first those of which hiding
+    the person changes a gendered word."""
+    if not cat.has("hiding_captions"):
+        return []
+    rows = cat.frame("hiding_captions", filling="mean", shape="whole")
+    draws = rows[rows["area"] == "random"].groupby("sample_id")["draw"].nunique()
+    known = [int(i) for i in draws[draws >= MIN_RANDOM].index]
+    changed = set(rows.loc[(rows["area"] == "person") & rows["changed"].eq(True).fillna(False), "sample_id"])
+    return sorted(known, key=lambda i: (i not in changed, i))
 
 
 def stored(cat: Catalog, sample_id: int, area: Area, filling: str) -> dict[str, list[tuple[str, bool]]] | None:
@@ -38,7 +52,7 @@ def stored(cat: Catalog, sample_id: int, area: Area, filling: str) -> dict[str, 
         return None
     kind, shape = own_rows.iloc[0]["area"], own_rows.iloc[0]["shape"]
     beside = rows[(rows["area"] == "random") & (rows["of"] == kind) & (rows["shape"] == shape)].sort_values("draw")
-    if beside["draw"].nunique() < 10:  # of the experiment, which has few on each image
+    if beside["draw"].nunique() < MIN_RANDOM:  # of the experiment, which has few on each image
         return None
     whole, one = rows[rows["area"] == "none"], own_rows[(own_rows["shape"] == shape) & (own_rows["area"] == kind)]
     found: dict[str, list[tuple[str, bool]]] = {}
@@ -69,25 +83,24 @@ def _readers(run_dir: str, version: str) -> dict[str, Reader]:
     return readers(run, run.config())
 
 
-def show(captions: Captions, random: Mapping[str, OfRandom], what: str, source: str) -> None:
+def show(captions: Captions, what: str, source: str) -> None:
     """A block a language: the caption as it was, and with the area hidden, gendered words marked."""
     for lang in (lang for lang in LANGUAGES if lang in captions):
         written = captions[lang]
         before = written[0][0]
-        parts = [f'<p class="cs-small">the whole picture</p>{_caption(before, lang)}']
+        parts = [_small("the whole picture", lang), _caption(before, lang)]
         if len(written) > 1:
             after, ended = written[1]
-            same = '<p class="cs-small">the same, word for word</p>'
             cut = "" if ended else " · cut off at the longest length"
-            parts.append(f'<p class="cs-small">{escape(what)} · {escape(source)}{cut}</p>')
-            parts.append(_caption(after, lang) if after != before else same)
-        if lang in random and random[lang].n:
-            one = random[lang]
-            parts.append(
-                f'<p class="cs-small">The gendered word changes for {one.changed} of {one.n} random places '
-                f"({100 * one.share:.0f} %, 95 % {100 * one.low:.0f} to {100 * one.high:.0f} %)</p>"
-            )
+            parts.append(_small(f"{what} · {source}{cut}", lang))
+            parts.append(_caption(after, lang) if after != before else _small("the same, word for word", lang))
         text.html(f'<div class="cs">{text.side(lang, "".join(parts))}</div>')
+
+
+def _small(words: str, lang: str) -> str:
+    """A line over a caption, on the side on which the caption begins."""
+    side = "right" if lang == "ar" else "left"
+    return f'<p class="cs-small" style="text-align:{side}">{escape(words)}</p>'
 
 
 def random_places(captions: Captions) -> None:
@@ -99,8 +112,9 @@ def random_places(captions: Captions) -> None:
         for lang in (lang for lang in LANGUAGES if lang in captions):
             counts = Counter(one for one, _ in captions[lang][2:])
             rows = "".join(
-                f'<div style="display:grid;grid-template-columns:3rem 1fr;gap:.6rem;align-items:baseline">'
-                f"<span>{times} ×</span>{_caption(one, lang)}</div>"
+                f'<div dir="{"rtl" if lang == "ar" else "ltr"}" style="display:grid;'
+                f'grid-template-columns:3rem 1fr;gap:.6rem;align-items:baseline">'
+                f'<bdi dir="ltr">{times} ×</bdi>{_caption(one, lang)}</div>'
                 for one, times in counts.most_common()
             )
             text.html(f'<div class="cs" aria-label="{LANGUAGE_NAME[lang]}">{text.side(lang, rows)}</div>')

@@ -45,7 +45,7 @@ def show(run: Run, cat: Catalog, lang: str) -> None:
     sample_id = picked(mine)
     row = next(r for r in records(mine) if r["sample_id"] == sample_id)
     nodes, edges = cat.graph_nodes(lang, row["sample_id"]), cat.graph_edges(lang, row["sample_id"])
-    text.html(f'<p class="cs-answer">{escape(graph_answers.caption_sentence(row, nodes, edges))}</p>')
+    text.said(graph_answers.caption_answer(row, nodes, edges), "cs-answer")
     one(run, cat, row, nodes, edges)
     table(nodes, edges)
     over_captions(cat, graphs, layers, lang)
@@ -158,7 +158,7 @@ def table(nodes: pd.DataFrame, edges: pd.DataFrame) -> None:
             place = graph_answers.PLACE[node["place"]]
             return f"{feature_link(node['layer'], node['feature'])}{label} <span class='cs-small'>{place}</span>"
         if node["kind"] == "patches":
-            return f"patches {short[name]}"
+            return escape(graph_answers.called(node, short))
         return "the word" if node["kind"] == "word" else f"left out, layer {node['layer']}"
 
     rows = [

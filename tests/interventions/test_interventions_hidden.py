@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.answers.hiding import area_answer, hiding_answer, whole_answer
+from core.answers.hiding import area_answer, hiding_answer, unseen_sentence, whole_answer
 from core.config import HidingConfig
 from core.interventions.areas import area_of
 from core.interventions.hidden import OfRandom, asks, compared, hiding_table, planned
@@ -47,6 +47,15 @@ def test_gender_anywhere_makes_the_person_no_better_than_chance():
     assert hiding_answer(table).sure == "unclear"
 
 
+def test_who_is_named_once_the_person_is_hidden_is_counted():
+    """Who stands in the person alone is named no more; every word that there was changes."""
+    found = captions(lambda rng, image: 7, n=6)
+    women = int(((found["area"] == "none") & (found["lang"] == "en") & (found["named"] == "female")).sum())
+    said = unseen_sentence(found)
+    assert f"{women} of 6 English captions name a woman, and 0 once the person is hidden" in said
+    assert f"in {women} of {women} that named a woman and in {6 - women} of {6 - women} others" in said
+
+
 def test_the_number_of_captions_is_the_planned_one():
     config = HidingConfig(n_images=10, n_random=3, n_examples=4, n_example_random=5)
     made = [len(asks(KINDS, GRID, 5 if i < 4 else 3, i < 4, [0, i])) for i in range(10)]
@@ -73,7 +82,7 @@ def test_one_area_beside_its_random_places():
     found = OfRandom.of([True, False, None, False])
     assert (found.n, found.changed) == (3, 1) and found.low < 1 / 3 < found.high
     said = area_answer({"en": True, "ar": None}, {"en": (25, 2, 0.01, 0.26)})
-    assert "2 of 25" in said.text and said.sure == "not enough data"
+    assert "2 of 25" in said.text and said.sure == "one example"
 
 
 @pytest.mark.parametrize("n", [25, 60])

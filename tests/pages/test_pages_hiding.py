@@ -60,14 +60,14 @@ def model(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 def test_with_nothing_hidden_the_captions_stand_as_they_are(visit: Open, model: StandIn) -> None:
     said = words(visit(sample="30"))
     assert "Nothing is hidden yet" in said and "the whole picture" in said and not model.calls
-    assert "With the person hidden" in said and "window of 9 patches" in said
+    assert "hiding the person changes" in said and "window of 9 patches" in said
 
 
 def test_an_area_of_the_address_is_hidden_and_stands_beside_random_places(visit: Open, model: StandIn) -> None:
     at = visit(sample="30", area="0-1.8")
     said = words(at)
     assert model.calls == [(30, (0, 1, 8), -1, "mean")]
-    assert "The English gendered word changes" in said and re.search(r"for \d of \d+ random places", said)
+    assert "Hiding this area changes the English" in said and re.search(r"at \d+ of \d+ random places", said)
     assert "3 patches hidden" in said and "n = 1" in said
     at.selectbox(key="filled").set_value("Zero").run()
     assert model.calls[-1] == (30, (0, 1, 8), -1, "zero")
