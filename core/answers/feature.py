@@ -89,8 +89,8 @@ def areas_answer(rows: pd.DataFrame, has_map: bool) -> Answer:
     text = (
         f"{row['share']:.0%} of its activation on patches lies on {on}, {row['area']:.0%} of the picture: "
         f"{ratio_told(row)} times as much as spread evenly. With other images' areas its maps would have "
-        f"{row['null_share']:.0%} there; what it has more is "
-        f"{told(row['difference'], row['difference_low'], row['difference_high'])} "
+        f"{row['null_share']:.0%} there; the difference is "
+        f"{told(row['difference'], row['difference_low'], row['difference_high'], form='+.2f')} "
         f"(n = {int(row['n_fires']):,} images that fire it, of {int(row['n']):,})."
     )
     return Answer(text, "one example")
