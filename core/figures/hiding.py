@@ -13,7 +13,7 @@ from core.frames import tuples
 from core.intervals import clopper_pearson
 
 LANGS = ("en", "ar")
-SHAPES = {"window": "windows of one size", "whole": "the whole of it"}
+SHAPES = ("window", "whole")
 FILLINGS = {"mean": "mean of the place", "zero": "zero", "pixels": "in the picture itself"}
 SYMBOLS = {"mean": "circle", "zero": "square", "pixels": "diamond"}
 AREAS = ("person", "object", "background", "random")
@@ -62,10 +62,9 @@ def shares(frame: pd.DataFrame, outcome: str = "gendered word changes") -> Chart
                         )
                     )
             x = Axis("", ticks=range(len(AREAS)), labels=AREAS, range=(-0.5, len(AREAS) - 0.5))
-            y = Axis(f"{outcome}, %" if column == 1 else "", range=(-4, 104))
-            title = f"{LANGUAGE_NAME[lang]}, {SHAPES[shape]}"
-            panels.append(Panel(marks, x, y, title, row=row, column=column))
-    return Chart(panels, 640, (60, 12, 40, 60), legend=Legend(), share_y=True, gaps=(0.04, 0.14), inches=6.6)
+            y = Axis(f"{shape}: {outcome}, %" if column == 1 else "", range=(-4, 104))
+            panels.append(Panel(marks, x, y, LANGUAGE_NAME[lang], row=row, column=column))
+    return Chart(panels, 720, (60, 12, 40, 60), legend=Legend(), share_y=True, gaps=(0.04, 0.14), inches=6.6)
 
 
 def _said(row: Any) -> str:

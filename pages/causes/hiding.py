@@ -210,8 +210,8 @@ def on_many(cat: Catalog, many: pd.DataFrame) -> None:
     frame = hiding.shares_frame(many, outcome)
     panels.panel(
         "On many images",
-        "windows of one size in person, object and background of the same images; the whole of each; grey: the "
-        "person's window or the whole person at random places; 95 % over images",
+        "above: windows of one size in person, object and background of the same images; below: the whole of "
+        "each; grey: the person's window or the whole person at random places; 95 % over images",
         f"hiding-{outcome}",
         frame,
         hiding.shares(frame, next(name.lower() for name, o in SHOWN.items() if o == outcome)),
