@@ -23,9 +23,13 @@ MARKS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-1
 )
 
 
+OWN = "# CaptionScope "  # begins the line that tables downloaded from the app have above their header
+
+
 def decode_table(data: bytes, name: str = "The table") -> str:
-    """The text of a table, see ``decode``."""
-    return decode(data, name)[0]
+    """The text of a table, see ``decode``; without the line above it that says where a download comes from."""
+    text = decode(data, name)[0]
+    return text.partition("\n")[2] if text.startswith(OWN) else text
 
 
 def decode(data: bytes, name: str = "The table") -> tuple[str, str]:

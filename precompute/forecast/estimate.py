@@ -206,7 +206,7 @@ def scaled(guesses: dict[str, Estimate], before: Mapping[str, Before]) -> dict[s
     """Times of an earlier run by the amount of work, where the stage then was of about the same size."""
     found = dict(guesses)
     for stage, b in before.items():
-        scale = guesses[stage].seconds / b.estimated
+        scale = guesses[stage].seconds / b.estimated if b.estimated > 0 else 0.0  # it had nothing to do
         if 1 / MOST_SCALED < scale < MOST_SCALED:
             found[stage] = replace(guesses[stage], seconds=b.seconds * scale, basis=f"run {b.run}")
     return found

@@ -124,7 +124,7 @@ def test_rare_features_and_unknown_kinds_have_no_numbers(monkeypatch):
 def test_intervals_hold_the_truth_and_only_what_follows_the_person_is_told_from_the_null(follows):
     """60 worlds of 40 images, in each 10 features with places of their own: their expectations are known.
 
-    Of 600 intervals at 95 % nine in ten must hold them; measured over 80 worlds: .94 to .96.
+    Of 600 intervals at 95 % nine in ten must hold them.
     """
     places, tokens = np.random.default_rng(9).random((10, PATCHES)) + 0.2, index(40)
     many = np.random.default_rng(8)

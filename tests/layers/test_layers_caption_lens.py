@@ -158,9 +158,9 @@ def test_the_stage_reads_every_layer_of_the_first_test_images(small_run):
     assert all(word and "\ufffd" not in word for words in rows["top"] for word in words)
 
 
-def test_without_images_to_show_there_is_an_empty_table(small_run):
+def test_without_images_to_show_there_is_an_empty_table(tmp_path):
     from precompute.stages.layers import _Lens
 
-    config = SimpleNamespace(layers=SimpleNamespace(n_shown=0, n_lens=4), seed=0)
+    config = SimpleNamespace(layers=SimpleNamespace(n_shown=0, n_lens=4, n_fitted=0), seed=0)
     samples = [{"sample_id": i, "split": "test", "gender": "female"} for i in range(4)]
-    assert _Lens(SimpleNamespace(config=config), samples).shown("en") == []  # type: ignore[arg-type]
+    assert _Lens(SimpleNamespace(config=config, work_dir=tmp_path), samples).shown("en") == []  # type: ignore[arg-type]

@@ -5,6 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from core.figures.origin import Origin
+from pages.kit.export import csv
 from precompute.__main__ import main
 
 N = 24
@@ -39,6 +41,13 @@ def test_every_kind_of_file_gives_the_same(frame, tmp_path, capsys, name):
     assert written["languages"]["ar"]["flips"] == [{"before": "male", "after": "female", "n": N}]
     table = pd.read_csv(tmp_path / "a-audit" / "audit.csv")
     assert list(table.columns) == list(pd.read_parquet(tmp_path / "a-audit" / "audit.parquet").columns)
+
+
+def test_a_table_that_was_downloaded_from_the_app_is_read_below_the_line_of_its_origin(frame, tmp_path, capsys):
+    origin = Origin("CaptionScope 9", "demo", "steering", "5", len(frame), "abc123", "/steering?run=demo")
+    (tmp_path / "a.csv").write_bytes(csv(frame, origin))
+    assert main(["audit", str(tmp_path / "a.csv")]) == 0
+    assert "English: 24 images" in capsys.readouterr().out
 
 
 def test_terms_language_and_place_can_be_given(frame, tmp_path, capsys):

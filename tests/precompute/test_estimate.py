@@ -10,6 +10,7 @@ from core.run import Manifest, Run, StageRecord
 from precompute.forecast.estimate import (
     GUESS,
     PROBED,
+    Before,
     Bytes,
     Seconds,
     count_samples,
@@ -194,3 +195,8 @@ def test_tokens_are_encoded_once_where_their_codes_are_kept_and_by_each_stage_wh
     assert kept["features"].encoded == kept["pool"].encoded == none["codes"].encoded == none["codes"].disk == 0
     wide = work(load_config("demo", ["train.d_sae=163840"]), 100, SHAPE, Lengths(42, 8))
     assert wide["codes"].disk == pytest.approx(entries * 8 + 8 * entries / DEMO.train.k), "numbers of four bytes"
+
+
+def test_a_stage_that_had_nothing_to_do_says_nothing_of_its_time() -> None:
+    guesses = estimate(DEMO, "cpu", 100, SHAPE)
+    assert scaled(guesses, {"hiding": Before("run", 0.1, 0.0)}) == guesses

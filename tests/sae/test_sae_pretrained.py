@@ -348,7 +348,7 @@ def test_the_later_stages_work_on_saes_by_others(small_run, tmp_path, monkeypatc
     monkeypatch.setattr("precompute.stages.features.feature_map", lambda rows, *_: np.zeros((len(rows), 2), np.float32))
     run = Run(shutil.copytree(small_run, tmp_path / "run"))
     config = load_config("demo", [*SMALL, *QUICK, f"sae.source={TEMPLATE}"])
-    wanted = ("prepare", "caption", "words", "activations", "train", "features", "pool", "gender", "explain")
+    wanted = ("prepare", "caption", "words", "activations", "train", "codes", "features", "pool", "gender", "explain")
     ran = LocalEngine(run, config, tuple(s for s in stages() if s.name in wanted)).run_all()
     assert ran == list(wanted[4:])
     saes = pd.read_parquet(run.path("saes.parquet"))
