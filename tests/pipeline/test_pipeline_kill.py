@@ -41,7 +41,7 @@ def kill_when_running(command: list[str], environment: dict[str, str], run: Path
     return False
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # a start of Python and torch a stage, on a busy machine
 def test_killed_in_every_stage_and_still_the_same_bytes(small_run, tmp_path):
     environment = {**os.environ, "CAPTIONSCOPE_CACHE": str(tmp_path)}
     run, killed = tmp_path / "killed", []
