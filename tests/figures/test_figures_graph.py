@@ -68,7 +68,7 @@ def test_the_word_stands_on_top_and_errors_at_the_right(nodes, edges):
 
 def test_the_strongest_path_leads_from_the_patches_to_the_word(nodes, edges):
     path = answers.strongest_path(nodes, edges)
-    assert path == ["patches 1", "feature 7 (layer 1, image)", "feature 9 (layer 3, where the word is chosen)"]
+    assert path == ["patches A", "feature 7 (layer 1, image)", "feature 9 (layer 3, where the word is chosen)"]
 
 
 def test_json_names_every_node_once_and_links_only_what_there_is(nodes, edges):
