@@ -28,6 +28,9 @@ PLACES = ("image", "question", "words", "here")
 """Kinds of positions: image tokens, the question, the caption so far, and the last, from which the word is chosen."""
 NOWHERE = -1  # BOS: no feature is read there
 
+NO_GRADIENT = ("require grad", "require gradients", "derivative", "not implemented")
+"""What torch says where a part of a model, such as a quantised matrix, has no way back."""
+
 
 class Counterfactual:
     """States of ``layers`` with the ``picture`` and with the ``mean`` picture (*feature_shape), for one row.
@@ -115,7 +118,9 @@ class Counterfactual:
                 self.at_once,
                 self._prefix(layer),
             )
-        except (RuntimeError, NotImplementedError) as error:
+        except RuntimeError as error:
+            if not any(words in str(error) for words in NO_GRADIENT):
+                raise  # such as a lack of memory, which is not of the model's kind
             raise UserError(
                 "No gradient goes back through this model.",
                 str(error).strip().splitlines()[0] if str(error) else error.__class__.__name__,

@@ -47,8 +47,20 @@ REGION_MASS = 0.75  # of the effects' sizes, that the patches in regions make up
 CHUNK_ELEMENTS = 1 << 24
 
 
+class Measured:
+    """What running the model says of a node or an edge: ``taken`` is lost without it, ``alone`` won by it."""
+
+    taken: float
+    alone: float
+
+    @property
+    def measured(self) -> float:
+        """The mean of what is lost and what is won."""
+        return (self.taken + self.alone) / 2
+
+
 @dataclass(frozen=True)
-class Node:
+class Node(Measured):
     """A part of the graph: ``kind`` is "patches", "feature", "error" or "word"; ``layer`` INPUT for patches.
 
     ``effect`` is what gradients say that its change adds to the log-odds, ``taken`` what is lost when it is taken back,
@@ -68,14 +80,9 @@ class Node:
     taken: float = float("nan")
     alone: float = float("nan")
 
-    @property
-    def measured(self) -> float:
-        """The mean of what is lost and what is won."""
-        return (self.taken + self.alone) / 2
-
 
 @dataclass(frozen=True)
-class Edge:
+class Edge(Measured):
     """From one node to another in the next layer of nodes: what gradients say, and what running the model says."""
 
     source: str
@@ -83,11 +90,6 @@ class Edge:
     effect: float
     taken: float = float("nan")
     alone: float = float("nan")
-
-    @property
-    def measured(self) -> float:
-        """The mean of what is lost and what is won."""
-        return (self.taken + self.alone) / 2
 
 
 @dataclass(frozen=True)

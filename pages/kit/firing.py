@@ -20,7 +20,7 @@ from core.figures.feature import is_word, isolated, visible
 from core.figures.firing import caption_frame, caption_heat
 from core.frames import records
 from core.run import Run, manifest_version
-from pages.kit import panels, pointing, runs, text
+from pages.kit import panels, pointing, runs, states, text
 from pages.kit.images import data_uri, heat_uri
 from pages.kit.links import href
 
@@ -123,6 +123,8 @@ def seen(run: Run, cat: Catalog, layer: int, sample_id: int, alt: str, own: pd.D
             failed = error
     if not firings:
         raise failed or UserError("There are no captions.", "The run has no language.", "")
+    if failed:  # one language can be read and the other cannot: the page goes on, and says so
+        states.error_box(failed)
     side = cat.patches_a_side if any(fired.has_patches for fired in firings.values()) else 0
     src = data_uri(run, sample_id, full=True)
     sample = cat.sample(sample_id)

@@ -48,7 +48,7 @@ def run(ctx: StageContext) -> dict:
     hidden or nobody knows where person and object are."""
     try:
         work = _Work(ctx)
-    except UserError as lack:
+    except TooLittleData as lack:
         if ctx.helper:
             return {}
         ctx.log.warning("%s", lack)
@@ -70,7 +70,7 @@ def run(ctx: StageContext) -> dict:
 
 
 class _Work:
-    """What the stage holds; raises UserError where there is nothing to hide."""
+    """What the stage holds; raises TooLittleData where there is nothing to hide."""
 
     def __init__(self, ctx: StageContext):
         self.ctx, self.config = ctx, ctx.config.hiding
@@ -84,7 +84,10 @@ class _Work:
                 "Name a column of boxes: --set samples.areas_column=... (docs/data.md)",
             )
         self.vlm = load_captioner(ctx.run, ctx.config.model, ctx.device)
-        check_hiding(self.vlm)
+        try:
+            check_hiding(self.vlm)
+        except UserError as error:
+            raise TooLittleData(error.what, error.why, error.do) from error
         self.grid: tuple[int, int] = self.vlm.patch_grid or (0, 0)
         self.asked = self._asked(areas)
         self.prompts = {lang: self.vlm.prompt_ids(text) for lang, text in ctx.config.prompts.items()}

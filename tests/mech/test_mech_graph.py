@@ -205,3 +205,24 @@ def test_random_dictionaries_are_as_sparse(toy):
     for own, other in zip(rows[::2], rows[1::2], strict=True):
         assert own["n_nodes"] == other["n_nodes"]
         assert other["features"] + other["error"] == pytest.approx(own["whole"], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
+        (RuntimeError("element 0 of tensors does not require grad"), UserError),
+        (NotImplementedError("derivative for int8_mm is not implemented"), UserError),
+    ],
+)
+def test_only_a_model_without_a_way_back_is_called_one(monkeypatch, error, told):
+    seen, _ = linear()
+
+    def gradients(*_):
+        raise error
+
+    monkeypatch.setattr("core.mech.counterfactual.path_gradients", gradients)
+    with pytest.raises(told) as raised:
+        seen.gradient(LAYERS[0])
+    assert isinstance(raised.value, UserError) == (told is UserError)
